@@ -1,0 +1,119 @@
+"""The arrays and tensors that travel between modules.
+
+Dimension key, used as suffixes throughout raykd:
+
+    B: examples in the micro-batch      P: scored positions in the micro-batch
+    L: tokens in the longest example    K: what is scored: vocabulary entries or classes
+    D: hidden size                      T: tokens of all examples, one after the other
+
+A scored position is a place in the batch where a loss applies: a masked token, a next
+token, the summary token of an example, the first token of a word. Everything after the
+encoder works on scored positions only, so nothing there ever sees padding.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rows:
+    """Prepared examples as they come from storage: no padding, no masks, no tensors."""
+
+    token_ids_T: IntArray
+    """Tokens of all rows, one row after the other, special tokens included."""
+
+    lengths_B: IntArray
+    """Tokens of each row; they sum to T."""
+
+    row_ids_B: IntArray
+    """Identity of each row, unique in the prepared data set."""
+
+    epochs_B: IntArray
+    """How often each row's stream has been read through before: 0 in the first pass."""
+
+    languages_B: IntArray
+    """Index of each row's language in the manifest's list of languages."""
+
+    labels_B: IntArray | None = None
+    """Class of each row, for sequence classification."""
+
+    token_labels_T: IntArray | None = None
+    """Class of the word that each token begins, -100 where none begins."""
+
+    token_types_T: IntArray | None = None
+    """Segment of each token, for tokenizers that tell the two texts of a pair apart."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.lengths_B)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """A micro-batch, padded to one length, with its scored positions."""
+
+    input_ids_BL: torch.Tensor
+    """Token ids as the models read them (masked where the task masks), int64."""
+
+    attention_mask_BL: torch.Tensor | None
+    """1 for a token and 0 for padding, int64; None where nothing is padded."""
+
+    token_type_ids_BL: torch.Tensor | None
+    """Segment of each token, int64, or None for models without segments."""
+
+    positions_P: torch.Tensor
+    """Scored positions as indices into the flattened [B * L] tokens, int64."""
+
+    labels_P: torch.Tensor
+    """What is right at each scored position: a token id or a class, int64."""
+
+    languages_B: torch.Tensor
+    """Index of each example's language, int64."""
+
+    row_ids_B: torch.Tensor
+    """Identity of each example, int64."""
+
+    num_tokens: int
+    """Tokens in the batch, padding not counted."""
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on a device; the copies overlap with computation on CUDA."""
+
+        def moved(tensor: torch.Tensor) -> torch.Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        return Batch(
+            input_ids_BL=moved(self.input_ids_BL),
+            attention_mask_BL=None
+            if self.attention_mask_BL is None
+            else moved(self.attention_mask_BL),
+            token_type_ids_BL=None
+            if self.token_type_ids_BL is None
+            else moved(self.token_type_ids_BL),
+            positions_P=moved(self.positions_P),
+            labels_P=moved(self.labels_P),
+            languages_B=moved(self.languages_B),
+            row_ids_B=moved(self.row_ids_B),
+            num_tokens=self.num_tokens,
+        )
+
+    @property
+    def examples_P(self) -> torch.Tensor:
+        """Example of each scored position, int64."""
+        return self.positions_P // self.input_ids_BL.shape[1]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelOutputs:
+    """What one model says about the scored positions of a batch."""
+
+    hidden_PD: torch.Tensor
+    """Last hidden states."""
+
+    logits_PK: torch.Tensor
+    """Unnormalised scores."""

@@ -1,0 +1,109 @@
+"""Which prepared data a run reads, and in what mixture."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TemperatureMixingConfig:
+    """Draw languages in proportion to a power of their size."""
+
+    exponent: float = 0.3
+    """1 is proportional to the number of rows, 0 is uniform over languages."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FixedMixingConfig:
+    """Draw languages with given weights."""
+
+    weights: dict[str, float]
+    """Language to its share of the rows drawn; the weights need not sum to 1."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MixingConfig:
+    """How several languages are mixed; exactly one section is present."""
+
+    temperature: TemperatureMixingConfig | None = None
+    fixed: FixedMixingConfig | None = None
+
+    def problems(self) -> list[str]:
+        """Return every reason this section cannot run, each naming its key."""
+        found = []
+        if (self.temperature is None) == (self.fixed is None):
+            found.append("data.mixing needs exactly one of temperature and fixed")
+        if self.temperature is not None and not 0 <= self.temperature.exponent <= 1:
+            value = self.temperature.exponent
+            found.append(f"data.mixing.temperature.exponent must be between 0 and 1, got {value}")
+        if self.fixed is not None and (
+            not self.fixed.weights or min(self.fixed.weights.values()) <= 0
+        ):
+            found.append(f"data.mixing.fixed.weights must all be > 0, got {self.fixed.weights}")
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MaskingConfig:
+    """Which tokens masked-language modelling hides, and behind what (BERT, section 3.1)."""
+
+    fraction: float = 0.15
+    """Probability of each token to be scored."""
+
+    mask_fraction: float = 0.8
+    """Share of the scored tokens that is replaced by the mask token."""
+
+    random_fraction: float = 0.1
+    """Share of the scored tokens that is replaced by a random token; the rest stays."""
+
+    def problems(self) -> list[str]:
+        """Return every reason this section cannot run, each naming its key."""
+        found = []
+        if not 0 < self.fraction <= 1:
+            found.append(f"data.masking.fraction must be in (0, 1], got {self.fraction}")
+        if min(self.mask_fraction, self.random_fraction) < 0 or (
+            self.mask_fraction + self.random_fraction > 1
+        ):
+            found.append(
+                "data.masking.mask_fraction and random_fraction must be >= 0 and sum to at most "
+                f"1, got {self.mask_fraction} and {self.random_fraction}"
+            )
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """A data set made by ``raykd prepare``, and the order it is read in."""
+
+    uri: str
+    """Directory that ``raykd prepare`` wrote, local or such as s3://bucket/data/wiki."""
+
+    train_split: str = "train"
+    """Split to train on."""
+
+    eval_split: str | None = "validation"
+    """Split to evaluate on; null evaluates never."""
+
+    languages: tuple[str, ...] | None = None
+    """Languages to train and evaluate on; null takes all."""
+
+    mixing: MixingConfig | None = None
+    """How languages are mixed; null reads every row once per epoch, whatever its language."""
+
+    masking: MaskingConfig = field(default_factory=MaskingConfig)
+    """Used by masked_lm only."""
+
+    num_lanes: int = 16
+    """Parallel slices of the data, at least one per worker; part of the order of examples."""
+
+    shuffle_window: int = 4
+    """Record batches (about 1 MiB each) whose rows are shuffled together in each lane."""
+
+    def problems(self) -> list[str]:
+        """Return every reason this section cannot run, each naming its key."""
+        found = [*self.masking.problems(), *(self.mixing.problems() if self.mixing else [])]
+        if self.num_lanes < 1:
+            found.append(f"data.num_lanes must be >= 1, got {self.num_lanes}")
+        if self.shuffle_window < 1:
+            found.append(f"data.shuffle_window must be >= 1, got {self.shuffle_window}")
+        if self.languages is not None and not self.languages:
+            found.append("data.languages is empty: name at least one, or null for all")
+        return found

@@ -1,0 +1,157 @@
+"""Optimisation, checkpoints, tracking, and the machines a run asks for."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizerConfig:
+    """AdamW with warm-up and decay."""
+
+    learning_rate: float = 5e-4
+    """Peak learning rate, reached at the end of warm-up."""
+
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """How the learning rate falls after warm-up: to zero, to zero, or not at all."""
+
+    warmup_fraction: float = 0.05
+    """Share of the steps spent warming up linearly from zero, between 0 and 1."""
+
+    weight_decay: float = 0.01
+    """Decoupled weight decay; biases and norms are exempt."""
+
+    beta1: float = 0.9
+    """Decay of AdamW's mean of the gradient."""
+
+    beta2: float = 0.999
+    """Decay of AdamW's mean of the squared gradient."""
+
+    epsilon: float = 1e-8
+    """Added to AdamW's denominator."""
+
+    max_grad_norm: float = 1.0
+    """Gradients are clipped to this global L2 norm."""
+
+    def problems(self) -> list[str]:
+        """Return every reason this section cannot run, each naming its key."""
+        found = []
+        for name in ("learning_rate", "epsilon", "max_grad_norm"):
+            if (value := getattr(self, name)) <= 0:
+                found.append(f"optimizer.{name} must be > 0, got {value}")
+        if self.weight_decay < 0:
+            found.append(f"optimizer.weight_decay must be >= 0, got {self.weight_decay}")
+        for name in ("warmup_fraction", "beta1", "beta2"):
+            if not 0 <= (value := getattr(self, name)) < 1:
+                found.append(f"optimizer.{name} must be in [0, 1), got {value}")
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """How long, how large, how often."""
+
+    num_steps: int | None = None
+    """Optimizer steps; data repeats as often as needed. Give this or num_epochs."""
+
+    num_epochs: float | None = None
+    """Passes over the training split, rounded to whole steps. Give this or num_steps."""
+
+    global_batch_size: int = 64
+    """Examples per optimizer step over all workers."""
+
+    micro_batch_size: int = 16
+    """Examples per forward pass on one worker; a memory knob without effect on results."""
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Precision of forward and backward; weights and optimizer stay float32."""
+
+    seed: int = 17
+    """Decides initial weights, the order of examples, masks and dropout."""
+
+    log_every_steps: int = 10
+    """Steps between two reports of the training loss."""
+
+    eval_every_steps: int = 500
+    """Steps between two evaluations; there is always one after the last step."""
+
+    def problems(self) -> list[str]:
+        """Return every reason this section cannot run, each naming its key."""
+        found = []
+        if (self.num_steps is None) == (self.num_epochs is None):
+            found.append("train needs exactly one of num_steps and num_epochs")
+        for name in (
+            "num_steps",
+            "global_batch_size",
+            "micro_batch_size",
+            "log_every_steps",
+            "eval_every_steps",
+        ):
+            if (value := getattr(self, name)) is not None and value < 1:
+                found.append(f"train.{name} must be >= 1, got {value}")
+        if self.num_epochs is not None and self.num_epochs <= 0:
+            found.append(f"train.num_epochs must be > 0, got {self.num_epochs}")
+        if not 0 <= self.seed < 2**31:
+            found.append(f"train.seed must be in [0, 2^31), got {self.seed}")
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointConfig:
+    """Which states of a run are kept."""
+
+    every_steps: int = 500
+    """Steps between two checkpoints; there is always one after the last step."""
+
+    keep_last: int = 2
+    """Newest checkpoints to keep, at least one."""
+
+    keep_best: bool = True
+    """Also keep the checkpoint with the lowest evaluation loss."""
+
+    milestones: tuple[float, ...] = ()
+    """Fractions of the run, such as [0.25, 0.5], whose checkpoints are kept for ever."""
+
+    def problems(self) -> list[str]:
+        """Return every reason this section cannot run, each naming its key."""
+        found = []
+        for name in ("every_steps", "keep_last"):
+            if (value := getattr(self, name)) < 1:
+                found.append(f"checkpoint.{name} must be >= 1, got {value}")
+        if not all(0 < fraction <= 1 for fraction in self.milestones):
+            found.append(f"checkpoint.milestones must be in (0, 1], got {list(self.milestones)}")
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterConfig:
+    """What to ask Ray for."""
+
+    num_workers: int = 1
+    """Data-parallel workers; 0 runs in this process without Ray."""
+
+    gpus_per_worker: float = 0.0
+    """GPUs of each worker; 0 computes on the CPU."""
+
+    cpus_per_worker: float = 1.0
+    """CPU cores of each worker, which is also its number of threads."""
+
+    max_failures: int = 3
+    """Restarts after worker failures before the run fails."""
+
+    def problems(self) -> list[str]:
+        """Return every reason this section cannot run, each naming its key."""
+        found = []
+        for name in ("num_workers", "gpus_per_worker", "max_failures"):
+            if (value := getattr(self, name)) < 0:
+                found.append(f"cluster.{name} must be >= 0, got {value}")
+        if self.cpus_per_worker <= 0:
+            found.append(f"cluster.cpus_per_worker must be > 0, got {self.cpus_per_worker}")
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrackingConfig:
+    """Where metrics go beside metrics.jsonl, which is always written."""
+
+    tensorboard: bool = False
+    """Write TensorBoard events beside metrics.jsonl."""

@@ -1,0 +1,1 @@
+"""Where examples come from: preparing, describing, ordering and streaming them."""

@@ -1,0 +1,1 @@
+"""How a student's weights start: functions of state dicts."""

@@ -1,0 +1,1 @@
+"""What is minimised: pure functions of tensors, one value per scored position."""

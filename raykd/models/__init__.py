@@ -1,0 +1,1 @@
+"""What is trained and imitated: transformers models, read at scored positions."""

@@ -1,0 +1,307 @@
+"""One way to reach a URI, and published directories: whole or not there at all.
+
+A URI is a string: a local path, or anything fsspec knows such as ``s3://bucket/key``.
+
+A *published directory* is what raykd leaves behind for others to read:
+
+    manifest.json   size and sha256 of every file, what kind of directory it is, its content
+    COMMITTED       the sha256 of manifest.json; written last, its presence is the commit
+
+A local one is written in a sibling folder and renamed; a remote one is uploaded file by file,
+each verified. So a reader sees all of it or, without COMMITTED, knows that it is not there.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+from botocore.exceptions import BotoCoreError
+from fsspec.implementations.local import LocalFileSystem
+
+from raykd import __version__
+from raykd.errors import PublicationError, StorageError
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+COMMITTED = "COMMITTED"
+
+_BLOCK_BYTES = 8 << 20
+
+
+@dataclass(kw_only=True, slots=True)
+class Publication:
+    """A directory on its way to being published."""
+
+    path: Path
+    """Local directory to write files into."""
+
+    content: dict[str, Any] = field(default_factory=dict)
+    """What the manifest says about the directory beside its files; JSON values."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Published:
+    """A committed directory, as its manifest describes it."""
+
+    uri: str
+    files: dict[str, dict[str, Any]]
+    """Relative path to ``bytes`` and ``sha256``."""
+
+    content: dict[str, Any]
+    fingerprint: str
+    """The sha256 of the manifest, and so of everything in the directory."""
+
+
+def join(uri: str, *names: str) -> str:
+    """Append path components to a URI."""
+    return "/".join([uri.rstrip("/"), *names])
+
+
+def is_local(uri: str) -> bool:
+    """Tell whether a URI lies on this machine's file system."""
+    with _named(uri):
+        return isinstance(_filesystem(uri)[0], LocalFileSystem)
+
+
+def exists(uri: str) -> bool:
+    """Tell whether anything is stored at a URI."""
+    with _named(uri):
+        filesystem, path = _filesystem(uri)
+        return bool(filesystem.exists(path))
+
+
+def read_bytes(uri: str) -> bytes:
+    """Return what is stored at a URI.
+
+    Raises:
+        StorageError: Nothing is there, or it cannot be read.
+    """
+    with _named(uri):
+        filesystem, path = _filesystem(uri)
+        return bytes(filesystem.cat_file(path))
+
+
+def write_bytes(uri: str, content: bytes) -> None:
+    """Replace what is stored at a URI, at once: readers see the old or the new content."""
+    with _named(uri):
+        filesystem, path = _filesystem(uri)
+        if not isinstance(filesystem, LocalFileSystem):
+            filesystem.pipe_file(path, content)
+            return
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        aside.write_bytes(content)
+        aside.replace(target)
+
+
+def list_names(uri: str) -> list[str]:
+    """Return the names directly below a URI, sorted; none when nothing is there."""
+    with _named(uri):
+        filesystem, path = _filesystem(uri)
+        # Object stores are listed by several processes: a cached listing would be stale.
+        filesystem.invalidate_cache()
+        if not filesystem.exists(path):
+            return []
+        listed = filesystem.ls(path, detail=False)
+        return sorted(name.rstrip("/").rsplit("/", 1)[-1] for name in listed)
+
+
+def delete(uri: str) -> None:
+    """Remove everything at a URI; a published directory loses its commit first."""
+    with _named(uri):
+        filesystem, path = _filesystem(uri)
+        if filesystem.exists(commit := join(path, COMMITTED)):
+            filesystem.rm_file(commit)
+        if filesystem.exists(path):
+            filesystem.rm(path, recursive=True)
+
+
+def open_arrow(uri: str) -> pa.NativeFile:
+    """Open a file for random access by Arrow; a local one is mapped into memory."""
+    with _named(uri):
+        filesystem, path = _filesystem(uri)
+        if isinstance(filesystem, LocalFileSystem):
+            return pa.memory_map(path)
+        # Arrow asks for exactly the ranges it needs: no read-ahead, nothing kept.
+        return pa.PythonFile(filesystem.open(path, "rb", cache_type="none"), mode="r")
+
+
+@contextmanager
+def local_copy(uri: str) -> Iterator[Path]:
+    """Yield a local path with what a directory URI holds, fetched where it is remote."""
+    if is_local(uri):
+        yield Path(_filesystem(uri)[1])
+        return
+    with tempfile.TemporaryDirectory(prefix="raykd-") as directory:
+        with _named(uri):
+            filesystem, path = _filesystem(uri)
+            filesystem.get(f"{path}/", directory, recursive=True)
+        yield Path(directory)
+
+
+@contextmanager
+def publishing(uri: str, *, kind: str) -> Iterator[Publication]:
+    """Publish at a URI what the caller writes into the yielded directory.
+
+    What stood at the URI is replaced in the moment of the commit. When the caller raises,
+    nothing is published and what was written aside is removed.
+
+    Args:
+        uri: Directory to appear.
+        kind: What it is, such as ``data`` or ``checkpoint``; readers ask for it.
+    """
+    aside = _aside(uri)
+    try:
+        publication = Publication(path=aside)
+        yield publication
+        _seal(publication, kind)
+        with _named(uri):
+            if is_local(uri):
+                _rename(aside, Path(_filesystem(uri)[1]))
+            else:
+                _upload(aside, uri)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def read_published(uri: str, *, kind: str) -> Published:
+    """Return what a committed directory's manifest says.
+
+    Raises:
+        PublicationError: The directory is not there, not committed, or of another kind.
+    """
+    try:
+        commit = read_bytes(join(uri, COMMITTED)).decode().strip()
+        text = read_bytes(join(uri, MANIFEST))
+        if (digest := hashlib.sha256(text).hexdigest()) != commit:
+            message = f"{join(uri, MANIFEST)}: is not the manifest that was committed"
+            raise PublicationError(message)
+        manifest = json.loads(text)
+    except FileNotFoundError as error:
+        message = f"{uri}: holds no committed {kind} directory: {error}"
+        raise PublicationError(message) from error
+    if manifest.get("schema_version") != SCHEMA_VERSION or manifest.get("kind") != kind:
+        message = (
+            f"{uri}: is a {manifest.get('kind')} directory of schema "
+            f"{manifest.get('schema_version')}, but a {kind} of schema {SCHEMA_VERSION} is needed"
+        )
+        raise PublicationError(message)
+    return Published(
+        uri=uri, files=manifest["files"], content=manifest["content"], fingerprint=digest
+    )
+
+
+def verify(published: Published) -> None:
+    """Compare every file of a published directory with its manifest.
+
+    Raises:
+        PublicationError: A file is missing or differs; the message names it.
+    """
+    for name, recorded in published.files.items():
+        uri = join(published.uri, name)
+        try:
+            found = _described(_blocks(uri))
+        except (StorageError, FileNotFoundError) as error:
+            message = f"{uri}: cannot be read: {error}"
+            raise PublicationError(message) from error
+        if found != recorded:
+            message = (
+                f"{uri}: has {found['bytes']} bytes, sha256 {found['sha256'][:12]}, but the "
+                f"manifest says {recorded['bytes']} bytes, {recorded['sha256'][:12]}"
+            )
+            raise PublicationError(message)
+
+
+def _filesystem(uri: str) -> tuple[Any, str]:
+    return fsspec.core.url_to_fs(uri)  # type: ignore[no-any-return]  # fsspec is untyped
+
+
+@contextmanager
+def _named(uri: str) -> Iterator[None]:
+    """Name the URI in whatever storage complains about; a missing file stays just that."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        message = f"{uri}: nothing is there"
+        raise FileNotFoundError(message) from error
+    except (OSError, BotoCoreError, ValueError, ImportError) as error:
+        message = f"{uri}: {type(error).__name__}: {error}"
+        raise StorageError(message) from error
+
+
+def _aside(uri: str) -> Path:
+    if not is_local(uri):
+        return Path(tempfile.mkdtemp(prefix="raykd-"))
+    with _named(uri):
+        target = Path(_filesystem(uri)[1])
+        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+        aside.mkdir(parents=True)
+        return aside
+
+
+def _seal(publication: Publication, kind: str) -> None:
+    root = publication.path
+    files = {
+        path.relative_to(root).as_posix(): _described(_blocks(str(path)))
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "raykd_version": __version__,
+        "kind": kind,
+        "files": files,
+        "content": publication.content,
+    }
+    text = json.dumps(manifest, indent=1, ensure_ascii=False).encode()
+    (root / MANIFEST).write_bytes(text)
+    (root / COMMITTED).write_text(hashlib.sha256(text).hexdigest())
+
+
+def _described(blocks: Iterator[bytes]) -> dict[str, Any]:
+    size, digest = 0, hashlib.sha256()
+    for block in blocks:
+        size += len(block)
+        digest.update(block)
+    return {"bytes": size, "sha256": digest.hexdigest()}
+
+
+def _blocks(uri: str) -> Iterator[bytes]:
+    with _named(uri):
+        filesystem, path = _filesystem(uri)
+        with filesystem.open(path, "rb") as stream:
+            while block := stream.read(_BLOCK_BYTES):
+                yield block
+
+
+def _rename(aside: Path, target: Path) -> None:
+    """Put a complete local directory in its place; a directory that stood there goes."""
+    replaced = aside.with_name(f"{aside.name}.replaced")
+    if target.exists():
+        target.rename(replaced)
+    aside.rename(target)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _upload(aside: Path, uri: str) -> None:
+    """Upload file by file, the commit last; each size is read back."""
+    filesystem, path = _filesystem(uri)
+    if filesystem.exists(commit := join(path, COMMITTED)):
+        filesystem.rm_file(commit)
+    names = [p.relative_to(aside).as_posix() for p in sorted(aside.rglob("*")) if p.is_file()]
+    for name in [*(n for n in names if n not in (MANIFEST, COMMITTED)), MANIFEST, COMMITTED]:
+        filesystem.put_file(str(aside / name), join(path, name))
+        stored = filesystem.info(join(path, name))["size"]
+        if stored != (expected := (aside / name).stat().st_size):
+            message = f"{join(uri, name)}: {stored} bytes arrived of {expected}"
+            raise OSError(message)

@@ -1,0 +1,1 @@
+"""A run at its edges: storage, Ray Train, restore, report."""
