@@ -52,6 +52,35 @@ class Rows:
         """Return the number of rows."""
         return len(self.lengths_B)
 
+    def take(self, indices: IntArray) -> "Rows":
+        """Return some of the rows, in the order of the indices."""
+        starts_B = np.cumsum(self.lengths_B) - self.lengths_B
+        lengths = self.lengths_B[indices]
+        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        tokens = np.repeat(starts_B[indices], lengths) + within
+
+        def taken(values: IntArray | None, chosen: IntArray) -> IntArray | None:
+            return None if values is None else values[chosen]
+
+        return Rows(
+            token_ids_T=self.token_ids_T[tokens],
+            lengths_B=lengths,
+            row_ids_B=self.row_ids_B[indices],
+            epochs_B=self.epochs_B[indices],
+            languages_B=self.languages_B[indices],
+            labels_B=taken(self.labels_B, indices),
+            token_labels_T=taken(self.token_labels_T, tokens),
+            token_types_T=taken(self.token_types_T, tokens),
+        )
+
+    def split(self, size: int) -> "list[Rows]":
+        """Cut into pieces of at most ``size`` rows of like length, so that little is padded.
+
+        No rows make one empty piece: a worker without rows still takes part in the step.
+        """
+        order = np.argsort(self.lengths_B, kind="stable")
+        return [self.take(order[start : start + size]) for start in range(0, max(len(self), 1), size)]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:

@@ -127,11 +127,12 @@ def delete(uri: str) -> None:
 
 
 def open_arrow(uri: str) -> pa.NativeFile:
-    """Open a file for random access by Arrow; a local one is mapped into memory."""
+    """Open a file for random access by Arrow."""
     with _named(uri):
         filesystem, path = _filesystem(uri)
         if isinstance(filesystem, LocalFileSystem):
-            return pa.memory_map(path)
+            # Read, not mapped: mapped pages would count as this process's memory.
+            return pa.OSFile(path)
         # Arrow asks for exactly the ranges it needs: no read-ahead, nothing kept.
         return pa.PythonFile(filesystem.open(path, "rb", cache_type="none"), mode="r")
 

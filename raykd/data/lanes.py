@@ -1,0 +1,146 @@
+"""Read the rows of one lane in order: windows of record batches, shuffled, a few ahead."""
+
+import functools
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+
+from raykd import storage
+from raykd.batch import IntArray
+from raykd.data.manifest import Manifest, Shard
+from raykd.errors import DataError, StorageError
+
+_OPEN_FILES = 8
+"""Shards each reading thread keeps open."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchAddress:
+    """Where a record batch lies."""
+
+    uri: str
+    index: int
+    rows: int
+    language: int
+
+
+def addresses(manifest: Manifest, shards: Sequence[Shard]) -> tuple[BatchAddress, ...]:
+    """List the record batches of some shards, in the order of the manifest."""
+    return tuple(
+        BatchAddress(
+            uri=storage.join(manifest.uri, shard.path),
+            index=index,
+            rows=rows,
+            language=manifest.languages.index(shard.language),
+        )
+        for shard in shards
+        for index, rows in enumerate(shard.batch_rows)
+    )
+
+
+class BatchReader:
+    """Reads record batches on several threads; each thread opens its own files."""
+
+    def __init__(self, *, num_threads: int = 4) -> None:
+        self._local = threading.local()
+        self._threads = ThreadPoolExecutor(num_threads, thread_name_prefix="raykd-read")
+
+    def submit(self, batches: Sequence[BatchAddress]) -> "Future[pa.RecordBatch]":
+        """Start reading record batches; the result is their rows, one after the other."""
+        return self._threads.submit(self._read_all, batches)
+
+    def close(self) -> None:
+        """Drop what has not been read yet and end the threads."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def _read_all(self, batches: Sequence[BatchAddress]) -> pa.RecordBatch:
+        return pa.concat_batches([self._read(batch) for batch in batches])
+
+    def _read(self, address: BatchAddress) -> pa.RecordBatch:
+        if not hasattr(self._local, "opened"):
+            self._local.opened = functools.lru_cache(_OPEN_FILES)(_open)
+        try:
+            batch = self._local.opened(address.uri).get_batch(address.index)
+        except (pa.ArrowException, OSError, IndexError) as error:
+            message = f"{address.uri}: record batch {address.index} cannot be read: {error}"
+            raise DataError(message) from error
+        if batch.num_rows != address.rows:
+            message = (
+                f"{address.uri}: record batch {address.index} has {batch.num_rows} rows, but the "
+                f"manifest says {address.rows}; prepare the data again"
+            )
+            raise DataError(message)
+        language = pa.array(np.full(batch.num_rows, address.language, dtype=np.int64))
+        column = batch.schema.get_field_index("language")
+        return batch.set_column(column, "language", language)
+
+
+def _open(uri: str) -> pa.RecordBatchFileReader:
+    try:
+        return pa.ipc.open_file(storage.open_arrow(uri))
+    except FileNotFoundError as error:
+        raise StorageError(str(error)) from error
+
+
+class Lane:
+    """The rows of one lane in one epoch, from any row on, each window in random order."""
+
+    def __init__(
+        self,
+        batches: Sequence[BatchAddress],
+        *,
+        reader: BatchReader,
+        window: int,
+        seed: tuple[int, ...],
+        start: int,
+    ) -> None:
+        self._reader = reader
+        self._seed = seed
+        self._windows = [batches[i : i + window] for i in range(0, len(batches), window)]
+        self._next = 0
+        skipped = 0
+        while self._windows[self._next :] and start >= skipped + self._rows(self._next):
+            skipped += self._rows(self._next)
+            self._next += 1
+        self._skip = start - skipped
+        self._ahead = self._submit()
+        self._rows_left: pa.RecordBatch | None = None
+
+    def take(self, num_rows: int) -> list[pa.RecordBatch]:
+        """Return the next rows of the lane, in pieces."""
+        pieces = []
+        while num_rows:
+            if self._rows_left is None or self._rows_left.num_rows == 0:
+                self._rows_left = self._window()
+            piece = self._rows_left.slice(0, num_rows)
+            self._rows_left = self._rows_left.slice(piece.num_rows)
+            num_rows -= piece.num_rows
+            pieces.append(piece)
+        return pieces
+
+    def _rows(self, window: int) -> int:
+        return sum(batch.rows for batch in self._windows[window])
+
+    def _submit(self) -> "Future[pa.RecordBatch] | None":
+        if self._next == len(self._windows):
+            return None
+        return self._reader.submit(self._windows[self._next])
+
+    def _window(self) -> pa.RecordBatch:
+        if self._ahead is None:
+            message = "more rows were asked of a lane than it has"
+            raise IndexError(message)
+        rows = self._ahead.result()
+        order = self._order(rows.num_rows)[self._skip :]
+        self._skip = 0
+        self._next += 1
+        self._ahead = self._submit()
+        return rows.take(pa.array(order))
+
+    def _order(self, num_rows: int) -> IntArray:
+        return np.random.default_rng((*self._seed, self._next)).permutation(num_rows)
