@@ -52,6 +52,18 @@ class Rows:
         """Return the number of rows."""
         return len(self.lengths_B)
 
+    @staticmethod
+    def none() -> "Rows":
+        """Return no rows at all."""
+        nothing = np.zeros(0, dtype=np.int64)
+        return Rows(
+            token_ids_T=nothing,
+            lengths_B=nothing,
+            row_ids_B=nothing,
+            epochs_B=nothing,
+            languages_B=nothing,
+        )
+
     def take(self, indices: IntArray) -> "Rows":
         """Return some of the rows, in the order of the indices."""
         starts_B = np.cumsum(self.lengths_B) - self.lengths_B

@@ -72,6 +72,11 @@ def is_local(uri: str) -> bool:
         return isinstance(_filesystem(uri)[0], LocalFileSystem)
 
 
+def absolute(uri: str) -> str:
+    """Return a local path as an absolute one, and a URI with a scheme as it is."""
+    return uri if "://" in uri else str(Path(uri).absolute())
+
+
 def exists(uri: str) -> bool:
     """Tell whether anything is stored at a URI."""
     with _named(uri):

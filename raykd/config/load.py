@@ -5,20 +5,24 @@ The only module that knows OmegaConf. Everything it returns is plain Python.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from raykd.config.keys import advice_for, key_doc
 from raykd.config.schema.run import RunConfig
+from raykd.config.yaml_text import read_yaml, write_yaml
 from raykd.errors import ConfigError
 
 WITHOUT_EFFECT = ("output_uri", "cluster", "tracking")
 """Sections that do not change what a run computes, so they do not change its identity."""
+
+_Parts = tuple[str, ...]
 
 
 def load_run(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -32,24 +36,26 @@ def load_run(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         ConfigError: The file cannot be read, a key is unknown, a value has the wrong type,
             or the run contradicts itself. The message lists every contradiction.
     """
-    given = _apply(_read(path), overrides)
+    given = _read(path)
+    for override in overrides:
+        _apply(given, override)
     return checked_run(given, origin=str(path))
 
 
-def checked_run(given: Any, *, origin: str) -> RunConfig:
+def checked_run(given: Mapping[str, Any], *, origin: str) -> RunConfig:
     """Return a mapping shaped like RunConfig as a checked RunConfig.
 
     Raises:
         ConfigError: As ``load_run``; the message begins with the origin.
     """
-    given = OmegaConf.create(given)
+    _report(origin, _interpolation_problems(given))
     try:
-        run = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunConfig), given))
-    except OmegaConfBaseException as error:
-        raise _reported(origin, _key_problems(given) or [_described(error)]) from error
-    run = cast("RunConfig", run)
-    if found := run.problems():
-        raise _reported(origin, found)
+        merged = OmegaConf.merge(OmegaConf.structured(RunConfig), OmegaConf.create(dict(given)))
+        run = cast("RunConfig", OmegaConf.to_object(merged))
+    except (OmegaConfBaseException, TypeError):
+        _report(origin, _key_problems(given))
+        raise
+    _report(origin, [*_number_problems(run), *run.problems()])
     return run
 
 
@@ -60,7 +66,7 @@ def plain(run: RunConfig) -> dict[str, Any]:
 
 def as_yaml(run: RunConfig) -> str:
     """Return the resolved run as YAML that ``load_run`` reads back."""
-    return yaml.safe_dump(plain(run), sort_keys=False, allow_unicode=True)
+    return write_yaml(plain(run))
 
 
 def run_id(run: RunConfig) -> str:
@@ -70,74 +76,97 @@ def run_id(run: RunConfig) -> str:
     return f"{run.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def _read(path: Path) -> DictConfig:
+def _read(path: Path) -> dict[str, Any]:
     try:
-        given = OmegaConf.load(path)
+        with path.open("rb") as stream:
+            given = read_yaml(stream)
     except FileNotFoundError as error:
         message = f"{path}: no such file; a run is a YAML file such as configs/runs/*.yaml"
         raise ConfigError(message) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         message = f"{path}: cannot be read as YAML: {error}"
         raise ConfigError(message) from error
-    if not isinstance(given, DictConfig):
+    if given is not None and not isinstance(given, dict):
         message = f"{path}: must hold a mapping of keys such as 'name:' and 'data:'"
         raise ConfigError(message)
-    return given
+    return given or {}
 
 
-def _apply(given: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    for override in overrides:
-        key, separator, text = override.partition("=")
-        if not separator or not key:
-            message = f"override {override!r} must have the form key=value"
+def _apply(given: dict[str, Any], override: str) -> None:
+    """Put the value of one override in its place, making the sections on the way."""
+    key, separator, text = override.partition("=")
+    *parents, last = key.split(".")
+    if not separator or not all([*parents, last]):
+        message = f"override {override!r} must have the form key=value, such as train.seed=3"
+        raise ConfigError(message)
+    section = given
+    for parent in parents:
+        if isinstance(section.get(parent), list):
+            message = f"override {override!r}: {parent} is a list; give it whole, as in [a, b]"
             raise ConfigError(message)
-        try:
-            value = OmegaConf.create(yaml.safe_load(text)) if text[:1] in "[{" else None
-            replacement = yaml.safe_load(text) if value is None else value
-            OmegaConf.update(given, key, replacement, merge=False)
-        except (yaml.YAMLError, OmegaConfBaseException, TypeError) as error:
-            message = f"override {override!r} cannot be applied: {_first_line(error)}"
-            raise ConfigError(message) from error
-    return given
+        if not isinstance(section.get(parent), dict):
+            section[parent] = {}
+        section = section[parent]
+    try:
+        section[last] = read_yaml(text)
+    except ValueError as error:
+        message = f"override {override!r}: the value is no YAML: {error}; quote it"
+        raise ConfigError(message) from error
 
 
-def _reported(origin: str, problems: Sequence[str]) -> ConfigError:
-    lines = "\n".join(f"  - {problem}" for problem in problems)
-    return ConfigError(f"{origin}: {len(problems)} problem(s)\n{lines}")
+def _report(origin: str, problems: Sequence[str]) -> None:
+    if problems:
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        message = f"{origin}: {len(problems)} problem(s)\n{lines}"
+        raise ConfigError(message)
 
 
-def _key_problems(given: DictConfig) -> list[str]:
+def _interpolation_problems(given: Mapping[str, Any]) -> list[str]:
+    """Find what OmegaConf would replace, from the environment even."""
+    return [
+        f"{'.'.join(parts)}: ${{...}} is not replaced, write the value itself; got {value!r}"
+        for parts, value in _walk(given)
+        if not isinstance(value, Mapping) and "${" in str(value)
+    ]
+
+
+def _number_problems(run: RunConfig) -> list[str]:
+    return [
+        f"{'.'.join(parts)} must be a finite number, got {value}"
+        for parts, value in _walk(plain(run))
+        if isinstance(value, float) and not math.isfinite(value)
+    ]
+
+
+def _key_problems(given: Mapping[str, Any]) -> list[str]:
     """Merge each given key alone, so that one bad key does not hide the next."""
-    schema = OmegaConf.structured(RunConfig)
-    merged = schema
-    found = []
-    for path, value in _leaves(OmegaConf.to_container(given), ()):
-        nested = value
-        for key in reversed(path):
-            nested = {key: nested}
+    merged = OmegaConf.structured(RunConfig)
+    found: dict[_Parts, str] = {}
+    for parts, value in _walk(given):
+        if any(parts[: len(bad)] == bad for bad in found):
+            continue
+        nested: Any = {} if isinstance(value, Mapping) else value
+        for part in reversed(parts):
+            nested = {part: nested}
         try:
             merged = OmegaConf.merge(merged, nested)
-        except OmegaConfBaseException as error:
-            found.append(_described(error))
-    missing = [
-        key
-        for key in sorted(OmegaConf.missing_keys(merged))
-        if not any(problem.startswith(f"{key}:") for problem in found)
-    ]
-    return found + [f"{key} is required" for key in missing]
+        except (OmegaConfBaseException, TypeError):
+            found[parts] = _key_problem(parts, value)
+    missing = OmegaConf.missing_keys(merged) - {".".join(parts) for parts in found}
+    return [*found.values(), *(f"{key} is required" for key in sorted(missing))]
 
 
-def _leaves(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    if isinstance(node, dict) and node:
-        for key, child in node.items():
-            yield from _leaves(child, (*path, key))
-    else:
-        yield path, node
+def _key_problem(parts: _Parts, value: Any) -> str:
+    key = ".".join(parts)
+    if (doc := key_doc(parts)) is None:
+        return f"{key}: no such key; {advice_for(key)}"
+    return f"{key}: expected {doc.type_name}, got {'null' if value is None else repr(value)}"
 
 
-def _described(error: OmegaConfBaseException) -> str:
-    return f"{error.full_key or '(top level)'}: {_first_line(error)}"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def _walk(node: Mapping[str, Any], parents: _Parts = ()) -> Iterator[tuple[_Parts, Any]]:
+    """Yield every key with its value, a section before what is in it."""
+    for name, value in node.items():
+        parts = (*parents, name)
+        yield parts, value
+        if isinstance(value, Mapping):
+            yield from _walk(value, parts)

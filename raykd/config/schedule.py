@@ -85,7 +85,9 @@ def parse_schedule(text: str) -> Schedule:
     )
 
 
-def schedule_problems(key: str, text: str, *, minimum: float, exclusive: bool = False) -> list[str]:
+def schedule_problems(
+    key: str, text: str, *, minimum: float, exclusive: bool = False
+) -> list[str]:
     """Return why a schedule cannot be used, naming its key."""
     try:
         lowest = min(parse_schedule(text).values)

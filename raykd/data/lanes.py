@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from raykd import storage
-from raykd.batch import IntArray
 from raykd.data.manifest import Manifest, Shard
 from raykd.errors import DataError, StorageError
 
@@ -109,18 +108,18 @@ class Lane:
             self._next += 1
         self._skip = start - skipped
         self._ahead = self._submit()
-        self._rows_left: pa.RecordBatch | None = None
+        self._window = pa.record_batch({})
+        self._order_left = np.zeros(0, dtype=np.int64)
 
     def take(self, num_rows: int) -> list[pa.RecordBatch]:
         """Return the next rows of the lane, in pieces."""
         pieces = []
         while num_rows:
-            if self._rows_left is None or self._rows_left.num_rows == 0:
-                self._rows_left = self._window()
-            piece = self._rows_left.slice(0, num_rows)
-            self._rows_left = self._rows_left.slice(piece.num_rows)
-            num_rows -= piece.num_rows
-            pieces.append(piece)
+            if not len(self._order_left):
+                self._open_window()
+            chosen, self._order_left = np.split(self._order_left, [num_rows])
+            pieces.append(self._window.take(pa.array(chosen)))
+            num_rows -= len(chosen)
         return pieces
 
     def _rows(self, window: int) -> int:
@@ -131,16 +130,13 @@ class Lane:
             return None
         return self._reader.submit(self._windows[self._next])
 
-    def _window(self) -> pa.RecordBatch:
+    def _open_window(self) -> None:
         if self._ahead is None:
             message = "more rows were asked of a lane than it has"
             raise IndexError(message)
-        rows = self._ahead.result()
-        order = self._order(rows.num_rows)[self._skip :]
+        self._window = self._ahead.result()
+        generator = np.random.default_rng((*self._seed, self._next))
+        self._order_left = generator.permutation(self._window.num_rows)[self._skip :]
         self._skip = 0
         self._next += 1
         self._ahead = self._submit()
-        return rows.take(pa.array(order))
-
-    def _order(self, num_rows: int) -> IntArray:
-        return np.random.default_rng((*self._seed, self._next)).permutation(num_rows)

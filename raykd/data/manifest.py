@@ -87,6 +87,13 @@ class Manifest:
 
     splits: dict[str, tuple[Shard, ...]]
 
+    def labels_of(self, task: str) -> tuple[str, ...] | None:
+        """Return the class names of a classification task; None where there are none."""
+        return {
+            "sequence_classification": self.labels,
+            "token_classification": self.word_labels,
+        }.get(task)
+
     def shards(self, split: str) -> tuple[Shard, ...]:
         """Return the shards of a split.
 

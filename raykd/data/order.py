@@ -42,6 +42,14 @@ class EpochOrder:
             (self.rows_per_lane > row) & (active <= extra)
         )
 
+    def lanes_between(self, first: int, last: int) -> IntArray:
+        """Return the lane of each position of the epoch in [first, last)."""
+        before = self.rows_before(first)
+        counts = self.rows_before(last) - before
+        lanes = np.repeat(np.arange(len(counts)), counts)
+        rows = np.arange(len(lanes)) - np.repeat(np.cumsum(counts) - counts - before, counts)
+        return lanes[np.lexsort((lanes, rows))]
+
 
 def epoch_order(
     batch_rows: Sequence[int], *, num_lanes: int, seed: int, epoch: int, stream: int = 0
@@ -68,6 +76,8 @@ def drawn_rows(
     weights: Sequence[float], *, num_rows: int, seed: int, step: int
 ) -> tuple[int, ...]:
     """Draw how many rows of each language a step takes: a pure function of its arguments."""
+    if len(weights) == 1:
+        return (num_rows,)
     shares = np.asarray(weights, dtype=np.float64)
     generator = np.random.default_rng((seed, 1, step))
     return tuple(int(n) for n in generator.multinomial(num_rows, shares / shares.sum()))

@@ -34,15 +34,18 @@ class OptimizerConfig:
 
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
-        found = []
-        for name in ("learning_rate", "epsilon", "max_grad_norm"):
-            if (value := getattr(self, name)) <= 0:
-                found.append(f"optimizer.{name} must be > 0, got {value}")
+        found = [
+            f"optimizer.{name} must be > 0, got {value}"
+            for name in ("learning_rate", "epsilon", "max_grad_norm")
+            if (value := getattr(self, name)) <= 0
+        ]
         if self.weight_decay < 0:
             found.append(f"optimizer.weight_decay must be >= 0, got {self.weight_decay}")
-        for name in ("warmup_fraction", "beta1", "beta2"):
-            if not 0 <= (value := getattr(self, name)) < 1:
-                found.append(f"optimizer.{name} must be in [0, 1), got {value}")
+        found += [
+            f"optimizer.{name} must be in [0, 1), got {value}"
+            for name in ("warmup_fraction", "beta1", "beta2")
+            if not 0 <= (value := getattr(self, name)) < 1
+        ]
         return found
 
 
@@ -78,16 +81,22 @@ class TrainConfig:
         """Return every reason this section cannot run, each naming its key."""
         found = []
         if (self.num_steps is None) == (self.num_epochs is None):
-            found.append("train needs exactly one of num_steps and num_epochs")
-        for name in (
+            found.append(
+                "train needs exactly one of num_steps and num_epochs, got "
+                f"{self.num_steps} and {self.num_epochs}"
+            )
+        counts = (
             "num_steps",
             "global_batch_size",
             "micro_batch_size",
             "log_every_steps",
             "eval_every_steps",
-        ):
-            if (value := getattr(self, name)) is not None and value < 1:
-                found.append(f"train.{name} must be >= 1, got {value}")
+        )
+        found += [
+            f"train.{name} must be >= 1, got {value}"
+            for name in counts
+            if (value := getattr(self, name)) is not None and value < 1
+        ]
         if self.num_epochs is not None and self.num_epochs <= 0:
             found.append(f"train.num_epochs must be > 0, got {self.num_epochs}")
         if not 0 <= self.seed < 2**31:
@@ -113,10 +122,11 @@ class CheckpointConfig:
 
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
-        found = []
-        for name in ("every_steps", "keep_last"):
-            if (value := getattr(self, name)) < 1:
-                found.append(f"checkpoint.{name} must be >= 1, got {value}")
+        found = [
+            f"checkpoint.{name} must be >= 1, got {value}"
+            for name in ("every_steps", "keep_last")
+            if (value := getattr(self, name)) < 1
+        ]
         if not all(0 < fraction <= 1 for fraction in self.milestones):
             found.append(f"checkpoint.milestones must be in (0, 1], got {list(self.milestones)}")
         return found
@@ -140,10 +150,11 @@ class ClusterConfig:
 
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
-        found = []
-        for name in ("num_workers", "gpus_per_worker", "max_failures"):
-            if (value := getattr(self, name)) < 0:
-                found.append(f"cluster.{name} must be >= 0, got {value}")
+        found = [
+            f"cluster.{name} must be >= 0, got {value}"
+            for name in ("num_workers", "gpus_per_worker", "max_failures")
+            if (value := getattr(self, name)) < 0
+        ]
         if self.cpus_per_worker <= 0:
             found.append(f"cluster.cpus_per_worker must be > 0, got {self.cpus_per_worker}")
         return found

@@ -1,0 +1,39 @@
+# Each target sets up all it needs: Python 3.11 and make are enough.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint bench clean
+
+# The main job on two cores: prepare data, train a teacher, a student and its control.
+demo: $(VENV)/runtime
+	$(BIN)/python jobs/demo.py
+
+# Unit tests on both cores, then those that start Ray, servers or take longer.
+test: $(VENV)/dev
+	$(BIN)/pytest -n 2
+	$(BIN)/pytest -m "ray or slow"
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/dev
+	$(BIN)/python tests/bench/overhead.py
+	$(BIN)/python tests/bench/streaming.py
+
+clean:
+	rm -rf $(VENV) data runs
+
+$(VENV)/runtime: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/dev: $(VENV)/runtime
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev
+	touch $@

@@ -1,0 +1,77 @@
+"""Say what a run would do, and everything that is wrong with it, without starting anything."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from raykd.cli.quiet import quiet_libraries
+from raykd.cli.train import add_run_arguments
+from raykd.config.load import load_run
+
+if TYPE_CHECKING:
+    from raykd.config.schema.run import RunConfig
+    from raykd.train.plan import Plan
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``raykd check``."""
+    add_run_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the plan and its problems; return 2 when there are any."""
+    config = load_run(options.config, options.overrides)
+    quiet_libraries()
+    # Imported here: torch takes seconds, and --help must be instant.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    from raykd.train.plan import plan_run  # noqa: PLC0415
+
+    plan = plan_run(config)
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for name, text in plan_lines(config, plan):
+        table.add_row(name, text)
+    console.print(table)
+    if plan.problems:
+        console.print(f"\n{len(plan.problems)} problem(s)", markup=False)
+        for problem in plan.problems:
+            console.print(f"  - {problem}", markup=False)
+        return 2
+    console.print("\nready", markup=False)
+    return 0
+
+
+def plan_lines(config: "RunConfig", plan: "Plan") -> list[tuple[str, str]]:
+    """Return the plan as pairs of a heading and a text."""
+    train, cluster = config.train, config.cluster
+    lines = [("run", plan.run_uri), ("found", plan.found)]
+    if (data := plan.data) is not None:
+        per_row = data.train_tokens / data.train_rows
+        tokens = plan.num_steps * train.global_batch_size * per_row
+        epochs = plan.num_steps * train.global_batch_size / data.train_rows
+        lines += [
+            ("data", f"{data.train_rows:,} rows, {data.train_tokens:,} tokens to train on; "
+                     f"{data.eval_rows:,} rows to evaluate on"),
+            ("steps", f"{plan.num_steps:,} of {train.global_batch_size} rows: "
+                      f"{tokens:,.0f} tokens, {epochs:.2f} epochs"),
+        ]
+        if data.shares:
+            shares = (f"{name} {share:.1%}" for name, share in data.shares.items())
+            lines.append(("languages", ", ".join(shares)))
+    if plan.student is not None:
+        lines.append(("student", str(plan.student)))
+    lines += [(f"teacher {name}", str(teacher)) for name, teacher in plan.teachers.items()]
+    if (layers := plan.copied_layers) is not None:
+        copied = ", ".join(f"{layer} <- {source}" for layer, source in enumerate(layers))
+        lines.append(("copied layers", copied))
+    place = (
+        "in this process"
+        if cluster.num_workers == 0
+        else f"{cluster.num_workers} Ray worker(s), {cluster.cpus_per_worker:g} CPU and "
+        f"{cluster.gpus_per_worker:g} GPU each"
+    )
+    lines.append(("workers", f"{place}; {train.micro_batch_size} rows per forward pass"))
+    if plan.memory_bytes is not None:
+        lines.append(("memory", f"about {plan.memory_bytes / 1e9:.2f} GB each, estimated"))
+    return lines

@@ -1,0 +1,26 @@
+"""Write the model of a run or checkpoint as a transformers directory with a model card."""
+
+import argparse
+
+from raykd.cli.quiet import quiet_libraries
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``raykd export``."""
+    parser.add_argument(
+        "uri", metavar="RUN_URI", help="directory of a run, or of one of its checkpoints"
+    )
+    parser.add_argument(
+        "--output", required=True, metavar="URI", help="directory to appear, local or remote"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Export, and say where the model is."""
+    quiet_libraries()
+    # Imported here: torch takes seconds, and --help must be instant.
+    from raykd.train.finished import export_run  # noqa: PLC0415
+
+    step = export_run(options.uri, options.output)
+    print(f"model after step {step}: {options.output}")
+    return 0

@@ -1,0 +1,64 @@
+"""The raykd command: parse, dispatch, and turn errors into one clear line."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from raykd import __version__
+from raykd.cli import check, evaluate, explain, export, prepare, train
+from raykd.errors import RaykdError
+
+_DESCRIPTION = "Distillation studies of language models, on one laptop or a Ray cluster."
+
+_EPILOG = """\
+examples:
+  raykd prepare  --demo stdlib-docs --output data/stdlib-docs
+  raykd check    configs/runs/demo_student.yaml
+  raykd train    configs/runs/demo_teacher.yaml cluster.num_workers=0 train.num_steps=20
+  raykd evaluate runs/demo-teacher-1a2b3c4d
+  raykd export   runs/demo-teacher-1a2b3c4d --output models/teacher
+  raykd explain  losses.forward_kl
+
+Overrides are key=value, any number, later wins; null switches an optional section
+off. Exit status: 0 done, 1 the run failed or was stopped, 2 the input is wrong.
+"""
+
+_COMMANDS = {
+    "prepare": (prepare, "turn text into the tokenised data that runs read"),
+    "check": (check, "say what a run would do, and everything that is wrong with it"),
+    "train": (train, "train a model, from a teacher or alone; again to continue"),
+    "evaluate": (evaluate, "score the model of a run, beside its teacher"),
+    "export": (export, "write the model of a run or checkpoint as a transformers directory"),
+    "explain": (explain, "document configuration keys"),
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser; importing and calling this must stay instant."""
+    parser = argparse.ArgumentParser(
+        prog="raykd",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"raykd {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module, summary) in _COMMANDS.items():
+        module.add_arguments(
+            commands.add_parser(name, help=summary, description=module.__doc__)
+        )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    options = build_parser().parse_args(arguments)
+    module, _ = _COMMANDS[options.command]
+    try:
+        return module.run(options)
+    except RaykdError as error:
+        print(f"raykd: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("raykd: interrupted", file=sys.stderr)
+        return 1

@@ -1,0 +1,132 @@
+"""How a run looks while it goes on: a live line on a terminal, plain lines in a log."""
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from raykd.train.worker import RunResult
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+class RunDisplay:
+    """Shows the records of one run."""
+
+    def __init__(self, *, num_steps: int) -> None:
+        self._num_steps = num_steps
+        self._first: tuple[float, float] | None = None
+        self._progress = Progress(
+            TextColumn("step"),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            TextColumn("{task.description}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task("starting", total=num_steps)
+
+    def __enter__(self) -> Self:
+        """Start the live display, where there is a terminal."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the live display; what was printed stays."""
+        self._progress.stop()
+
+    def message(self, text: str) -> None:
+        """Print one line."""
+        console.print(text, markup=False)
+
+    def show(self, record: Mapping[str, float]) -> None:
+        """Show a record: an evaluation stays, a training report moves the live line."""
+        if "train/loss" not in record:
+            self.message(evaluation_line(record, self._num_steps))
+            return
+        line = training_line(record, self._num_steps, self._seconds_left(record["step"]))
+        if console.is_terminal:
+            self._progress.update(self._task, completed=record["step"], description=line)
+        else:
+            self.message(line)
+
+    def _seconds_left(self, step: float) -> float | None:
+        now = time.monotonic()
+        if self._first is None or step <= self._first[1]:
+            self._first = (now, step)
+            return None
+        started, first_step = self._first
+        return (now - started) / (step - first_step) * (self._num_steps - step)
+
+
+def training_line(
+    record: Mapping[str, float], num_steps: int, seconds_left: float | None
+) -> str:
+    """Return one aligned line on a training report."""
+    width = len(str(num_steps))
+    parts = [f"step {int(record['step']):>{width}}/{num_steps}", f"loss {record['train/loss']:7.4f}"]
+    prefix = "train/loss/"
+    terms = {name: value for name, value in record.items() if name.startswith(prefix)}
+    if len(terms) > 1:
+        parts += [f"{name.removeprefix(prefix)} {value:7.4f}" for name, value in terms.items()]
+    parts.append(f"grad {record['train/grad_norm']:6.3f}")
+    parts.append(f"{record['train/tokens_per_second']:,.0f} tokens/s".replace(",", " "))
+    if seconds_left is not None:
+        parts.append(f"eta {duration(seconds_left)}")
+    return "  ".join(parts)
+
+
+def evaluation_line(record: Mapping[str, float], num_steps: int) -> str:
+    """Return one line on an evaluation; metrics of single languages are left to the file."""
+    width = len(str(num_steps))
+    parts = [f"step {int(record['step']):>{width}}/{num_steps}"]
+    for name, value in record.items():
+        short = name.removeprefix("eval/")
+        if short != name and "/" not in short.removeprefix("teacher/"):
+            parts.append(f"eval {short} {value:.4f}")
+    return "  ".join(parts)
+
+
+def print_result(result: "RunResult", *, run_uri: str) -> None:
+    """Print how a run ended and what to do with it."""
+    if not result.is_done:
+        console.print(
+            f"stopped after step {result.step} of {result.num_steps}, with a checkpoint; "
+            "the same command continues",
+            markup=False,
+        )
+        return
+    print_metrics(result.metrics)
+    console.print(f"done: {result.num_steps} steps, run {run_uri}", markup=False)
+    console.print(f"model: {result.model_uri}", markup=False)
+
+
+def print_metrics(metrics: Mapping[str, float]) -> None:
+    """Print an evaluation as a table."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    for name, value in sorted(metrics.items()):
+        if name.startswith("eval/"):
+            table.add_row(name, f"{value:.4f}")
+    console.print(table)
+
+
+def duration(seconds: float) -> str:
+    """Return a time span in the unit that suits it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5_400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3_600:.1f} h"

@@ -1,0 +1,76 @@
+"""Train a model, from a teacher or alone. The same command again continues the run."""
+
+import argparse
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from raykd.cli.progress import RunDisplay, print_result
+from raykd.cli.quiet import quiet_libraries
+from raykd.config.load import load_run
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``raykd train``."""
+    add_run_arguments(parser)
+    parser.add_argument(
+        "--fresh", action="store_true", help="remove what this run has left, and start over"
+    )
+    parser.add_argument(
+        "--address",
+        default="local",
+        metavar="HOST",
+        help="Ray cluster to join, such as auto; default: a Ray of its own on this machine",
+    )
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare a run file and its overrides."""
+    parser.add_argument("config", type=Path, metavar="RUN.yaml", help="what to run")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="replace one value; see raykd explain"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train; return 0 when the run is done and 1 when it was stopped before."""
+    config = load_run(options.config, options.overrides)
+    quiet_libraries()
+    # Imported here: torch and Ray take seconds, and --help must be instant.
+    from raykd.train.plan import plan_run, require_runnable  # noqa: PLC0415
+    from raykd.train.run import Listener, train_run  # noqa: PLC0415
+
+    plan = plan_run(config)
+    require_runnable(plan)
+    with RunDisplay(num_steps=plan.num_steps) as display, _interruptible() as stopped:
+        display.message(f"{plan.run_uri}: {plan.found}")
+        result = train_run(
+            config,
+            fresh=options.fresh,
+            address=options.address,
+            listener=Listener(
+                on_record=display.show, on_message=display.message, should_stop=stopped.is_set
+            ),
+        )
+    print_result(result, run_uri=plan.run_uri)
+    return 0 if result.is_done else 1
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Yield an event that the first Ctrl-C sets; the second one interrupts as usual."""
+    stopped = threading.Event()
+    usual = signal.getsignal(signal.SIGINT)
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopped.set()
+        signal.signal(signal.SIGINT, usual)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, usual)

@@ -1,0 +1,135 @@
+"""What is known of each configuration key, from the schema itself: type, default, meaning."""
+
+import ast
+import dataclasses
+import difflib
+import inspect
+import itertools
+import sys
+import typing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import UnionType
+from typing import Any
+
+from raykd.config.schema.run import RunConfig
+
+ANY_NAME = "<name>"
+"""Stands for the names that the user gives, as those of teachers."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeyDoc:
+    """One key or section of the configuration."""
+
+    parts: tuple[str, ...]
+    """The key, cut at its dots."""
+
+    type_name: str
+    default: str | None
+    """As YAML writes it; None where a value must be given."""
+
+    text: str
+    is_section: bool
+    """Whether it has keys of its own."""
+
+    @property
+    def key(self) -> str:
+        """The key as it is written, with dots."""
+        return ".".join(self.parts)
+
+    def begins_with(self, parts: Sequence[str]) -> bool:
+        """Tell whether this is the key with the given parts, or one below it."""
+        return len(parts) <= len(self.parts) and all(
+            own in (given, ANY_NAME) for own, given in zip(self.parts, parts, strict=False)
+        )
+
+
+def key_docs(schema: type = RunConfig, parents: tuple[str, ...] = ()) -> Iterator[KeyDoc]:
+    """Walk the schema depth first, yielding a section before the keys in it."""
+    hints = typing.get_type_hints(schema)
+    texts = _attribute_docstrings(schema)
+    for field in dataclasses.fields(schema):
+        hint, parts = hints[field.name], (*parents, field.name)
+        text = texts.get(field.name, "")
+        yield _key_doc(parts, hint, default=_default(field), text=text)
+        if typing.get_origin(hint) is dict:
+            hint, parts = typing.get_args(hint)[1], (*parts, ANY_NAME)
+            yield _key_doc(parts, hint, default=None, text="" if _section_in(hint) else text)
+        if (section := _section_in(hint)) is not None:
+            yield from key_docs(section, parts)
+
+
+def key_doc(parts: Sequence[str]) -> KeyDoc | None:
+    """Return what is known of the key with these parts, or None where there is no such key."""
+    return next(
+        (doc for doc in key_docs() if len(doc.parts) == len(parts) and doc.begins_with(parts)),
+        None,
+    )
+
+
+def advice_for(unknown: str) -> str:
+    """Return what may have been meant by a key that does not exist."""
+    keys = [doc.key for doc in key_docs()]
+    named_alike = [key for key in keys if key.rpartition(".")[2] == unknown]
+    close = named_alike or difflib.get_close_matches(unknown, keys, n=1)
+    return f"did you mean {' or '.join(close)}?" if close else "raykd explain lists all keys"
+
+
+def _key_doc(parts: tuple[str, ...], hint: Any, *, default: str | None, text: str) -> KeyDoc:
+    section = _section_in(hint)
+    return KeyDoc(
+        parts=parts,
+        type_name=_type_name(hint),
+        default=default,
+        text=text or (inspect.getdoc(section) if section else None) or "",
+        is_section=section is not None or typing.get_origin(hint) is dict,
+    )
+
+
+def _section_in(hint: Any) -> type | None:
+    alternatives = typing.get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    return next(
+        (a for a in alternatives if isinstance(a, type) and dataclasses.is_dataclass(a)), None
+    )
+
+
+def _type_name(hint: Any) -> str:
+    arguments = typing.get_args(hint)
+    match typing.get_origin(hint):
+        case typing.Literal:
+            return " | ".join(arguments)
+        case origin if origin is UnionType:
+            return " | ".join(map(_type_name, arguments))
+        case origin if origin is tuple:
+            return f"list of {_type_name(arguments[0])}"
+        case origin if origin is dict:
+            return f"mapping to {_type_name(arguments[1])}"
+    if hint is type(None):
+        return "null"
+    return "section" if dataclasses.is_dataclass(hint) else str(hint.__name__)
+
+
+def _default(field: "dataclasses.Field[Any]") -> str | None:
+    if field.default_factory is not dataclasses.MISSING:
+        made = field.default_factory()
+        return str(made) if isinstance(made, dict) else "as below"
+    if field.default is dataclasses.MISSING:
+        return None
+    default = field.default
+    if default is None or isinstance(default, bool):
+        return "null" if default is None else str(default).lower()
+    return f"[{', '.join(default)}]" if isinstance(default, tuple) else str(default)
+
+
+def _attribute_docstrings(schema: type) -> dict[str, str]:
+    """Collect the string that follows each field in the class body."""
+    module = ast.parse(inspect.getsource(sys.modules[schema.__module__]))
+    classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
+    texts = {}
+    for statement, following in itertools.pairwise(classes[schema.__name__].body):
+        if not (isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)):
+            continue
+        if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+            texts[statement.target.id] = inspect.cleandoc(str(following.value.value))
+    return texts

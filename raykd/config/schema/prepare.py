@@ -1,0 +1,184 @@
+"""What ``raykd prepare`` reads, how it cuts and tokenises it, and where it goes."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Format = Literal["text", "json", "csv", "parquet", "arrow"]
+Demo = Literal["stdlib-docs", "cldr-names"]
+Task = Literal["masked_lm", "causal_lm", "sequence_classification", "token_classification"]
+
+TRAIN = "train"
+VALIDATION = "validation"
+UNDETERMINED = "und"
+"""The language of text whose language nobody named (BCP 47)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceOptions:
+    """Where the examples come from; several sources of a split are read one after the other."""
+
+    demo: Demo | None = None
+    """A corpus that is on every machine, instead of train."""
+
+    train: tuple[str, ...] = ()
+    """Files, directories, globs, URIs or Hub names."""
+
+    validation: tuple[str, ...] = ()
+    """The same for the validation split."""
+
+    validation_fraction: float = 0.0
+    """Share of the training rows that becomes the validation split, by a hash of the text."""
+
+    file_format: Format | None = None
+    """Format of every file; null decides by the ending of its name."""
+
+    document: Literal["line", "paragraph", "file"] = "line"
+    """What one example is in a text file."""
+
+    hub_config: str | None = None
+    """Configuration of a Hub data set."""
+
+    hub_split: str = "train"
+    """Split of a Hub data set that is read for training."""
+
+    hub_validation_split: str = "validation"
+    """Split of a Hub data set that is read for validation."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ColumnOptions:
+    """Which columns hold what; null where the data has none."""
+
+    text: str = "text"
+    text_pair: str | None = None
+    label: str | None = None
+    words: str | None = None
+    """List of words, instead of text."""
+
+    word_labels: str | None = None
+    """List with the label of each word."""
+
+    language: str | None = None
+
+    def named(self) -> list[str]:
+        """Return the columns that are read."""
+        wanted = [
+            self.words or self.text,
+            self.text_pair,
+            self.label,
+            self.word_labels,
+            self.language,
+        ]
+        return [name for name in wanted if name is not None]
+
+    def problems(self) -> list[str]:
+        """Return every reason these columns cannot be used together."""
+        found = []
+        if (self.words is None) != (self.word_labels is None):
+            found.append("--word-column and --word-label-column need each other")
+        if self.words is not None and (self.label is not None or self.text_pair is not None):
+            found.append("--word-column excludes --label-column and --text-pair-column")
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenizerOptions:
+    """Which tokenizer: a given one, or one that is trained on the training split."""
+
+    source: str | None = None
+    """Local directory, vocab.txt, tokenizer.json, URI or Hub name; null trains one."""
+
+    kind: Literal["wordpiece", "bpe"] = "wordpiece"
+    """What is trained: WordPiece as BERT's, or byte-level BPE as RoBERTa's."""
+
+    vocab_size: int = 8000
+    """Entries of a trained vocabulary, special tokens included."""
+
+    lowercase: bool = False
+    """Whether a trained tokenizer is blind to case."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PrepareOptions:
+    """Everything ``raykd prepare`` is told."""
+
+    sources: SourceOptions
+    output_uri: str
+    """Directory to publish, local or such as s3://bucket/data/wiki."""
+
+    columns: ColumnOptions = field(default_factory=ColumnOptions)
+    tokenizer: TokenizerOptions = field(default_factory=TokenizerOptions)
+    task: Task | None = None
+    """What the data is for; decides only what is refused before work starts."""
+
+    language: str = UNDETERMINED
+    """Language of every row, where no column says it."""
+
+    labels: tuple[str, ...] | None = None
+    """Allowed labels in the order of their ids; null takes those of the training split."""
+
+    packs: bool = False
+    """Whether documents are joined and cut to max_length, or each is a row of its own."""
+
+    max_length: int = 128
+    """Tokens of the longest row, special tokens included."""
+
+    num_processes: int = 1
+    """Processes that tokenise; no influence on the result."""
+
+    overwrites: bool = False
+    """Whether other data at output_uri may be replaced."""
+
+    def record(self) -> dict[str, Any]:
+        """Return the options that decide the content of the data set, as JSON values."""
+        record = asdict(self)
+        for name in ("output_uri", "num_processes", "overwrites"):
+            del record[name]
+        return record
+
+    def problems(self) -> list[str]:
+        """Return every reason these options cannot work, each naming its argument."""
+        return [
+            *self._source_problems(),
+            *self.columns.problems(),
+            *self._number_problems(),
+            *self._task_problems(),
+        ]
+
+    def _source_problems(self) -> list[str]:
+        sources = self.sources
+        found = []
+        if bool(sources.train) == (sources.demo is not None):
+            found.append("name either SOURCES or --demo")
+        if sources.validation and (sources.demo is not None or sources.validation_fraction):
+            found.append("--validation excludes --validation-fraction and --demo")
+        return found
+
+    def _number_problems(self) -> list[str]:
+        found = []
+        if not 0 <= self.sources.validation_fraction < 1:
+            fraction = self.sources.validation_fraction
+            found.append(f"--validation-fraction must be in [0, 1), got {fraction}")
+        for name, value, minimum in (
+            ("max-length", self.max_length, 8),
+            ("num-processes", self.num_processes, 1),
+            ("vocab-size", self.tokenizer.vocab_size, 300),
+        ):
+            if value < minimum:
+                found.append(f"--{name} must be >= {minimum}, got {value}")
+        if self.labels is not None and len(set(self.labels)) != len(self.labels):
+            found.append(f"--labels names a label twice: {', '.join(self.labels)}")
+        return found
+
+    def _task_problems(self) -> list[str]:
+        columns = self.columns
+        found = []
+        if self.packs and (columns.label or columns.words or columns.text_pair):
+            found.append("--pack joins documents: it excludes labels, words and text pairs")
+        if self.task == "sequence_classification" and columns.label is None:
+            found.append("--task sequence_classification needs --label-column")
+        if self.task == "token_classification" and columns.words is None:
+            found.append("--task token_classification needs --word-column")
+        if self.labels is not None and not (columns.label or columns.word_labels):
+            found.append("--labels needs --label-column or --word-label-column")
+        return found

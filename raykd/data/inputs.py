@@ -1,0 +1,83 @@
+"""The rows that a data set is prepared from, and how to tell whether they changed."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from raykd.config.schema.prepare import Demo, PrepareOptions
+from raykd.data.demo_corpora import demo_identity, demo_rows
+from raykd.data.raw_rows import RawRows
+from raykd.data.reading import read_rows
+from raykd.data.sources import SourceFile, expand, modified
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inputs:
+    """Files and Hub data sets, or the rows of a demo corpus."""
+
+    files: tuple[SourceFile, ...]
+    demo: Demo | None
+    record: str
+    """Hash of what is read, names and sizes: part of what identifies the data set."""
+
+    def rows(self, options: PrepareOptions) -> Iterator[RawRows]:
+        """Yield all rows, always in the same order."""
+        if self.demo is not None:
+            yield from demo_rows(self.demo)
+        for file in self.files:
+            yield from read_rows(file, options)
+
+    def changed_since(self, uri: str) -> bool:
+        """Tell whether an input was modified after a file was written."""
+        written = modified(uri)
+        return any(file.modified is not None and file.modified > written for file in self.files)
+
+    def state(self) -> list[Any]:
+        """Return what changes when any input changes; parts of other states are not reused."""
+        return [self.record, *(str(file.modified) for file in self.files)]
+
+
+def find_inputs(options: PrepareOptions) -> Inputs:
+    """Find what the options name; only the names and sizes of files are looked at.
+
+    Raises:
+        ConfigError: A source is unclear.
+        DataError: A source is not there.
+    """
+    if (demo := options.sources.demo) is not None:
+        record = _hash([demo_identity(demo)])
+        return Inputs(files=(), demo=demo, record=record)
+    files = tuple(expand(options.sources))
+    return Inputs(files=files, demo=None, record=_hash([(f.split, f.uri, f.bytes) for f in files]))
+
+
+class ReadingMeter:
+    """Estimates how far reading is from the text that came by."""
+
+    def __init__(self, files: tuple[SourceFile, ...]) -> None:
+        self._sizes = {file.uri: file.bytes for file in files}
+        self._before = 0
+        self._current: str | None = None
+        self._of_current = 0
+
+    def watched(self, rows: Iterator[RawRows]) -> Iterator[RawRows]:
+        """Yield rows on, and count them."""
+        for some in rows:
+            if some.uri != self._current:
+                self._before += self._sizes.get(self._current or "", 0)
+                self._current, self._of_current = some.uri, 0
+            self._of_current += some.size
+            yield some
+
+    @property
+    def share(self) -> float | None:
+        """Estimated fraction of the input's bytes that is read; None where sizes are unknown."""
+        total = sum(self._sizes.values())
+        size = self._sizes.get(self._current or "", 0)
+        # A compressed file holds more text than it has bytes.
+        return (self._before + min(self._of_current, size)) / total if total else None
+
+
+def _hash(values: list[Any]) -> str:
+    return hashlib.sha256(repr(values).encode()).hexdigest()

@@ -1,0 +1,155 @@
+"""Which files a source names, and what they are: everything that is known before reading.
+
+A source is a file, a directory (searched recursively by known endings), a glob, a URI of any
+of these, or the name of a data set on the Hub.
+"""
+
+import os.path
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+
+import fsspec
+from botocore.exceptions import BotoCoreError
+
+from raykd.config.schema.prepare import TRAIN, VALIDATION, Format, SourceOptions
+from raykd.errors import ConfigError, DataError, StorageError
+
+ENDINGS: dict[str, Format] = {
+    ".txt": "text",
+    ".text": "text",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+}
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_GLOB = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceFile:
+    """One file to read, or one Hub data set."""
+
+    split: str
+    uri: str
+    format: Format | None
+    """None for a Hub data set."""
+
+    bytes: int = 0
+    modified: datetime | None = None
+    """Time of the last change; None for a Hub data set."""
+
+    hub_split: str | None = None
+
+
+def expand(options: SourceOptions) -> list[SourceFile]:
+    """Return every file of every split in the order in which they are read.
+
+    Raises:
+        ConfigError: A source is not there, its format is unknown, or a directory mixes formats.
+        StorageError: A file system cannot be reached.
+    """
+    return [
+        file
+        for split, sources in ((TRAIN, options.train), (VALIDATION, options.validation))
+        for source in sources
+        for file in _files_of(source, split=split, options=options)
+    ]
+
+
+def ending(uri: str) -> str:
+    """Return the ending of a file name in lower case, a compression's left out."""
+    suffixes = PurePosixPath(uri.lower()).suffixes
+    if suffixes and suffixes[-1] in COMPRESSIONS:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
+
+def modified(uri: str) -> datetime:
+    """Return when a file was last changed."""
+    filesystem, path = fsspec.core.url_to_fs(uri)
+    found: datetime = filesystem.modified(path)
+    return found
+
+
+def _files_of(source: str, *, split: str, options: SourceOptions) -> Iterable[SourceFile]:
+    try:
+        filesystem, path = fsspec.core.url_to_fs(source)
+        filesystem.invalidate_cache()
+        if filesystem.isdir(path):
+            paths = _in_directory(source, filesystem.find(path), root=path, options=options)
+        elif filesystem.exists(path):
+            paths = [path]
+        elif _GLOB.search(source):
+            paths = sorted(found for found in filesystem.glob(path) if filesystem.isfile(found))
+        else:
+            paths = []
+        if not paths:
+            return [_hub_data_set(source, split=split, options=options)]
+        remote = "://" in source
+        return [
+            SourceFile(
+                split=split,
+                uri=filesystem.unstrip_protocol(found) if remote else _as_written(source, found),
+                format=options.file_format or _format_of(found),
+                bytes=filesystem.size(found),
+                modified=filesystem.modified(found),
+            )
+            for found in paths
+        ]
+    except (OSError, BotoCoreError, ImportError, ValueError) as error:
+        message = f"{source}: {type(error).__name__}: {error}"
+        raise StorageError(message) from error
+
+
+def _as_written(source: str, found: str) -> str:
+    """Name a local file the way its source is named: relative if the source is."""
+    return found if Path(source).is_absolute() else os.path.relpath(found)
+
+
+def _in_directory(
+    source: str, found: list[str], *, root: str, options: SourceOptions
+) -> list[str]:
+    """Return the files of known endings; several formats at once need a decision."""
+    visible = [path for path in sorted(found) if "/." not in path[len(root) :]]
+    known = {path: ENDINGS[ending(path)] for path in visible if ending(path) in ENDINGS}
+    counts = Counter(known.values())
+    if options.file_format is None and len(counts) > 1:
+        held = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
+        message = f"{source}: holds files of several formats ({held}); choose with --format"
+        raise ConfigError(message)
+    wanted = options.file_format or next(iter(counts), None)
+    paths = [path for path, name in known.items() if name == wanted]
+    if not paths:
+        endings = ", ".join(sorted(ENDINGS))
+        message = f"{source}: holds no file of a known ending ({endings})"
+        raise ConfigError(message)
+    return paths
+
+
+def _format_of(path: str) -> Format:
+    if (found := ENDINGS.get(ending(path))) is None:
+        message = (
+            f"{path}: the ending {ending(path)!r} is unknown (known: "
+            f"{', '.join(sorted(ENDINGS))}); name the format with --format"
+        )
+        raise ConfigError(message)
+    return found
+
+
+def _hub_data_set(source: str, *, split: str, options: SourceOptions) -> SourceFile:
+    if not _HUB_NAME.fullmatch(source) or ending(source) in ENDINGS:
+        message = f"{source}: no such file or directory"
+        raise DataError(message)
+    hub_split = options.hub_split if split == TRAIN else options.hub_validation_split
+    return SourceFile(split=split, uri=source, format=None, hub_split=hub_split)

@@ -1,0 +1,73 @@
+"""One pass over the training rows for what must be known before any is tokenised."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from raykd.config.schema.prepare import TRAIN, PrepareOptions
+from raykd.data.raw_rows import RawRows
+from raykd.data.tokenizer_training import evenly_sampled, train_tokenizer
+from raykd.data.tokenizers import load_tokenizer
+from raykd.errors import ConfigError, DataError
+
+
+def survey(rows: Iterable[RawRows], options: PrepareOptions) -> tuple[Any, tuple[str, ...] | None]:
+    """Return the tokenizer and the labels of a data set.
+
+    Both are as the options name them, or learnt from the training split.
+
+    Args:
+        rows: All rows; read only if something is to be learnt.
+        options: What is named.
+
+    Raises:
+        ConfigError: The tokenizer lacks the mask token that the task needs.
+        DataError: There is nothing to learn from, or the tokenizer cannot be loaded.
+    """
+    source = options.tokenizer.source
+    tokenizer = None if source is None else load_tokenizer(source)
+    if tokenizer is not None and options.task == "masked_lm" and tokenizer.mask_token_id is None:
+        message = f"--task masked_lm: the tokenizer {source} has no mask token; choose another"
+        raise ConfigError(message)
+    has_labels = bool(options.columns.label or options.columns.word_labels)
+    learns_labels = has_labels and options.labels is None
+    if tokenizer is not None and not learns_labels:
+        return tokenizer, options.labels
+    labels: set[str] = set()
+    texts = _texts_and_labels(rows, labels, options=options)
+    if tokenizer is None:
+        if not (sample := evenly_sampled(texts)):
+            message = "no rows are left to train a tokenizer on: every source is empty"
+            raise DataError(message)
+        tokenizer = train_tokenizer(sample, options.tokenizer, max_length=options.max_length)
+    else:
+        for _ in texts:
+            pass
+    return tokenizer, _sorted(labels) if learns_labels else options.labels
+
+
+def _texts_and_labels(
+    rows: Iterable[RawRows], labels: set[str], *, options: PrepareOptions
+) -> Iterator[str]:
+    """Yield the texts of the training split, and add its labels to a set on the way."""
+    fraction = options.sources.validation_fraction
+    for some in rows:
+        for index, text in enumerate(some.texts):
+            if some.split_of(index, validation_fraction=fraction) != TRAIN:
+                continue
+            labels.update(_labels_of(some, index))
+            for one in (text, None if some.pairs is None else some.pairs[index]):
+                if one is not None and one.strip() and "\ufffd" not in one:
+                    yield one
+
+
+def _labels_of(rows: RawRows, index: int) -> Iterator[str]:
+    label = None if rows.labels is None else rows.labels[index]
+    of_words = None if rows.word_labels is None else rows.word_labels[index]
+    yield from (one for one in (label, *(of_words or ())) if one is not None)
+
+
+def _sorted(labels: set[str]) -> tuple[str, ...]:
+    """Sort labels; numbers by their value."""
+    if all(label.lstrip("-").isdecimal() for label in labels):
+        return tuple(sorted(labels, key=int))
+    return tuple(sorted(labels))

@@ -1,0 +1,129 @@
+"""Tokenizers: find one, describe it, and tell whether two are interchangeable."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
+
+from raykd import storage
+from raykd.data.manifest import TOKENIZER_DIRECTORY, TokenizerInfo
+from raykd.errors import DataError, RaykdError
+
+_SPECIAL_NAMES = (
+    ("pad_token", ("[PAD]", "<pad>")),
+    ("unk_token", ("[UNK]", "<unk>")),
+    ("cls_token", ("[CLS]", "<s>")),
+    ("sep_token", ("[SEP]", "</s>")),
+    ("mask_token", ("[MASK]", "<mask>")),
+    ("bos_token", ("<s>",)),
+    ("eos_token", ("</s>", "<|endoftext|>")),
+)
+
+
+def load_tokenizer(source: str, revision: str | None = None) -> Any:
+    """Load a ``transformers`` tokenizer.
+
+    Args:
+        source: Local directory, ``vocab.txt`` (WordPiece) or ``tokenizer.json`` file, URI of a
+            directory, or a Hub name. A directory with a ``tokenizer`` folder, such as
+            prepared data, stands for that folder.
+        revision: Branch, tag or commit of a Hub name.
+
+    Raises:
+        DataError: There is no tokenizer, or none with a ``tokenizers`` backend.
+    """
+    try:
+        if "://" in source:
+            with storage.local_copy(source) as path:
+                tokenizer = _load_local(path)
+        elif (path := Path(source)).exists():
+            tokenizer = _load_local(path)
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
+    except (OSError, ValueError, KeyError, ImportError, RaykdError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        message = (
+            f"{source}: no tokenizer can be loaded: {reason}; name a local directory, a "
+            "vocab.txt, a tokenizer.json, a URI or a Hub name that can be reached"
+        )
+        raise DataError(message) from error
+    if not tokenizer.is_fast:
+        message = f"{source}: {type(tokenizer).__name__} has no tokenizer.json form; convert it"
+        raise DataError(message)
+    return tokenizer
+
+
+def tokenizer_info(tokenizer: Any) -> TokenizerInfo:
+    """Describe a tokenizer; equal fingerprints read and write the same ids.
+
+    The fingerprint is the sha256 of id -> token, the special ids by role, and the backend's
+    normaliser, pre-tokeniser and post-processor.
+    """
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    roles = sorted(tokenizer.special_tokens_map)
+    identity = {
+        "vocabulary": sorted((index, token) for token, index in tokenizer.get_vocab().items()),
+        "special": {role: getattr(tokenizer, f"{role}_id", None) for role in roles},
+        "pipeline": [state[part] for part in ("normalizer", "pre_tokenizer", "post_processor")],
+    }
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return TokenizerInfo(
+        fingerprint=digest,
+        vocab_size=max(tokenizer.get_vocab().values()) + 1,
+        pad_id=_first_id(tokenizer.pad_token_id, tokenizer.eos_token_id, 0),
+        mask_id=tokenizer.mask_token_id,
+        special_ids=tuple(sorted(set(tokenizer.all_special_ids))),
+    )
+
+
+def tells_pairs_apart(tokenizer: Any) -> bool:
+    """Tell whether the two texts of a pair get different segments, as BERT's do."""
+    if "token_type_ids" not in tokenizer.model_input_names:
+        return False
+    return any(tokenizer.backend_tokenizer.encode("a", "b").type_ids)
+
+
+def special_tokens_from(vocabulary: dict[str, int]) -> dict[str, str]:
+    """Return the roles of the special tokens that a vocabulary names in the usual ways."""
+    found = {}
+    for role, names in _SPECIAL_NAMES:
+        if name := next((name for name in names if name in vocabulary), None):
+            found[role] = name
+    return found
+
+
+def _first_id(*candidates: int | None) -> int:
+    return next(candidate for candidate in candidates if candidate is not None)
+
+
+def _load_local(path: Path) -> Any:
+    if (inner := path / TOKENIZER_DIRECTORY).is_dir():
+        return _load_local(inner)
+    if path.is_file():
+        return _load_file(path)
+    if any((path / name).exists() for name in ("tokenizer_config.json", "config.json")):
+        return AutoTokenizer.from_pretrained(str(path), local_files_only=True)
+    for name in ("tokenizer.json", "vocab.txt"):
+        if (path / name).exists():
+            return _load_file(path / name)
+    message = "the directory holds no tokenizer_config.json, tokenizer.json or vocab.txt"
+    raise ValueError(message)
+
+
+def _load_file(path: Path) -> Any:
+    if path.suffix == ".json":
+        # The library raises a bare Exception for a file that is none of its own.
+        json.loads(path.read_text("utf-8"))["model"]
+        backend = Tokenizer.from_file(str(path))
+        special = special_tokens_from(backend.get_vocab())
+        return PreTrainedTokenizerFast(tokenizer_object=backend, **special)
+    tokens = path.read_text("utf-8").splitlines()
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    if len(vocabulary) != len(tokens) or "[UNK]" not in vocabulary:
+        message = "a vocab.txt has one WordPiece token a line, each once, [UNK] among them"
+        raise ValueError(message)
+    is_cased = any(token != token.lower() for token in tokens if not token.startswith("["))
+    return BertTokenizer(vocab=vocabulary, do_lower_case=not is_cased)

@@ -1,0 +1,182 @@
+"""The training loop, as a generator of finished steps.
+
+Knows nothing of Ray, files or metrics back ends: whoever iterates decides what to do
+between two steps. So the same loop runs under Ray Train, in a notebook and in a test.
+"""
+
+import contextlib
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from raykd.batch import Batch
+from raykd.config.schema.train import OptimizerConfig
+from raykd.data.stream import DataState
+from raykd.distill.optimizer import learning_rate
+from raykd.distill.step import DistillationStep
+from raykd.distill.world import World
+from raykd.errors import NonFiniteLossError
+from raykd.models.scored import ScoredModel
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainState:
+    """Everything that a step changes: a resumed run continues from it bit by bit.
+
+    The learning rate and the dropout are pure functions of the step, so neither a schedule
+    nor a random number generator has a state to save.
+    """
+
+    step: int
+    """Optimizer steps taken."""
+
+    tokens: int
+    """Tokens trained on, over all workers, padding not counted."""
+
+    data: DataState
+    optimizer: torch.optim.Optimizer
+    student: ScoredModel
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepBatches:
+    """What one worker trains on in one step."""
+
+    micro_batches: tuple[Batch, ...]
+    """At least one; a worker without rows gets one without scored positions."""
+
+    data: DataState
+    """Where the data stands after this step."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinishedStep:
+    """What one optimizer step did, over all workers."""
+
+    step: int
+    """Optimizer steps taken so far, this one included."""
+
+    loss: float
+    """Objective per scored position."""
+
+    terms: dict[str, float]
+    """Each term per scored position, unweighted."""
+
+    grad_norm: float
+    """Global L2 norm of the gradient before clipping."""
+
+    learning_rate: float
+    tokens: int
+    """Tokens in this step, padding not counted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoopOptions:
+    """What the loop needs to know of a run."""
+
+    num_steps: int
+    seed: int
+    optimizer: OptimizerConfig
+
+
+def training_steps(
+    state: TrainState,
+    objective: DistillationStep,
+    steps: Iterator[StepBatches],
+    *,
+    options: LoopOptions,
+    world: World,
+) -> Iterator[FinishedStep]:
+    """Take optimizer steps until ``num_steps``, yielding after each.
+
+    Raises:
+        NonFiniteLossError: On all workers alike, before a bad gradient reaches the weights.
+    """
+    parallel = _parallel(objective, world)
+    names = [term.name for term in objective.terms]
+    while state.step < options.num_steps:
+        batches = next(steps)
+        torch.manual_seed(_dropout_seed(options.seed, state.step, world.rank))
+        rate = learning_rate(options.optimizer, step=state.step, num_steps=options.num_steps)
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        progress = state.step / max(options.num_steps - 1, 1)
+        sums = _accumulate(parallel, batches, progress=progress, world=world)
+        grad_norm = torch.nn.utils.clip_grad_norm_(
+            objective.parameters(), options.optimizer.max_grad_norm
+        )
+        loss, *terms, tokens = sums.tolist()
+        finished = FinishedStep(
+            step=state.step + 1,
+            loss=loss,
+            terms=dict(zip(names, terms, strict=True)),
+            grad_norm=float(grad_norm),
+            learning_rate=rate,
+            tokens=int(tokens),
+        )
+        _require_finite(finished)
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
+        state.step, state.data = finished.step, batches.data
+        state.tokens += finished.tokens
+        yield finished
+
+
+def _parallel(objective: DistillationStep, world: World) -> torch.nn.Module:
+    if world.size == 1:
+        return objective
+    return DistributedDataParallel(
+        objective, forward_sync_buffers=False, gradient_as_bucket_view=True
+    )
+
+
+def _accumulate(
+    parallel: torch.nn.Module, batches: StepBatches, *, progress: float, world: World
+) -> torch.Tensor:
+    """Run backward on the micro-batches; return loss and terms per position, and the tokens.
+
+    Every worker divides by the number of scored positions of the step over all workers, known
+    beforehand. The gradients of the workers are averaged, hence the factor of the world's size.
+    """
+    micro_batches = [batch.to(world.device) for batch in batches.micro_batches]
+    positions = sum(len(batch.positions_P) for batch in micro_batches)
+    tokens = sum(batch.num_tokens for batch in micro_batches)
+    counts = world.sum(torch.tensor([positions, tokens], dtype=torch.float64))
+    num_positions = max(float(counts[0]), 1.0)
+    sums = []
+    for index, batch in enumerate(micro_batches):
+        with _synchronised(parallel, is_last=index == len(micro_batches) - 1):
+            output = parallel(batch, progress)
+            (output.loss_sum * (world.size / num_positions)).backward()
+        sums.append(torch.cat([output.loss_sum.detach()[None], output.term_sums]).double())
+    return torch.cat([world.sum(torch.stack(sums).sum(0)) / num_positions, counts[1:]])
+
+
+def _synchronised(
+    parallel: torch.nn.Module, *, is_last: bool
+) -> contextlib.AbstractContextManager[None]:
+    """Exchange gradients once per step, with the last micro-batch."""
+    if isinstance(parallel, DistributedDataParallel) and not is_last:
+        return parallel.no_sync()  # type: ignore[no-any-return]  # torch does not type it
+    return contextlib.nullcontext()
+
+
+def _dropout_seed(seed: int, step: int, rank: int) -> int:
+    digest = hashlib.sha256(f"{seed} {step} {rank}".encode()).digest()
+    return int.from_bytes(digest[:8]) >> 1
+
+
+def _require_finite(finished: FinishedStep) -> None:
+    if math.isfinite(finished.loss) and math.isfinite(finished.grad_norm):
+        return
+    message = (
+        f"step {finished.step}: the loss is {finished.loss} and the gradient norm "
+        f"{finished.grad_norm}. The weights are still those of step {finished.step - 1}. "
+        f"Lower optimizer.learning_rate, raise optimizer.warmup_fraction, or set "
+        f"train.precision=float32."
+    )
+    raise NonFiniteLossError(message)

@@ -1,0 +1,41 @@
+"""The workers of a run, as the algorithm sees them: who I am, and sums over all."""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+import torch.distributed
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class World:
+    """One worker among all; a run in one process is a world of size 1."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = torch.device("cpu")
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the element-wise sum of a tensor over all workers."""
+        values = values.to(self.device)
+        if self.size > 1:
+            torch.distributed.all_reduce(values)
+        return values
+
+    def gathered(self, value: T) -> list[T]:
+        """Return the value of every worker, in the order of their ranks."""
+        if self.size == 1:
+            return [value]
+        values: list[T | None] = [None] * self.size
+        torch.distributed.all_gather_object(values, value)
+        return values  # type: ignore[return-value]  # every place has been filled
+
+    def from_first(self, value: T) -> T:
+        """Return the value of the first worker; what the others pass is ignored."""
+        if self.size == 1:
+            return value
+        values = [value]
+        torch.distributed.broadcast_object_list(values, src=0)
+        return values[0]

@@ -1,0 +1,175 @@
+"""Models built from a description instead of loaded weights."""
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transformers
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
+
+from raykd.config.schema.model import ArchitectureConfig
+from raykd.config.schema.run import TaskName
+from raykd.errors import ConfigError
+from raykd.models.families import Family, family_of, head_of, positions_before_first
+from raykd.models.parts import ParameterCount, num_parameters
+
+AUTO_CLASSES: dict[TaskName, Any] = {
+    "masked_lm": AutoModelForMaskedLM,
+    "causal_lm": AutoModelForCausalLM,
+    "sequence_classification": AutoModelForSequenceClassification,
+    "token_classification": AutoModelForTokenClassification,
+}
+"""What transformers calls a model for each task."""
+
+_WHERE = "student.architecture"
+_NOT_PASSED_ON = ("model_type", "architectures", "transformers_version", "_name_or_path", "dtype")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Vocabulary:
+    """What the data decides about a model."""
+
+    size: int
+    """Entries of the tokenizer, added tokens included."""
+
+    pad_id: int
+    max_length: int
+    """Tokens of the longest row."""
+
+    labels: tuple[str, ...] | None
+    """Names of the classes; None for language modelling."""
+
+
+def build_config(
+    architecture: ArchitectureConfig, *, like: Any | None, vocabulary: Vocabulary
+) -> Any:
+    """Return the transformers configuration that a section describes.
+
+    Args:
+        architecture: What is given replaces what the family, or ``like``, has.
+        like: Configuration of the model whose architecture is taken where ``model_type`` is
+            null.
+        vocabulary: Of the prepared data.
+
+    Raises:
+        ConfigError: A field is unknown, or fields contradict each other.
+        ModelError: raykd does not know the family.
+    """
+    if architecture.model_type is not None or like is None:
+        model_type = architecture.model_type or ""
+        family = family_of(model_type, where=f"{_WHERE}.model_type")
+        base = AutoConfig.for_model(model_type).to_dict()
+    else:
+        family = family_of(like.model_type, where=_WHERE)
+        base = like.to_dict()
+    _check_settings(architecture, base, family)
+    fields = {name: value for name, value in base.items() if name not in _NOT_PASSED_ON}
+    fields |= _data_fields(family, base, vocabulary)
+    for name in family.derived:
+        fields.pop(name, None)
+    fields |= _architecture_fields(architecture, base, family)
+    return _constructed(family, fields | dict(architecture.settings))
+
+
+def build_model(config: Any, task: TaskName) -> Any:
+    """Return a transformers model with random weights, drawn with torch's present seed.
+
+    Raises:
+        ModelError: The family does not serve the task.
+        ConfigError: The configuration is of no model.
+    """
+    head_of(config.model_type, task, where=_WHERE)
+    try:
+        return AUTO_CLASSES[task].from_config(config)
+    except (ValueError, KeyError) as error:
+        message = f"{_WHERE}: a {config.model_type} model cannot be built: {error}"
+        raise ConfigError(message) from error
+
+
+def count_parameters(config: Any, task: TaskName) -> ParameterCount:
+    """Count a model's parameters from its configuration, without memory for them."""
+    with torch.device("meta"):
+        return num_parameters(build_model(config, task))
+
+
+def label_names(labels: tuple[str, ...]) -> tuple[dict[int, str], dict[str, int]]:
+    """Return the names of classes as a configuration keeps them: by id and by name."""
+    return dict(enumerate(labels)), {name: index for index, name in enumerate(labels)}
+
+
+def _check_settings(architecture: ArchitectureConfig, base: dict[str, Any], family: Family) -> None:
+    known = {*base, *family.undeclared, *family.derived}
+    for name in architecture.settings:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            advice = f"did you mean {close[0]}?" if close else f"it has {sorted(known)}"
+            message = f"{_WHERE}.settings.{name}: {family.model_type} has no such field; {advice}"
+            raise ConfigError(message)
+
+
+def _data_fields(family: Family, base: dict[str, Any], vocabulary: Vocabulary) -> dict[str, Any]:
+    """Fit the model to the data: its vocabulary, its longest row, its classes."""
+    needed = vocabulary.max_length + positions_before_first(family, pad_id=vocabulary.pad_id)
+    positions = next(n for n in ("max_position_embeddings", "n_positions") if n in base)
+    fields: dict[str, Any] = {
+        "vocab_size": vocabulary.size,
+        # The other special ids of a family are those of its first model's vocabulary.
+        **{name: None for name in base if name.endswith("_token_id")},
+        "pad_token_id": vocabulary.pad_id,
+        positions: max(base[positions], needed),
+    }
+    if vocabulary.labels is not None:
+        fields["id2label"], fields["label2id"] = label_names(vocabulary.labels)
+    return fields
+
+
+def _architecture_fields(
+    architecture: ArchitectureConfig, base: dict[str, Any], family: Family
+) -> dict[str, Any]:
+    given = {
+        "num_hidden_layers": architecture.num_layers,
+        "hidden_size": architecture.hidden_size,
+        "num_attention_heads": architecture.num_heads,
+        family.intermediate_size: architecture.intermediate_size,
+    }
+    fields: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    for name, value in fields.items():
+        if value < 1:
+            message = f"{_WHERE}: {name} must be >= 1, got {value}"
+            raise ConfigError(message)
+    if architecture.num_heads is not None and base.get("num_key_value_heads"):
+        key_value_heads = min(base["num_key_value_heads"], architecture.num_heads)
+        divides = architecture.num_heads % key_value_heads == 0
+        fields["num_key_value_heads"] = key_value_heads if divides else architecture.num_heads
+    if "head_dim" in family.derived:
+        width = architecture.hidden_size or base["hidden_size"]
+        fields["head_dim"] = width // (architecture.num_heads or base["num_attention_heads"])
+    if architecture.dropout is not None:
+        fields |= dict.fromkeys(family.dropouts, architecture.dropout)
+    return fields
+
+
+def _constructed(family: Family, fields: dict[str, Any]) -> Any:
+    config_class = transformers.CONFIG_MAPPING[family.model_type]
+    names = config_class.attribute_map
+    # One name for each field: a config takes both n_layer and num_hidden_layers.
+    unified = {names.get(name, name): value for name, value in fields.items()}
+    try:
+        config = config_class(**unified)
+    except (ValueError, TypeError) as error:
+        message = f"{_WHERE}: not a {family.model_type} model: {error}"
+        raise ConfigError(message) from error
+    if config.hidden_size % config.num_attention_heads:
+        message = (
+            f"{_WHERE}: hidden_size ({config.hidden_size}) must be a multiple of num_heads "
+            f"({config.num_attention_heads})"
+        )
+        raise ConfigError(message)
+    return config

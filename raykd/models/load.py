@@ -1,0 +1,171 @@
+"""Models from and to storage: directories of transformers, in safetensors, never unpickled."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import HfHubHTTPError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig
+
+from raykd import storage
+from raykd.config.schema.run import TaskName
+from raykd.errors import CheckpointError, ModelError
+from raykd.models.build import AUTO_CLASSES, label_names
+from raykd.models.families import head_of
+from raykd.models.parts import distinct_tensors, set_tensors
+from raykd.models.quiet import quiet_transformers
+
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+
+logger = logging.getLogger(__name__)
+
+
+def resolve_model(source: str) -> str:
+    """Return where the transformers directory of a source is.
+
+    A run stands for its exported ``model``, or the newest checkpoint while it has none; a
+    checkpoint stands for its ``student``. Anything else is returned as it is.
+
+    Raises:
+        ModelError: The source is a run without any model yet.
+    """
+    if not _is_location(source) or _has(source, CONFIG_FILE):
+        return source
+    if _has(source, "state.json"):
+        return storage.join(source, "student")
+    if not _has(source, "run.yaml"):
+        return source
+    if _has(source, "model", storage.COMMITTED):
+        return storage.join(source, "model")
+    checkpoints = storage.join(source, "checkpoints")
+    for name in reversed(storage.list_names(checkpoints)):
+        if _has(checkpoints, name, storage.COMMITTED):
+            return storage.join(checkpoints, name, "student")
+    message = f"{source}: the run has no model and no checkpoint yet; train it first"
+    raise ModelError(message)
+
+
+def load_config(source: str, *, revision: str | None = None) -> Any:
+    """Return the transformers configuration of a source, without its weights.
+
+    Raises:
+        ModelError: Nothing is there, or the family is unknown.
+    """
+    where = resolve_model(source)
+    try:
+        if not _is_location(where):
+            return AutoConfig.from_pretrained(where, revision=revision)
+        with storage.local_copy(where) as path:
+            return AutoConfig.from_pretrained(str(path), local_files_only=True)
+    except (OSError, ValueError, KeyError, HfHubHTTPError) as error:
+        raise _unreadable(source, where, error) from error
+
+
+def load_model(
+    source: str,
+    task: TaskName,
+    *,
+    labels: tuple[str, ...] | None,
+    revision: str | None = None,
+    dtype: str = "float32",
+) -> Any:
+    """Return a transformers model for a task with the weights of a source.
+
+    A head that the source lacks, or has for other classes, starts at random; that is logged.
+
+    Args:
+        source: Local directory, Hub name, or URI of a model, a run or a checkpoint.
+        task: Decides the head.
+        labels: Names of the classes of the data; None for language modelling.
+        revision: Branch, tag or commit of a Hub model.
+        dtype: Precision of the weights.
+
+    Raises:
+        ModelError: Nothing is there, the weights are pickled, or the family does not serve the
+            task.
+    """
+    config = load_config(source, revision=revision)
+    head_of(config.model_type, task, where=source)
+    if labels is not None and config.num_labels != len(labels):
+        config.id2label, config.label2id = label_names(labels)
+    where = resolve_model(source)
+    try:
+        if not _is_location(where):
+            return _from_pretrained(where, task, config, revision=revision, dtype=dtype)
+        with storage.local_copy(where) as path:
+            return _from_pretrained(str(path), task, config, revision=None, dtype=dtype)
+    except (OSError, ValueError, SafetensorError, HfHubHTTPError) as error:
+        raise _unreadable(source, where, error) from error
+
+
+def save_model(model: Any, path: Path) -> None:
+    """Write configuration and weights into a directory that ``from_pretrained`` reads."""
+    path.mkdir(parents=True, exist_ok=True)
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(path)
+    tensors = {name: tensor.contiguous() for name, tensor in distinct_tensors(model).items()}
+    save_file(tensors, path / WEIGHTS_FILE, metadata={"format": "pt"})
+
+
+def load_weights(model: Any, path: Path) -> None:
+    """Put weights that ``save_model`` wrote into a model, bit by bit.
+
+    Raises:
+        CheckpointError: The weights are of another model; the message names a tensor.
+    """
+    saved = load_file(path / WEIGHTS_FILE)
+    mine = distinct_tensors(model)
+    if unknown := sorted(saved.keys() ^ mine.keys()):
+        message = f"{path / WEIGHTS_FILE}: is of another model: {unknown[0]} is in one of the two"
+        raise CheckpointError(message)
+    for name, tensor in mine.items():
+        if saved[name].shape != tensor.shape:
+            message = (
+                f"{path / WEIGHTS_FILE}: is of another model: {name} has shape "
+                f"{list(saved[name].shape)}, but the model's has {list(tensor.shape)}"
+            )
+            raise CheckpointError(message)
+    set_tensors(model, saved)
+
+
+def _from_pretrained(
+    where: str, task: TaskName, config: Any, *, revision: str | None, dtype: str
+) -> Any:
+    with quiet_transformers():
+        model, info = AUTO_CLASSES[task].from_pretrained(
+            where,
+            config=config,
+            revision=revision,
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    names = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
+    if fresh := sorted(names):
+        logger.warning("%s: these tensors start at random: %s", where, ", ".join(fresh))
+    return model
+
+
+def _is_location(source: str) -> bool:
+    return "://" in source or Path(source).exists()
+
+
+def _has(uri: str, *names: str) -> bool:
+    return storage.exists(storage.join(uri, *names))
+
+
+def _unreadable(source: str, where: str, error: Exception) -> ModelError:
+    kind = "holds no model that can be loaded" if _is_location(where) else (
+        "is neither a directory here nor a model that the Hub gives"
+    )
+    reason = next((line for line in str(error).splitlines() if line.strip()), "")
+    message = (
+        f"{source}: {kind}: {type(error).__name__}: {reason} "
+        f"A model is a directory with {CONFIG_FILE} and {WEIGHTS_FILE}"
+    )
+    return ModelError(message)

@@ -1,0 +1,92 @@
+"""Masks as a pure function of (seed, row, epoch, position in the row).
+
+No generator is carried along: every number is a hash of its place. So a row is masked in
+the same way in any batch, on any worker, after any resume, for a live teacher and a cached one.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from raykd.batch import IntArray, Rows
+from raykd.config.schema.data import MaskingConfig
+
+_DRAWS = 3
+"""Numbers drawn for each token: whether it is scored, what hides it, which random id."""
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class MaskableVocabulary:
+    """Which ids of a vocabulary are text, and the one that hides text."""
+
+    is_text_V: npt.NDArray[np.bool_]
+    """Whether each id may be hidden, and may stand in for another."""
+
+    text_ids: IntArray
+    """The ids that may."""
+
+    mask_id: int
+
+
+def maskable_vocabulary(
+    *, vocab_size: int, mask_id: int, special_ids: tuple[int, ...]
+) -> MaskableVocabulary:
+    """Return a vocabulary in which every id but the special ones is text."""
+    is_text_V = np.ones(vocab_size, dtype=np.bool_)
+    is_text_V[[mask_id, *special_ids]] = False
+    return MaskableVocabulary(
+        is_text_V=is_text_V, text_ids=np.flatnonzero(is_text_V), mask_id=mask_id
+    )
+
+
+def mask_tokens(
+    rows: Rows, *, vocabulary: MaskableVocabulary, masking: MaskingConfig, seed: int
+) -> tuple[IntArray, IntArray]:
+    """Hide a random share of the tokens (BERT: Devlin et al., 2019, section 3.1).
+
+    Returns:
+        The masked copy of the tokens, shape [T], and the indices of the scored ones among
+        them, shape [P], ascending. A short row may have none.
+    """
+    counters_T = _counters(rows, seed)
+    is_scored_T = _uniform(counters_T, draw=0) < masking.fraction
+    scored_P = np.flatnonzero(is_scored_T & vocabulary.is_text_V[rows.token_ids_T])
+    counters_P = counters_T[scored_P]
+    action_P = _uniform(counters_P, draw=1)
+    pick_P = (_uniform(counters_P, draw=2) * len(vocabulary.text_ids)).astype(np.int64)
+    shown_P = np.where(
+        action_P < masking.mask_fraction + masking.random_fraction,
+        vocabulary.text_ids[pick_P],
+        rows.token_ids_T[scored_P],
+    )
+    shown_P[action_P < masking.mask_fraction] = vocabulary.mask_id
+    input_ids_T = rows.token_ids_T.copy()
+    input_ids_T[scored_P] = shown_P
+    return input_ids_T, scored_P
+
+
+def _counters(rows: Rows, seed: int) -> npt.NDArray[np.uint64]:
+    """Return where the numbers of each token begin in the sequence of its row, shape [T]."""
+    keys_B = _mixed(np.full(len(rows), seed, dtype=np.uint64) + _GOLDEN)
+    keys_B = _mixed(keys_B ^ rows.epochs_B.astype(np.uint64))
+    keys_B = _mixed(keys_B ^ rows.row_ids_B.astype(np.uint64))
+    starts_B = np.cumsum(rows.lengths_B) - rows.lengths_B
+    places_T = np.arange(len(rows.token_ids_T)) - np.repeat(starts_B, rows.lengths_B)
+    steps_T = (places_T * _DRAWS + 1).astype(np.uint64) * _GOLDEN
+    return np.repeat(keys_B, rows.lengths_B) + steps_T
+
+
+def _uniform(counters: npt.NDArray[np.uint64], *, draw: int) -> npt.NDArray[np.float64]:
+    """Return the draw-th number of each token, uniform in [0, 1) with 53 random bits."""
+    offset = np.array([draw], dtype=np.uint64) * _GOLDEN
+    return (_mixed(counters + offset) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Apply the finaliser of splitmix64 (Steele, Lea and Flood, 2014), a bijection."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))

@@ -1,0 +1,94 @@
+"""From the sums of an evaluation to its metrics."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from raykd.errors import DataError
+from raykd.tasks.tally import NUM_SCALARS, Tally, has_entities
+from raykd.tasks.task import Task
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def metrics(total: Tally, *, task: Task, languages: tuple[str, ...]) -> dict[str, float]:
+    """Return what an evaluation found, by name.
+
+    ``loss`` (nats per scored position) and ``accuracy`` for every task; ``perplexity`` where
+    the vocabulary is scored; ``macro_f1`` and ``matthews`` where classes are; ``entity_f1``
+    where the classes are entity labels; ``agreement``, the share of positions where student and
+    teacher predict the same, where there is a teacher. With positions in more than one
+    language, the same for each, such as ``accuracy/de``.
+
+    Args:
+        total: The tally of every row of the split.
+        task: What made the batches.
+        languages: Names of the G languages of the tally.
+
+    Raises:
+        DataError: No position was scored.
+    """
+    sums_GS: FloatArray = total.sums_GS.cpu().numpy()
+    seen = [index for index, sums_S in enumerate(sums_GS) if _positions(sums_S) > 0]
+    if not seen:
+        message = f"evaluation: no position was scored for {task.name}; choose a larger split"
+        raise DataError(message)
+    found = _metrics(sums_GS.sum(axis=0), task)
+    if len(seen) > 1:
+        for index in seen:
+            of_language = _metrics(sums_GS[index], task)
+            found |= {f"{name}/{languages[index]}": of_language[name] for name in of_language}
+    return found
+
+
+def macro_f1(right_K: FloatArray, predicted_K: FloatArray, true_K: FloatArray) -> float:
+    """Return the mean of the classes' F1, over the classes that are true or predicted at all."""
+    occurs_K = predicted_K + true_K > 0
+    return float((2 * right_K[occurs_K] / (predicted_K + true_K)[occurs_K]).mean())
+
+
+def matthews(right_K: FloatArray, predicted_K: FloatArray, true_K: FloatArray) -> float:
+    """Return the correlation of predicted and true classes (Gorodkin, 2004), from -1 to 1.
+
+    It is 0 where all positions have one class, or are predicted to.
+    """
+    num_positions = true_K.sum()
+    covariance = right_K.sum() * num_positions - predicted_K @ true_K
+    of_predicted = num_positions**2 - predicted_K @ predicted_K
+    of_true = num_positions**2 - true_K @ true_K
+    if of_predicted == 0 or of_true == 0:
+        return 0.0
+    return float(covariance / math.sqrt(of_predicted * of_true))
+
+
+def _positions(sums_S: FloatArray) -> float:
+    return float(sums_S[1])
+
+
+def _metrics(sums_S: FloatArray, task: Task) -> dict[str, float]:
+    loss, positions, right, compared, agreed, *entities = sums_S[:NUM_SCALARS].tolist()
+    found = {"loss": loss / positions, "accuracy": right / positions}
+    if task.class_names is None:
+        found["perplexity"] = _perplexity(found["loss"])
+    else:
+        right_K, predicted_K, true_K = sums_S[NUM_SCALARS:].reshape(3, -1)
+        found["macro_f1"] = macro_f1(right_K, predicted_K, true_K)
+        found["matthews"] = matthews(right_K, predicted_K, true_K)
+    if has_entities(task):
+        found["entity_f1"] = _f1(*entities)
+    if compared:
+        found["agreement"] = agreed / compared
+    return found
+
+
+def _perplexity(loss: float) -> float:
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf
+
+
+def _f1(right: float, predicted: float, true: float) -> float:
+    """Return the harmonic mean of precision and recall; 0 where there is nothing to find."""
+    return 2 * right / (predicted + true) if predicted + true else 0.0

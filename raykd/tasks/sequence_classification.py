@@ -1,0 +1,49 @@
+"""Sequence classification: one class for a text or a pair of texts."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from raykd.batch import Batch, Rows
+from raykd.config.schema.run import TaskName
+from raykd.errors import DataError
+from raykd.tasks.padding import idle_batch, padded_batch
+
+Summary = Literal["first", "last"]
+"""The token whose hidden state stands for the row: first in encoders, last in decoders."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SequenceClassification:
+    """Scores the one token that stands for its row."""
+
+    class_names: tuple[str, ...]
+    summary: Summary
+    pad_id: int
+    name: TaskName = "sequence_classification"
+
+    @property
+    def num_classes(self) -> int:
+        """Return the number of classes."""
+        return len(self.class_names)
+
+    def collate(self, rows: Rows) -> Batch:
+        """Return a batch that scores one position per row.
+
+        Raises:
+            DataError: The rows have no labels.
+        """
+        if not len(rows):
+            return idle_batch(self.pad_id)
+        if rows.labels_B is None:
+            message = "rows: have no label, which sequence_classification needs; prepare with one"
+            raise DataError(message)
+        ends_B = np.cumsum(rows.lengths_B)
+        return padded_batch(
+            rows,
+            input_ids_T=rows.token_ids_T,
+            scored_P=ends_B - 1 if self.summary == "last" else ends_B - rows.lengths_B,
+            labels_P=rows.labels_B,
+            pad_id=self.pad_id,
+        )

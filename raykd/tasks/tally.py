@@ -1,0 +1,104 @@
+"""What an evaluation counts: sums that may be added in any order over any split of the rows.
+
+Metrics are made from sums, never averaged: so they do not depend on the size of
+micro-batches or the number of workers. Beside the dimension key of raykd.batch,
+G is languages and S is sums.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from raykd.batch import Batch
+from raykd.tasks.entities import are_entity_labels, count_entities
+from raykd.tasks.task import Task
+
+NUM_SCALARS = 8
+"""Sums that do not depend on the number of classes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tally:
+    """Sums over scored positions, one line per language; ``+`` joins two tallies."""
+
+    sums_GS: torch.Tensor
+    """float64. Loss in nats, positions, right predictions, positions with a teacher, those
+    where the predictions of student and teacher agree; right, predicted and true entities; and
+    where classes are scored K right predictions, K predictions, K labels by class.
+
+    Tallies of the same task and languages have one shape, so an all-reduce of this tensor
+    adds the tallies of all workers."""
+
+    def __add__(self, other: "Tally") -> "Tally":
+        """Return the tally of both sets of rows."""
+        return Tally(sums_GS=self.sums_GS + other.sums_GS)
+
+
+def has_entities(task: Task) -> bool:
+    """Tell whether a task labels words with entities, and not, say, parts of speech."""
+    names = task.class_names
+    return task.name == "token_classification" and names is not None and are_entity_labels(names)
+
+
+@torch.no_grad()
+def tally(
+    task: Task,
+    student_logits_PK: torch.Tensor,
+    batch: Batch,
+    *,
+    num_languages: int,
+    teacher_logits_PK: torch.Tensor | None = None,
+) -> Tally:
+    """Return what a batch contributes to an evaluation.
+
+    Args:
+        task: What made the batch.
+        student_logits_PK: Unnormalised scores of the model that is evaluated.
+        batch: On the device of the logits; whole rows, for the sake of entities.
+        num_languages: G, the number of languages that ``batch.languages_B`` points into.
+        teacher_logits_PK: Scores of the teacher, to measure agreement.
+    """
+    predicted_P = student_logits_PK.argmax(dim=-1)
+    columns = [
+        F.cross_entropy(student_logits_PK.float(), batch.labels_P, reduction="none"),
+        torch.ones_like(predicted_P),
+        predicted_P == batch.labels_P,
+        *_agreement(predicted_P, teacher_logits_PK),
+        *_entities(task, predicted_P, batch),
+        *_classes(task, predicted_P, batch.labels_P),
+    ]
+    columns_PS = torch.stack([column.double() for column in columns], dim=-1)
+    sums_GS = columns_PS.new_zeros(num_languages, columns_PS.shape[-1])
+    return Tally(sums_GS=sums_GS.index_add_(0, batch.languages_B[batch.examples_P], columns_PS))
+
+
+def _agreement(
+    predicted_P: torch.Tensor, teacher_logits_PK: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    if teacher_logits_PK is None:
+        nothing_P = torch.zeros_like(predicted_P)
+        return nothing_P, nothing_P
+    return torch.ones_like(predicted_P), predicted_P == teacher_logits_PK.argmax(dim=-1)
+
+
+def _entities(task: Task, predicted_P: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, ...]:
+    if task.class_names is None or not has_entities(task):
+        return (torch.zeros_like(predicted_P),) * 3
+    counts = count_entities(
+        predicted_P,
+        batch.labels_P,
+        examples_P=batch.examples_P,
+        class_names=task.class_names,
+    )
+    return counts.right_P, counts.predicted_P, counts.true_P
+
+
+def _classes(
+    task: Task, predicted_P: torch.Tensor, labels_P: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    if task.class_names is None:
+        return ()
+    classes_K1 = torch.arange(task.num_classes, device=predicted_P.device)[:, None]
+    is_predicted_KP, is_label_KP = predicted_P == classes_K1, labels_P == classes_K1
+    return (*(is_predicted_KP & is_label_KP), *is_predicted_KP, *is_label_KP)

@@ -1,0 +1,49 @@
+"""What a task is: rows in, a padded batch with scored positions out."""
+
+from typing import Protocol
+
+from raykd.batch import Batch, Rows
+from raykd.config.schema.run import TaskName
+
+
+class Task(Protocol):
+    """Decides which positions of a batch are scored, and what is right there."""
+
+    @property
+    def name(self) -> TaskName:
+        """Its name in the configuration."""
+
+    @property
+    def num_classes(self) -> int:
+        """K, what is scored: entries of the vocabulary or classes."""
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of the classes; None where the vocabulary is what is scored."""
+
+    def collate(self, rows: Rows) -> Batch:
+        """Pad rows to one length and mark the scored positions.
+
+        No rows give a batch of one padding token and no scored position, so that an idle
+        worker can run forward and backward with the others.
+        """
+
+
+class TokenizerFacts(Protocol):
+    """What tasks need to know about a tokenizer."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, added tokens included."""
+
+    @property
+    def pad_id(self) -> int:
+        """Id that fills up short rows."""
+
+    @property
+    def mask_id(self) -> int | None:
+        """Id that hides a token, or None for tokenizers without."""
+
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        """Ids that are no text, such as [CLS]."""

@@ -1,0 +1,46 @@
+"""Token classification: one class for each word, such as the entity it belongs to."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from raykd.batch import Batch, Rows
+from raykd.config.schema.run import TaskName
+from raykd.errors import DataError
+from raykd.tasks.padding import idle_batch, padded_batch
+
+_NO_LABEL = -100
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenClassification:
+    """Scores the first token of each labelled word."""
+
+    class_names: tuple[str, ...]
+    pad_id: int
+    name: TaskName = "token_classification"
+
+    @property
+    def num_classes(self) -> int:
+        """Return the number of classes."""
+        return len(self.class_names)
+
+    def collate(self, rows: Rows) -> Batch:
+        """Return a batch that scores the tokens that carry a label.
+
+        Raises:
+            DataError: The rows have no word labels.
+        """
+        if not len(rows):
+            return idle_batch(self.pad_id)
+        if rows.token_labels_T is None:
+            message = "rows: have no word labels, which token_classification needs; prepare them"
+            raise DataError(message)
+        scored_P = np.flatnonzero(rows.token_labels_T != _NO_LABEL)
+        return padded_batch(
+            rows,
+            input_ids_T=rows.token_ids_T,
+            scored_P=scored_P,
+            labels_P=rows.token_labels_T[scored_P],
+            pad_id=self.pad_id,
+        )

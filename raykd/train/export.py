@@ -1,0 +1,72 @@
+"""The final model of a run: a transformers directory with tokenizer and model card."""
+
+import shutil
+from pathlib import Path
+
+import yaml
+
+from raykd import __version__, storage
+from raykd.config.load import as_yaml
+from raykd.config.schema.run import RunConfig
+from raykd.models.load import save_model
+from raykd.models.scored import ScoredModel
+
+KIND = "model"
+
+
+def export_model(
+    student: ScoredModel,
+    uri: str,
+    *,
+    config: RunConfig,
+    tokenizer_path: Path,
+    metrics: dict[str, float],
+) -> None:
+    """Publish a model that ``transformers`` loads with ``from_pretrained``.
+
+    Args:
+        student: The trained model.
+        uri: Directory to appear.
+        config: The run, for the model card.
+        tokenizer_path: Local directory of the tokenizer of the data.
+        metrics: The last evaluation, for the model card.
+    """
+    with storage.publishing(uri, kind=KIND) as publication:
+        shutil.copytree(tokenizer_path, publication.path, dirs_exist_ok=True)
+        save_model(student.model, publication.path)
+        card = model_card(config, metrics)
+        (publication.path / "README.md").write_text(card, encoding="utf-8")
+        publication.content["run"] = config.name
+
+
+def model_card(config: RunConfig, metrics: dict[str, float]) -> str:
+    """Return the model's README: what it learned, from whom, and how well."""
+    header = yaml.safe_dump({"library_name": "transformers", "tags": ["raykd", config.task]})
+    teachers = [f"- teacher `{name}`: `{teacher.model}`" for name, teacher in config.teachers.items()]
+    rows = [
+        f"| {name} | {value:.4f} |"
+        for name, value in sorted(metrics.items())
+        if name.startswith("eval/")
+    ]
+    return "\n".join(
+        [
+            f"---\n{header}---",
+            f"# {config.name}",
+            "",
+            f"A model for `{config.task}`, trained with raykd {__version__}.",
+            "",
+            f"- data: `{config.data.uri}`, split `{config.data.train_split}`",
+            *(teachers or ["- no teacher: trained on the true labels alone"]),
+            "",
+            f"Evaluation on split `{config.data.eval_split}`:",
+            "",
+            "| metric | value |",
+            "| --- | --- |",
+            *rows,
+            "",
+            "The configuration that made it:",
+            "",
+            f"```yaml\n{as_yaml(config)}```",
+            "",
+        ]
+    )

@@ -1,0 +1,92 @@
+"""What can be done with a run that has trained: score its model, export it."""
+
+from dataclasses import dataclass, replace
+
+import yaml
+
+from raykd import storage
+from raykd.config.load import checked_run
+from raykd.config.schema.run import RunConfig
+from raykd.data.manifest import TOKENIZER_DIRECTORY
+from raykd.distill.assemble import Distillation, assemble
+from raykd.distill.world import World
+from raykd.errors import CheckpointError, ConfigError
+from raykd.train.checkpoint import KIND, newest_valid_checkpoint, restore_checkpoint
+from raykd.train.export import export_model
+from raykd.train.metrics import Record, read_metrics
+from raykd.train.paths import RunPaths, located
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """A run and one of its checkpoints."""
+
+    paths: RunPaths
+    config: RunConfig
+    checkpoint_uri: str
+
+
+def evaluate_run(uri: str, *, data_uri: str | None, split: str | None) -> Record:
+    """Return the metrics of a run's newest checkpoint, or of the checkpoint that is named.
+
+    Args:
+        uri: Directory of a run or of a checkpoint.
+        data_uri: Prepared data to score on; the run's own where None.
+        split: Split to score; the run's ``data.eval_split`` where None.
+
+    Raises:
+        ConfigError: There is no run at the URI.
+        CheckpointError: The run has no valid checkpoint.
+    """
+    place = _find(uri)
+    config = place.config
+    if data_uri is not None:
+        config = replace(config, data=replace(config.data, uri=storage.absolute(data_uri)))
+    return _restored(config, place).evaluate(split)
+
+
+def export_run(uri: str, output_uri: str) -> int:
+    """Publish the model of a run or checkpoint; return the step it stands at.
+
+    Raises:
+        ConfigError: There is no run at the URI.
+        CheckpointError: The run has no valid checkpoint.
+    """
+    place = _find(uri)
+    run = _restored(place.config, place)
+    records = [r for r in read_metrics(place.paths.metrics) if r["step"] == run.state.step]
+    with storage.local_copy(storage.join(place.config.data.uri, TOKENIZER_DIRECTORY)) as path:
+        export_model(
+            run.student,
+            output_uri,
+            config=place.config,
+            tokenizer_path=path,
+            metrics=records[-1] if records else {},
+        )
+    return run.state.step
+
+
+def _find(uri: str) -> _Place:
+    parent, _, _ = uri.rstrip("/").rpartition("/checkpoints/")
+    paths = RunPaths(parent or uri.rstrip("/"))
+    try:
+        given = yaml.safe_load(storage.read_bytes(paths.config))
+    except FileNotFoundError as error:
+        message = f"{uri}: is no run: it holds no run.yaml; name what raykd train printed"
+        raise ConfigError(message) from error
+    checkpoint = uri if parent else newest_valid_checkpoint(paths.checkpoints)
+    if checkpoint is None:
+        message = f"{uri}: the run has no valid checkpoint yet"
+        raise CheckpointError(message)
+    storage.read_published(checkpoint, kind=KIND)
+    return _Place(
+        paths=paths,
+        config=located(checked_run(given, origin=paths.config)),
+        checkpoint_uri=checkpoint,
+    )
+
+
+def _restored(config: RunConfig, place: _Place) -> Distillation:
+    run = assemble(config, world=World())
+    restore_checkpoint(place.checkpoint_uri, run.state)
+    return run

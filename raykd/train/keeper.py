@@ -1,0 +1,98 @@
+"""Which checkpoints of a run are written, restored and kept."""
+
+import math
+from pathlib import Path
+
+from raykd import storage
+from raykd.config.schema.run import RunConfig
+from raykd.distill.assemble import Distillation
+from raykd.errors import ConfigError
+from raykd.train.checkpoint import (
+    BestEvaluation,
+    RunState,
+    checkpoint_name,
+    committed_steps,
+    kept_steps,
+    newest_valid_checkpoint,
+    restore_checkpoint,
+    write_checkpoint,
+)
+from raykd.train.paths import RunPaths
+
+
+class CheckpointKeeper:
+    """The checkpoints of one run: the first worker writes, all restore the same one."""
+
+    def __init__(
+        self, config: RunConfig, paths: RunPaths, run: Distillation, *, tokenizer_path: Path
+    ) -> None:
+        self._config = config.checkpoint
+        self._uri = paths.checkpoints
+        self._run = run
+        self._tokenizer_path = tokenizer_path
+        self._milestones = milestone_steps(config.checkpoint.milestones, run.num_steps)
+
+    def restore(self) -> BestEvaluation | None:
+        """Continue from the newest valid checkpoint, if there is one; return the best so far.
+
+        Raises:
+            ConfigError: The data has changed since the checkpoint was written.
+        """
+        world = self._run.world
+        found = newest_valid_checkpoint(self._uri) if world.rank == 0 else None
+        if (uri := world.from_first(found)) is None:
+            return None
+        saved = restore_checkpoint(uri, self._run.state)
+        if saved.data_fingerprint != self._run.manifest.fingerprint:
+            message = (
+                f"{uri}: was trained on other data than {self._run.manifest.uri} holds: its "
+                f"fingerprint was {saved.data_fingerprint[:12]} and is "
+                f"{self._run.manifest.fingerprint[:12]}. Use --fresh to start over"
+            )
+            raise ConfigError(message)
+        return saved.best
+
+    def is_due(self, step: int, *, is_best: bool) -> bool:
+        """Tell whether a checkpoint is to be written after a step."""
+        return (
+            step % self._config.every_steps == 0
+            or step in self._milestones
+            or (is_best and self._config.keep_best)
+        )
+
+    def write(self, best: BestEvaluation | None) -> None:
+        """Write the run's state and drop the checkpoints that are not kept."""
+        if self._run.world.rank != 0:
+            return
+        state = self._run.state
+        run_state = RunState(
+            step=state.step,
+            tokens=state.tokens,
+            data=state.data,
+            data_fingerprint=self._run.manifest.fingerprint,
+            world_size=self._run.world.size,
+            best=best,
+        )
+        write_checkpoint(
+            storage.join(self._uri, checkpoint_name(state.step)),
+            state,
+            run_state=run_state,
+            tokenizer_path=self._tokenizer_path,
+        )
+        self._prune(best)
+
+    def _prune(self, best: BestEvaluation | None) -> None:
+        steps = committed_steps(self._uri)
+        kept = kept_steps(
+            steps,
+            keep_last=self._config.keep_last,
+            best_step=best.step if best is not None and self._config.keep_best else None,
+            milestones=self._milestones,
+        )
+        for step in sorted(set(steps) - kept):
+            storage.delete(storage.join(self._uri, checkpoint_name(step)))
+
+
+def milestone_steps(milestones: tuple[float, ...], num_steps: int) -> tuple[int, ...]:
+    """Return the steps of the milestones, given as fractions of the run."""
+    return tuple(max(1, math.floor(fraction * num_steps + 0.5)) for fraction in milestones)

@@ -1,0 +1,95 @@
+"""What lies where in a run's directory.
+
+    OUTPUT_URI/NAME-HASH/
+      run.yaml              the resolved configuration
+      lease.json            who is writing the run right now
+      metrics.jsonl         one line per report or evaluation
+      checkpoints/step-00000100/   published: student/ optimizer/ state.json
+      model/                published: the final model as a transformers directory
+      result.json           written last: the run is done
+      tensorboard/          where asked for
+"""
+
+from dataclasses import dataclass, replace
+
+from raykd import storage
+from raykd.config.load import run_id
+from raykd.config.schema.run import RunConfig
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaths:
+    """The URIs of one run."""
+
+    run: str
+
+    @property
+    def config(self) -> str:
+        """The resolved configuration."""
+        return storage.join(self.run, "run.yaml")
+
+    @property
+    def lease(self) -> str:
+        """Who is writing the run."""
+        return storage.join(self.run, "lease.json")
+
+    @property
+    def metrics(self) -> str:
+        """One JSON object per line."""
+        return storage.join(self.run, "metrics.jsonl")
+
+    @property
+    def checkpoints(self) -> str:
+        """Directory of published checkpoints."""
+        return storage.join(self.run, "checkpoints")
+
+    @property
+    def model(self) -> str:
+        """The exported model."""
+        return storage.join(self.run, "model")
+
+    @property
+    def result(self) -> str:
+        """Final metrics; there once the run is done."""
+        return storage.join(self.run, "result.json")
+
+    @property
+    def ray(self) -> str:
+        """What Ray Train writes for itself; gone when the driver has ended."""
+        return storage.join(self.run, "ray")
+
+    @property
+    def tensorboard(self) -> str:
+        """Directory of TensorBoard events."""
+        return storage.join(self.run, "tensorboard")
+
+
+def run_paths(config: RunConfig) -> RunPaths:
+    """Return where a run writes: the same configuration, the same place."""
+    return RunPaths(storage.join(storage.absolute(config.output_uri), run_id(config)))
+
+
+def located(config: RunConfig) -> RunConfig:
+    """Return the run with absolute local paths: workers have working directories of their own."""
+    student = config.student
+    if student.pretrained is not None:
+        student = replace(student, pretrained=_located_model(student.pretrained))
+    if student.init is not None and student.init.copy_layers is not None:
+        copied = student.init.copy_layers
+        if copied.source is not None:
+            copied = replace(copied, source=_located_model(copied.source))
+        student = replace(student, init=replace(student.init, copy_layers=copied))
+    return replace(
+        config,
+        data=replace(config.data, uri=storage.absolute(config.data.uri)),
+        student=student,
+        teachers={
+            name: replace(teacher, model=_located_model(teacher.model))
+            for name, teacher in config.teachers.items()
+        },
+    )
+
+
+def _located_model(model: str) -> str:
+    """Leave alone what is not here: it is the name of a model on the Hub."""
+    return storage.absolute(model) if "://" not in model and storage.exists(model) else model

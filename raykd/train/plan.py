@@ -1,0 +1,243 @@
+"""What a run would do, found out without starting it; and everything that speaks against it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from raykd import storage
+from raykd.config.schema.run import RunConfig
+from raykd.data.manifest import Manifest, read_manifest
+from raykd.data.stream import ALL_LANGUAGES, chosen_shards, mixing_weights
+from raykd.data.tokenizers import load_tokenizer, tokenizer_info
+from raykd.distill.assemble import num_steps, task_of
+from raykd.distill.models import check_labels, copied_layers, student_config
+from raykd.errors import ConfigError, ModelError, RaykdError
+from raykd.models.build import count_parameters
+from raykd.models.families import num_positions
+from raykd.models.load import load_config, resolve_model
+from raykd.models.parts import ParameterCount, num_layers
+from raykd.train.checkpoint import committed_steps
+from raykd.train.memory import memory_bytes
+from raykd.train.paths import RunPaths, run_paths
+from raykd.train.worker import read_result
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataPlan:
+    """What a run reads."""
+
+    train_rows: int
+    train_tokens: int
+    eval_rows: int
+    shares: dict[str, float]
+    """Share of each language in the rows drawn; empty where languages are not mixed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelPlan:
+    """The size of a model, from its configuration."""
+
+    config: Any
+    """Of transformers."""
+
+    parameters: ParameterCount
+
+    def __str__(self) -> str:
+        """Describe the model in one line."""
+        counts = self.parameters
+        return (
+            f"{self.config.model_type}, {num_layers(self.config)} layers x "
+            f"{self.config.hidden_size}: {counts.total:,} parameters ({counts.embeddings:,} "
+            f"embeddings, {counts.layers:,} encoder, {counts.head:,} head)"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What a run would do."""
+
+    run_uri: str
+    found: str
+    """What is there already, and so where the run would begin."""
+
+    problems: tuple[str, ...]
+    """Every reason the run cannot start."""
+
+    num_steps: int
+    """0 where it depends on data that cannot be read."""
+
+    data: DataPlan | None
+    student: ModelPlan | None
+    teachers: dict[str, ModelPlan]
+    copied_layers: tuple[int, ...] | None
+    """Source layer of each student layer, where layers are copied."""
+
+    memory_bytes: int | None
+    """Estimate for each worker; None where the models are not known."""
+
+
+def plan_run(config: RunConfig) -> Plan:
+    """Find out what a run would do; read configurations and manifests, load no weights."""
+    paths = run_paths(config)
+    problems = _Problems()
+    manifest = problems.collect(lambda: read_manifest(config.data.uri))
+    if manifest is None:
+        return Plan(
+            run_uri=paths.run,
+            found=_found(paths),
+            problems=problems.found(),
+            num_steps=config.train.num_steps or 0,
+            data=None,
+            student=None,
+            teachers={},
+            copied_layers=None,
+            memory_bytes=None,
+        )
+    data = problems.collect(lambda: _plan_data(config, manifest))
+    teachers = _plan_teachers(config, manifest, problems)
+    student = problems.collect(lambda: _plan_student(config, manifest))
+    layers = problems.collect(lambda: _plan_copy(config, student))
+    if student is not None:
+        problems.collect(
+            lambda: task_of(config, manifest, model_type=student.config.model_type)
+        )
+    return Plan(
+        run_uri=paths.run,
+        found=_found(paths),
+        problems=problems.found(),
+        num_steps=num_steps(config, manifest) if data is not None else 0,
+        data=data,
+        student=student,
+        teachers=teachers,
+        copied_layers=layers,
+        memory_bytes=None
+        if student is None
+        else memory_bytes(config, manifest, student=student, teachers=teachers),
+    )
+
+
+def require_runnable(plan: Plan) -> None:
+    """Refuse to start a run that has problems.
+
+    Raises:
+        ConfigError: There are some; the message lists all of them.
+    """
+    if plan.problems:
+        lines = "\n".join(f"  - {problem}" for problem in plan.problems)
+        message = f"{plan.run_uri}: {len(plan.problems)} problem(s)\n{lines}"
+        raise ConfigError(message)
+
+
+class _Problems:
+    """Collects what goes wrong, so that all of it can be told at once."""
+
+    def __init__(self) -> None:
+        self._messages: list[str] = []
+
+    def collect(self, find: Callable[[], T]) -> T | None:
+        """Return what is found, or None after noting why it cannot be."""
+        try:
+            return find()
+        except RaykdError as error:
+            self._messages.append(str(error))
+            return None
+
+    def found(self) -> tuple[str, ...]:
+        """Return every problem once."""
+        return tuple(dict.fromkeys(self._messages))
+
+
+def _found(paths: RunPaths) -> str:
+    if read_result(paths) is not None:
+        return "the run is done; --fresh would start over"
+    if steps := committed_steps(paths.checkpoints):
+        return f"a checkpoint of step {steps[-1]}; the run continues there"
+    return "nothing yet; the run starts at its first step"
+
+
+def _plan_data(config: RunConfig, manifest: Manifest) -> DataPlan:
+    train = chosen_shards(manifest, config.data, config.data.train_split)
+    split = config.data.eval_split
+    evaluated = () if split is None else chosen_shards(manifest, config.data, split)
+    shares = mixing_weights(manifest, config.data)
+    return DataPlan(
+        train_rows=sum(shard.rows for shard in train),
+        train_tokens=sum(shard.tokens for shard in train),
+        eval_rows=sum(shard.rows for shard in evaluated),
+        shares={} if ALL_LANGUAGES in shares else shares,
+    )
+
+
+def _plan_teachers(
+    config: RunConfig, manifest: Manifest, problems: _Problems
+) -> dict[str, ModelPlan]:
+    plans = {}
+    for name, section in config.teachers.items():
+        key = f"teachers.{name}.model"
+        plan = problems.collect(
+            lambda: _plan_loaded(key, section.model, section.revision, config, manifest)  # noqa: B023  called at once
+        )
+        if plan is not None:
+            problems.collect(lambda: check_labels(key, plan.config, config, manifest))  # noqa: B023
+            plans[name] = plan
+    return plans
+
+
+def _plan_student(config: RunConfig, manifest: Manifest) -> ModelPlan:
+    section = config.student
+    if section.pretrained is not None:
+        return _plan_loaded(
+            "student.pretrained", section.pretrained, section.revision, config, manifest
+        )
+    built = student_config(config, manifest)
+    return ModelPlan(config=built, parameters=count_parameters(built, config.task))
+
+
+def _plan_loaded(
+    key: str, source: str, revision: str | None, config: RunConfig, manifest: Manifest
+) -> ModelPlan:
+    """Describe a model that is loaded, once it is known to fit the data."""
+    loaded = load_config(source, revision=revision)
+    _check_length(key, source, loaded, manifest)
+    _check_tokenizer(key, source, manifest)
+    return ModelPlan(config=loaded, parameters=count_parameters(loaded, config.task))
+
+
+def _plan_copy(config: RunConfig, student: ModelPlan | None) -> tuple[int, ...] | None:
+    init = config.student.init
+    if student is None or init is None or init.copy_layers is None:
+        return None
+    first = next(iter(config.teachers.values()), None)
+    source = init.copy_layers.source or (first.model if first else "")
+    return copied_layers(
+        init.copy_layers, student=student.config, source=load_config(source)
+    )
+
+
+def _check_length(key: str, source: str, loaded: Any, manifest: Manifest) -> None:
+    longest = num_positions(loaded)
+    if longest is not None and longest < manifest.max_length:
+        message = (
+            f"{key}: {source} reads at most {longest} tokens, but rows of {manifest.uri} have up "
+            f"to {manifest.max_length}; prepare the data with --max-length {longest}"
+        )
+        raise ModelError(message)
+
+
+def _check_tokenizer(key: str, source: str, manifest: Manifest) -> None:
+    """Compare the tokenizer that lies beside a model with the data's."""
+    where = resolve_model(source)
+    if not any(
+        storage.exists(storage.join(where, name)) for name in ("tokenizer.json", "vocab.txt")
+    ):
+        return
+    fingerprint = tokenizer_info(load_tokenizer(where)).fingerprint
+    if fingerprint != manifest.tokenizer.fingerprint:
+        message = (
+            f"{key}: the tokenizer of {source} (fingerprint {fingerprint[:12]}) is not that of "
+            f"{manifest.uri} ({manifest.tokenizer.fingerprint[:12]}); prepare the data with "
+            f"--tokenizer {source}"
+        )
+        raise ModelError(message)

@@ -1,0 +1,56 @@
+"""Ray for a run: a quiet one on this machine, or the cluster at an address."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+LOCAL = "local"
+
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # The controller hears of reports and of the end of the workers this often: 2 s by default.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    # One warning after another about settings that Ray itself made.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+_LOCAL_ENVIRONMENT = {
+    # The name is misleading: on Linux too it keeps the node on 127.0.0.1.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
+_OBJECT_STORE_BYTES = 200_000_000
+
+
+@contextmanager
+def ray_cluster(address: str, *, num_cpus: float, num_gpus: float) -> Iterator[None]:
+    """Connect to Ray while the block runs; leave alone what was connected before.
+
+    Args:
+        address: ``local`` for a new Ray on this machine and loopback alone, or the address of
+            a cluster.
+        num_cpus: CPU cores that a local Ray may hand out.
+        num_gpus: GPUs that a local Ray may hand out.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    # Ray reads these from the environment only, at its start.
+    os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
+    if address == LOCAL:
+        os.environ.update(_LOCAL_ENVIRONMENT)
+        ray.init(
+            address=LOCAL,
+            num_cpus=max(1, round(num_cpus)),
+            num_gpus=max(0, round(num_gpus)),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="error",
+            object_store_memory=_OBJECT_STORE_BYTES,
+        )
+    else:
+        ray.init(address=address, log_to_driver=False, logging_level="error")
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,67 @@
+"""A prepared data set of random tokens, as large as asked, written in seconds."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from raykd import storage
+from raykd.data.manifest import (
+    KIND,
+    Manifest,
+    TokenizerInfo,
+    manifest_content,
+    read_manifest,
+    row_schema,
+)
+from raykd.data.writer import ShardWriter
+
+ROW_TOKENS = 128
+TOKENIZER = TokenizerInfo(
+    fingerprint="bench", vocab_size=8000, pad_id=0, mask_id=4, special_ids=(0, 1, 2, 3, 4)
+)
+_BYTES_PER_TOKEN = 2
+
+
+def batch_bytes(batch_rows: int) -> int:
+    """Return the bytes of the tokens in a record batch, as they lie in memory."""
+    return batch_rows * ROW_TOKENS * _BYTES_PER_TOKEN
+
+
+def write_token_set(path: Path, *, num_rows: int, batch_rows: int) -> Manifest:
+    """Publish rows of 128 tokens, uint16 and zstd, in one language."""
+    schema = row_schema(TOKENIZER.vocab_size, has_label=False, has_words=False, has_types=False)
+    generator = np.random.default_rng(0)
+    with storage.publishing(str(path), kind=KIND) as publication:
+        writer = ShardWriter(
+            publication.path, schema, split="train", language="en", batch_rows=batch_rows
+        )
+        for start in range(0, num_rows, batch_rows):
+            stop = min(start + batch_rows, num_rows)
+            writer.append(_columns(generator, start, stop))
+        manifest = Manifest(
+            uri="",
+            fingerprint="",
+            languages=("en",),
+            tokenizer=TOKENIZER,
+            max_length=ROW_TOKENS,
+            labels=None,
+            word_labels=None,
+            has_token_types=False,
+            options={},
+            splits={"train": tuple(writer.close())},
+        )
+        publication.content.update(manifest_content(manifest))
+    return read_manifest(str(path))
+
+
+def _columns(generator: np.random.Generator, start: int, stop: int) -> dict[str, pa.Array]:
+    """Draw ids with the frequencies of Zipf's law: uniform on a logarithmic scale."""
+    first = len(TOKENIZER.special_ids)
+    uniform = generator.random((stop - start) * ROW_TOKENS, dtype=np.float32)
+    ranks = np.exp(uniform * np.log(TOKENIZER.vocab_size - first)).astype(np.uint16)
+    offsets = np.arange(0, len(ranks) + 1, ROW_TOKENS, dtype=np.int32)
+    tokens = pa.array(ranks - np.uint16(1) + np.uint16(first))
+    return {
+        "input_ids": pa.ListArray.from_arrays(pa.array(offsets), tokens),
+        "row_id": pa.array(np.arange(start, stop)),
+    }

@@ -1,0 +1,81 @@
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from raykd.cli import prepare
+from raykd.data.manifest import read_manifest
+from raykd.errors import ConfigError
+
+
+def _run(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    prepare.add_arguments(parser)
+    return prepare.run(parser.parse_args(arguments))
+
+
+def test_the_names_demo_prepares_a_classification_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = str(tmp_path / "names")
+    assert _run("--demo", "cldr-names", "--output", uri, "--num-processes", "1") == 0
+    manifest = read_manifest(uri)
+    assert len(manifest.languages) >= 25
+    assert manifest.labels is not None
+    assert {"language", "territory", "script", "currency", "month", "weekday"} <= set(
+        manifest.labels
+    )
+    assert manifest.max_length <= 32
+    assert {shard.language for shard in manifest.splits["validation"]} == set(manifest.languages)
+    printed = capsys.readouterr().out
+    rows = sum(shard.rows for shard in manifest.splits["train"])
+    assert f"{rows:,} rows" in printed
+    assert "tokens/s" in printed
+    assert uri in printed
+    assert _run("--demo", "cldr-names", "--output", uri) == 0
+    assert "is there already" in capsys.readouterr().out
+
+
+def test_the_documentation_demo_is_packed_english(tmp_path: Path) -> None:
+    uri = str(tmp_path / "docs")
+    assert _run("--demo", "stdlib-docs", "--output", uri, "--num-processes", "1") == 0
+    manifest = read_manifest(uri)
+    assert manifest.languages == ("en",)
+    assert (manifest.max_length, manifest.tokenizer.vocab_size) == (128, 8000)
+    lengths = {split: sum(s.rows for s in shards) for split, shards in manifest.splits.items()}
+    assert lengths["train"] > 3000
+    assert lengths["validation"] > 100
+
+
+def test_rejected_rows_are_printed_with_their_first_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "a.txt"
+    source.write_bytes(b"one line\n\nbad \xff bytes\nanother line\n")
+    arguments = ("--vocab-size", "300", "--output", str(tmp_path / "out"), "--language", "en")
+    assert _run(str(source), "--num-processes", "1", *arguments) == 0
+    printed = capsys.readouterr().out
+    assert f"1 rows: empty text (first: {source}: line 2)" in printed
+    assert f"1 rows: undecodable bytes (first: {source}: line 3)" in printed
+    assert "languages    1: en" in printed
+
+
+def test_contradictory_arguments_are_one_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="name either SOURCES or --demo"):
+        _run("x.txt", "--demo", "cldr-names", "--output", str(tmp_path / "out"))
+    with pytest.raises(ConfigError, match="--labels needs --label-column"):
+        _run("x.txt", "--labels", "a,b", "--output", str(tmp_path / "out"))
+
+
+def test_parsing_loads_no_heavy_library() -> None:
+    program = (
+        "import sys, argparse; from raykd.cli import prepare; "
+        "prepare.add_arguments(argparse.ArgumentParser()); "
+        "heavy = {'torch', 'datasets', 'pyarrow', 'transformers', 'rich'}; "
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert found.stdout.strip() == "[]"

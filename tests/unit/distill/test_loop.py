@@ -1,0 +1,123 @@
+"""Steps do not depend on how a batch is cut; nothing non-finite reaches the weights."""
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+from raykd.config.schedule import parse_schedule
+from raykd.config.schema.run import RunConfig
+from raykd.config.schema.train import OptimizerConfig
+from raykd.distill.assemble import Distillation, assemble
+from raykd.distill.loop import FinishedStep, training_steps
+from raykd.distill.optimizer import learning_rate
+from raykd.distill.world import World
+from raykd.errors import NonFiniteLossError
+
+from tests.small_runs import TINY_LLAMA, small_data, small_run
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("loop")
+    small_data(path / "data")
+    return path
+
+
+def take_steps(run: Distillation, count: int) -> list[FinishedStep]:
+    steps = training_steps(
+        run.state, run.objective, run.steps(), options=run.loop_options, world=run.world
+    )
+    return list(itertools.islice(steps, count))
+
+
+def gradient(config: RunConfig, dtype: torch.dtype) -> torch.Tensor:
+    """Return the gradient of the first step, read off the weights that SGD moves by it."""
+    run = assemble(config, world=World())
+    run.student.to(dtype)
+    run.state.optimizer = torch.optim.SGD(run.student.parameters(), lr=1.0)
+    before = [parameter.detach().clone() for parameter in run.student.parameters()]
+    options = dataclasses.replace(
+        run.loop_options,
+        optimizer=OptimizerConfig(learning_rate=1.0, warmup_fraction=0, max_grad_norm=1e9),
+    )
+    steps = training_steps(run.state, run.objective, run.steps(), options=options, world=run.world)
+    next(steps)
+    after = run.student.parameters()
+    return torch.cat([(b - a.detach()).flatten() for b, a in zip(before, after, strict=True)])
+
+
+TASKS = {
+    "masked_lm": {},
+    "causal_lm": {"student__architecture": TINY_LLAMA},
+    "sequence_classification": {},
+    "token_classification": {},
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-12)], ids=str
+)
+def test_gradient_does_not_depend_on_the_micro_batches(
+    directory: Path, task: str, dtype: torch.dtype, tolerance: float
+) -> None:
+    whole = gradient(
+        small_run(directory, task=task, train__micro_batch_size=8, **TASKS[task]), dtype
+    )
+    assert whole.abs().max() > 1e-3
+    for size in (1, 2, 3, 5):
+        config = small_run(directory, task=task, train__micro_batch_size=size, **TASKS[task])
+        torch.testing.assert_close(gradient(config, dtype), whole, atol=tolerance, rtol=tolerance)
+
+
+def test_training_learns(directory: Path) -> None:
+    run = assemble(small_run(directory, task="causal_lm", train__num_steps=40, **TASKS["causal_lm"]), world=World())
+    finished = take_steps(run, 40)
+    # The next token is the last one plus 1 or 2, modulo 59: ln 2 nats can be reached.
+    assert finished[-1].loss < 0.7 * finished[0].loss
+    assert run.state.step == 40
+    assert run.state.tokens == sum(step.tokens for step in finished)
+
+
+def test_an_infinite_loss_stops_before_the_weights_change(directory: Path) -> None:
+    run = assemble(small_run(directory), world=World())
+    take_steps(run, 2)
+    before = [parameter.detach().clone() for parameter in run.student.parameters()]
+    term = dataclasses.replace(run.objective.terms[0], weight=parse_schedule("1e38"))
+    run.objective.terms = (term,)
+    with pytest.raises(NonFiniteLossError, match=r"step 3: the loss is inf.*those of step 2"):
+        take_steps(run, 1)
+    for mine, theirs in zip(run.student.parameters(), before, strict=True):
+        assert torch.equal(mine, theirs)
+    assert run.state.step == 2
+
+
+def test_dropout_depends_on_seed_and_step_alone(directory: Path) -> None:
+    config = small_run(directory, student__architecture__dropout=0.3)
+    runs = [assemble(config, world=World()) for _ in range(2)]
+    first = take_steps(runs[0], 4)
+    torch.rand(17)
+    assert take_steps(runs[1], 2) + take_steps(runs[1], 2) == first
+
+
+def test_weights_follow_their_schedules(directory: Path) -> None:
+    config = small_run(directory, losses__cross_entropy__weight="4 -> 1", train__num_steps=4)
+    finished = take_steps(assemble(config, world=World()), 4)
+    ratios = [step.loss / step.terms["cross_entropy"] for step in finished]
+    assert ratios == pytest.approx([4, 3, 2, 1])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", [0.5, 1, 1, 1, 1, 1, 1, 1]),
+        ("linear", [0.5, 1, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]),
+        ("cosine", [0.5, 1, 1, 0.9330127, 0.75, 0.5, 0.25, 0.0669873]),
+    ],
+)
+def test_learning_rate(schedule: str, expected: list[float]) -> None:
+    config = OptimizerConfig(learning_rate=1.0, schedule=schedule, warmup_fraction=0.25)  # type: ignore[arg-type]  # a Literal, listed above
+    rates = [learning_rate(config, step=step, num_steps=8) for step in range(8)]
+    assert rates == pytest.approx(expected)

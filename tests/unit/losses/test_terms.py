@@ -1,0 +1,84 @@
+"""From sections of the configuration to the summands of the objective."""
+
+import pytest
+import torch
+from raykd.config.schema.losses import (
+    CrossEntropyConfig,
+    ForwardKLConfig,
+    LogitMSEConfig,
+    LossesConfig,
+)
+from raykd.losses.cross_entropy import cross_entropy
+from raykd.losses.divergences import forward_kl, logit_mse
+from raykd.losses.terms import LossTerm, build_terms
+
+EVERY_TERM = LossesConfig(
+    cross_entropy=CrossEntropyConfig(weight="2"),
+    forward_kl=ForwardKLConfig(weight="1 -> 0", temperature="4 -> 1"),
+    logit_mse=LogitMSEConfig(),
+)
+STUDENT_PK, TEACHER_PK = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0))
+LABELS_P = torch.tensor([0, 1, 2, 3, 0])
+
+
+def terms_by_name(config: LossesConfig) -> dict[str, LossTerm]:
+    return {term.name: term for term in build_terms(config)}
+
+
+def test_a_present_section_is_a_term_and_an_absent_one_is_not() -> None:
+    assert list(terms_by_name(EVERY_TERM)) == ["cross_entropy", "forward_kl", "logit_mse"]
+    assert list(terms_by_name(LossesConfig(logit_mse=LogitMSEConfig()))) == ["logit_mse"]
+    assert build_terms(LossesConfig()) == ()
+
+
+def test_each_term_computes_its_own_loss() -> None:
+    values = {
+        name: term.per_position(STUDENT_PK, TEACHER_PK, LABELS_P, 0.0)
+        for name, term in terms_by_name(EVERY_TERM).items()
+    }
+    torch.testing.assert_close(
+        values,
+        {
+            "cross_entropy": cross_entropy(STUDENT_PK, LABELS_P),
+            "forward_kl": forward_kl(
+                STUDENT_PK, TEACHER_PK, temperature=4.0, scale_by_temperature_squared=True
+            ),
+            "logit_mse": logit_mse(STUDENT_PK, TEACHER_PK),
+        },
+    )
+
+
+def test_weight_and_temperature_follow_the_progress() -> None:
+    term = terms_by_name(EVERY_TERM)["forward_kl"]
+    assert [term.weight.at(progress) for progress in (0.0, 0.25, 1.0)] == [1.0, 0.75, 0.0]
+    torch.testing.assert_close(
+        term.per_position(STUDENT_PK, TEACHER_PK, LABELS_P, 0.5),
+        forward_kl(STUDENT_PK, TEACHER_PK, temperature=2.5, scale_by_temperature_squared=True),
+    )
+
+
+def test_the_switch_for_temperature_squared_reaches_the_loss() -> None:
+    config = ForwardKLConfig(temperature="3", scale_by_temperature_squared=False)
+    term = terms_by_name(LossesConfig(forward_kl=config))["forward_kl"]
+    torch.testing.assert_close(
+        term.per_position(STUDENT_PK, TEACHER_PK, LABELS_P, 0.0),
+        forward_kl(STUDENT_PK, TEACHER_PK, temperature=3.0, scale_by_temperature_squared=False),
+    )
+
+
+def test_a_term_works_without_a_teacher_exactly_when_it_says_so() -> None:
+    for name, term in terms_by_name(EVERY_TERM).items():
+        if term.needs_teacher:
+            with pytest.raises(ValueError, match=f"losses.{name} compares with a teacher"):
+                term.per_position(STUDENT_PK, None, LABELS_P, 0.0)
+        else:
+            assert term.per_position(STUDENT_PK, None, LABELS_P, 0.0).isfinite().all()
+
+
+def test_what_needs_a_teacher_agrees_with_the_configuration() -> None:
+    for config in (
+        LossesConfig(cross_entropy=CrossEntropyConfig()),
+        LossesConfig(forward_kl=ForwardKLConfig()),
+        LossesConfig(logit_mse=LogitMSEConfig()),
+    ):
+        assert any(term.needs_teacher for term in build_terms(config)) == config.needs_teacher
