@@ -8,24 +8,35 @@ import pyarrow.ipc
 from raykd import storage
 from raykd.data.manifest import (
     KIND,
+    TOKENIZER_DIRECTORY,
     Manifest,
     Shard,
-    TokenizerInfo,
     manifest_content,
     read_manifest,
     row_schema,
 )
+from raykd.data.tokenizers import tokenizer_info
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 VOCAB_SIZE = 64
 PAD, UNKNOWN, CLS, SEP, MASK = range(5)
 
-TOKENIZER = TokenizerInfo(
-    fingerprint="tests",
-    vocab_size=VOCAB_SIZE,
-    pad_id=PAD,
-    mask_id=MASK,
-    special_ids=(PAD, UNKNOWN, CLS, SEP, MASK),
-)
+
+def word_tokenizer() -> PreTrainedTokenizerFast:
+    """Return a tokenizer of 64 words, five of them special."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = [*special, *(f"w{index}" for index in range(VOCAB_SIZE - len(special)))]
+    model = WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]")  # noqa: S106  no password
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(model),
+        pad_token="[PAD]",  # noqa: S106
+        unk_token="[UNK]",  # noqa: S106
+        cls_token="[CLS]",  # noqa: S106
+        sep_token="[SEP]",  # noqa: S106
+        mask_token="[MASK]",  # noqa: S106
+    )
 
 
 def write_prepared(
@@ -43,11 +54,16 @@ def write_prepared(
     """
     generator = np.random.default_rng(seed)
     schema = row_schema(
-        VOCAB_SIZE, has_label=labels is not None, has_words=word_labels is not None, has_types=False
+        VOCAB_SIZE,
+        has_label=labels is not None,
+        has_words=word_labels is not None,
+        has_types=False,
     )
     next_id = 0
     shards: dict[str, tuple[Shard, ...]] = {}
+    tokenizer = word_tokenizer()
     with storage.publishing(str(path), kind=KIND) as publication:
+        tokenizer.save_pretrained(publication.path / TOKENIZER_DIRECTORY)
         for split, languages in splits.items():
             (publication.path / split).mkdir()
             for language, batch_rows in languages.items():
@@ -74,7 +90,7 @@ def write_prepared(
                     uri="",
                     fingerprint="",
                     languages=tuple(sorted({lang for split in splits.values() for lang in split})),
-                    tokenizer=TOKENIZER,
+                    tokenizer=tokenizer_info(tokenizer),
                     max_length=max_length,
                     labels=labels,
                     word_labels=word_labels,

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import difflib
+import functools
 import inspect
 import itertools
 import sys
@@ -45,19 +46,10 @@ class KeyDoc:
         )
 
 
-def key_docs(schema: type = RunConfig, parents: tuple[str, ...] = ()) -> Iterator[KeyDoc]:
-    """Walk the schema depth first, yielding a section before the keys in it."""
-    hints = typing.get_type_hints(schema)
-    texts = _attribute_docstrings(schema)
-    for field in dataclasses.fields(schema):
-        hint, parts = hints[field.name], (*parents, field.name)
-        text = texts.get(field.name, "")
-        yield _key_doc(parts, hint, default=_default(field), text=text)
-        if typing.get_origin(hint) is dict:
-            hint, parts = typing.get_args(hint)[1], (*parts, ANY_NAME)
-            yield _key_doc(parts, hint, default=None, text="" if _section_in(hint) else text)
-        if (section := _section_in(hint)) is not None:
-            yield from key_docs(section, parts)
+@functools.cache
+def key_docs() -> tuple[KeyDoc, ...]:
+    """Return every key of a run, a section before the keys in it."""
+    return tuple(_walk(RunConfig, ()))
 
 
 def key_doc(parts: Sequence[str]) -> KeyDoc | None:
@@ -74,6 +66,20 @@ def advice_for(unknown: str) -> str:
     named_alike = [key for key in keys if key.rpartition(".")[2] == unknown]
     close = named_alike or difflib.get_close_matches(unknown, keys, n=1)
     return f"did you mean {' or '.join(close)}?" if close else "raykd explain lists all keys"
+
+
+def _walk(schema: type, parents: tuple[str, ...]) -> Iterator[KeyDoc]:
+    hints = typing.get_type_hints(schema)
+    texts = _attribute_docstrings(schema)
+    for field in dataclasses.fields(schema):
+        hint, parts = hints[field.name], (*parents, field.name)
+        text = texts.get(field.name, "")
+        yield _key_doc(parts, hint, default=_default(field), text=text)
+        if typing.get_origin(hint) is dict:
+            hint, parts = typing.get_args(hint)[1], (*parts, ANY_NAME)
+            yield _key_doc(parts, hint, default=None, text="" if _section_in(hint) else text)
+        if (section := _section_in(hint)) is not None:
+            yield from _walk(section, parts)
 
 
 def _key_doc(parts: tuple[str, ...], hint: Any, *, default: str | None, text: str) -> KeyDoc:

@@ -14,7 +14,7 @@ from typing import Any, cast
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from raykd.config.keys import advice_for, key_doc
+from raykd.config.keys import ANY_NAME, advice_for, key_doc
 from raykd.config.schema.run import RunConfig
 from raykd.config.yaml_text import read_yaml, write_yaml
 from raykd.errors import ConfigError
@@ -23,6 +23,9 @@ WITHOUT_EFFECT = ("output_uri", "cluster", "tracking")
 """Sections that do not change what a run computes, so they do not change its identity."""
 
 _Parts = tuple[str, ...]
+
+_UNFIT = (OmegaConfBaseException, TypeError, OverflowError)
+"""What OmegaConf raises where a value does not fit its key."""
 
 
 def load_run(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -48,11 +51,11 @@ def checked_run(given: Mapping[str, Any], *, origin: str) -> RunConfig:
     Raises:
         ConfigError: As ``load_run``; the message begins with the origin.
     """
-    _report(origin, _interpolation_problems(given))
+    _report(origin, [*_interpolation_problems(given), *_entry_problems(given)])
     try:
         merged = OmegaConf.merge(OmegaConf.structured(RunConfig), OmegaConf.create(dict(given)))
         run = cast("RunConfig", OmegaConf.to_object(merged))
-    except (OmegaConfBaseException, TypeError):
+    except _UNFIT:
         _report(origin, _key_problems(given))
         raise
     _report(origin, [*_number_problems(run), *run.problems()])
@@ -130,6 +133,18 @@ def _interpolation_problems(given: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _entry_problems(given: Mapping[str, Any]) -> list[str]:
+    """Find sections and lists that OmegaConf lets pass as entries of a mapping to numbers."""
+    return [
+        _key_problem(parts, value)
+        for parts, value in _walk(given)
+        if isinstance(value, Mapping | list)
+        and (doc := key_doc(parts)) is not None
+        and doc.parts[-1] == ANY_NAME
+        and not doc.is_section
+    ]
+
+
 def _number_problems(run: RunConfig) -> list[str]:
     return [
         f"{'.'.join(parts)} must be a finite number, got {value}"
@@ -150,7 +165,7 @@ def _key_problems(given: Mapping[str, Any]) -> list[str]:
             nested = {part: nested}
         try:
             merged = OmegaConf.merge(merged, nested)
-        except (OmegaConfBaseException, TypeError):
+        except _UNFIT:
             found[parts] = _key_problem(parts, value)
     missing = OmegaConf.missing_keys(merged) - {".".join(parts) for parts in found}
     return [*found.values(), *(f"{key} is required" for key in sorted(missing))]

@@ -42,7 +42,8 @@ def read_yaml(text: str | IO[bytes]) -> Any:
         where = "" if place is None else f"line {place.line + 1}, column {place.column + 1}: "
         message = f"{where}{error.problem}"
         raise ValueError(message) from error
-    except (yaml.YAMLError, TypeError, RecursionError) as error:
+    except (yaml.YAMLError, TypeError, RecursionError, LookupError, AttributeError) as error:
+        # PyYAML meets a value that is not what its tag says, as in !!bool x, in all these ways.
         message = " ".join(str(error).split())
         raise ValueError(message) from error
     return value

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from raykd.config.schema.prepare import Demo, PrepareOptions
@@ -30,7 +31,8 @@ class Inputs:
 
     def changed_since(self, uri: str) -> bool:
         """Tell whether an input was modified after a file was written."""
-        written = modified(uri)
+        # Object stores keep whole seconds, cut off.
+        written = modified(uri) + timedelta(seconds=1)
         return any(file.modified is not None and file.modified > written for file in self.files)
 
     def state(self) -> list[Any]:

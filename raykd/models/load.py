@@ -90,7 +90,7 @@ def load_model(
     """
     config = load_config(source, revision=revision)
     head_of(config.model_type, task, where=source)
-    if labels is not None and config.num_labels != len(labels):
+    if labels is not None:
         config.id2label, config.label2id = label_names(labels)
     where = resolve_model(source)
     try:

@@ -4,15 +4,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import ray
-
 LOCAL = "local"
 
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # The controller hears of reports and of the end of the workers this often: 2 s by default.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-    # One warning after another about settings that Ray itself made.
+    # Otherwise a warning on what it does about GPUs where there are none.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 _LOCAL_ENVIRONMENT = {
@@ -32,13 +30,15 @@ def ray_cluster(address: str, *, num_cpus: float, num_gpus: float) -> Iterator[N
         num_cpus: CPU cores that a local Ray may hand out.
         num_gpus: GPUs that a local Ray may hand out.
     """
+    # Ray reads these from the environment only, and some of them when it is imported.
+    wanted = _ENVIRONMENT | (_LOCAL_ENVIRONMENT if address == LOCAL else {})
+    os.environ.update({k: v for k, v in wanted.items() if k not in os.environ})
+    import ray  # noqa: PLC0415
+
     if ray.is_initialized():
         yield
         return
-    # Ray reads these from the environment only, at its start.
-    os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
     if address == LOCAL:
-        os.environ.update(_LOCAL_ENVIRONMENT)
         ray.init(
             address=LOCAL,
             num_cpus=max(1, round(num_cpus)),

@@ -16,7 +16,6 @@ from raykd.train.lease import held_lease
 from raykd.train.metrics import Record, read_metrics
 from raykd.train.paths import RunPaths, located, run_paths
 from raykd.train.ray_cluster import ray_cluster
-from raykd.train.ray_train import train_under_ray
 from raykd.train.worker import Context, RunResult, read_result, train_worker
 
 _POLL_SECONDS = 0.5
@@ -102,6 +101,9 @@ def _train_on_ray(
         num_cpus=cluster.num_workers * cluster.cpus_per_worker,
         num_gpus=cluster.num_workers * cluster.gpus_per_worker,
     ):
+        # Imported here: a run in this process needs no Ray, and Ray's environment is set above.
+        from raykd.train.ray_train import train_under_ray  # noqa: PLC0415
+
         try:
             return train_under_ray(config, paths, on_retry=listener.on_message)
         finally:

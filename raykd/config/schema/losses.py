@@ -47,20 +47,20 @@ class LossesConfig:
     logit_mse: LogitMSEConfig | None = None
 
     @property
-    def needs_teacher(self) -> bool:
-        """Whether any term compares the student with a teacher."""
-        return self.forward_kl is not None or self.logit_mse is not None
+    def teacher_terms(self) -> list[str]:
+        """Names of the active terms that compare the student with a teacher."""
+        terms = {"forward_kl": self.forward_kl, "logit_mse": self.logit_mse}
+        return [name for name, term in terms.items() if term is not None]
 
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
         found = []
-        terms = {"cross_entropy": self.cross_entropy, "logit_mse": self.logit_mse}
-        terms["forward_kl"] = self.forward_kl
-        present = {name: term for name, term in terms.items() if term is not None}
-        if not present:
+        names = [*(["cross_entropy"] if self.cross_entropy else []), *self.teacher_terms]
+        if not names:
             found.append("losses is empty: add a section such as losses.cross_entropy={}")
-        for name, term in present.items():
-            found += schedule_problems(f"losses.{name}.weight", term.weight, minimum=0)
+        for name in names:
+            weight = getattr(self, name).weight
+            found += schedule_problems(f"losses.{name}.weight", weight, minimum=0)
         if self.forward_kl is not None:
             key = "losses.forward_kl.temperature"
             found += schedule_problems(key, self.forward_kl.temperature, minimum=0, exclusive=True)

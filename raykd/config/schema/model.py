@@ -20,7 +20,10 @@ class TeacherConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArchitectureConfig:
-    """A model built from its configuration; what is null comes from ``like`` or the family."""
+    """A model built from its configuration.
+
+    What is null is as in the first teacher, or the family's default where model_type is given.
+    """
 
     model_type: str | None = None
     """Family, such as bert, roberta, distilbert, deberta-v2, modernbert, gpt2, llama, qwen3;
@@ -43,6 +46,17 @@ class ArchitectureConfig:
 
     settings: dict[str, int | float | bool | str] = field(default_factory=dict)
     """Any other field of the family's transformers configuration."""
+
+    def problems(self) -> list[str]:
+        """Return every reason this section cannot run, each naming its key."""
+        found = [
+            f"student.architecture.{name} must be >= 1, got {value}"
+            for name in ("num_layers", "hidden_size", "num_heads", "intermediate_size")
+            if (value := getattr(self, name)) is not None and value < 1
+        ]
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            found.append(f"student.architecture.dropout must be in [0, 1), got {self.dropout}")
+        return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,9 +118,14 @@ class StudentConfig:
 
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
-        found = list(self.init.problems() if self.init else [])
+        found = [
+            *(self.init.problems() if self.init else []),
+            *(self.architecture.problems() if self.architecture else []),
+        ]
         if (self.pretrained is None) == (self.architecture is None):
             found.append("student needs exactly one of pretrained and architecture")
+        if self.revision is not None and self.pretrained is None:
+            found.append(f"student.revision ({self.revision}) needs student.pretrained")
         if self.pretrained is not None and self.init is not None:
             found.append("student.init starts a built model: leave it out with student.pretrained")
         return found

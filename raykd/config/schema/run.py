@@ -66,18 +66,19 @@ class RunConfig:
         return [f"name must consist of letters, digits, '.', '_' and '-', got {self.name!r}"]
 
     def _teacher_problems(self) -> list[str]:
-        found = []
         if len(self.teachers) > 1:
-            found.append(f"teachers must name at most one, got {sorted(self.teachers)}")
+            return [f"teachers must name at most one, got {sorted(self.teachers)}"]
         if self.teachers:
-            return found
-        if self.losses.needs_teacher:
-            found.append("losses.forward_kl and losses.logit_mse need a teacher: name one")
+            return []
+        found = [
+            f"losses.{name} needs a teacher: name one, as in teachers.small.model=URI"
+            for name in self.losses.teacher_terms
+        ]
         if (built := self.student.architecture) is not None and built.model_type is None:
-            found.append("student.architecture.model_type must be given where no teacher is")
+            found.append("student.architecture.model_type is null: give it where no teacher is")
         init = self.student.init
         if init is not None and init.copy_layers is not None and init.copy_layers.source is None:
-            found.append("student.init.copy_layers.source must be given where no teacher is")
+            found.append("student.init.copy_layers.source is null: give it where no teacher is")
         return found
 
     def _lane_problems(self) -> list[str]:

@@ -2,7 +2,6 @@ import hashlib
 import subprocess
 import sys
 
-import pytest
 from raykd.config.schema.prepare import TokenizerOptions
 from raykd.data.demo_corpora import demo_rows
 from raykd.data.tokenizer_training import evenly_sampled, train_tokenizer
@@ -14,23 +13,19 @@ def _texts() -> list[str]:
     return [text for some in rows for text in some.texts if text is not None]
 
 
-_PROGRAM = """
-from raykd.config.schema.prepare import TokenizerOptions
-from raykd.data.tokenizer_training import train_tokenizer
-from raykd.data.tokenizers import tokenizer_info
-from tests.unit.data.test_tokenizer_training import _texts
-options = TokenizerOptions(kind="KIND", vocab_size=1500)
-print(tokenizer_info(train_tokenizer(_texts(), options, max_length=32)).fingerprint)
-"""
+def _fingerprints() -> list[str]:
+    all_options = (TokenizerOptions(kind=kind, vocab_size=1500) for kind in ("wordpiece", "bpe"))
+    trained = (train_tokenizer(_texts(), options, max_length=32) for options in all_options)
+    return [tokenizer_info(tokenizer).fingerprint for tokenizer in trained]
 
 
-@pytest.mark.parametrize("kind", ["wordpiece", "bpe"])
-def test_another_process_trains_the_same_tokenizer(kind: str) -> None:
-    options = TokenizerOptions(kind=kind, vocab_size=1500)  # type: ignore[arg-type]  # a str here
-    here = tokenizer_info(train_tokenizer(_texts(), options, max_length=32)).fingerprint
-    program = [sys.executable, "-c", _PROGRAM.replace("KIND", kind)]
-    there = subprocess.run(program, check=True, capture_output=True, text=True)
-    assert there.stdout.strip() == here
+def test_another_process_trains_the_same_tokenizers() -> None:
+    module = "tests.unit.data.test_tokenizer_training"
+    program = f"import {module} as module; print(*module._fingerprints())"
+    there = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert there.stdout.split() == _fingerprints()
 
 
 def test_a_trained_wordpiece_tokenizer_frames_texts_and_pairs() -> None:

@@ -73,7 +73,10 @@ def test_gradient_does_not_depend_on_the_micro_batches(
 
 
 def test_training_learns(directory: Path) -> None:
-    run = assemble(small_run(directory, task="causal_lm", train__num_steps=40, **TASKS["causal_lm"]), world=World())
+    run = assemble(
+        small_run(directory, task="causal_lm", train__num_steps=40, **TASKS["causal_lm"]),
+        world=World(),
+    )
     finished = take_steps(run, 40)
     # The next token is the last one plus 1 or 2, modulo 59: ln 2 nats can be reached.
     assert finished[-1].loss < 0.7 * finished[0].loss

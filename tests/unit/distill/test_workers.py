@@ -46,9 +46,7 @@ def trained(rank: int, size: int, directory: Path, out: Path) -> None:
 def test_workers_agree_with_one(tmp_path: Path, size: int) -> None:
     small_data(tmp_path / "data")
     trained(0, 1, tmp_path, tmp_path / "alone")
-    torch.multiprocessing.spawn(
-        trained, args=(size, tmp_path, tmp_path / "together"), nprocs=size
-    )
+    torch.multiprocessing.spawn(trained, args=(size, tmp_path, tmp_path / "together"), nprocs=size)
     alone, together = (
         torch.load(tmp_path / name, weights_only=True) for name in ("alone", "together")
     )

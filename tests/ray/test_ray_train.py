@@ -1,0 +1,146 @@
+"""Runs on a real local Ray: killed workers change nothing, hopeless errors are not retried."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from raykd.config.schema.run import RunConfig
+from raykd.errors import NonFiniteLossError, TrainingFailedError
+from raykd.models.load import load_model
+from raykd.train.checkpoint import committed_steps
+from raykd.train.metrics import Record, read_metrics
+from raykd.train.paths import run_paths
+from raykd.train.ray_cluster import LOCAL, ray_cluster
+from raykd.train.run import Listener, train_run
+from raykd.train.worker import RunResult
+
+from tests.small_runs import TINY_BERT, small_data, small_run
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+
+NUM_STEPS = 60
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray() -> Iterator[None]:
+    with ray_cluster(LOCAL, num_cpus=3, num_gpus=0):
+        import ray  # noqa: PLC0415  its environment is set above
+
+        assert {node["NodeManagerAddress"] for node in ray.nodes()} == {"127.0.0.1"}
+        yield
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    small_data(tmp_path / "data")
+    return tmp_path
+
+
+def ray_run(directory: Path, **changes: Any) -> RunConfig:
+    return small_run(
+        directory,
+        **{
+            "train__num_steps": NUM_STEPS,
+            "train__eval_every_steps": NUM_STEPS // 2,
+            "checkpoint": {"every_steps": 5},
+            "cluster": {"num_workers": 2},
+        }
+        | changes,
+    )
+
+
+class WorkerKiller:
+    """Kills one worker with SIGKILL, once, when the run reports a step."""
+
+    def __init__(self, *, step: int) -> None:
+        self._step = step
+        self._lock = threading.Lock()
+        self.killed: list[int] = []
+
+    def __call__(self, record: Record) -> None:
+        with self._lock:
+            if self.killed or record["step"] < self._step:
+                return
+            for process in psutil.Process().children(recursive=True):
+                if "RayTrainWorker" in " ".join(process.cmdline()[:1]):
+                    os.kill(process.pid, signal.SIGKILL)
+                    self.killed.append(process.pid)
+                    return
+
+
+def train(config: RunConfig, killer: WorkerKiller | None = None) -> tuple[RunResult, list[str]]:
+    messages: list[str] = []
+    listener = Listener(
+        on_record=killer or (lambda _: None),
+        on_message=messages.append,
+        should_stop=lambda: False,
+    )
+    return train_run(config, fresh=False, address=LOCAL, listener=listener), messages
+
+
+def weights(config: RunConfig) -> dict[str, torch.Tensor]:
+    return dict(load_model(run_paths(config).model, config.task, labels=None).state_dict())
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_a_killed_worker_changes_nothing(directory: Path, dropout: float) -> None:
+    student = {"architecture": TINY_BERT | {"dropout": dropout}}
+    smooth = ray_run(directory, student=student, output_uri=str(directory / "smooth"))
+    bumpy = ray_run(directory, student=student)
+    train(smooth)
+    killer = WorkerKiller(step=12)
+    result, messages = train(bumpy, killer)
+    assert len(killer.killed) == len(messages) == 1
+    assert messages[0].startswith("attempt 1 of 4 failed")
+    assert (result.is_done, result.step) == (True, NUM_STEPS)
+    expected = weights(smooth)
+    for name, tensor in weights(bumpy).items():
+        assert torch.equal(tensor, expected[name]), name
+    steps = [r["step"] for r in read_metrics(run_paths(bumpy).metrics) if "train/loss" in r]
+    assert steps == list(range(1, NUM_STEPS + 1))
+
+
+def test_a_run_goes_on_with_another_number_of_workers(directory: Path) -> None:
+    # A small learning rate: Adam turns rounding of tiny gradients into steps of this size.
+    changes: dict[str, Any] = {"optimizer": {"learning_rate": 1e-3}}
+    smooth = ray_run(
+        directory, cluster={"num_workers": 0}, output_uri=str(directory / "smooth"), **changes
+    )
+    train(smooth)
+    two = ray_run(directory, cluster={"num_workers": 2, "max_failures": 0}, **changes)
+    with pytest.raises(TrainingFailedError, match="the workers failed 1 times"):
+        train(two, WorkerKiller(step=12))
+    left_at = committed_steps(run_paths(two).checkpoints)[-1]
+    assert 10 <= left_at < NUM_STEPS
+    three = ray_run(directory, cluster={"num_workers": 3}, **changes)
+    assert run_paths(three) == run_paths(two)
+    assert train(three)[0].is_done
+    expected = weights(smooth)
+    for name, tensor in weights(three).items():
+        torch.testing.assert_close(tensor, expected[name], atol=1e-4, rtol=1e-4)
+
+
+def test_a_diverged_run_is_not_tried_again(directory: Path) -> None:
+    config = ray_run(directory, optimizer={"learning_rate": 1e30, "warmup_fraction": 0.0})
+    with pytest.raises(NonFiniteLossError, match=r"step \d+: the loss is"):
+        train(config)
+
+
+def test_a_run_in_an_object_store_needs_nothing_local(directory: Path, s3_uri: str) -> None:
+    config = ray_run(
+        directory,
+        output_uri=f"{s3_uri}/runs",
+        cluster={"num_workers": 1},
+        train__num_steps=4,
+        train__eval_every_steps=4,
+    )
+    result, _ = train(config)
+    assert result.model_uri == f"{run_paths(config).run}/model"
+    assert result.is_done
+    assert len(read_metrics(run_paths(config).metrics)) == 5

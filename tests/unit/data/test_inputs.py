@@ -1,0 +1,56 @@
+import os
+from pathlib import Path
+
+import pytest
+from raykd.config.schema.prepare import PrepareOptions, SourceOptions
+from raykd.data.inputs import ReadingMeter, find_inputs
+from raykd.data.raw_rows import RawRows
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> PrepareOptions:
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("one\ntwo\n")
+    return PrepareOptions(sources=SourceOptions(train=(str(tmp_path),)), output_uri="unused")
+
+
+def _age(path: Path, *, seconds: float) -> None:
+    os.utime(path, (1.7e9 - seconds, 1.7e9 - seconds))
+
+
+@pytest.mark.parametrize(("seconds", "changed"), [(5.0, False), (-0.5, False), (-5.0, True)])
+def test_an_input_younger_than_the_output_has_changed(
+    options: PrepareOptions, tmp_path: Path, seconds: float, changed: bool
+) -> None:
+    (tmp_path / "COMMITTED").touch()
+    _age(tmp_path / "COMMITTED", seconds=0)
+    _age(tmp_path / "a.txt", seconds=100)
+    _age(tmp_path / "b.txt", seconds=seconds)
+    assert find_inputs(options).changed_since(str(tmp_path / "COMMITTED")) is changed
+
+
+def test_another_size_is_another_record_but_another_time_only_another_state(
+    options: PrepareOptions, tmp_path: Path
+) -> None:
+    before = find_inputs(options)
+    _age(tmp_path / "a.txt", seconds=100)
+    touched = find_inputs(options)
+    assert touched.record == before.record
+    assert touched.state() != before.state()
+    (tmp_path / "a.txt").write_text("more than before\n")
+    assert find_inputs(options).record != before.record
+
+
+def test_the_meter_follows_the_bytes_of_the_files(options: PrepareOptions) -> None:
+    inputs = find_inputs(options)
+    meter = ReadingMeter(inputs.files)
+    first, second = (file.uri for file in inputs.files)
+    pieces = [(first, "x" * 4), (first, "x" * 400), (second, "x" * 4)]
+    rows = (
+        RawRows(split="train", uri=uri, unit="line", first=1, texts=[text]) for uri, text in pieces
+    )
+    assert [meter.share for _ in meter.watched(rows)] == [0.25, 0.5, 0.75]
+
+
+def test_nobody_knows_how_far_a_demo_is() -> None:
+    assert ReadingMeter(()).share is None

@@ -1,0 +1,87 @@
+"""Models survive the way to storage and back, and are found where runs leave them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from raykd import storage
+from raykd.config.schema.run import TaskName
+from raykd.errors import CheckpointError, ModelError
+from raykd.models.build import AUTO_CLASSES
+from raykd.models.load import load_config, load_model, load_weights, resolve_model, save_model
+
+from tests.tiny_models import FAMILY_IDS, FAMILY_TASKS, LABELS, tiny_model
+
+
+@pytest.mark.parametrize(("family", "task"), FAMILY_TASKS, ids=FAMILY_IDS)
+def test_saved_weights_are_bit_equal(family: str, task: TaskName, tmp_path: Path) -> None:
+    model = tiny_model(family, task, seed=1)
+    save_model(model, tmp_path)
+    restored = tiny_model(family, task, seed=2)
+    load_weights(restored, tmp_path)
+    loaded = load_model(str(tmp_path), task, labels=None if task.endswith("_lm") else LABELS)
+    plain = AUTO_CLASSES[task].from_pretrained(tmp_path)
+    for name, tensor in model.state_dict().items():
+        for other in (restored, loaded, plain):
+            assert torch.equal(other.state_dict()[name], tensor), name
+
+
+def test_heads_for_other_classes_start_at_random_and_say_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_model(tiny_model("bert", "masked_lm"), tmp_path)
+    model = load_model(str(tmp_path), "sequence_classification", labels=("x", "y"))
+    assert model.config.id2label == {0: "x", 1: "y"}
+    assert "these tensors start at random: bert.pooler.dense.bias" in caplog.text
+
+
+def test_dtype_is_that_asked_for(tmp_path: Path) -> None:
+    save_model(tiny_model("bert", "masked_lm"), tmp_path)
+    model = load_model(str(tmp_path), "masked_lm", labels=None, dtype="bfloat16")
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    save_model(tiny_model("bert", "masked_lm"), tmp_path)
+    with pytest.raises(CheckpointError, match="is of another model: bert.encoder.layer.2"):
+        load_weights(tiny_model("bert", "masked_lm", num_layers=3), tmp_path)
+
+
+def test_runs_and_checkpoints_resolve_to_their_models(storage_uri: str) -> None:
+    run = storage.join(storage_uri, "run")
+    storage.write_bytes(storage.join(run, "run.yaml"), b"")
+    with pytest.raises(ModelError, match="no model and no checkpoint yet"):
+        resolve_model(run)
+    for step in ("step-00000010", "step-00000020", "step-00000030"):
+        checkpoint = storage.join(run, "checkpoints", step)
+        storage.write_bytes(storage.join(checkpoint, "state.json"), b"{}")
+        if step != "step-00000030":
+            storage.write_bytes(storage.join(checkpoint, "COMMITTED"), b"")
+    assert resolve_model(run) == storage.join(run, "checkpoints", "step-00000020", "student")
+    checkpoint = storage.join(run, "checkpoints", "step-00000010")
+    assert resolve_model(checkpoint) == storage.join(checkpoint, "student")
+    storage.write_bytes(storage.join(run, "model", "COMMITTED"), b"")
+    assert resolve_model(run) == storage.join(run, "model")
+    assert resolve_model("some/hub-name") == "some/hub-name"
+
+
+def test_models_load_from_a_uri(storage_uri: str, tmp_path: Path) -> None:
+    model = tiny_model("bert", "masked_lm")
+    uri = storage.join(storage_uri, "model")
+    with storage.publishing(uri, kind="model") as publication:
+        save_model(model, publication.path)
+    loaded = load_model(uri, "masked_lm", labels=None)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
+
+
+def test_missing_empty_and_pickled_models_are_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"nowhere/at-all: is neither a directory here nor"):
+        load_config("nowhere/at-all")
+    with pytest.raises(ModelError, match=r"holds no model that can be loaded"):
+        load_config(str(tmp_path))
+    model = tiny_model("bert", "masked_lm")
+    model.config.save_pretrained(tmp_path)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"holds no model.*model\.safetensors"):
+        load_model(str(tmp_path), "masked_lm", labels=None)

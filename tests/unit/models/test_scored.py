@@ -1,0 +1,100 @@
+"""Scores at positions are those of the model's own forward, for every family and task."""
+
+import pytest
+import torch
+from raykd.config.schema.run import TaskName
+from raykd.errors import ModelError
+from raykd.models.families import FAMILIES, family_of, head_of
+from raykd.models.scored import ScoredModel
+
+from tests.tiny_models import (
+    FAMILY_IDS,
+    FAMILY_TASKS,
+    LABELS,
+    VOCAB_SIZE,
+    padded_batch,
+    scored,
+    tiny_model,
+)
+
+
+def own_logits(model: torch.nn.Module, task: TaskName, summary: str) -> torch.Tensor:
+    """Return what transformers' forward says, [P, K]."""
+    batch = padded_batch(task, summary=summary)
+    logits = model(input_ids=batch.input_ids_BL, attention_mask=batch.attention_mask_BL).logits
+    if task == "sequence_classification":
+        return logits
+    return logits.flatten(0, 1)[batch.positions_P]
+
+
+@pytest.mark.parametrize(("family", "task"), FAMILY_TASKS, ids=FAMILY_IDS)
+def test_scores_and_gradients_are_the_models_own(family: str, task: TaskName) -> None:
+    summary = FAMILIES[family].summary
+    model = tiny_model(family, task)
+    expected_PK = own_logits(model, task, summary)
+    (expected_PK**2).sum().backward()
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+    model.zero_grad(set_to_none=True)
+
+    logits_PK = scored(model, task)(padded_batch(task, summary=summary)).logits_PK
+    torch.testing.assert_close(logits_PK, expected_PK, atol=1e-5, rtol=1e-5)
+    (logits_PK**2).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is None) == (gradients[name] is None), name
+        if parameter.grad is not None:
+            torch.testing.assert_close(parameter.grad, gradients[name], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_parameter_is_trained(family: str) -> None:
+    """Data parallelism waits for the gradient of every parameter."""
+    for task in FAMILIES[family].heads:
+        model = tiny_model(family, task)
+        batch = padded_batch(task, summary=FAMILIES[family].summary)
+        scored(model, task)(batch).logits_PK.sum().backward()
+        assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize(("family", "task"), FAMILY_TASKS, ids=FAMILY_IDS)
+def test_padding_changes_no_score(family: str, task: TaskName) -> None:
+    batch = padded_batch(task, summary=FAMILIES[family].summary)
+    model = scored(tiny_model(family, task), task)
+    wide_ids_BL = torch.nn.functional.pad(batch.input_ids_BL, (0, 6))
+    assert batch.attention_mask_BL is not None
+    rows_P, columns_P = batch.examples_P, batch.positions_P % batch.input_ids_BL.shape[1]
+    wide = type(batch)(
+        input_ids_BL=wide_ids_BL,
+        attention_mask_BL=torch.nn.functional.pad(batch.attention_mask_BL, (0, 6)),
+        token_type_ids_BL=None,
+        positions_P=rows_P * wide_ids_BL.shape[1] + columns_P,
+        labels_P=batch.labels_P,
+        languages_B=batch.languages_B,
+        row_ids_B=batch.row_ids_B,
+        num_tokens=batch.num_tokens,
+    )
+    torch.testing.assert_close(
+        model(wide).logits_PK, model(batch).logits_PK, atol=1e-5, rtol=1e-5
+    )
+
+
+def test_padded_vocabulary_rows_are_cut_off() -> None:
+    model = tiny_model("bert", "masked_lm")
+    narrow = ScoredModel(model, task="masked_lm", num_classes=VOCAB_SIZE - 7)
+    batch = padded_batch("masked_lm")
+    expected_PK = scored(model, "masked_lm")(batch).logits_PK[:, : VOCAB_SIZE - 7]
+    assert torch.equal(narrow(batch).logits_PK, expected_PK)
+
+
+def test_too_small_vocabularies_and_other_classes_are_refused() -> None:
+    with pytest.raises(ModelError, match=r"vocabulary of 67, but the data's tokenizer has 68"):
+        ScoredModel(tiny_model("bert", "masked_lm"), task="masked_lm", num_classes=68)
+    model = tiny_model("bert", "sequence_classification")
+    with pytest.raises(ModelError, match=rf"scores {len(LABELS)} classes, but the data has 5"):
+        ScoredModel(model, task="sequence_classification", num_classes=5)
+
+
+def test_unknown_families_and_tasks_say_what_there_is() -> None:
+    with pytest.raises(ModelError, match=r"x: 't5' is not a family raykd knows.*'bert'"):
+        family_of("t5", where="x")
+    with pytest.raises(ModelError, match=r"gpt2 models serve \['causal_lm'.*not masked_lm"):
+        head_of("gpt2", "masked_lm", where="x")

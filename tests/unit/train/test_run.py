@@ -1,0 +1,234 @@
+"""A run stopped anywhere and started again is the run that never stopped, bit for bit."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from raykd import storage
+from raykd.config.schema.run import RunConfig
+from raykd.errors import ConfigError, NonFiniteLossError
+from raykd.models.build import AUTO_CLASSES
+from raykd.models.load import load_model
+from raykd.train.checkpoint import checkpoint_name, committed_steps
+from raykd.train.finished import evaluate_run, export_run
+from raykd.train.metrics import Record, read_metrics
+from raykd.train.paths import RunPaths, run_paths
+from raykd.train.run import Listener, train_run
+from raykd.train.worker import RunResult
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.small_runs import TINY_BERT, small_data, small_run
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    small_data(tmp_path / "data")
+    return tmp_path
+
+
+def never() -> bool:
+    return False
+
+
+def train(
+    config: RunConfig, *, should_stop: Callable[[], bool] = never, fresh: bool = False
+) -> RunResult:
+    listener = Listener(
+        on_record=lambda _: None, on_message=lambda _: None, should_stop=should_stop
+    )
+    return train_run(config, fresh=fresh, address="local", listener=listener)
+
+
+def stop_after(steps: int) -> Callable[[], bool]:
+    asked = iter(range(1, 1_000))
+    return lambda: next(asked) >= steps
+
+
+def weights(config: RunConfig) -> dict[str, torch.Tensor]:
+    model = load_model(run_paths(config).model, config.task, labels=None)
+    return dict(model.state_dict())
+
+
+def timeless(records: list[Record]) -> list[Record]:
+    return [{k: v for k, v in r.items() if not k.endswith("per_second")} for r in records]
+
+
+def assert_equal_runs(first: RunConfig, second: RunConfig) -> None:
+    mine, theirs = weights(first), weights(second)
+    assert mine.keys() == theirs.keys()
+    for name, tensor in mine.items():
+        assert torch.equal(tensor, theirs[name]), name
+    records = [read_metrics(run_paths(config).metrics) for config in (first, second)]
+    assert timeless(records[0]) == timeless(records[1])
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+@pytest.mark.parametrize("steps", [1, 2, 3, 5])
+def test_stopped_and_continued_equals_uninterrupted(
+    directory: Path, steps: int, dropout: float
+) -> None:
+    student = {"architecture": TINY_BERT | {"dropout": dropout}}
+    smooth = small_run(directory, student=student, output_uri=str(directory / "smooth"))
+    bumpy = small_run(directory, student=student)
+    assert train(smooth).is_done
+    stopped = train(bumpy, should_stop=stop_after(steps))
+    assert (stopped.is_done, stopped.step) == (False, steps)
+    assert train(bumpy).is_done
+    assert_equal_runs(smooth, bumpy)
+
+
+def test_a_run_in_an_object_store_continues_too(directory: Path, s3_uri: str) -> None:
+    smooth = small_run(directory)
+    bumpy = small_run(directory, output_uri=f"{s3_uri}/runs")
+    train(smooth)
+    assert not train(bumpy, should_stop=stop_after(3)).is_done
+    assert train(bumpy).is_done
+    assert_equal_runs(smooth, bumpy)
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def corrupt(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "damage"),
+    [
+        ("student/model.safetensors", truncate),
+        ("optimizer/adamw.safetensors", corrupt),
+        ("state.json", Path.unlink),
+        ("manifest.json", corrupt),
+        ("COMMITTED", Path.unlink),
+    ],
+)
+def test_a_damaged_newest_checkpoint_is_skipped_and_named(
+    directory: Path,
+    caplog: pytest.LogCaptureFixture,
+    damaged: str,
+    damage: Callable[[Path], Any],
+) -> None:
+    smooth = small_run(directory, output_uri=str(directory / "smooth"))
+    bumpy = small_run(directory)
+    train(smooth)
+    train(bumpy, should_stop=stop_after(5))
+    checkpoints = Path(run_paths(bumpy).checkpoints)
+    damage(checkpoints / checkpoint_name(5) / damaged)
+    with caplog.at_level(logging.WARNING):
+        assert train(bumpy).is_done
+    assert "skipping checkpoint of step 5" in caplog.text
+    assert damaged in caplog.text
+    assert_equal_runs(smooth, bumpy)
+
+
+def test_a_done_run_is_left_alone_and_fresh_starts_over(directory: Path) -> None:
+    config = small_run(directory)
+    first = train(config)
+    paths = run_paths(config)
+    before = storage.read_published(paths.model, kind="model").fingerprint
+    assert train(config, should_stop=stop_after(1)) == first
+    again = train(config, fresh=True, should_stop=stop_after(1))
+    assert (again.is_done, again.step) == (False, 1)
+    assert committed_steps(paths.checkpoints) == [1]
+    assert train(config) == first
+    assert storage.read_published(paths.model, kind="model").fingerprint == before
+
+
+def test_other_data_under_the_same_name_is_refused(directory: Path) -> None:
+    config = small_run(directory)
+    train(config, should_stop=stop_after(3))
+    data = directory / "data"
+    (data / "COMMITTED").unlink()
+    manifest = json.loads((data / "manifest.json").read_text())
+    manifest["content"]["options"] = {"changed": True}
+    (data / "manifest.json").write_text(json.dumps(manifest))
+    digest = hashlib.sha256((data / "manifest.json").read_bytes()).hexdigest()
+    (data / "COMMITTED").write_text(digest)
+    with pytest.raises(ConfigError, match=r"was trained on other data.*--fresh"):
+        train(config)
+
+
+def test_newest_best_and_milestones_are_kept(directory: Path) -> None:
+    config = small_run(
+        directory,
+        train__num_steps=12,
+        train__eval_every_steps=4,
+        checkpoint={"every_steps": 1, "keep_last": 2, "milestones": [0.25]},
+    )
+    train(config)
+    paths = run_paths(config)
+    evaluations = [r for r in read_metrics(paths.metrics) if "eval/loss" in r]
+    best = int(min(evaluations, key=lambda record: record["eval/loss"])["step"])
+    assert committed_steps(paths.checkpoints) == sorted({3, best, 11, 12})
+
+
+def test_the_exported_model_is_a_transformers_directory(directory: Path) -> None:
+    config = small_run(directory)
+    result = train(config)
+    assert result.model_uri is not None
+    model = AUTO_CLASSES["masked_lm"].from_pretrained(result.model_uri)
+    for name, tensor in weights(config).items():
+        assert torch.equal(model.state_dict()[name], tensor)
+    card = Path(result.model_uri, "README.md").read_text()
+    assert f"| eval/loss | {result.metrics['eval/loss']:.4f} |" in card
+    assert "no teacher: trained on the true labels alone" in card
+
+
+def test_a_finished_run_evaluates_and_exports_as_it_ended(directory: Path) -> None:
+    config = small_run(directory, checkpoint={"milestones": [0.5]})
+    result = train(config)
+    run = run_paths(config).run
+    metrics = evaluate_run(run, data_uri=None, split=None)
+    assert metrics == pytest.approx({k: result.metrics[k] for k in metrics})
+    assert export_run(run, str(directory / "exported")) == 6
+    exported = load_model(str(directory / "exported"), "masked_lm", labels=None)
+    for name, tensor in weights(config).items():
+        assert torch.equal(exported.state_dict()[name], tensor)
+    checkpoint = storage.join(RunPaths(run).checkpoints, checkpoint_name(3))
+    assert export_run(checkpoint, str(directory / "earlier")) == 3
+    with pytest.raises(ConfigError, match="is no run: it holds no run.yaml"):
+        evaluate_run(str(directory), data_uri=None, split=None)
+
+
+def test_a_student_learns_from_the_run_of_its_teacher(directory: Path) -> None:
+    teacher = small_run(directory, name="teacher")
+    train(teacher)
+    student = small_run(
+        directory,
+        teachers={"small": {"model": run_paths(teacher).run}},
+        student={"architecture": {"num_layers": 2}, "init": {"copy_layers": {}}},
+        losses={"cross_entropy": {"weight": "0"}, "forward_kl": {}},
+        train__num_steps=1,
+        optimizer__learning_rate=1e-12,
+    )
+    metrics = train(student).metrics
+    # All layers of the teacher are copied: the student agrees with it wholly.
+    assert metrics["eval/agreement"] == 1.0
+    assert metrics["eval/loss"] == pytest.approx(metrics["eval/teacher/loss"], abs=1e-6)
+    records = read_metrics(run_paths(student).metrics)
+    assert records[0]["train/loss/forward_kl"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_nan_leaves_the_last_checkpoint(directory: Path) -> None:
+    config = small_run(directory, optimizer__learning_rate=1e30, optimizer__warmup_fraction=0.0)
+    with pytest.raises(NonFiniteLossError, match=r"step \d: the loss is"):
+        train(config)
+    assert not storage.exists(run_paths(config).lease)
+
+
+def test_tensorboard_gets_every_metric(directory: Path) -> None:
+    config = small_run(directory, tracking={"tensorboard": True})
+    train(config)
+    events = EventAccumulator(run_paths(config).tensorboard)
+    events.Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == list(range(1, 7))
+    assert [event.step for event in events.Scalars("eval/loss")] == [3, 6]
