@@ -34,7 +34,7 @@ _COMMANDS = {
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser; importing and calling this must stay instant."""
+    """Return the parser without loading torch or Ray, so that --help is instant."""
     parser = argparse.ArgumentParser(
         prog="raykd",
         description=_DESCRIPTION,
@@ -44,21 +44,33 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"raykd {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (module, summary) in _COMMANDS.items():
-        module.add_arguments(
-            commands.add_parser(name, help=summary, description=module.__doc__)
-        )
+        module.add_arguments(commands.add_parser(name, help=summary, description=module.__doc__))
     return parser
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the parsed command line, the process's own where None; exit where it is wrong."""
+    parser = build_parser()
+    options, left_over = parser.parse_known_args(arguments)
+    # argparse ends a list at the first flag: overrides after one are left over.
+    overrides = getattr(options, "overrides", None)
+    if left_over and (overrides is None or any(word.startswith("-") for word in left_over)):
+        parser.error(f"unrecognized arguments: {' '.join(left_over)}")
+    if overrides is not None:
+        overrides += left_over
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    options = build_parser().parse_args(arguments)
+    options = parse(arguments)
     module, _ = _COMMANDS[options.command]
     try:
-        return module.run(options)
+        status: int = module.run(options)
     except RaykdError as error:
         print(f"raykd: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         print("raykd: interrupted", file=sys.stderr)
         return 1
+    return status

@@ -70,12 +70,13 @@ class RunDisplay:
         return (now - started) / (step - first_step) * (self._num_steps - step)
 
 
-def training_line(
-    record: Mapping[str, float], num_steps: int, seconds_left: float | None
-) -> str:
+def training_line(record: Mapping[str, float], num_steps: int, seconds_left: float | None) -> str:
     """Return one aligned line on a training report."""
     width = len(str(num_steps))
-    parts = [f"step {int(record['step']):>{width}}/{num_steps}", f"loss {record['train/loss']:7.4f}"]
+    parts = [
+        f"step {int(record['step']):>{width}}/{num_steps}",
+        f"loss {record['train/loss']:7.4f}",
+    ]
     prefix = "train/loss/"
     terms = {name: value for name, value in record.items() if name.startswith(prefix)}
     if len(terms) > 1:

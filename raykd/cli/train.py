@@ -4,11 +4,10 @@ import argparse
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
-from raykd.cli.progress import RunDisplay, print_result
 from raykd.cli.quiet import quiet_libraries
 from raykd.config.load import load_run
 
@@ -40,12 +39,15 @@ def run(options: argparse.Namespace) -> int:
     config = load_run(options.config, options.overrides)
     quiet_libraries()
     # Imported here: torch and Ray take seconds, and --help must be instant.
+    from raykd.cli.progress import RunDisplay, print_result  # noqa: PLC0415
     from raykd.train.plan import plan_run, require_runnable  # noqa: PLC0415
     from raykd.train.run import Listener, train_run  # noqa: PLC0415
 
     plan = plan_run(config)
     require_runnable(plan)
-    with RunDisplay(num_steps=plan.num_steps) as display, _interruptible() as stopped:
+    is_here = config.cluster.num_workers == 0
+    stopping = _interruptible() if is_here else nullcontext(threading.Event())
+    with RunDisplay(num_steps=plan.num_steps) as display, stopping as stopped:
         display.message(f"{plan.run_uri}: {plan.found}")
         result = train_run(
             config,

@@ -28,11 +28,16 @@ class KeyDoc:
 
     type_name: str
     default: str | None
-    """As YAML writes it; None where a value must be given."""
+    """As YAML writes it; None where there is none."""
 
     text: str
     is_section: bool
     """Whether it has keys of its own."""
+
+    @property
+    def is_required(self) -> bool:
+        """Whether a value must be given, where the section around it is present."""
+        return self.default is None and self.parts[-1] != ANY_NAME
 
     @property
     def key(self) -> str:
@@ -77,7 +82,7 @@ def _walk(schema: type, parents: tuple[str, ...]) -> Iterator[KeyDoc]:
         yield _key_doc(parts, hint, default=_default(field), text=text)
         if typing.get_origin(hint) is dict:
             hint, parts = typing.get_args(hint)[1], (*parts, ANY_NAME)
-            yield _key_doc(parts, hint, default=None, text="" if _section_in(hint) else text)
+            yield _key_doc(parts, hint, default=None, text="")
         if (section := _section_in(hint)) is not None:
             yield from _walk(section, parts)
 
@@ -88,7 +93,7 @@ def _key_doc(parts: tuple[str, ...], hint: Any, *, default: str | None, text: st
         parts=parts,
         type_name=_type_name(hint),
         default=default,
-        text=text or (inspect.getdoc(section) if section else None) or "",
+        text=text or (inspect.getdoc(section) if section else None) or "Any number of entries.",
         is_section=section is not None or typing.get_origin(hint) is dict,
     )
 

@@ -134,15 +134,15 @@ def _interpolation_problems(given: Mapping[str, Any]) -> list[str]:
 
 
 def _entry_problems(given: Mapping[str, Any]) -> list[str]:
-    """Find sections and lists that OmegaConf lets pass as entries of a mapping to numbers."""
-    return [
-        _key_problem(parts, value)
-        for parts, value in _walk(given)
-        if isinstance(value, Mapping | list)
-        and (doc := key_doc(parts)) is not None
-        and doc.parts[-1] == ANY_NAME
-        and not doc.is_section
-    ]
+    """Find what OmegaConf lets pass: a section or list among plain values."""
+
+    def is_wrong(parts: _Parts, value: Any) -> bool:
+        if isinstance(value, list) and any(isinstance(entry, Mapping | list) for entry in value):
+            return True
+        doc = key_doc(parts) if isinstance(value, Mapping | list) else None
+        return doc is not None and doc.parts[-1] == ANY_NAME and not doc.is_section
+
+    return [_key_problem(parts, value) for parts, value in _walk(given) if is_wrong(parts, value)]
 
 
 def _number_problems(run: RunConfig) -> list[str]:

@@ -1,11 +1,13 @@
 """Work ahead of an iterator's consumer, on another thread."""
 
-import queue
-import threading
+from collections import deque
 from collections.abc import Iterator
-from typing import TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+_END: Any = object()
 
 
 def prefetched(source: Iterator[T], *, depth: int) -> Iterator[T]:
@@ -14,38 +16,11 @@ def prefetched(source: Iterator[T], *, depth: int) -> Iterator[T]:
     An error in the source is raised where its item would have come. Closing this generator
     ends the thread.
     """
-    ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(maxsize=depth)
-    closed = threading.Event()
-
-    def put(item: T | None, error: BaseException | None) -> bool:
-        while not closed.is_set():
-            try:
-                ready.put((item, error), timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def run() -> None:
-        try:
-            for item in source:
-                if not put(item, None):
-                    return
-        except BaseException as error:  # noqa: BLE001  it is raised again in the consumer
-            put(None, error)
-        else:
-            put(None, StopIteration())
-
-    thread = threading.Thread(target=run, name="raykd-prefetch", daemon=True)
-    thread.start()
+    thread = ThreadPoolExecutor(1, thread_name_prefix="raykd-prefetch")
+    ahead = deque(thread.submit(next, source, _END) for _ in range(depth))
     try:
-        while True:
-            item, error = ready.get()
-            if isinstance(error, StopIteration):
-                return
-            if error is not None:
-                raise error
-            yield item  # type: ignore[misc]  # None only where there is an error
+        while (item := ahead.popleft().result()) is not _END:
+            ahead.append(thread.submit(next, source, _END))
+            yield item
     finally:
-        closed.set()
-        thread.join()
+        thread.shutdown(cancel_futures=True)

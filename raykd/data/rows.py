@@ -49,7 +49,7 @@ def joined(pieces: Sequence[Rows]) -> Rows:
         return pieces[0]
     if not pieces:
         return Rows.none()
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for field in dataclasses.fields(Rows):
         values = [getattr(piece, field.name) for piece in pieces]
         arrays[field.name] = None if values[0] is None else np.concatenate(values)

@@ -44,6 +44,7 @@ def build_models(config: RunConfig, manifest: Manifest) -> RunModels:
             labels=manifest.labels_of(config.task),
             revision=section.revision,
             dtype=section.dtype,
+            new_head="refused",
         )
         teacher = _scored(model, config, manifest)
     torch.manual_seed(config.train.seed)

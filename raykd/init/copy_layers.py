@@ -22,7 +22,7 @@ class InitResult:
     """For every tensor of the student, the source tensor it is equal to, or ``random``."""
 
 
-def copy_layers(  # noqa: PLR0913  # two models of two mappings each, and what to copy
+def copy_layers(
     source_state: Mapping[str, torch.Tensor],
     target_state: Mapping[str, torch.Tensor],
     *,

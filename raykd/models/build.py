@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -17,7 +18,13 @@ from transformers import (
 from raykd.config.schema.model import ArchitectureConfig
 from raykd.config.schema.run import TaskName
 from raykd.errors import ConfigError
-from raykd.models.families import Family, family_of, head_of, positions_before_first
+from raykd.models.families import (
+    Family,
+    family_of,
+    head_of,
+    num_positions,
+    positions_before_first,
+)
 from raykd.models.parts import ParameterCount, num_parameters
 
 AUTO_CLASSES: dict[TaskName, Any] = {
@@ -55,7 +62,8 @@ def build_config(
     Args:
         architecture: What is given replaces what the family, or ``like``, has.
         like: Configuration of the model whose architecture is taken where ``model_type`` is
-            null.
+            null. A vocabulary that it pads beyond the tokenizer's is kept, so that its
+            embeddings can be copied, and so are its special ids.
         vocabulary: Of the prepared data.
 
     Raises:
@@ -65,7 +73,9 @@ def build_config(
     if architecture.model_type is not None or like is None:
         model_type = architecture.model_type or ""
         family = family_of(model_type, where=f"{_WHERE}.model_type")
-        base = AutoConfig.for_model(model_type).to_dict()
+        # Special ids and size of the family's first model's vocabulary mean nothing here.
+        base = {**AutoConfig.for_model(model_type).to_dict(), "vocab_size": 0}
+        base |= {name: None for name in base if name.endswith("_token_id")}
     else:
         family = family_of(like.model_type, where=_WHERE)
         base = like.to_dict()
@@ -75,7 +85,9 @@ def build_config(
     for name in family.derived:
         fields.pop(name, None)
     fields |= _architecture_fields(architecture, base, family)
-    return _constructed(family, fields | dict(architecture.settings))
+    config = _constructed(family, fields | dict(architecture.settings))
+    _check_fit(config, vocabulary)
+    return config
 
 
 def build_model(config: Any, task: TaskName) -> Any:
@@ -104,9 +116,21 @@ def label_names(labels: tuple[str, ...]) -> tuple[dict[int, str], dict[str, int]
     return dict(enumerate(labels)), {name: index for index, name in enumerate(labels)}
 
 
-def _check_settings(architecture: ArchitectureConfig, base: dict[str, Any], family: Family) -> None:
-    known = {*base, *family.undeclared, *family.derived}
+def _check_settings(
+    architecture: ArchitectureConfig, base: dict[str, Any], family: Family
+) -> None:
+    names = _attribute_map(family)
+    own = {
+        names.get("num_hidden_layers", "num_hidden_layers"): "num_layers",
+        names.get("hidden_size", "hidden_size"): "hidden_size",
+        names.get("num_attention_heads", "num_attention_heads"): "num_heads",
+        family.intermediate_size: "intermediate_size",
+    }
+    known = {*base, *names, *family.undeclared, *family.derived}
     for name in architecture.settings:
+        if (key := own.get(names.get(name, name))) is not None:
+            message = f"{_WHERE}.settings.{name}: has a key of its own; write {_WHERE}.{key}"
+            raise ConfigError(message)
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             advice = f"did you mean {close[0]}?" if close else f"it has {sorted(known)}"
@@ -119,9 +143,7 @@ def _data_fields(family: Family, base: dict[str, Any], vocabulary: Vocabulary) -
     needed = vocabulary.max_length + positions_before_first(family, pad_id=vocabulary.pad_id)
     positions = next(n for n in ("max_position_embeddings", "n_positions") if n in base)
     fields: dict[str, Any] = {
-        "vocab_size": vocabulary.size,
-        # The other special ids of a family are those of its first model's vocabulary.
-        **{name: None for name in base if name.endswith("_token_id")},
+        "vocab_size": max(vocabulary.size, base["vocab_size"]),
         "pad_token_id": vocabulary.pad_id,
         positions: max(base[positions], needed),
     }
@@ -149,27 +171,57 @@ def _architecture_fields(
         divides = architecture.num_heads % key_value_heads == 0
         fields["num_key_value_heads"] = key_value_heads if divides else architecture.num_heads
     if "head_dim" in family.derived:
-        width = architecture.hidden_size or base["hidden_size"]
-        fields["head_dim"] = width // (architecture.num_heads or base["num_attention_heads"])
+        fields["head_dim"] = _head_dim(architecture, base)
     if architecture.dropout is not None:
         fields |= dict.fromkeys(family.dropouts, architecture.dropout)
     return fields
 
 
+def _head_dim(architecture: ArchitectureConfig, base: dict[str, Any]) -> int:
+    """Keep the width of a head, which need not be a share of the hidden size, if it can be."""
+    if architecture.hidden_size is None and architecture.num_heads is None:
+        return int(base["head_dim"])
+    width = architecture.hidden_size or base["hidden_size"]
+    return int(width // (architecture.num_heads or base["num_attention_heads"]))
+
+
+def _attribute_map(family: Family) -> dict[str, str]:
+    """Return the family's own names of fields that all configs know by another."""
+    return dict(transformers.CONFIG_MAPPING[family.model_type].attribute_map)
+
+
 def _constructed(family: Family, fields: dict[str, Any]) -> Any:
-    config_class = transformers.CONFIG_MAPPING[family.model_type]
-    names = config_class.attribute_map
+    names = _attribute_map(family)
     # One name for each field: a config takes both n_layer and num_hidden_layers.
     unified = {names.get(name, name): value for name, value in fields.items()}
-    try:
-        config = config_class(**unified)
-    except (ValueError, TypeError) as error:
-        message = f"{_WHERE}: not a {family.model_type} model: {error}"
-        raise ConfigError(message) from error
-    if config.hidden_size % config.num_attention_heads:
+    hidden_size = unified[names.get("hidden_size", "hidden_size")]
+    num_heads = unified[names.get("num_attention_heads", "num_attention_heads")]
+    if hidden_size % num_heads:
         message = (
-            f"{_WHERE}: hidden_size ({config.hidden_size}) must be a multiple of num_heads "
-            f"({config.num_attention_heads})"
+            f"{_WHERE}: hidden_size ({hidden_size}) must be a multiple of num_heads ({num_heads})"
         )
         raise ConfigError(message)
-    return config
+    try:
+        return transformers.CONFIG_MAPPING[family.model_type](**unified)
+    except (ValueError, TypeError, StrictDataclassError) as error:
+        message = f"{_WHERE}: not a {family.model_type} model: {' '.join(str(error).split())}"
+        raise ConfigError(message) from error
+
+
+def _check_fit(config: Any, vocabulary: Vocabulary) -> None:
+    """Refuse settings that would let the data's ids or positions run out of a table."""
+    longest = num_positions(config)
+    too_small = {
+        "vocab_size": (config.vocab_size, vocabulary.size),
+        "max_position_embeddings": (longest, vocabulary.max_length),
+    }
+    for name, (has, needs) in too_small.items():
+        if has is not None and has < needs:
+            message = f"{_WHERE}.settings.{name}: holds {has}, but the data needs {needs}"
+            raise ConfigError(message)
+    if config.pad_token_id != vocabulary.pad_id:
+        message = (
+            f"{_WHERE}.settings.pad_token_id: is {config.pad_token_id}, but the data's is "
+            f"{vocabulary.pad_id}; leave it out"
+        )
+        raise ConfigError(message)

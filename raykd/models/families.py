@@ -1,8 +1,8 @@
 """Where things are in the models that raykd trains: one row for each family of transformers.
 
 A row is all that raykd knows of a family. Field names are those of transformers' configs;
-``num_hidden_layers``, ``hidden_size``, ``num_attention_heads``, ``max_position_embeddings`` and
-``vocab_size`` are understood by every config, so only the names that differ stand here.
+``num_hidden_layers``, ``hidden_size``, ``num_attention_heads`` and ``max_position_embeddings``
+are understood by every config, so only the names that differ stand here.
 """
 
 from collections.abc import Mapping
@@ -241,9 +241,8 @@ def num_positions(config: Any) -> int | None:
     family = FAMILIES[config.model_type]
     if family.positions == "rotary" or not getattr(config, "position_biased_input", True):
         return None
-    return int(config.max_position_embeddings) - positions_before_first(
-        family, pad_id=config.pad_token_id
-    )
+    before = positions_before_first(family, pad_id=config.pad_token_id)
+    return int(config.max_position_embeddings) - before
 
 
 def positions_before_first(family: Family, *, pad_id: int | None) -> int:

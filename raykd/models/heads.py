@@ -50,8 +50,8 @@ def distilbert_summary(model: Any, hidden_PD: torch.Tensor) -> torch.Tensor:
 def deberta_vocabulary(model: Any, hidden_PD: torch.Tensor) -> torch.Tensor:
     """Score the vocabulary with the legacy head or the one of the paper's code."""
     if model.legacy:
-        logits_PK: torch.Tensor = model.cls(hidden_PD)
-    return logits_PK
+        legacy_PK: torch.Tensor = model.cls(hidden_PD)
+        return legacy_PK
     embeddings = model.deberta.embeddings.word_embeddings
     logits_PK: torch.Tensor = model.lm_predictions(hidden_PD, embeddings)
     return logits_PK

@@ -2,10 +2,10 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
@@ -15,7 +15,7 @@ from raykd.config.schema.run import TaskName
 from raykd.errors import CheckpointError, ModelError
 from raykd.models.build import AUTO_CLASSES, label_names
 from raykd.models.families import head_of
-from raykd.models.parts import distinct_tensors, set_tensors
+from raykd.models.parts import distinct_tensors, places_of, set_tensors
 from raykd.models.quiet import quiet_transformers
 
 WEIGHTS_FILE = "model.safetensors"
@@ -61,7 +61,7 @@ def load_config(source: str, *, revision: str | None = None) -> Any:
             return AutoConfig.from_pretrained(where, revision=revision)
         with storage.local_copy(where) as path:
             return AutoConfig.from_pretrained(str(path), local_files_only=True)
-    except (OSError, ValueError, KeyError, HfHubHTTPError) as error:
+    except (OSError, ValueError, KeyError, HfHubHTTPError, StrictDataclassError) as error:
         raise _unreadable(source, where, error) from error
 
 
@@ -72,10 +72,9 @@ def load_model(
     labels: tuple[str, ...] | None,
     revision: str | None = None,
     dtype: str = "float32",
+    new_head: Literal["allowed", "refused"] = "allowed",
 ) -> Any:
     """Return a transformers model for a task with the weights of a source.
-
-    A head that the source lacks, or has for other classes, starts at random; that is logged.
 
     Args:
         source: Local directory, Hub name, or URI of a model, a run or a checkpoint.
@@ -83,10 +82,12 @@ def load_model(
         labels: Names of the classes of the data; None for language modelling.
         revision: Branch, tag or commit of a Hub model.
         dtype: Precision of the weights.
+        new_head: Whether a head that the source lacks, or has for other classes, may start at
+            random, which is logged. A teacher's may not: it would teach noise.
 
     Raises:
-        ModelError: Nothing is there, the weights are pickled, or the family does not serve the
-            task.
+        ModelError: Nothing is there, the weights are pickled, tensors of the embeddings or the
+            encoder are missing, or the family does not serve the task.
     """
     config = load_config(source, revision=revision)
     head_of(config.model_type, task, where=source)
@@ -95,11 +96,16 @@ def load_model(
     where = resolve_model(source)
     try:
         if not _is_location(where):
-            return _from_pretrained(where, task, config, revision=revision, dtype=dtype)
-        with storage.local_copy(where) as path:
-            return _from_pretrained(str(path), task, config, revision=None, dtype=dtype)
+            model, fresh = _from_pretrained(where, task, config, revision=revision, dtype=dtype)
+        else:
+            with storage.local_copy(where) as path:
+                model, fresh = _from_pretrained(
+                    str(path), task, config, revision=None, dtype=dtype
+                )
     except (OSError, ValueError, SafetensorError, HfHubHTTPError) as error:
         raise _unreadable(source, where, error) from error
+    _judge_fresh(model, fresh, source=source, new_head=new_head)
+    return model
 
 
 def save_model(model: Any, path: Path) -> None:
@@ -115,18 +121,24 @@ def load_weights(model: Any, path: Path) -> None:
     """Put weights that ``save_model`` wrote into a model, bit by bit.
 
     Raises:
-        CheckpointError: The weights are of another model; the message names a tensor.
+        CheckpointError: The file is missing or torn, or the weights are of another model; the
+            message names a tensor.
     """
-    saved = load_file(path / WEIGHTS_FILE)
+    try:
+        saved = load_file(path / WEIGHTS_FILE)
+    except (OSError, SafetensorError) as error:
+        message = f"{path / WEIGHTS_FILE}: cannot be read: {error}"
+        raise CheckpointError(message) from error
     mine = distinct_tensors(model)
     if unknown := sorted(saved.keys() ^ mine.keys()):
         message = f"{path / WEIGHTS_FILE}: is of another model: {unknown[0]} is in one of the two"
         raise CheckpointError(message)
     for name, tensor in mine.items():
-        if saved[name].shape != tensor.shape:
+        if (saved[name].shape, saved[name].dtype) != (tensor.shape, tensor.dtype):
             message = (
-                f"{path / WEIGHTS_FILE}: is of another model: {name} has shape "
-                f"{list(saved[name].shape)}, but the model's has {list(tensor.shape)}"
+                f"{path / WEIGHTS_FILE}: is of another model: {name} is "
+                f"{list(saved[name].shape)} {saved[name].dtype}, but the model's is "
+                f"{list(tensor.shape)} {tensor.dtype}"
             )
             raise CheckpointError(message)
     set_tensors(model, saved)
@@ -134,7 +146,8 @@ def load_weights(model: Any, path: Path) -> None:
 
 def _from_pretrained(
     where: str, task: TaskName, config: Any, *, revision: str | None, dtype: str
-) -> Any:
+) -> tuple[Any, list[str]]:
+    """Return a model and the names of its tensors that the source does not have."""
     with quiet_transformers():
         model, info = AUTO_CLASSES[task].from_pretrained(
             where,
@@ -145,10 +158,27 @@ def _from_pretrained(
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    names = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
-    if fresh := sorted(names):
-        logger.warning("%s: these tensors start at random: %s", where, ", ".join(fresh))
-    return model
+    return model, sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
+
+
+def _judge_fresh(
+    model: Any, fresh: list[str], *, source: str, new_head: Literal["allowed", "refused"]
+) -> None:
+    places = places_of(model)
+    if lacking := [name for name in fresh if places[name].part != "head"]:
+        message = (
+            f"{source}: lacks {lacking[0]}, or has it in another shape than {CONFIG_FILE} says "
+            f"({len(lacking)} such tensors); {CONFIG_FILE} and weights are of two models"
+        )
+        raise ModelError(message)
+    if fresh and new_head == "refused":
+        message = (
+            f"{source}: has no trained head for {type(model).__name__}: {', '.join(fresh)} "
+            "would be random; use a model that was trained on this task and these labels"
+        )
+        raise ModelError(message)
+    if fresh:
+        logger.warning("%s: these tensors start at random: %s", source, ", ".join(fresh))
 
 
 def _is_location(source: str) -> bool:
@@ -160,12 +190,12 @@ def _has(uri: str, *names: str) -> bool:
 
 
 def _unreadable(source: str, where: str, error: Exception) -> ModelError:
-    kind = "holds no model that can be loaded" if _is_location(where) else (
-        "is neither a directory here nor a model that the Hub gives"
-    )
+    kind = "is neither a directory here nor a model that the Hub gives"
+    if _is_location(where):
+        kind = "holds no model that can be loaded"
     reason = next((line for line in str(error).splitlines() if line.strip()), "")
     message = (
-        f"{source}: {kind}: {type(error).__name__}: {reason} "
-        f"A model is a directory with {CONFIG_FILE} and {WEIGHTS_FILE}"
+        f"{source}: {kind}: {type(error).__name__}: {reason.rstrip(' .')}; "
+        f"a model is a directory with {CONFIG_FILE} and {WEIGHTS_FILE}"
     )
     return ModelError(message)

@@ -54,7 +54,10 @@ class ScoredModel(torch.nn.Module):
 
         Where a ModernBERT classifies by the mean over the tokens of an example, it is that mean.
         """
-        inputs = {"input_ids": batch.input_ids_BL, "attention_mask": batch.attention_mask_BL}
+        inputs: dict[str, Any] = {
+            "input_ids": batch.input_ids_BL,
+            "attention_mask": batch.attention_mask_BL,
+        }
         if self._reads_token_types:
             inputs["token_type_ids"] = batch.token_type_ids_BL
         if self._family.summary == "last":

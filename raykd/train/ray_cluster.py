@@ -43,7 +43,10 @@ def ray_cluster(address: str, *, num_cpus: float, num_gpus: float) -> Iterator[N
             address=LOCAL,
             num_cpus=max(1, round(num_cpus)),
             num_gpus=max(0, round(num_gpus)),
-            include_dashboard=False,
+            # Without it Ray Train cannot clean up after a dead controller: its cleaner asks
+            # the dashboard, and the workers' CPUs would stay reserved for ever.
+            include_dashboard=True,
+            dashboard_host="127.0.0.1",
             log_to_driver=False,
             logging_level="error",
             object_store_memory=_OBJECT_STORE_BYTES,

@@ -4,7 +4,6 @@ Storage is the truth: workers find the newest checkpoint themselves, and Ray is 
 only. So an attempt may end in any way Ray knows, and the next one continues exactly.
 """
 
-import logging
 import math
 import uuid
 from collections.abc import Callable
@@ -14,8 +13,8 @@ from typing import Any
 import ray.train
 import torch
 from ray.exceptions import RayActorError
+from ray.train import FailureConfig, ScalingConfig, WorkerGroupError
 from ray.train import RunConfig as RayRunConfig
-from ray.train import ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from raykd.config.load import checked_run, plain
@@ -26,7 +25,8 @@ from raykd.train.failures import Decision, decide, deterministic_error
 from raykd.train.paths import RunPaths
 from raykd.train.worker import Context, RunResult, train_worker
 
-logger = logging.getLogger(__name__)
+_PLACEMENT_ATTEMPTS = 5
+"""Ray Train waits a minute in each of them for the resources of the workers."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +96,10 @@ def _attempt(config: RunConfig, paths: RunPaths) -> Attempt:
         ),
         # A name of its own for every attempt: Ray's records of a failed one may not load.
         run_config=RayRunConfig(
-            name=f"{config.name}-{uuid.uuid4().hex[:8]}", storage_path=paths.ray
+            name=f"{config.name}-{uuid.uuid4().hex[:8]}",
+            storage_path=paths.ray,
+            # By default workers that cannot be placed are waited for without end.
+            failure_config=FailureConfig(controller_failure_limit=_PLACEMENT_ATTEMPTS),
         ),
     )
     try:

@@ -1,4 +1,4 @@
-"""Ways to read a prepared data set: each yields int64 batches of [32, 128] token ids, once through.
+"""Ways to read a prepared data set once through: each yields int64 token ids of [32, 128].
 
 All run in this process, without worker processes; raykd and Arrow decode on threads of it.
 """
@@ -99,6 +99,7 @@ def raykd_ways(manifest: Manifest, config: DataConfig) -> list[Way]:
 
 def datasets_ways(manifest: Manifest, cache: Path) -> list[Way]:
     """Return the ways of ``datasets``, with and without the collator of transformers."""
+    datasets.disable_progress_bars()
     files = _files(manifest)
     mapped = datasets.load_dataset(
         "arrow", data_files=files, split="train", cache_dir=str(cache)
@@ -142,13 +143,13 @@ def datasets_ways(manifest: Manifest, cache: Path) -> list[Way]:
         ),
         Way(
             name="datasets map, masked",
-            does="the same as above with transformers' collator",
+            does="as without, and transformers' collator",
             batches=lambda: map_loader(collator),
             masks=True,
         ),
         Way(
             name="datasets iterable, masked",
-            does="the same as above with transformers' collator",
+            does="as without, and transformers' collator",
             batches=lambda: iterable_loader(collator),
             masks=True,
         ),

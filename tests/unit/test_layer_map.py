@@ -30,7 +30,8 @@ def test_layers_rise_and_equal_depths_map_one_to_one(pattern: Pattern) -> None:
             assert len(set(layers)) == student
             assert sorted(layers) == list(layers)
             assert 0 <= layers[0] <= layers[-1] < source
-        assert layers == tuple(range(source))
+        whole = layer_map(pattern, num_student_layers=source, num_source_layers=source)
+        assert whole == tuple(range(source))
 
 
 def test_a_deeper_student_is_refused() -> None:

@@ -89,7 +89,7 @@ class DataConfig:
     """How languages are mixed; null reads every row once per epoch, whatever its language."""
 
     masking: MaskingConfig = field(default_factory=MaskingConfig)
-    """Used by masked_lm only."""
+    """Which tokens masked_lm hides, and behind what; the other tasks hide none."""
 
     num_lanes: int = 16
     """Parallel slices of the data, at least one per worker; part of the order of examples."""

@@ -8,7 +8,7 @@ import torch
 from raykd.config.schema.run import TaskName
 from raykd.errors import ModelError
 from raykd.init.copy_layers import RANDOM, InitResult, copy_layers
-from raykd.layer_map import Part
+from raykd.layer_map import Part, layer_map
 from raykd.models.families import FAMILIES
 from raykd.models.parts import distinct_tensors, places_of, set_tensors
 
@@ -47,11 +47,8 @@ def test_a_full_copy_reproduces_the_logits(family: str, task: TaskName) -> None:
 def test_copied_layers_are_bit_equal(family: str, task: TaskName) -> None:
     source = tiny_model(family, task, num_layers=4, seed=1)
     target = tiny_model(family, task, seed=2)
-    if family == "modernbert":
-        # Its first layer has no norm of its own, so only the first can start the student.
-        layers = [0, 3]
-    else:
-        layers = [1, 3]
+    layers = layer_map("even", num_student_layers=2, num_source_layers=4)
+    assert layers == (1, 3)
     result = copied(source, target, layers=layers)
     prefix = f"{FAMILIES[family].backbone}.{FAMILIES[family].layers}"
     for student_layer, source_layer in enumerate(layers):
@@ -76,8 +73,10 @@ def test_parts_not_asked_for_stay_random(family: str) -> None:
         assert torch.equal(tensor, distinct_tensors(source)[name] if is_copied else before[name])
 
 
-def test_other_widths_are_refused_with_both_shapes() -> None:
+def test_other_sizes_are_refused_with_both_shapes() -> None:
     source = tiny_model("bert", "masked_lm")
-    target = tiny_model("bert", "masked_lm", settings={"intermediate_size": 40})
-    with pytest.raises(ModelError, match=r"is \[40, 32\], the source's .* is \[48, 32\]"):
+    target = tiny_model("bert", "masked_lm", settings={"max_position_embeddings": 40})
+    with pytest.raises(
+        ModelError, match=r"position_embeddings.*is \[40, 32\], the source's .* is \[512, 32\]"
+    ):
         copied(source, target, layers=[0, 1])

@@ -60,6 +60,11 @@ def test_rows_of_any_length_fit(family: str) -> None:
     ("fields", "message"),
     [
         ({"settings": {"hiden_act": "relu"}}, r"settings\.hiden_act.*did you mean hidden_act"),
+        ({"settings": {"layer_norm_eps": "tiny"}}, r"'layer_norm_eps' expected float, got str"),
+        ({"settings": {"hidden_size": 96}}, r"write student\.architecture\.hidden_size"),
+        ({"settings": {"vocab_size": 9}}, r"settings\.vocab_size: holds 9, but the data needs 67"),
+        ({"settings": {"max_position_embeddings": 8}}, r"holds 8, but the data needs 24"),
+        ({"settings": {"pad_token_id": 3}}, r"pad_token_id: is 3, but the data's is 0"),
         ({"num_heads": 5}, r"hidden_size \(768\) must be a multiple of num_heads \(5\)"),
         ({"num_layers": 0}, r"num_hidden_layers must be >= 1, got 0"),
         ({"hidden_size": -8}, r"hidden_size must be >= 1, got -8"),
@@ -75,3 +80,32 @@ def test_contradictions_are_config_errors(fields: dict[str, Any], message: str) 
 def test_unknown_families_are_named() -> None:
     with pytest.raises(ModelError, match=r"student\.architecture\.model_type: 'brt' is not"):
         built(model_type="brt")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_heads_must_divide_the_width_in_every_family(family: str) -> None:
+    with pytest.raises(ConfigError, match=r"hidden_size \(32\) must be a multiple of num_heads"):
+        built(model_type=family, hidden_size=32, num_heads=5)
+
+
+def test_a_shallower_student_keeps_its_teachers_head_width() -> None:
+    """In some models, such as the small Qwen3, heads are wider than their share."""
+    teacher = built(
+        model_type="qwen3", num_layers=4, hidden_size=32, num_heads=2, settings={"head_dim": 32}
+    )
+    assert built(teacher, num_layers=2).head_dim == 32
+    assert built(teacher, hidden_size=48).head_dim == 24
+
+
+def test_a_student_keeps_its_teachers_padded_vocabulary_and_special_ids() -> None:
+    teacher = built(
+        model_type="gpt2", num_layers=2, hidden_size=32, num_heads=2, settings={"vocab_size": 72}
+    )
+    teacher.eos_token_id = 2
+    student = built(teacher, num_layers=1)
+    assert (student.vocab_size, student.eos_token_id, student.pad_token_id) == (72, 2, 0)
+
+
+def test_fields_go_by_the_name_that_all_families_share_too() -> None:
+    config = built(model_type="gpt2", settings={"max_position_embeddings": 64})
+    assert config.n_positions == 64

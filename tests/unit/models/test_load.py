@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import huggingface_hub.constants
 import pytest
 import torch
 from raykd import storage
@@ -9,8 +10,11 @@ from raykd.config.schema.run import TaskName
 from raykd.errors import CheckpointError, ModelError
 from raykd.models.build import AUTO_CLASSES
 from raykd.models.load import load_config, load_model, load_weights, resolve_model, save_model
+from safetensors.torch import load_file, save_file
 
 from tests.tiny_models import FAMILY_IDS, FAMILY_TASKS, LABELS, tiny_model
+
+BODY_TENSOR = "bert.encoder.layer.1.output.dense.weight"
 
 
 @pytest.mark.parametrize(("family", "task"), FAMILY_TASKS, ids=FAMILY_IDS)
@@ -43,7 +47,7 @@ def test_dtype_is_that_asked_for(tmp_path: Path) -> None:
 
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     save_model(tiny_model("bert", "masked_lm"), tmp_path)
-    with pytest.raises(CheckpointError, match="is of another model: bert.encoder.layer.2"):
+    with pytest.raises(CheckpointError, match=r"is of another model: bert\.encoder\.layer\.2"):
         load_weights(tiny_model("bert", "masked_lm", num_layers=3), tmp_path)
 
 
@@ -75,7 +79,10 @@ def test_models_load_from_a_uri(storage_uri: str, tmp_path: Path) -> None:
         assert torch.equal(loaded.state_dict()[name], tensor)
 
 
-def test_missing_empty_and_pickled_models_are_one_clear_error(tmp_path: Path) -> None:
+def test_missing_empty_and_pickled_models_are_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match=r"nowhere/at-all: is neither a directory here nor"):
         load_config("nowhere/at-all")
     with pytest.raises(ModelError, match=r"holds no model that can be loaded"):
@@ -85,3 +92,41 @@ def test_missing_empty_and_pickled_models_are_one_clear_error(tmp_path: Path) ->
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(ModelError, match=r"holds no model.*model\.safetensors"):
         load_model(str(tmp_path), "masked_lm", labels=None)
+
+
+def test_a_random_head_is_refused_where_it_would_teach(tmp_path: Path) -> None:
+    save_model(tiny_model("bert", "masked_lm"), tmp_path)
+    with pytest.raises(ModelError, match=r"no trained head.*classifier\.bias.*would be random"):
+        load_model(str(tmp_path), "token_classification", labels=LABELS, new_head="refused")
+    load_model(str(tmp_path), "masked_lm", labels=None, new_head="refused")
+
+
+@pytest.mark.parametrize("replacement", [{}, {BODY_TENSOR: torch.zeros(32, 47)}])
+def test_a_body_with_a_missing_or_misshapen_tensor_is_refused(
+    replacement: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    save_model(tiny_model("bert", "masked_lm"), tmp_path)
+    saved = load_file(tmp_path / "model.safetensors")
+    del saved[BODY_TENSOR]
+    save_file(saved | replacement, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=rf"lacks {BODY_TENSOR}, or has it in another shape"):
+        load_model(str(tmp_path), "masked_lm", labels=None)
+
+
+def test_missing_torn_and_less_precise_weights_are_checkpoint_errors(tmp_path: Path) -> None:
+    model, file = tiny_model("bert", "masked_lm"), tmp_path / "model.safetensors"
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: cannot be read"):
+        load_weights(model, tmp_path)
+    save_model(model, tmp_path)
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: cannot be read"):
+        load_weights(model, tmp_path)
+    save_model(tiny_model("bert", "masked_lm").to(torch.bfloat16), tmp_path)
+    with pytest.raises(CheckpointError, match=r"bfloat16, but the model's is .*float32"):
+        load_weights(model, tmp_path)
+
+
+def test_a_config_of_the_wrong_types_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert", "hidden_size": "wide"}')
+    with pytest.raises(ModelError, match=r"holds no model that can be loaded.*hidden_size"):
+        load_config(str(tmp_path))

@@ -1,5 +1,7 @@
 """Scores at positions are those of the model's own forward, for every family and task."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from raykd.config.schema.run import TaskName
@@ -21,7 +23,9 @@ from tests.tiny_models import (
 def own_logits(model: torch.nn.Module, task: TaskName, summary: str) -> torch.Tensor:
     """Return what transformers' forward says, [P, K]."""
     batch = padded_batch(task, summary=summary)
-    logits = model(input_ids=batch.input_ids_BL, attention_mask=batch.attention_mask_BL).logits
+    logits: torch.Tensor = model(
+        input_ids=batch.input_ids_BL, attention_mask=batch.attention_mask_BL
+    ).logits
     if task == "sequence_classification":
         return logits
     return logits.flatten(0, 1)[batch.positions_P]
@@ -43,6 +47,65 @@ def test_scores_and_gradients_are_the_models_own(family: str, task: TaskName) ->
         assert (parameter.grad is None) == (gradients[name] is None), name
         if parameter.grad is not None:
             torch.testing.assert_close(parameter.grad, gradients[name], atol=1e-4, rtol=1e-4)
+
+
+DEBERTA_V3 = {
+    "conv_kernel_size": 3,
+    "legacy": False,
+    "norm_rel_ebd": "layer_norm",
+    "pos_att_type": "p2c|c2p",
+    "position_biased_input": False,
+    "position_buckets": 8,
+    "relative_attention": True,
+    "share_att_key": True,
+}
+
+
+@pytest.mark.parametrize("task", FAMILIES["deberta-v2"].heads)
+def test_scores_of_a_deberta_v3_are_its_own(task: TaskName) -> None:
+    model = tiny_model("deberta-v2", task, settings=DEBERTA_V3)
+    expected_PK = own_logits(model, task, "first")
+    logits_PK = scored(model, task)(padded_batch(task)).logits_PK
+    torch.testing.assert_close(logits_PK, expected_PK, atol=1e-5, rtol=1e-5)
+
+
+def test_a_modernbert_may_classify_by_the_mean_over_its_tokens() -> None:
+    task: TaskName = "sequence_classification"
+    model = tiny_model("modernbert", task, settings={"classifier_pooling": "mean"})
+    expected_PK = own_logits(model, task, "first")
+    logits_PK = scored(model, task)(padded_batch(task)).logits_PK
+    torch.testing.assert_close(logits_PK, expected_PK, atol=1e-5, rtol=1e-5)
+    model.config.classifier_pooling = "cls"
+    assert not torch.allclose(own_logits(model, task, "first"), expected_PK)
+
+
+def test_segments_reach_only_models_that_have_them() -> None:
+    batch = padded_batch("token_classification")
+    types_BL = (torch.arange(11) > 3).long().expand(3, 11)
+    typed = replace(batch, token_type_ids_BL=types_BL)
+    for family, reads_them in [("bert", True), ("distilbert", False), ("gpt2", False)]:
+        model = tiny_model(family, "token_classification")
+        logits_PK = scored(model, "token_classification")(typed).logits_PK
+        without_PK = scored(model, "token_classification")(batch).logits_PK
+        assert torch.equal(logits_PK, without_PK) != reads_them
+        if reads_them:
+            own_BLK = model(
+                input_ids=typed.input_ids_BL,
+                attention_mask=typed.attention_mask_BL,
+                token_type_ids=types_BL,
+            ).logits
+            torch.testing.assert_close(logits_PK, own_BLK.flatten(0, 1)[typed.positions_P])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_mask_is_a_mask_of_ones(family: str) -> None:
+    batch = padded_batch("token_classification")
+    ids_BL = batch.input_ids_BL.clamp(min=5)
+    full = replace(batch, input_ids_BL=ids_BL, attention_mask_BL=torch.ones_like(ids_BL))
+    model = scored(tiny_model(family, "token_classification"), "token_classification")
+    torch.testing.assert_close(
+        model(replace(full, attention_mask_BL=None)).logits_PK, model(full).logits_PK
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -72,9 +135,7 @@ def test_padding_changes_no_score(family: str, task: TaskName) -> None:
         row_ids_B=batch.row_ids_B,
         num_tokens=batch.num_tokens,
     )
-    torch.testing.assert_close(
-        model(wide).logits_PK, model(batch).logits_PK, atol=1e-5, rtol=1e-5
-    )
+    torch.testing.assert_close(model(wide).logits_PK, model(batch).logits_PK, atol=1e-5, rtol=1e-5)
 
 
 def test_padded_vocabulary_rows_are_cut_off() -> None:
