@@ -91,7 +91,8 @@ class Rows:
         No rows make one empty piece: a worker without rows still takes part in the step.
         """
         order = np.argsort(self.lengths_B, kind="stable")
-        return [self.take(order[start : start + size]) for start in range(0, max(len(self), 1), size)]
+        starts = range(0, max(len(self), 1), size)
+        return [self.take(order[start : start + size]) for start in starts]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,7 +145,7 @@ class Batch:
         )
 
     @property
-    def examples_P(self) -> torch.Tensor:
+    def examples_P(self) -> torch.Tensor:  # noqa: N802  a tensor, named like the fields
         """Example of each scored position, int64."""
         return self.positions_P // self.input_ids_BL.shape[1]
 

@@ -19,7 +19,7 @@ from raykd.config.schema.prepare import (
 )
 
 if TYPE_CHECKING:
-    from raykd.data.prepare import PrepareReport
+    from raykd.data.prepare.pipeline import PrepareReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Prepare the data set, show how far it is, and print what came out; return 0."""
-    from raykd.data.prepare import prepare  # noqa: PLC0415 - imported here: --help must be instant
+    from raykd.data.prepare.pipeline import prepare  # noqa: PLC0415 - imported here: --help must be instant
 
     # What datasets logs about an unreadable file is in the error that names the file.
     logging.getLogger("datasets").setLevel(logging.CRITICAL)

@@ -1,6 +1,5 @@
 """How a run looks while it goes on: a live line on a terminal, plain lines in a log."""
 
-import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -12,6 +11,9 @@ from rich.table import Table
 if TYPE_CHECKING:
     from raykd.train.worker import RunResult
 
+_LONGEST_IN_SECONDS = 90
+_LONGEST_IN_MINUTES = 90 * 60
+
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -20,7 +22,6 @@ class RunDisplay:
 
     def __init__(self, *, num_steps: int) -> None:
         self._num_steps = num_steps
-        self._first: tuple[float, float] | None = None
         self._progress = Progress(
             TextColumn("step"),
             BarColumn(bar_width=24),
@@ -55,22 +56,14 @@ class RunDisplay:
         if "train/loss" not in record:
             self.message(evaluation_line(record, self._num_steps))
             return
-        line = training_line(record, self._num_steps, self._seconds_left(record["step"]))
+        line = training_line(record, self._num_steps)
         if console.is_terminal:
             self._progress.update(self._task, completed=record["step"], description=line)
         else:
             self.message(line)
 
-    def _seconds_left(self, step: float) -> float | None:
-        now = time.monotonic()
-        if self._first is None or step <= self._first[1]:
-            self._first = (now, step)
-            return None
-        started, first_step = self._first
-        return (now - started) / (step - first_step) * (self._num_steps - step)
 
-
-def training_line(record: Mapping[str, float], num_steps: int, seconds_left: float | None) -> str:
+def training_line(record: Mapping[str, float], num_steps: int) -> str:
     """Return one aligned line on a training report."""
     width = len(str(num_steps))
     parts = [
@@ -83,9 +76,18 @@ def training_line(record: Mapping[str, float], num_steps: int, seconds_left: flo
         parts += [f"{name.removeprefix(prefix)} {value:7.4f}" for name, value in terms.items()]
     parts.append(f"grad {record['train/grad_norm']:6.3f}")
     parts.append(f"{record['train/tokens_per_second']:,.0f} tokens/s".replace(",", " "))
-    if seconds_left is not None:
-        parts.append(f"eta {duration(seconds_left)}")
+    parts.append(f"eta {duration(training_seconds_left(record, num_steps))}")
     return "  ".join(parts)
+
+
+def training_seconds_left(record: Mapping[str, float], num_steps: int) -> float:
+    """Return how long the remaining steps take at the record's speed, without evaluations.
+
+    From the record alone: those of an earlier part of the run arrive all at once.
+    """
+    tokens_per_step = record["tokens"] / record["step"]
+    steps_left = num_steps - record["step"]
+    return steps_left * tokens_per_step / record["train/tokens_per_second"]
 
 
 def evaluation_line(record: Mapping[str, float], num_steps: int) -> str:
@@ -126,8 +128,8 @@ def print_metrics(metrics: Mapping[str, float]) -> None:
 
 def duration(seconds: float) -> str:
     """Return a time span in the unit that suits it."""
-    if seconds < 90:
+    if seconds < _LONGEST_IN_SECONDS:
         return f"{seconds:.0f} s"
-    if seconds < 5_400:
+    if seconds < _LONGEST_IN_MINUTES:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3_600:.1f} h"

@@ -5,16 +5,18 @@ fresh heartbeat of a live one refuses to start; the lease of a dead one is taken
 """
 
 import json
+import logging
 import os
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from raykd import storage
-from raykd.errors import ConfigError
+from raykd.errors import ConfigError, RaykdError
 
 HEARTBEAT_SECONDS = 10.0
 
@@ -24,10 +26,15 @@ EXPIRY_SECONDS = 45.0
 ORPHAN_SECONDS = 25.0
 """Ray's workers go on for up to 20 s after their driver was killed (measured on Ray 2.60)."""
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lease:
     """Who is writing a run."""
+
+    holder: str
+    """A random name: process ids come again."""
 
     host: str
     process_id: int
@@ -47,11 +54,19 @@ def held_lease(uri: str, *, has_workers: bool) -> Iterator[None]:
     Raises:
         ConfigError: Another live driver holds it; the message says who and since when.
     """
-    while (found := _read(uri)) is not None and _seconds_to_wait(found, uri) > 0:
+    while (found := read_lease(uri)) is not None and _seconds_to_wait(found, uri) > 0:
         time.sleep(1.0)
+    lease = Lease(
+        holder=uuid.uuid4().hex,
+        host=socket.gethostname(),
+        process_id=os.getpid(),
+        has_workers=has_workers,
+        heartbeat=time.time(),
+    )
+    write_lease(uri, lease)
     stopped = threading.Event()
     thread = threading.Thread(
-        target=_beat, args=(uri, has_workers, stopped), name="raykd-lease", daemon=True
+        target=_beat, args=(uri, lease, stopped), name="raykd-lease", daemon=True
     )
     thread.start()
     try:
@@ -59,27 +74,48 @@ def held_lease(uri: str, *, has_workers: bool) -> Iterator[None]:
     finally:
         stopped.set()
         thread.join()
-        storage.delete(uri)
+        if _is_held(uri, lease):
+            storage.delete(uri)
 
 
-def _beat(uri: str, has_workers: bool, stopped: threading.Event) -> None:  # noqa: FBT001  a thread's arguments are positional
-    while True:
-        lease = Lease(
-            host=socket.gethostname(),
-            process_id=os.getpid(),
-            has_workers=has_workers,
-            heartbeat=time.time(),
-        )
-        storage.write_bytes(uri, json.dumps(asdict(lease)).encode())
-        if stopped.wait(HEARTBEAT_SECONDS):
-            return
+def read_lease(uri: str) -> Lease | None:
+    """Return the lease at a URI, if there is one.
 
-
-def _read(uri: str) -> Lease | None:
+    Raises:
+        ConfigError: What is there is no lease.
+    """
     try:
-        return Lease(**json.loads(storage.read_bytes(uri)))
+        text = storage.read_bytes(uri)
     except FileNotFoundError:
         return None
+    try:
+        return Lease(**json.loads(text))
+    except (ValueError, TypeError) as error:
+        message = f"{uri}: is no lease: {error}; delete it if nothing writes this run"
+        raise ConfigError(message) from error
+
+
+def write_lease(uri: str, lease: Lease) -> None:
+    """Replace the lease at a URI."""
+    storage.write_bytes(uri, json.dumps(asdict(lease)).encode())
+
+
+def _beat(uri: str, lease: Lease, stopped: threading.Event) -> None:
+    """Renew the lease until stopped, or until another driver has taken it."""
+    while not stopped.wait(HEARTBEAT_SECONDS):
+        try:
+            if not _is_held(uri, lease):
+                logger.error("%s: another driver writes this run, too; stop one of them", uri)
+                return
+            write_lease(uri, replace(lease, heartbeat=time.time()))
+        except RaykdError as error:
+            # The next beat may get through, long before the lease expires.
+            logger.warning("%s: the lease was not renewed: %s", uri, error)
+
+
+def _is_held(uri: str, lease: Lease) -> bool:
+    found = read_lease(uri)
+    return found is not None and found.holder == lease.holder
 
 
 def _seconds_to_wait(lease: Lease, uri: str) -> float:
@@ -90,8 +126,8 @@ def _seconds_to_wait(lease: Lease, uri: str) -> float:
         return ORPHAN_SECONDS - silent_seconds if lease.has_workers else 0.0
     message = (
         f"{uri}: the run is being written by process {lease.process_id} on {lease.host}, last "
-        f"seen {silent_seconds:.0f} s ago. Wait for it or stop it; it counts as dead after "
-        f"{EXPIRY_SECONDS:.0f} s of silence"
+        f"seen {max(silent_seconds, 0):.0f} s ago. Wait for it or stop it; it counts as dead "
+        f"after {EXPIRY_SECONDS:.0f} s of silence"
     )
     raise ConfigError(message)
 
@@ -104,4 +140,7 @@ def _is_dead(lease: Lease) -> bool:
         os.kill(lease.process_id, 0)
     except ProcessLookupError:
         return True
+    except PermissionError:
+        # It lives, and belongs to another user.
+        return False
     return False

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections import defaultdict
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
@@ -59,13 +59,19 @@ class Meter:
     """Means over the steps between two reports, and their speed."""
 
     def __init__(self) -> None:
-        self._steps: list[FinishedStep] = []
-        self._seconds = 0.0
+        self._last: FinishedStep | None = None
         self._started = time.perf_counter()
+        self._clear()
 
     def add(self, finished: FinishedStep) -> None:
         """Count one step, and the time since the last one or since ``resume``."""
-        self._steps.append(finished)
+        self._last = finished
+        self._num_steps += 1
+        self._tokens += finished.tokens
+        self._sums["train/loss"] += finished.loss
+        for name, value in finished.terms.items():
+            self._sums[f"train/loss/{name}"] += value
+        self._sums["train/grad_norm"] += finished.grad_norm
         now = time.perf_counter()
         self._seconds += now - self._started
         self._started = now
@@ -75,26 +81,27 @@ class Meter:
         self._started = time.perf_counter()
 
     def record(self, tokens: int) -> Record:
-        """Return the means since the last record, and begin anew."""
-        steps, last = self._steps, self._steps[-1]
+        """Return the means over the steps since the last record, and begin anew.
 
-        def mean(values: Sequence[float]) -> float:
-            return sum(values) / len(steps)
-
+        Args:
+            tokens: Trained on since the start of the run.
+        """
+        assert self._last is not None  # noqa: S101  a record follows a step
         record = {
-            "step": last.step,
+            "step": self._last.step,
             "tokens": tokens,
-            "train/loss": mean([step.loss for step in steps]),
-            **{
-                f"train/loss/{name}": mean([step.terms[name] for step in steps])
-                for name in last.terms
-            },
-            "train/grad_norm": mean([step.grad_norm for step in steps]),
-            "train/learning_rate": last.learning_rate,
-            "train/tokens_per_second": sum(step.tokens for step in steps) / self._seconds,
+            **{name: total / self._num_steps for name, total in self._sums.items()},
+            "train/learning_rate": self._last.learning_rate,
+            "train/tokens_per_second": self._tokens / self._seconds,
         }
-        self._steps, self._seconds = [], 0.0
+        self._clear()
         return record
+
+    def _clear(self) -> None:
+        # Sums, not steps: a worker that never reports must not remember every step.
+        self._sums: defaultdict[str, float] = defaultdict(float)
+        self._num_steps = self._tokens = 0
+        self._seconds = 0.0
 
 
 def read_metrics(uri: str) -> list[Record]:

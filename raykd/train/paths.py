@@ -8,6 +8,9 @@
       model/                published: the final model as a transformers directory
       result.json           written last: the run is done
       tensorboard/          where asked for
+      ray/                  what Ray Train keeps for itself while the run goes on
+
+OUTPUT_URI may be local or remote.
 """
 
 from dataclasses import dataclass, replace

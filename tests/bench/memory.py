@@ -35,7 +35,7 @@ def held_in_own_process(way: str, *, directory: Path, num_lanes: int) -> list[He
 
 def growth(held: list[Held]) -> int:
     """Return by how many bytes the peak of the whole epoch exceeds that of its warm-up."""
-    return held[-1]["VmHWM"] - held[1]["VmHWM"]
+    return max(held[-1]["VmHWM"] - held[1]["VmHWM"], 0)
 
 
 def memory_table(held: dict[str, list[Held]], *, title: str) -> Table:

@@ -44,7 +44,9 @@ def main() -> int:
         print(json.dumps(one_way(options.way, options.directory, small=options.small)))
         return 0
     with tempfile.TemporaryDirectory(prefix="raykd-bench-") as directory:
-        compare(Path(directory), rounds=1 if options.small else options.rounds, small=options.small)
+        compare(
+            Path(directory), rounds=1 if options.small else options.rounds, small=options.small
+        )
     return 0
 
 
@@ -101,9 +103,11 @@ def run_config(directory: Path, way: str, *, small: bool) -> Any:
     from raykd.train.paths import run_paths  # noqa: PLC0415
 
     is_teacher = way == "teacher"
-    teacher = {} if is_teacher else {
-        "small": {"model": run_paths(run_config(directory, "teacher", small=small)).run}
-    }
+    teacher = (
+        {}
+        if is_teacher
+        else {"small": {"model": run_paths(run_config(directory, "teacher", small=small)).run}}
+    )
     steps = (20 if small else 60) if not is_teacher else 5
     return checked_run(
         {
@@ -159,9 +163,7 @@ def train(config: Any) -> list[dict[str, float]]:
     from raykd.train.paths import run_paths  # noqa: PLC0415
     from raykd.train.run import Listener, train_run  # noqa: PLC0415
 
-    listener = Listener(
-        on_record=lambda _: None, on_message=print, should_stop=lambda: False
-    )
+    listener = Listener(on_record=lambda _: None, on_message=print, should_stop=lambda: False)
     train_run(config, fresh=True, address="local", listener=listener)
     records = read_metrics(run_paths(config).metrics)
     return [record for record in records if "train/loss" in record]

@@ -10,10 +10,12 @@ import argparse
 import itertools
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from raykd.batch import Batch
 from raykd.config.schema.data import DataConfig
 from raykd.data.prefetch import prefetched
 from rich.console import Console
@@ -41,6 +43,8 @@ from tests.bench.training_share import share_table, trained
 RECORD_BATCH_ROWS = 4096
 """One MiB of tokens."""
 
+MASKED = "raykd masked_lm"
+
 _STEPS_AHEAD = 4
 
 
@@ -60,11 +64,11 @@ class Size:
 
 FULL = Size(
     num_rows=156_256,
-    rounds=5,
+    rounds=3,
     num_steps=100,
     memory_batches=416,
     memory_lanes=4,
-    memory_ways=("raykd rows", "raykd masked_lm", "datasets map", NAIVE, "pyarrow, in order"),
+    memory_ways=("raykd rows", MASKED, "datasets map", NAIVE, "pyarrow, in order"),
 )
 SMALL = Size(
     num_rows=8_192,
@@ -86,7 +90,7 @@ class Requirement:
 
 
 def speed_and_share(size: Size, directory: Path, console: Console) -> list[Requirement]:
-    """Time all ways and a training step; print both tables."""
+    """Time all ways, then training steps, on one data set."""
     manifest = write_token_set(
         directory / "data", num_rows=size.num_rows, batch_rows=RECORD_BATCH_ROWS
     )
@@ -99,36 +103,48 @@ def speed_and_share(size: Size, directory: Path, console: Console) -> list[Requi
     require_same_tokens(ways)
     passes = timed_passes(ways, rounds=size.rounds)
     console.print(speed_table(ways, passes, tokens=size.num_rows * ROW_TOKENS))
-
-    batches = list(
-        itertools.islice(task_batches(manifest, config, task="masked_lm"), size.num_steps)
-    )
-    step_seconds = trained(iter(batches)).step_seconds
-    ahead = prefetched(task_batches(manifest, config, task="masked_lm"), depth=_STEPS_AHEAD)
-    waiting_seconds = trained(itertools.islice(ahead, size.num_steps)).waiting_seconds
-    num_batches = size.num_rows // BATCH_ROWS
-    seconds = {
-        way.name: median_seconds(passes[way.name]) / num_batches for way in ways if way.masks
+    seconds_per_batch = {
+        way.name: median_seconds(passes[way.name]) * BATCH_ROWS / size.num_rows
+        for way in ways
+        if way.masks
     }
-    seconds["raykd masked_lm, waiting while prefetched"] = waiting_seconds
-    console.print(share_table(seconds, step_seconds=step_seconds))
-
-    share = seconds["raykd masked_lm"] / step_seconds
     return [
-        *(
-            _faster(text, median_ratio(passes[way], passes[naive]))
-            for text, way, naive in (
-                ("rows, not collated", "raykd rows", NAIVE),
-                ("batches", "raykd causal_lm", NAIVE),
-                ("masked batches", "raykd masked_lm", NAIVE_MASKED),
-            )
-        ),
-        Requirement(
-            text="reading masked batches takes < 2 % of a step",
-            figure=f"{share:.2%}",
-            is_reached=share < 0.02,
+        _faster("rows, not collated", median_ratio(passes["raykd rows"], passes[NAIVE])),
+        _faster("batches", median_ratio(passes["raykd causal_lm"], passes[NAIVE])),
+        _faster("masked batches", median_ratio(passes[MASKED], passes[NAIVE_MASKED])),
+        share(
+            lambda: task_batches(manifest, config, task="masked_lm"),
+            seconds_per_batch=seconds_per_batch,
+            num_steps=size.num_steps,
+            console=console,
         ),
     ]
+
+
+def share(
+    batches: Callable[[], Iterator[Batch]],
+    *,
+    seconds_per_batch: dict[str, float],
+    num_steps: int,
+    console: Console,
+) -> Requirement:
+    """Train on batches that are there, that are read between the steps, and ahead of them."""
+    step_seconds = trained(list(itertools.islice(batches(), num_steps))).step_seconds
+    between = trained(itertools.islice(batches(), num_steps)).waiting_seconds
+    ahead = prefetched(batches(), depth=_STEPS_AHEAD)
+    seconds = {
+        **seconds_per_batch,
+        f"{MASKED}, read between steps": between,
+        f"{MASKED}, waiting while prefetched": trained(
+            itertools.islice(ahead, num_steps)
+        ).waiting_seconds,
+    }
+    console.print(share_table(seconds, step_seconds=step_seconds))
+    return Requirement(
+        text="reading masked batches between steps takes < 2 % of a step",
+        figure=f"{between / step_seconds:.2%}",
+        is_reached=between / step_seconds < 0.02,
+    )
 
 
 def memory(size: Size, directory: Path, console: Console) -> list[Requirement]:

@@ -13,7 +13,7 @@ from raykd.data.manifest import (
     read_manifest,
     row_schema,
 )
-from raykd.data.writer import ShardWriter
+from raykd.data.prepare.writer import ShardWriter
 
 ROW_TOKENS = 128
 TOKENIZER = TokenizerInfo(

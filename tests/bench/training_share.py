@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from raykd.batch import Batch
@@ -28,7 +28,7 @@ class StepTime:
     """Until the batch of the step is there."""
 
 
-def trained(batches: Iterator[Batch]) -> StepTime:
+def trained(batches: Iterable[Batch]) -> StepTime:
     """Train a BERT of 2 layers of width 128 on batches, its head on masked positions only."""
     config = BertConfig(
         vocab_size=TOKENIZER.vocab_size,

@@ -36,3 +36,12 @@ def test_closing_ends_the_thread_and_reads_no_further_than_the_depth() -> None:
     ahead.close()  # type: ignore[attr-defined]  # a generator
     assert "raykd-prefetch" not in {thread.name for thread in threading.enumerate()}
     assert len(pulled) <= 5
+
+
+def test_closing_leaves_no_thread_behind() -> None:
+    before = set(threading.enumerate())
+    ahead = prefetched(iter(range(100)), depth=4)
+    assert next(ahead) == 0
+    assert set(threading.enumerate()) > before
+    ahead.close()  # type: ignore[attr-defined]  # a generator
+    assert set(threading.enumerate()) == before

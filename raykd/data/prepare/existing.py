@@ -13,8 +13,8 @@ import transformers
 import raykd
 from raykd import storage
 from raykd.config.schema.prepare import PrepareOptions
-from raykd.data.inputs import Inputs
 from raykd.data.manifest import Manifest, read_manifest
+from raykd.data.prepare.inputs import Inputs
 from raykd.errors import ConfigError, PublicationError
 
 

@@ -13,7 +13,7 @@ from raykd.config.schema.prepare import (
     TokenizerOptions,
 )
 from raykd.data.manifest import read_manifest, row_schema
-from raykd.data.prepare import PrepareReport, Progress, prepare
+from raykd.data.prepare.pipeline import PrepareReport, Progress, prepare
 from raykd.data.tokenizers import load_tokenizer, tokenizer_info
 from raykd.errors import ConfigError, DataError
 from transformers import AutoTokenizer

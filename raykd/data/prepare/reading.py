@@ -12,10 +12,10 @@ import pyarrow as pa
 from datasets.exceptions import DatasetsError
 
 from raykd.config.schema.prepare import ColumnOptions, PrepareOptions
-from raykd.data.columns import TableColumns
-from raykd.data.places import csv_header, malformed_line
-from raykd.data.raw_rows import RawRows
-from raykd.data.sources import SourceFile, ending
+from raykd.data.prepare.columns import TableColumns
+from raykd.data.prepare.places import csv_header, malformed_line
+from raykd.data.prepare.raw_rows import RawRows
+from raykd.data.prepare.sources import SourceFile, ending
 from raykd.errors import DataError
 
 _ROWS_PER_READ = 256

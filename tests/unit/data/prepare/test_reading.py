@@ -8,9 +8,9 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 from raykd.config.schema.prepare import ColumnOptions, PrepareOptions, SourceOptions
-from raykd.data.raw_rows import RawRows
-from raykd.data.reading import read_rows
-from raykd.data.sources import expand
+from raykd.data.prepare.raw_rows import RawRows
+from raykd.data.prepare.reading import read_rows
+from raykd.data.prepare.sources import expand
 from raykd.errors import DataError
 
 TEXTS = ["first text", "NA", "second, with\na line break", "007", "\u4f60\u597d"]

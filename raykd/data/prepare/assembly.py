@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raykd.data.manifest import Shard
-from raykd.data.packing import PackedLayout, Packer, TokenArray
-from raykd.data.parts import Part, read_examples
-from raykd.data.writer import ShardWriter, Size
+from raykd.data.prepare.packing import PackedLayout, Packer, TokenArray
+from raykd.data.prepare.parts import Part, read_examples
+from raykd.data.prepare.writer import ShardWriter, Size
 from raykd.errors import DataError
 
 _MAX_LANGUAGES = 500

@@ -3,8 +3,8 @@ import subprocess
 import sys
 
 from raykd.config.schema.prepare import TokenizerOptions
-from raykd.data.demo_corpora import demo_rows
-from raykd.data.tokenizer_training import evenly_sampled, train_tokenizer
+from raykd.data.prepare.demo_corpora import demo_rows
+from raykd.data.prepare.tokenizer_training import evenly_sampled, train_tokenizer
 from raykd.data.tokenizers import tokenizer_info
 
 
@@ -20,7 +20,7 @@ def _fingerprints() -> list[str]:
 
 
 def test_another_process_trains_the_same_tokenizers() -> None:
-    module = "tests.unit.data.test_tokenizer_training"
+    module = __name__
     program = f"import {module} as module; print(*module._fingerprints())"
     there = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True

@@ -21,7 +21,7 @@ import babel
 from babel import Locale
 
 from raykd.config.schema.prepare import TRAIN, VALIDATION, Demo
-from raykd.data.raw_rows import RawRows, hash_share
+from raykd.data.prepare.raw_rows import RawRows, hash_share
 
 LOCALES = (
     "am",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import fsspec
 
-from raykd.data.sources import ending
+from raykd.data.prepare.sources import ending
 
 
 def place(uri: str, *, unit: str, number: int) -> str:

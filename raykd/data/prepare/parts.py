@@ -19,9 +19,9 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raykd.data.examples import Encoder, Examples, Recipe, Rejection
-from raykd.data.raw_rows import RawRows
-from raykd.data.writer import Size
+from raykd.data.prepare.examples import Encoder, Examples, Recipe, Rejection
+from raykd.data.prepare.raw_rows import RawRows
+from raykd.data.prepare.writer import Size
 
 _PART_CHARACTERS = 1 << 20
 _PART_ROWS = 20_000

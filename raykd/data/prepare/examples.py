@@ -8,7 +8,7 @@ import pyarrow as pa
 from tokenizers import Encoding, Tokenizer
 
 from raykd.data.manifest import NO_LABEL
-from raykd.data.raw_rows import RawRows
+from raykd.data.prepare.raw_rows import RawRows
 
 EXAMPLE_SCHEMA = pa.schema(
     [

@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 from raykd.config.schema.prepare import Demo, PrepareOptions
-from raykd.data.demo_corpora import demo_identity, demo_rows
-from raykd.data.raw_rows import RawRows
-from raykd.data.reading import read_rows
-from raykd.data.sources import SourceFile, expand, modified
+from raykd.data.prepare.demo_corpora import demo_identity, demo_rows
+from raykd.data.prepare.raw_rows import RawRows
+from raykd.data.prepare.reading import read_rows
+from raykd.data.prepare.sources import SourceFile, expand, modified
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 from raykd.config.schema.prepare import PrepareOptions, SourceOptions
-from raykd.data.inputs import ReadingMeter, find_inputs
-from raykd.data.raw_rows import RawRows
+from raykd.data.prepare.inputs import ReadingMeter, find_inputs
+from raykd.data.prepare.raw_rows import RawRows
 
 
 @pytest.fixture

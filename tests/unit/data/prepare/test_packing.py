@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from raykd.data.packing import PackedLayout, Packer
+from raykd.data.prepare.packing import PackedLayout, Packer
 
 SEPARATOR = 0
 DOCUMENTS = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=20), max_size=12)

@@ -16,7 +16,7 @@ from tokenizers import (
 from transformers import PreTrainedTokenizerFast
 
 from raykd.config.schema.prepare import TokenizerOptions
-from raykd.data.raw_rows import hash_share
+from raykd.data.prepare.raw_rows import hash_share
 from raykd.data.tokenizers import special_tokens_from
 
 SAMPLE_CHARACTERS = 32 << 20

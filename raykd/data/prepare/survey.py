@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from raykd.config.schema.prepare import TRAIN, PrepareOptions
-from raykd.data.raw_rows import RawRows
-from raykd.data.tokenizer_training import evenly_sampled, train_tokenizer
+from raykd.data.prepare.raw_rows import RawRows
+from raykd.data.prepare.tokenizer_training import evenly_sampled, train_tokenizer
 from raykd.data.tokenizers import load_tokenizer
 from raykd.errors import ConfigError, DataError
 

@@ -13,10 +13,6 @@ from typing import Any, Literal
 
 from raykd import storage
 from raykd.config.schema.prepare import TRAIN, PrepareOptions
-from raykd.data.assembly import Assembly
-from raykd.data.examples import Recipe, Rejection, merged
-from raykd.data.existing import finished_data, recorded_options, remove_work, work_directory
-from raykd.data.inputs import Inputs, ReadingMeter, find_inputs
 from raykd.data.manifest import (
     KIND,
     TOKENIZER_DIRECTORY,
@@ -26,13 +22,22 @@ from raykd.data.manifest import (
     read_manifest,
     row_schema,
 )
-from raykd.data.packing import packed_layout
-from raykd.data.parts import Part, encoded_parts
-from raykd.data.places import place
-from raykd.data.raw_rows import RawRows
-from raykd.data.survey import survey
+from raykd.data.prepare.assembly import Assembly
+from raykd.data.prepare.examples import Recipe, Rejection, merged
+from raykd.data.prepare.existing import (
+    finished_data,
+    recorded_options,
+    remove_work,
+    work_directory,
+)
+from raykd.data.prepare.inputs import Inputs, ReadingMeter, find_inputs
+from raykd.data.prepare.packing import packed_layout
+from raykd.data.prepare.parts import Part, encoded_parts
+from raykd.data.prepare.places import place
+from raykd.data.prepare.raw_rows import RawRows
+from raykd.data.prepare.survey import survey
+from raykd.data.prepare.writer import Size
 from raykd.data.tokenizers import load_tokenizer, tells_pairs_apart, tokenizer_info
-from raykd.data.writer import Size
 from raykd.errors import ConfigError, DataError
 
 _SURVEY = "survey.json"

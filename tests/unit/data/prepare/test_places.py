@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from raykd.data.places import place
+from raykd.data.prepare.places import place
 
 
 @pytest.mark.parametrize(

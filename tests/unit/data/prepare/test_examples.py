@@ -2,8 +2,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from raykd.data.examples import Encoder, Recipe
-from raykd.data.raw_rows import RawRows
+from raykd.data.prepare.examples import Encoder, Recipe
+from raykd.data.prepare.raw_rows import RawRows
 from raykd.data.tokenizers import load_tokenizer
 from tokenizers import Tokenizer, models, pre_tokenizers
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 from raykd.config.schema.prepare import SourceOptions
-from raykd.data.sources import ending, expand
+from raykd.data.prepare.sources import ending, expand
 from raykd.errors import ConfigError, DataError
 
 
