@@ -78,7 +78,7 @@ def _demo(directory: Path, overrides: Sequence[str]) -> int:
 def _trained(label: str, weight: str, config: str, overrides: Sequence[str]) -> Trained:
     started = time.monotonic()
     path = CONFIGS / config
-    _raykd("train", str(path), *overrides)
+    _raykd("train", str(_shown(path)), *overrides)
     paths = run_paths(load_run(path, overrides))
     result = read_result(paths)
     assert result is not None  # noqa: S101  the command above returned 0
@@ -123,15 +123,21 @@ def _print_table(runs: Sequence[Trained]) -> None:
 
 def _print_next(student: Trained, teacher: Trained) -> None:
     console.print(f"\nThe distilled student, a transformers directory: {student.result.model_uri}")
+    command_name = _shown(Path(sys.executable).with_name("raykd"))
     console.print("\nNext:")
-    config = CONFIGS / "demo_student.yaml"
+    config = _shown(CONFIGS / "demo_student.yaml")
     override = f"teachers.small.model={teacher.directory}"
     for command in (
-        f"raykd evaluate {student.directory}",
-        f"raykd check {config} {override} student.init='{{copy_layers: {{}}}}'",
-        f"raykd train {config} {override} losses.forward_kl.weight=1 name=constant-weight",
+        f"evaluate {student.directory}",
+        f"check {config} {override} student.init='{{copy_layers: {{}}}}'",
+        f"train {config} {override} losses.forward_kl.weight=1 name=constant-weight",
     ):
-        console.print(f"  {command}", markup=False)
+        console.print(f"  {command_name} {command}", markup=False)
+
+
+def _shown(path: Path) -> Path:
+    """Return a path as one would type it here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 if __name__ == "__main__":

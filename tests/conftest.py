@@ -6,7 +6,12 @@ from pathlib import Path
 import boto3
 import fsspec
 import pytest
+from hypothesis import settings
 from moto.server import ThreadedMotoServer
+
+# A test that is fast alone may take long beside others: time says nothing about being right.
+settings.register_profile("raykd", deadline=None)
+settings.load_profile("raykd")
 
 
 @pytest.fixture(scope="session")

@@ -49,6 +49,8 @@ def run(options: argparse.Namespace) -> int:
     stopping = _interruptible() if is_here else nullcontext(threading.Event())
     with RunDisplay(num_steps=plan.num_steps) as display, stopping as stopped:
         display.message(f"{plan.run_uri}: {plan.found}")
+        if plan.copied_layers is not None:
+            display.message(f"student layers are copies of layers {list(plan.copied_layers)}")
         result = train_run(
             config,
             fresh=options.fresh,

@@ -16,8 +16,8 @@ _SCALARS = [
         "null": r"null|~|",
         "bool": r"true|false",
         "int": r"[-+]?(?:0|[1-9][0-9_]*)",
-        "float": r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
-        r"|[-+]?\.inf|\.nan",
+        "float": r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*\.[0-9]*)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?\.inf|\.nan",
     }.items()
 ]
 """What is not text although it stands without quotes; the first that matches counts."""
@@ -52,7 +52,8 @@ def read_yaml(text: str | IO[bytes]) -> Any:
 def write_yaml(value: Any) -> str:
     """Return values that JSON knows as YAML; text that YAML 1.1 or 1.2 could misread is quoted."""
     stream = io.StringIO()
-    dumper = yaml.SafeDumper(stream, sort_keys=False, allow_unicode=True, default_flow_style=False)
+    # ASCII alone: with allow_unicode PyYAML loses U+0085.
+    dumper = yaml.SafeDumper(stream, sort_keys=False, default_flow_style=False)
     dumper.yaml_implicit_resolvers = {**dumper.yaml_implicit_resolvers, None: _SCALARS}
     dumper.open()
     dumper.represent(value)

@@ -59,8 +59,9 @@ def student_config(config: RunConfig, manifest: Manifest) -> Any:
         return load_config(section.pretrained, revision=section.revision)
     assert section.architecture is not None  # noqa: S101  one of the two, checked on loading
     like = None
-    for teacher in config.teachers.values():
-        like = load_config(teacher.model, revision=teacher.revision)
+    if section.architecture.model_type is None:
+        for teacher in config.teachers.values():
+            like = load_config(teacher.model, revision=teacher.revision)
     return build_config(section.architecture, like=like, vocabulary=vocabulary_of(config, manifest))
 
 
@@ -129,7 +130,12 @@ def _student(config: RunConfig, manifest: Manifest, *, teacher: Any | None) -> A
     student = build_model(student_config(config, manifest), config.task)
     if section.init is not None and (copied := section.init.copy_layers) is not None:
         if copied.source is not None:
-            teacher = load_model(copied.source, config.task, labels=labels)
+            teacher = load_model(
+                copied.source,
+                config.task,
+                labels=labels,
+                new_head="refused" if "head" in copied.parts else "allowed",
+            )
         _copy(copied, student=student, source=teacher)
     return student
 

@@ -190,6 +190,8 @@ def _has(uri: str, *names: str) -> bool:
 
 
 def _unreadable(source: str, where: str, error: Exception) -> ModelError:
+    if source.startswith((".", "/")) and not _is_location(where):
+        return ModelError(f"{source}: no such directory")
     kind = "is neither a directory here nor a model that the Hub gives"
     if _is_location(where):
         kind = "holds no model that can be loaded"

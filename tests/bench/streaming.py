@@ -56,7 +56,7 @@ class Size:
     rounds: int
     num_steps: int
     memory_batches: int
-    """Record batches to stream; 50 times what the lanes hold and read ahead."""
+    """Record batches to stream: more than 50 times what the lanes hold."""
 
     memory_lanes: int
     memory_ways: tuple[str, ...]
@@ -74,8 +74,8 @@ SMALL = Size(
     num_rows=8_192,
     rounds=1,
     num_steps=5,
-    memory_batches=104,
-    memory_lanes=2,
+    memory_batches=208,
+    memory_lanes=4,
     memory_ways=("raykd rows",),
 )
 

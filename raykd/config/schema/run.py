@@ -82,7 +82,7 @@ class RunConfig:
         return found
 
     def _lane_problems(self) -> list[str]:
-        if self.cluster.num_workers <= self.data.num_lanes:
+        if self.cluster.num_workers <= max(self.data.num_lanes, 1):
             return []
         return [
             f"cluster.num_workers ({self.cluster.num_workers}) must be at most data.num_lanes "

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from raykd.config.schema.data import DataConfig
 from raykd.data.lanes import BatchReader, addresses
@@ -45,7 +46,7 @@ def stream(manifest: Manifest, reader: BatchReader, lanes: range) -> RowStream:
 def row_ids(rows: RowStream, cuts: list[int]) -> list[int]:
     """Ask for the positions between the cuts one range after the other."""
     pieces = [piece for start, stop in pairwise(cuts) for piece in rows.rows(start, stop)]
-    return joined(pieces).row_ids_B.tolist()
+    return [int(row_id) for row_id in joined(pieces).row_ids_B]
 
 
 def test_blocks_are_smaller_than_the_data_set(manifest: Manifest, reader: BatchReader) -> None:
@@ -77,7 +78,7 @@ def test_rows_do_not_depend_on_how_they_are_asked_for(
     cuts = [*range(0, stop, size), stop]
     found = row_ids(stream(manifest, reader, lanes), cuts)
     assert found == row_ids(stream(manifest, reader, lanes), [0, stop])
-    assert max(np.bincount(found)) == 2  # noqa: PLR2004
+    assert max(np.bincount(found)) == 2
 
 
 @pytest.mark.parametrize("start", [1, 1023, 1024, 1025, NUM_ROWS - 1, NUM_ROWS, NUM_ROWS + 700])
@@ -91,7 +92,7 @@ def test_a_stream_begins_at_any_position(
 
 def test_tokens_belong_to_their_rows(manifest: Manifest, reader: BatchReader) -> None:
     """Compare with the same rows read in the order of the file."""
-    in_order = {}
+    in_order: dict[int, list[int]] = {}
     for index, address in enumerate(addresses(manifest, manifest.shards("train"))):
         batch = reader.submit([address]).result()
         first = sum(BATCH_ROWS[:index])
@@ -101,3 +102,15 @@ def test_tokens_belong_to_their_rows(manifest: Manifest, reader: BatchReader) ->
     tokens = np.split(rows.token_ids_T, ends[:-1])
     found = {int(row_id): row.tolist() for row_id, row in zip(rows.row_ids_B, tokens, strict=True)}
     assert found == in_order
+
+
+def test_nothing_is_held_of_epochs_that_are_over(manifest: Manifest) -> None:
+    # One thread: each keeps files open, and which thread reads what is chance.
+    reader = BatchReader(num_threads=1)
+    rows = stream(manifest, reader, range(NUM_LANES))
+    held = []
+    for epoch in range(4):
+        rows.rows(epoch * NUM_ROWS, (epoch + 1) * NUM_ROWS)
+        held.append(pa.total_allocated_bytes())
+    reader.close()
+    assert held[0] == held[-1]

@@ -124,3 +124,13 @@ def test_learning_rate(schedule: str, expected: list[float]) -> None:
     config = OptimizerConfig(learning_rate=1.0, schedule=schedule, warmup_fraction=0.25)  # type: ignore[arg-type]  # a Literal, listed above
     rates = [learning_rate(config, step=step, num_steps=8) for step in range(8)]
     assert rates == pytest.approx(expected)
+
+
+def test_bfloat16_follows_float32_closely(directory: Path) -> None:
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        run = assemble(small_run(directory, train__precision=precision), world=World())
+        losses[precision] = [step.loss for step in take_steps(run, 6)]
+        assert {p.dtype for p in run.student.parameters()} == {torch.float32}
+    assert losses["bfloat16"] != losses["float32"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.02)

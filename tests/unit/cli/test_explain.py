@@ -1,0 +1,100 @@
+"""raykd explain shows what is known of the keys that were asked for."""
+
+import subprocess
+import sys
+
+import pytest
+from raykd.cli.explain import explanation
+from raykd.cli.main import main
+from raykd.config.keys import KeyDoc, key_docs
+
+
+def explained(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["explain", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def shown_keys(text: str) -> list[str]:
+    return [line.partition("  (")[0] for line in text.splitlines() if not line.startswith(" ")]
+
+
+def test_without_a_key_every_key_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown_keys(explained(capsys)) == [doc.key for doc in key_docs()]
+
+
+def test_a_key_is_shown_with_type_default_and_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    assert explained(capsys, "losses.forward_kl.temperature") == (
+        "losses.forward_kl.temperature  (str, default 1)\n"
+        "    Divides both models' logits, higher is softer: a number or a schedule.\n"
+    )
+    assert explained(capsys, "task").startswith(
+        "task  (masked_lm | causal_lm | sequence_classification | token_classification, required)\n"
+    )
+
+
+def test_a_section_is_shown_before_all_that_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown_keys(explained(capsys, "losses.forward_kl")) == [
+        "losses.forward_kl",
+        "losses.forward_kl.weight",
+        "losses.forward_kl.temperature",
+        "losses.forward_kl.scale_by_temperature_squared",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "keys"),
+    [
+        ("teachers.small.model", ["teachers.<name>.model"]),
+        (
+            "teachers.small",
+            ["teachers.<name>", *(f"teachers.<name>.{k}" for k in ("model", "revision", "dtype"))],
+        ),
+        ("student.architecture.settings.x", ["student.architecture.settings.<name>"]),
+        ("data.mixing.fixed.weights.de", ["data.mixing.fixed.weights.<name>"]),
+    ],
+)
+def test_names_that_the_user_gives_are_understood(
+    typed: str, keys: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert shown_keys(explained(capsys, typed)) == keys
+
+
+@pytest.mark.parametrize(
+    ("typed", "advice"),
+    [
+        ("lossez", "did you mean losses?"),
+        ("train.num_step", "did you mean train.num_steps?"),
+        ("learning_rate", "did you mean optimizer.learning_rate?"),
+        ("train.seed.x", "did you mean train.seed?"),
+        ("qqqq", "raykd explain lists all keys"),
+        ("data..uri", "did you mean data.uri?"),
+    ],
+)
+def test_an_unknown_key_ends_with_2_and_advice(
+    typed: str, advice: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", typed]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"raykd: {typed}: no such key; {advice}\n"
+
+
+def test_long_texts_are_wrapped_and_indented() -> None:
+    doc = KeyDoc(
+        parts=("a", "b"), type_name="int", default=None, text="word\n\n" * 50, is_section=False
+    )
+    heading, *lines = explanation(doc).splitlines()
+    assert heading == "a.b  (int, required)"
+    assert [word for line in lines for word in line.split()] == ["word"] * 50
+    assert all(line.startswith("    word") and len(line) < 100 for line in lines)
+
+
+def test_a_reader_that_leaves_early_gets_no_traceback() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "raykd", "explain"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0

@@ -1,0 +1,121 @@
+"""What a run prints while it goes on: aligned lines, from the records alone."""
+
+import pytest
+from raykd.cli.progress import (
+    RunDisplay,
+    duration,
+    evaluation_line,
+    print_metrics,
+    print_result,
+    training_line,
+    training_seconds_left,
+)
+from raykd.train.worker import RunResult
+
+REPORT = {
+    "step": 50,
+    "tokens": 100_000,
+    "train/loss": 4.56789,
+    "train/loss/cross_entropy": 3.0,
+    "train/loss/forward_kl": 0.25,
+    "train/grad_norm": 1.23456,
+    "train/learning_rate": 1e-3,
+    "train/tokens_per_second": 12_345.6,
+}
+EVALUATION = {
+    "step": 100,
+    "tokens": 200_000,
+    "eval/loss": 3.25,
+    "eval/loss/de": 4.0,
+    "eval/accuracy": 0.5,
+    "eval/teacher/loss": 3.0,
+    "eval/teacher/loss/de": 3.5,
+}
+
+
+def test_a_training_line_shows_loss_terms_gradient_speed_and_time_left() -> None:
+    assert training_line(REPORT, 1_000) == (
+        "step   50/1000  loss  4.5679  cross_entropy  3.0000  forward_kl  0.2500  grad  1.235  "
+        "12 346 tokens/s  eta 2 min"
+    )
+
+
+def test_a_single_term_is_the_loss_and_not_repeated() -> None:
+    record = {name: value for name, value in REPORT.items() if name != "train/loss/forward_kl"}
+    assert "cross_entropy" not in training_line(record, 1_000)
+
+
+def test_the_lines_of_a_run_are_aligned() -> None:
+    lines = [
+        training_line({**REPORT, "step": step, "train/loss": loss, "train/grad_norm": norm}, 1_000)
+        for step, loss, norm in [(1, 10.5, 0.1), (1_000, 0.25, 12.5)]
+    ]
+    assert len({line.index("grad") for line in lines}) == 1
+    assert len({line.index("tokens/s") for line in lines}) == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "tokens", "speed", "num_steps", "seconds"),
+    [(10, 1_000, 50.0, 30, 40.0), (30, 3_000, 50.0, 30, 0.0), (1, 8, 2.0, 101, 400.0)],
+)
+def test_the_time_left_is_the_tokens_left_over_the_speed(
+    step: int, tokens: int, speed: float, num_steps: int, seconds: float
+) -> None:
+    record = {"step": step, "tokens": tokens, "train/tokens_per_second": speed}
+    assert training_seconds_left(record, num_steps) == pytest.approx(seconds)
+
+
+def test_an_evaluation_line_leaves_single_languages_to_the_file() -> None:
+    assert evaluation_line(EVALUATION, 1_000) == (
+        "step  100/1000  eval loss 3.2500  eval accuracy 0.5000  eval teacher/loss 3.0000"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "0 s"), (89, "89 s"), (90, "2 min"), (5_399, "90 min"), (5_400, "1.5 h"), (86_400, "24.0 h")],
+)  # fmt: skip
+def test_a_duration_has_the_unit_that_suits_it(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_in_a_log_every_record_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with RunDisplay(num_steps=1_000) as display:
+        display.message("runs/[x]: starts")
+        display.show(REPORT)
+        display.show(EVALUATION)
+    assert capsys.readouterr().out.splitlines() == [
+        "runs/[x]: starts",
+        training_line(REPORT, 1_000),
+        evaluation_line(EVALUATION, 1_000),
+    ]
+
+
+def test_the_metrics_are_a_table_of_the_evaluation(capsys: pytest.CaptureFixture[str]) -> None:
+    print_metrics(EVALUATION)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == ["metric", "value"]
+    assert rows[1:] == sorted(
+        [name, f"{value:.4f}"] for name, value in EVALUATION.items() if name.startswith("eval/")
+    )
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+def test_a_result_says_where_the_model_is_or_how_to_go_on(
+    is_done: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = RunResult(
+        is_done=is_done,
+        step=1_000 if is_done else 7,
+        num_steps=1_000,
+        metrics=EVALUATION,
+        model_uri="runs/[a]/model" if is_done else None,
+    )
+    print_result(result, run_uri="runs/[a]")
+    shown = capsys.readouterr().out.splitlines()
+    if is_done:
+        assert shown[-2:] == ["done: 1000 steps, run runs/[a]", "model: runs/[a]/model"]
+    else:
+        assert shown == [
+            "stopped after step 7 of 1000, with a checkpoint; the same command continues"
+        ]

@@ -1,0 +1,148 @@
+"""Everything wrong with a run is found before it starts, all at once."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from raykd.config.schema.run import RunConfig
+from raykd.errors import ConfigError
+from raykd.models.load import save_model
+from raykd.models.parts import num_parameters
+from raykd.train.plan import plan_run, require_runnable
+from raykd.train.run import Listener, train_run
+
+from tests.prepared import VOCAB_SIZE, word_tokenizer
+from tests.small_runs import TINY_BERT, small_data, small_run
+from tests.tiny_models import tiny_model
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    small_data(tmp_path / "data")
+    return tmp_path
+
+
+def teacher(path: Path, **changes: Any) -> dict[str, Any]:
+    """Save a tiny model and return a teachers section that names it."""
+    save_model(tiny_model("bert", "masked_lm", **changes), path)
+    return {"small": {"model": str(path)}}
+
+
+def problems(config: RunConfig) -> str:
+    return "\n".join(plan_run(config).problems)
+
+
+def test_a_good_run_has_sizes_and_no_problems(directory: Path) -> None:
+    plan = plan_run(
+        small_run(
+            directory,
+            teachers=teacher(directory / "teacher", num_layers=4),
+            student={"architecture": {"num_layers": 2}, "init": {"copy_layers": {}}},
+            losses={"forward_kl": {}},
+        )
+    )
+    assert plan.problems == ()
+    assert plan.copied_layers == (1, 3)
+    assert plan.found.startswith("nothing yet")
+    assert plan.data is not None
+    assert (plan.data.train_rows, plan.data.eval_rows) == (90, 21)
+    assert plan.student is not None
+    four_layers = num_parameters(tiny_model("bert", "masked_lm", num_layers=4))
+    assert plan.teachers["small"].parameters == four_layers
+    assert plan.student.parameters.layers == four_layers.layers // 2
+    assert plan.memory_bytes is not None
+    require_runnable(plan)
+
+
+def test_steps_follow_from_epochs(directory: Path) -> None:
+    config = small_run(directory, train={"num_epochs": 1.5, "global_batch_size": 8})
+    assert plan_run(config).num_steps == 17  # 135 of 90 rows, 8 a step
+
+
+def test_what_a_start_would_find(directory: Path) -> None:
+    config = small_run(directory)
+    asked = iter(range(1, 10))
+    for expected, should_stop in (
+        ("a checkpoint of step 3", lambda: next(asked) >= 3),
+        ("the run is done", lambda: False),
+    ):
+        listener = Listener(
+            on_record=lambda _: None, on_message=lambda _: None, should_stop=should_stop
+        )
+        train_run(config, fresh=False, address="local", listener=listener)
+        assert plan_run(config).found.startswith(expected)
+
+
+def test_missing_data_is_one_problem(tmp_path: Path) -> None:
+    assert "data: holds no committed data directory" in problems(small_run(tmp_path))
+
+
+def test_all_problems_come_at_once(directory: Path) -> None:
+    config = small_run(
+        directory,
+        data__languages=["fr"],
+        teachers={"small": {"model": str(directory / "nowhere")}},
+        student={"architecture": TINY_BERT | {"num_heads": 3}},
+        losses={"forward_kl": {}},
+    )
+    plan = plan_run(config)
+    assert len(plan.problems) == 3
+    with pytest.raises(
+        ConfigError, match=r"3 problem\(s\)(.|\n)*fr(.|\n)*nowhere(.|\n)*num_heads"
+    ):
+        require_runnable(plan)
+
+
+def test_a_teacher_with_another_tokenizer_is_refused(directory: Path) -> None:
+    section = teacher(directory / "teacher", settings={"vocab_size": VOCAB_SIZE + 10})
+    tokenizer = word_tokenizer()
+    tokenizer.save_pretrained(directory / "teacher")
+    config = small_run(directory, teachers=section, losses={"forward_kl": {}})
+    assert problems(config) == ""
+    tokenizer.add_tokens(["other"])
+    tokenizer.save_pretrained(directory / "teacher")
+    assert "teachers.small.model: the tokenizer of" in problems(config)
+
+
+def test_a_teacher_with_other_labels_is_refused_with_both_lists(directory: Path) -> None:
+    config_of: dict[str, Any] = {"task": "sequence_classification", "losses": {"forward_kl": {}}}
+    model = tiny_model("bert", "sequence_classification")
+    model.config.id2label = {0: "c", 1: "b", 2: "a"}
+    save_model(model, directory / "teacher")
+    section = {"small": {"model": str(directory / "teacher")}}
+    config = small_run(directory, teachers=section, **config_of)
+    assert "['c', 'b', 'a'], but the data has ['a', 'b', 'c']" in problems(config)
+
+
+def test_a_teacher_that_reads_too_little_is_refused(directory: Path) -> None:
+    section = {"small": {"model": str(directory / "teacher")}}
+    model = tiny_model("bert", "masked_lm")
+    model.config.max_position_embeddings = 8
+    model.config.save_pretrained(directory / "teacher")
+    config = small_run(directory, teachers=section, losses={"forward_kl": {}})
+    assert "reads at most 8 tokens, but rows of" in problems(config)
+
+
+@pytest.mark.parametrize(
+    ("task", "model_type", "message"),
+    [
+        ("causal_lm", "bert", "bert models serve .*, not causal_lm"),
+        ("masked_lm", "gpt2", "gpt2 models serve .*, not masked_lm"),
+    ],
+)
+def test_a_task_that_a_family_does_not_serve(
+    directory: Path, task: str, model_type: str, message: str
+) -> None:
+    config = small_run(directory, task=task, student__architecture__model_type=model_type)
+    with pytest.raises(ConfigError, match=message):
+        require_runnable(plan_run(config))
+
+
+def test_too_many_layers_to_copy(directory: Path) -> None:
+    config = small_run(
+        directory,
+        teachers=teacher(directory / "teacher"),
+        student={"architecture": {"num_layers": 3}, "init": {"copy_layers": {}}},
+        losses={"forward_kl": {}},
+    )
+    assert "student.init.copy_layers: a student of 3 layers cannot follow" in problems(config)
