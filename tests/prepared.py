@@ -75,8 +75,14 @@ def write_prepared(
                 ):
                     for num_rows in batch_rows:
                         columns, count = _columns(
-                            generator, num_rows, next_id, language, labels, word_labels, max_length
+                            generator,
+                            num_rows,
+                            language=language,
+                            labels=labels,
+                            word_labels=word_labels,
+                            max_length=max_length,
                         )
+                        columns["row_id"] = list(range(next_id, next_id + num_rows))
                         next_id += num_rows
                         tokens += count
                         writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=schema))
@@ -106,7 +112,7 @@ def write_prepared(
 def _columns(
     generator: np.random.Generator,
     num_rows: int,
-    first_id: int,
+    *,
     language: str,
     labels: tuple[str, ...] | None,
     word_labels: tuple[str, ...] | None,
@@ -119,7 +125,6 @@ def _columns(
     ]
     columns: dict[str, object] = {
         "input_ids": [[CLS, *body.tolist(), SEP] for body in bodies],
-        "row_id": list(range(first_id, first_id + num_rows)),
         "language": [language] * num_rows,
     }
     if labels is not None:

@@ -51,10 +51,16 @@ def plan_lines(config: "RunConfig", plan: "Plan") -> list[tuple[str, str]]:
         tokens = plan.num_steps * train.global_batch_size * per_row
         epochs = plan.num_steps * train.global_batch_size / data.train_rows
         lines += [
-            ("data", f"{data.train_rows:,} rows, {data.train_tokens:,} tokens to train on; "
-                     f"{data.eval_rows:,} rows to evaluate on"),
-            ("steps", f"{plan.num_steps:,} of {train.global_batch_size} rows: "
-                      f"{tokens:,.0f} tokens, {epochs:.2f} epochs"),
+            (
+                "data",
+                f"{data.train_rows:,} rows, {data.train_tokens:,} tokens to train on; "
+                f"{data.eval_rows:,} rows to evaluate on",
+            ),
+            (
+                "steps",
+                f"{plan.num_steps:,} of {train.global_batch_size} rows: "
+                f"{tokens:,.0f} tokens, {epochs:.2f} epochs",
+            ),
         ]
         if data.shares:
             shares = (f"{name} {share:.1%}" for name, share in data.shares.items())

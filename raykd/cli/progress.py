@@ -75,7 +75,7 @@ def training_line(record: Mapping[str, float], num_steps: int) -> str:
     if len(terms) > 1:
         parts += [f"{name.removeprefix(prefix)} {value:7.4f}" for name, value in terms.items()]
     parts.append(f"grad {record['train/grad_norm']:6.3f}")
-    parts.append(f"{record['train/tokens_per_second']:,.0f} tokens/s".replace(",", " "))
+    parts.append(f"{record['train/tokens_per_second']:>9,.0f} tokens/s".replace(",", " "))
     parts.append(f"eta {duration(training_seconds_left(record, num_steps))}")
     return "  ".join(parts)
 

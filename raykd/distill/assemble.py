@@ -141,4 +141,6 @@ def num_steps(config: RunConfig, manifest: Manifest) -> int:
     if config.train.num_steps is not None:
         return config.train.num_steps
     rows = rows_per_epoch(manifest, config.data)
-    return max(1, math.ceil((config.train.num_epochs or 0) * rows / config.train.global_batch_size))
+    return max(
+        1, math.ceil((config.train.num_epochs or 0) * rows / config.train.global_batch_size)
+    )

@@ -34,7 +34,15 @@ def evaluate(
         batch = task.collate(batch_rows).to(world.device)
         student_logits_PK = objective.student_logits(batch)
         teacher_logits_PK = objective.teacher_logits(batch)
-        found = [tally(task, student_logits_PK, batch, num_languages=len(languages), teacher_logits_PK=teacher_logits_PK)]
+        found = [
+            tally(
+                task,
+                student_logits_PK,
+                batch,
+                num_languages=len(languages),
+                teacher_logits_PK=teacher_logits_PK,
+            )
+        ]
         if teacher_logits_PK is not None:
             found.append(tally(task, teacher_logits_PK, batch, num_languages=len(languages)))
         totals = [a + b for a, b in zip(totals, found, strict=True)] if totals else found
@@ -43,7 +51,9 @@ def evaluate(
         metrics(Tally(sums_GS=world.sum(total.sums_GS)), task=task, languages=languages)
         for total in totals
     ]
-    return student | {f"teacher/{name}": value for values in teacher for name, value in values.items()}
+    return student | {
+        f"teacher/{name}": value for values in teacher for name, value in values.items()
+    }
 
 
 def _pieces(rows: Iterator[Rows], micro_batch_size: int) -> Iterator[Rows]:

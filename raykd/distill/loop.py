@@ -161,7 +161,7 @@ def _synchronised(
 ) -> contextlib.AbstractContextManager[None]:
     """Exchange gradients once per step, with the last micro-batch."""
     if isinstance(parallel, DistributedDataParallel) and not is_last:
-        return parallel.no_sync()  # type: ignore[no-any-return]  # torch does not type it
+        return parallel.no_sync()
     return contextlib.nullcontext()
 
 

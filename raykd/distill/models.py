@@ -37,7 +37,12 @@ def build_models(config: RunConfig, manifest: Manifest) -> RunModels:
     """
     teacher = None
     for name, section in config.teachers.items():
-        check_labels(f"teachers.{name}", load_config(section.model, revision=section.revision), config, manifest)
+        check_labels(
+            f"teachers.{name}",
+            load_config(section.model, revision=section.revision),
+            config,
+            manifest,
+        )
         model = load_model(
             section.model,
             config.task,
@@ -62,7 +67,9 @@ def student_config(config: RunConfig, manifest: Manifest) -> Any:
     if section.architecture.model_type is None:
         for teacher in config.teachers.values():
             like = load_config(teacher.model, revision=teacher.revision)
-    return build_config(section.architecture, like=like, vocabulary=vocabulary_of(config, manifest))
+    return build_config(
+        section.architecture, like=like, vocabulary=vocabulary_of(config, manifest)
+    )
 
 
 def copied_layers(copied: CopyLayersConfig, *, student: Any, source: Any) -> tuple[int, ...]:
@@ -77,9 +84,7 @@ def copied_layers(copied: CopyLayersConfig, *, student: Any, source: Any) -> tup
             return layer_map(
                 copied.pattern, num_student_layers=student_layers, num_source_layers=source_layers
             )
-        validate(
-            copied.layers, num_student_layers=student_layers, num_source_layers=source_layers
-        )
+        validate(copied.layers, num_student_layers=student_layers, num_source_layers=source_layers)
     except ValueError as error:
         message = f"student.init.copy_layers: {error}"
         raise ConfigError(message) from error

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from raykd.batch import Batch
+from raykd.batch import Batch, ModelOutputs
 from raykd.losses.terms import LossTerm
 from raykd.models.scored import ScoredModel
 from raykd.teachers.signal import Teacher
@@ -81,4 +81,5 @@ class DistillationStep(torch.nn.Module):
             dtype=self.autocast_dtype,
             enabled=self.autocast_dtype is not None,
         ):
-            return self.student(batch).logits_PK
+            outputs: ModelOutputs = self.student(batch)
+        return outputs.logits_PK

@@ -42,7 +42,9 @@ def export_model(
 def model_card(config: RunConfig, metrics: dict[str, float]) -> str:
     """Return the model's README: what it learned, from whom, and how well."""
     header = yaml.safe_dump({"library_name": "transformers", "tags": ["raykd", config.task]})
-    teachers = [f"- teacher `{name}`: `{teacher.model}`" for name, teacher in config.teachers.items()]
+    teachers = [
+        f"- teacher `{name}`: `{teacher.model}`" for name, teacher in config.teachers.items()
+    ]
     rows = [
         f"| {name} | {value:.4f} |"
         for name, value in sorted(metrics.items())

@@ -33,8 +33,8 @@ def memory_bytes(
     rows, tokens = config.train.micro_batch_size, manifest.max_length
     model = student.config
     element_bytes = _BYTES[config.train.precision]
-    per_layer = rows * tokens * (34 * model.hidden_size + 5 * model.num_attention_heads * tokens)
-    activations = model.num_hidden_layers * per_layer * element_bytes // 2
+    width = int(34 * model.hidden_size + 5 * model.num_attention_heads * tokens)
+    activations = int(model.num_hidden_layers) * rows * tokens * width * element_bytes // 2
     scores = 4 * _scored_positions(config, rows, tokens) * _num_classes(config, manifest)
     frozen = sum(
         plan.parameters.total * _BYTES[config.teachers[name].dtype]

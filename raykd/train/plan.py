@@ -100,9 +100,7 @@ def plan_run(config: RunConfig) -> Plan:
     student = problems.collect(lambda: _plan_student(config, manifest))
     layers = problems.collect(lambda: _plan_copy(config, student))
     if student is not None:
-        problems.collect(
-            lambda: task_of(config, manifest, model_type=student.config.model_type)
-        )
+        problems.collect(lambda: task_of(config, manifest, model_type=student.config.model_type))
     return Plan(
         run_uri=paths.run,
         found=_found(paths),
@@ -211,9 +209,7 @@ def _plan_copy(config: RunConfig, student: ModelPlan | None) -> tuple[int, ...] 
         return None
     first = next(iter(config.teachers.values()), None)
     source = init.copy_layers.source or (first.model if first else "")
-    return copied_layers(
-        init.copy_layers, student=student.config, source=load_config(source)
-    )
+    return copied_layers(init.copy_layers, student=student.config, source=load_config(source))
 
 
 def _check_length(key: str, source: str, loaded: Any, manifest: Manifest) -> None:

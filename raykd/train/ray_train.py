@@ -65,7 +65,7 @@ def train_under_ray(
 
 
 def train_loop(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Run one worker of Ray Train; the arguments are plain values, so that any Ray pickles them."""
+    """Run one worker of Ray Train; its arguments are plain values, which any Ray pickles."""
     config = checked_run(arguments["config"], origin=arguments["run_uri"])
     torch.set_num_threads(max(1, math.floor(config.cluster.cpus_per_worker)))
     context = ray.train.get_context()

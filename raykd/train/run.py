@@ -36,9 +36,7 @@ class Listener:
     """Asked after every step of a run in this process."""
 
 
-def train_run(
-    config: RunConfig, *, fresh: bool, address: str, listener: Listener
-) -> RunResult:
+def train_run(config: RunConfig, *, fresh: bool, address: str, listener: Listener) -> RunResult:
     """Train a run to its end, continuing from its newest valid checkpoint.
 
     A run that is done is left alone. The same configuration is the same run.

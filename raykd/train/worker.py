@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from raykd import storage
 from raykd.config.schema.run import RunConfig

@@ -175,7 +175,7 @@ def bare_loop(config: Any) -> dict[str, Any]:
     from raykd.distill.assemble import assemble  # noqa: PLC0415
     from raykd.distill.optimizer import learning_rate  # noqa: PLC0415
     from raykd.distill.world import World  # noqa: PLC0415
-    from torch.nn import functional as F  # noqa: N812, PLC0415
+    from torch.nn import functional as F  # noqa: PLC0415
 
     run = assemble(config, world=World())
     assert run.objective.teacher is not None

@@ -15,6 +15,12 @@ def publish(uri: str, text: str = "hello") -> None:
         publication.content["answer"] = 42
 
 
+def publish_half(uri: str) -> None:
+    with storage.publishing(uri, kind="test") as publication:
+        (publication.path / "half").write_text("half")
+        raise ZeroDivisionError
+
+
 def test_published_directory_reads_back(storage_uri: str) -> None:
     uri = storage.join(storage_uri, "thing")
     publish(uri)
@@ -30,9 +36,8 @@ def test_published_directory_reads_back(storage_uri: str) -> None:
 
 def test_nothing_is_published_when_the_writer_fails(storage_uri: str) -> None:
     uri = storage.join(storage_uri, "thing")
-    with pytest.raises(ZeroDivisionError), storage.publishing(uri, kind="test") as publication:
-        (publication.path / "half").write_text("half")
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        publish_half(uri)
     assert storage.list_names(storage_uri) == []
 
 

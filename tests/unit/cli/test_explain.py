@@ -27,9 +27,7 @@ def test_a_key_is_shown_with_type_default_and_meaning(capsys: pytest.CaptureFixt
         "losses.forward_kl.temperature  (str, default 1)\n"
         "    Divides both models' logits, higher is softer: a number or a schedule.\n"
     )
-    assert explained(capsys, "task").startswith(
-        "task  (masked_lm | causal_lm | sequence_classification | token_classification, required)\n"
-    )
+    assert explained(capsys, "data.uri").startswith("data.uri  (str, required)\n    Directory ")
 
 
 def test_a_section_is_shown_before_all_that_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,8 +61,8 @@ def test_a_wrong_command_line_ends_with_2_and_the_usage(
 
 @pytest.mark.parametrize(
     "words",
-    ["x.yaml a=1 b=2 --fresh", "x.yaml --fresh a=1 b=2", "--fresh x.yaml a=1 b=2", "x.yaml a=1 --fresh b=2"],
-)  # fmt: skip
+    ["x.yaml a=1 b=2 --fresh", "x.yaml --fresh a=1 b=2", "--fresh x.yaml a=1 b=2"],
+)
 def test_overrides_may_stand_before_and_after_flags(words: str) -> None:
     options = parse(["train", *words.split()])
     assert (str(options.config), options.overrides, options.fresh) == (

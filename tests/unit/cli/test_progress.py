@@ -36,7 +36,7 @@ EVALUATION = {
 def test_a_training_line_shows_loss_terms_gradient_speed_and_time_left() -> None:
     assert training_line(REPORT, 1_000) == (
         "step   50/1000  loss  4.5679  cross_entropy  3.0000  forward_kl  0.2500  grad  1.235  "
-        "12 346 tokens/s  eta 2 min"
+        "   12 346 tokens/s  eta 3 min"
     )
 
 
@@ -46,9 +46,10 @@ def test_a_single_term_is_the_loss_and_not_repeated() -> None:
 
 
 def test_the_lines_of_a_run_are_aligned() -> None:
+    speed = "train/tokens_per_second"
     lines = [
-        training_line({**REPORT, "step": step, "train/loss": loss, "train/grad_norm": norm}, 1_000)
-        for step, loss, norm in [(1, 10.5, 0.1), (1_000, 0.25, 12.5)]
+        training_line({**REPORT, "step": step, "train/loss": loss, speed: value}, 1_000)
+        for step, loss, value in [(1, 10.5, 7.0), (1_000, 0.25, 1_234_567.0)]
     ]
     assert len({line.index("grad") for line in lines}) == 1
     assert len({line.index("tokens/s") for line in lines}) == 1
@@ -73,8 +74,8 @@ def test_an_evaluation_line_leaves_single_languages_to_the_file() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.2, "0 s"), (89, "89 s"), (90, "2 min"), (5_399, "90 min"), (5_400, "1.5 h"), (86_400, "24.0 h")],
-)  # fmt: skip
+    [(0.2, "0 s"), (89, "89 s"), (90, "2 min"), (5_399, "90 min"), (5_400, "1.5 h")],
+)
 def test_a_duration_has_the_unit_that_suits_it(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 

@@ -33,7 +33,7 @@ def trained(rank: int, size: int, directory: Path, out: Path) -> None:
     )
     metrics = run.evaluate()
     if rank == 0:
-        weights = {name: tensor for name, tensor in run.student.state_dict().items()}
+        weights = dict(run.student.state_dict())
         losses = [x for step in finished for x in (step.loss, step.grad_norm, step.tokens)]
         torch.save({"weights": weights, "losses": losses, "metrics": metrics}, out)
     if size > 1:
@@ -46,7 +46,9 @@ def trained(rank: int, size: int, directory: Path, out: Path) -> None:
 def test_workers_agree_with_one(tmp_path: Path, size: int) -> None:
     small_data(tmp_path / "data")
     trained(0, 1, tmp_path, tmp_path / "alone")
-    torch.multiprocessing.spawn(trained, args=(size, tmp_path, tmp_path / "together"), nprocs=size)
+    torch.multiprocessing.spawn(  # type: ignore[attr-defined, no-untyped-call]  # torch's own
+        trained, args=(size, tmp_path, tmp_path / "together"), nprocs=size
+    )
     alone, together = (
         torch.load(tmp_path / name, weights_only=True) for name in ("alone", "together")
     )

@@ -68,17 +68,8 @@ def test_the_switch_for_temperature_squared_reaches_the_loss() -> None:
 
 def test_a_term_works_without_a_teacher_exactly_when_it_says_so() -> None:
     for name, term in terms_by_name(EVERY_TERM).items():
-        if term.needs_teacher:
+        if name in EVERY_TERM.teacher_terms:
             with pytest.raises(ValueError, match=f"losses.{name} compares with a teacher"):
                 term.per_position(STUDENT_PK, None, LABELS_P, 0.0)
         else:
             assert term.per_position(STUDENT_PK, None, LABELS_P, 0.0).isfinite().all()
-
-
-def test_what_needs_a_teacher_agrees_with_the_configuration() -> None:
-    for config in (
-        LossesConfig(cross_entropy=CrossEntropyConfig()),
-        LossesConfig(forward_kl=ForwardKLConfig()),
-        LossesConfig(logit_mse=LogitMSEConfig()),
-    ):
-        assert any(term.needs_teacher for term in build_terms(config)) == config.needs_teacher

@@ -195,7 +195,7 @@ def test_a_finished_run_evaluates_and_exports_as_it_ended(directory: Path) -> No
         assert torch.equal(exported.state_dict()[name], tensor)
     checkpoint = storage.join(RunPaths(run).checkpoints, checkpoint_name(3))
     assert export_run(checkpoint, str(directory / "earlier")) == 3
-    with pytest.raises(ConfigError, match="is no run: it holds no run.yaml"):
+    with pytest.raises(ConfigError, match=r"is no run: it holds no run\.yaml"):
         evaluate_run(str(directory), data_uri=None, split=None)
 
 

@@ -1,0 +1,104 @@
+"""Every raykd command line shown anywhere works: it parses, and what it names exists."""
+
+import argparse
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from raykd.cli.main import build_parser, parse
+from raykd.config.keys import key_docs
+from raykd.config.load import load_run
+
+ROOT = Path(__file__).parents[2]
+PLACES = [
+    *("*.md", ".github/**/*.md", "configs/**/*.md", "configs/**/*.yaml"),
+    *("jobs/**/*.py", "jobs/**/*.sh", "raykd/cli/*.py"),
+]
+
+LINE = re.compile(r"""^(?:[-#$>\s]|f?["'])*(?:\S*bin/|python -m )?raykd +(?P<words>[a-z].*)$""")
+"""A line of its own, perhaps behind a prompt, a comment sign or an opening quote."""
+
+INLINE = re.compile(r"`raykd +(?P<words>[a-z][^`]*)`")
+
+
+def commands_in(text: str) -> list[list[str]]:
+    """Return the words after ``raykd`` of each command line in a text."""
+    found = []
+    for line in re.sub(r"\\\n\s*#?\s*", " ", text).splitlines():
+        found += [match["words"] for match in INLINE.finditer(line)]
+        if match := LINE.match(line):
+            found.append(match["words"].removesuffix(",").removesuffix('"'))
+    return [shlex.split(words, comments=True) for words in found]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line, and the file that shows it."""
+
+    place: str
+    words: list[str]
+
+    def __str__(self) -> str:
+        return f"{self.place}: {' '.join(self.words)}"
+
+
+COMMANDS = [
+    Command(str(path.relative_to(ROOT)), words)
+    for pattern in PLACES
+    for path in sorted(ROOT.glob(pattern))
+    for words in commands_in(path.read_text())
+]
+LINES = [command for command in COMMANDS if len(command.words) > 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("raykd train x.yaml a=1", ["train", "x.yaml", "a=1"]),
+        ("    $ raykd  check x.yaml  # says why", ["check", "x.yaml"]),
+        ("#   .venv/bin/raykd explain losses", ["explain", "losses"]),
+        ("# raykd train x.yaml \\\n#   a=1", ["train", "x.yaml", "a=1"]),
+        ('        f"raykd evaluate {directory}",', ["evaluate", "{directory}"]),
+        ("see `raykd explain losses` there", ["explain", "losses"]),
+        ("python -m raykd check x.yaml 'a=[1, 2]'", ["check", "x.yaml", "a=[1, 2]"]),
+    ],
+)
+def test_a_command_line_is_recognised(text: str, words: list[str]) -> None:
+    assert commands_in(text) == [words]
+
+
+@pytest.mark.parametrize("text", ["import raykd", "from raykd import x", "raykd: interrupted"])
+def test_what_is_no_command_line_is_left_alone(text: str) -> None:
+    assert commands_in(text) == []
+
+
+def test_commands_are_found_where_they_must_be() -> None:
+    places = {command.place for command in LINES}
+    assert {"README.md", "configs/runs/demo_student.yaml", "raykd/cli/main.py"} <= places
+    shown = {command.words[0] for command in LINES}
+    assert shown == {"prepare", "check", "train", "evaluate", "export", "explain"}
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=str)
+def test_a_named_command_exists(command: Command) -> None:
+    assert f" {command.words[0]} " in build_parser().format_help()
+
+
+@pytest.mark.parametrize("command", LINES, ids=str)
+def test_a_command_line_parses_and_names_what_exists(command: Command) -> None:
+    options = parse(command.words)
+    load_named_run(options)
+    require_named_key(options)
+
+
+def load_named_run(options: argparse.Namespace) -> None:
+    """Load the run with its overrides, unless a program fills in its name."""
+    if (path := getattr(options, "config", None)) is not None and "{" not in str(path):
+        load_run(ROOT / path, options.overrides)
+
+
+def require_named_key(options: argparse.Namespace) -> None:
+    if (key := getattr(options, "key", None)) is not None:
+        assert any(doc.begins_with(key.split(".")) for doc in key_docs())
