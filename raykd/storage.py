@@ -73,8 +73,8 @@ def is_local(uri: str) -> bool:
 
 
 def absolute(uri: str) -> str:
-    """Return a local path as an absolute one, and a URI with a scheme as it is."""
-    return uri if "://" in uri else str(Path(uri).absolute())
+    """Return a local path as an absolute one, ~ replaced, and a URI with a scheme as it is."""
+    return uri if "://" in uri else str(Path(uri).expanduser().absolute())
 
 
 def exists(uri: str) -> bool:
@@ -84,15 +84,29 @@ def exists(uri: str) -> bool:
         return bool(filesystem.exists(path))
 
 
-def read_bytes(uri: str) -> bytes:
-    """Return what is stored at a URI.
+def read_bytes(uri: str, *, start: int = 0) -> bytes:
+    """Return what is stored at a URI, from a position on.
 
     Raises:
         StorageError: Nothing is there, or it cannot be read.
     """
     with _named(uri):
         filesystem, path = _filesystem(uri)
-        return bytes(filesystem.cat_file(path))
+        return bytes(filesystem.cat_file(path, start=start or None))
+
+
+def size_bytes(uri: str) -> int:
+    """Return the size of what is stored at a URI, 0 where nothing is."""
+    with _named(uri):
+        filesystem, path = _filesystem(uri)
+        filesystem.invalidate_cache()
+        return int(filesystem.size(path)) if filesystem.exists(path) else 0
+
+
+def append_bytes(uri: str, content: bytes) -> None:
+    """Add to the end of a local file; object stores cannot do this."""
+    with _named(uri), Path(_filesystem(uri)[1]).open("ab") as stream:
+        stream.write(content)
 
 
 def write_bytes(uri: str, content: bytes) -> None:

@@ -25,34 +25,65 @@ class MetricsLog:
 
     def __init__(self, uri: str, *, step: int, tensorboard_uri: str | None = None) -> None:
         self._uri = uri
+        self._is_local = storage.is_local(uri)
         self._lines = [line for line, record in _lines(uri) if record["step"] <= step]
-        self._written_at = 0.0
         self._events = (
             None
             if tensorboard_uri is None
             else SummaryWriter(tensorboard_uri, purge_step=step + 1)
         )
-        self.flush()
+        self._write_all()
 
     def append(self, record: Record) -> None:
-        """Add one record; it may reach a remote store a little later."""
-        self._lines.append(json.dumps(record))
-        if storage.is_local(self._uri) or time.monotonic() - self._written_at > _REMOTE_SECONDS:
-            self.flush()
+        """Add one record; it reaches an object store a little later, or with ``flush``."""
+        line = json.dumps(record)
+        if self._is_local:
+            storage.append_bytes(self._uri, f"{line}\n".encode())
+        else:
+            self._lines.append(line)
+            if time.monotonic() - self._written_at > _REMOTE_SECONDS:
+                self._write_all()
         if self._events is not None:
             for name, value in record.items():
                 self._events.add_scalar(name, value, int(record["step"]))
 
     def flush(self) -> None:
-        """Write everything that has been appended."""
-        storage.write_bytes(self._uri, "".join(f"{line}\n" for line in self._lines).encode())
-        self._written_at = time.monotonic()
+        """Make sure that storage has every record."""
+        if not self._is_local:
+            self._write_all()
 
     def close(self) -> None:
-        """Write everything and end TensorBoard's thread."""
+        """Write what is left and end TensorBoard's thread."""
         self.flush()
         if self._events is not None:
             self._events.close()
+
+    def _write_all(self) -> None:
+        storage.write_bytes(self._uri, "".join(f"{line}\n" for line in self._lines).encode())
+        self._written_at = time.monotonic()
+
+
+class MetricsTail:
+    """Reads the records that a run adds, as they come."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._position = storage.size_bytes(uri)
+
+    def new_records(self) -> list[Record]:
+        """Return what has been added since the last call, whole lines only."""
+        size = storage.size_bytes(self._uri)
+        # Shorter than before: a restarted worker dropped what it will do again.
+        self._position = min(self._position, size)
+        if self._position == size:
+            return []
+        first = max(self._position - 1, 0)
+        added = storage.read_bytes(self._uri, start=first)
+        # It may have grown again since: begin after the next end of a line.
+        begin = added.find(b"\n") + 1 if self._position else 0
+        end = added.rfind(b"\n") + 1
+        self._position = first + end
+        return [json.loads(line) for line in added[begin:end].splitlines()]
 
 
 class Meter:

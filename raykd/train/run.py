@@ -13,7 +13,7 @@ from raykd.config.schema.run import RunConfig
 from raykd.distill.world import World
 from raykd.errors import ConfigError
 from raykd.train.lease import held_lease
-from raykd.train.metrics import Record, read_metrics
+from raykd.train.metrics import MetricsTail, Record
 from raykd.train.paths import RunPaths, located, run_paths
 from raykd.train.ray_cluster import ray_cluster
 from raykd.train.worker import Context, RunResult, read_result, train_worker
@@ -27,7 +27,7 @@ class Listener:
     """What the driver tells while a run goes on."""
 
     on_record: Callable[[Record], None]
-    """Every line of metrics.jsonl, in order, those of an earlier part of the run included."""
+    """Each line that the run adds to metrics.jsonl, soon after it does."""
 
     on_message: Callable[[str], None]
     """One line on anything unusual."""
@@ -114,17 +114,14 @@ def _followed(paths: RunPaths, listener: Listener) -> Iterator[None]:
     ended = threading.Event()
     seconds = _POLL_SECONDS if storage.is_local(paths.run) else _REMOTE_POLL_SECONDS
 
+    tail = MetricsTail(paths.metrics)
+
     def follow() -> None:
-        told = 0
-        while True:
+        is_last = False
+        while not is_last:
             is_last = ended.wait(seconds)
-            records = read_metrics(paths.metrics)
-            for record in records[told:]:
+            for record in tail.new_records():
                 listener.on_record(record)
-            # Fewer than before: a restarted worker dropped what it will do again.
-            told = len(records)
-            if is_last:
-                return
 
     thread = threading.Thread(target=follow, name="raykd-follow", daemon=True)
     thread.start()

@@ -131,6 +131,8 @@ def _train(
                 best = BestEvaluation(step=finished.step, loss=metrics["eval/loss"])
         stops = context.should_stop()
         if is_last or stops or keeper.is_due(finished.step, is_best=is_best):
+            if log is not None:
+                log.flush()
             keeper.write(best)
         if stops:
             break

@@ -23,12 +23,14 @@ LINE = re.compile(r"""^(?:[-#$>\s]|f?["'])*(?:\S*bin/|python -m )?raykd +(?P<wor
 INLINE = re.compile(r"`raykd +(?P<words>[a-z][^`]*)`")
 
 
-def commands_in(text: str) -> list[list[str]]:
+def commands_in(text: str, *, is_markdown: bool = False) -> list[list[str]]:
     """Return the words after ``raykd`` of each command line in a text."""
     found = []
+    is_code = not is_markdown
     for line in re.sub(r"\\\n\s*#?\s*", " ", text).splitlines():
+        is_code ^= is_markdown and line.startswith("```")
         found += [match["words"] for match in INLINE.finditer(line)]
-        if match := LINE.match(line):
+        if is_code and (match := LINE.match(line)):
             found.append(match["words"].removesuffix(",").removesuffix('"'))
     return [shlex.split(words, comments=True) for words in found]
 
@@ -48,7 +50,7 @@ COMMANDS = [
     Command(str(path.relative_to(ROOT)), words)
     for pattern in PLACES
     for path in sorted(ROOT.glob(pattern))
-    for words in commands_in(path.read_text())
+    for words in commands_in(path.read_text(), is_markdown=path.suffix == ".md")
 ]
 LINES = [command for command in COMMANDS if len(command.words) > 1]
 
@@ -72,6 +74,11 @@ def test_a_command_line_is_recognised(text: str, words: list[str]) -> None:
 @pytest.mark.parametrize("text", ["import raykd", "from raykd import x", "raykd: interrupted"])
 def test_what_is_no_command_line_is_left_alone(text: str) -> None:
     assert commands_in(text) == []
+
+
+def test_prose_in_markdown_is_no_command_line() -> None:
+    text = "raykd runs studies, see `raykd explain`.\n```bash\nraykd check x.yaml\n```\nraykd ends"
+    assert commands_in(text, is_markdown=True) == [["explain"], ["check", "x.yaml"]]
 
 
 def test_commands_are_found_where_they_must_be() -> None:

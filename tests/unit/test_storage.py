@@ -1,5 +1,7 @@
 """Published directories are whole or not there, on this machine and in an object store."""
 
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.ipc
 import pytest
@@ -129,3 +131,5 @@ def test_unknown_schemes_and_missing_buckets_name_the_uri(s3_uri: str) -> None:
 def test_only_paths_become_absolute() -> None:
     assert storage.absolute("s3://bucket/key") == "s3://bucket/key"
     assert storage.absolute("runs").startswith("/")
+    # Shells leave ~ alone in output_uri=~/runs.
+    assert storage.absolute("~/runs") == str(Path.home() / "runs")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from raykd import storage
 from raykd.distill.loop import FinishedStep
-from raykd.train.metrics import Meter, MetricsLog, Record, read_metrics
+from raykd.train.metrics import Meter, MetricsLog, MetricsTail, Record, read_metrics
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 
@@ -144,3 +144,18 @@ def test_work_that_is_not_training_does_not_slow_the_speed(clock: list[float]) -
     clock.append(103.0)
     meter.add(finished(2, 1.0, tokens=30))
     assert meter.record(tokens=60)["train/tokens_per_second"] == 15.0
+
+
+def test_a_tail_tells_each_record_once_and_survives_a_restart(uri: str) -> None:
+    write(uri, records(1))
+    tail = MetricsTail(uri)
+    assert tail.new_records() == []
+    write(uri, records(2, 3, 4), step=1)
+    assert tail.new_records() == records(2, 3, 4)
+    assert tail.new_records() == []
+    log = MetricsLog(uri, step=2)
+    assert tail.new_records() == []
+    log.append(records(3)[0])
+    log.flush()
+    assert tail.new_records() == records(3)
+    log.close()
