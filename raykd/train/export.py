@@ -3,11 +3,10 @@
 import shutil
 from pathlib import Path
 
-import yaml
-
 from raykd import __version__, storage
 from raykd.config.load import as_yaml
 from raykd.config.schema.run import RunConfig
+from raykd.config.yaml_text import write_yaml
 from raykd.models.load import save_model
 from raykd.models.scored import ScoredModel
 
@@ -41,7 +40,7 @@ def export_model(
 
 def model_card(config: RunConfig, metrics: dict[str, float]) -> str:
     """Return the model's README: what it learned, from whom, and how well."""
-    header = yaml.safe_dump({"library_name": "transformers", "tags": ["raykd", config.task]})
+    header = write_yaml({"library_name": "transformers", "tags": ["raykd", config.task]})
     teachers = [
         f"- teacher `{name}`: `{teacher.model}`" for name, teacher in config.teachers.items()
     ]

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass, replace
 
-import yaml
-
 from raykd import storage
 from raykd.config.load import checked_run
 from raykd.config.schema.run import RunConfig
+from raykd.config.yaml_text import read_yaml
 from raykd.data.manifest import TOKENIZER_DIRECTORY
 from raykd.distill.assemble import Distillation, assemble
 from raykd.distill.world import World
@@ -70,7 +69,7 @@ def _find(uri: str) -> _Place:
     parent, _, _ = uri.rstrip("/").rpartition("/checkpoints/")
     paths = RunPaths(parent or uri.rstrip("/"))
     try:
-        given = yaml.safe_load(storage.read_bytes(paths.config))
+        given = read_yaml(storage.read_bytes(paths.config).decode())
     except FileNotFoundError as error:
         message = f"{uri}: is no run: it holds no run.yaml; name what raykd train printed"
         raise ConfigError(message) from error

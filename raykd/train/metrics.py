@@ -145,4 +145,6 @@ def _lines(uri: str) -> list[tuple[str, Any]]:
         text = storage.read_bytes(uri).decode()
     except FileNotFoundError:
         return []
-    return [(line, json.loads(line)) for line in text.splitlines()]
+    # A writer that was killed may have left the last line unfinished.
+    whole, _, _ = text.rpartition("\n")
+    return [(line, json.loads(line)) for line in whole.splitlines()]

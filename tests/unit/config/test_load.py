@@ -115,7 +115,7 @@ def test_overriding_one_of_two_aliases_leaves_the_other(path: Path) -> None:
         ("train..seed=3", "must have the form key=value"),
         ("data.uri=[a", r"the value is no YAML: line 1, column 3: expected ',' or '\]'"),
         ("data.uri='a", "the value is no YAML: .*; quote it"),
-        ("data.mixing={temperature: {}, temperature: {}}", "'temperature' is given twice"),
+        ("data.mixing={temperature: {}, temperature: {}}", 'found duplicate key "temperature"'),
         ("data.languages.0=en", "languages is a list; give it whole"),
     ],
 )
@@ -226,7 +226,7 @@ def test_a_file_without_keys_lacks_every_required_one(path: Path) -> None:
         (b"- a\n- b\n", "must hold a mapping of keys such as 'name:' and 'data:'"),
         (b"just text", "must hold a mapping"),
         (b"a: [1,\nb: 2\n", "cannot be read as YAML: line 3, column 1: expected"),
-        (b"name: a\nname: b\n", "cannot be read as YAML: line 2, column 1: 'name' is given twice"),
+        (b"name: a\nname: b\n", "cannot be read as YAML: line 2, column 1: found duplicate key"),
         (b"\x80\x81\xff\x00", "cannot be read as YAML: .*invalid start byte"),
         (b"PK\x03\x04", "cannot be read as YAML: .*special characters are not allowed"),
     ],

@@ -56,6 +56,14 @@ def test_reopening_alone_drops_the_records_that_readers_see(uri: str) -> None:
     log.close()
 
 
+def test_a_line_that_was_never_finished_is_not_read_and_goes_on_reopening(uri: str) -> None:
+    write(uri, records(1, 2))
+    storage.write_bytes(uri, storage.read_bytes(uri) + b'{"step": 3, "tok')
+    assert read_metrics(uri) == records(1, 2)
+    write(uri, records(3), step=2)
+    assert read_metrics(uri) == records(1, 2, 3)
+
+
 def test_a_record_is_on_this_machine_before_the_log_is_closed(tmp_path: Path) -> None:
     uri = str(tmp_path / "metrics.jsonl")
     log = MetricsLog(uri, step=0)
