@@ -45,10 +45,15 @@ class Distillation:
         """Optimizer steps of the whole run."""
         return self.loop_options.num_steps
 
-    @property
-    def evaluates(self) -> bool:
-        """Whether the run has rows to evaluate on."""
-        return self.config.data.eval_split is not None
+    def logs_after(self, step: int) -> bool:
+        """Tell whether the training loss is reported after a step."""
+        return step == self.num_steps or step % self.config.train.log_every_steps == 0
+
+    def evaluates_after(self, step: int) -> bool:
+        """Tell whether the student is evaluated after a step."""
+        if self.config.data.eval_split is None:
+            return False
+        return step == self.num_steps or step % self.config.train.eval_every_steps == 0
 
     def steps(self) -> Iterator[StepBatches]:
         """Yield this worker's batches of every step from the present state on."""

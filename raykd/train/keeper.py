@@ -31,9 +31,10 @@ class CheckpointKeeper:
         self._run = run
         self._tokenizer_path = tokenizer_path
         self._milestones = milestone_steps(config.checkpoint.milestones, run.num_steps)
+        self._best: BestEvaluation | None = None
 
-    def restore(self) -> BestEvaluation | None:
-        """Continue from the newest valid checkpoint, if there is one; return the best so far.
+    def restore(self) -> None:
+        """Continue from the newest valid checkpoint, if there is one.
 
         Raises:
             ConfigError: The data has changed since the checkpoint was written.
@@ -41,7 +42,7 @@ class CheckpointKeeper:
         world = self._run.world
         found = newest_valid_checkpoint(self._uri) if world.rank == 0 else None
         if (uri := world.from_first(found)) is None:
-            return None
+            return
         saved = restore_checkpoint(uri, self._run.state)
         if saved.data_fingerprint != self._run.manifest.fingerprint:
             message = (
@@ -50,17 +51,22 @@ class CheckpointKeeper:
                 f"{self._run.manifest.fingerprint[:12]}. Use --fresh to start over"
             )
             raise ConfigError(message)
-        return saved.best
+        self._best = saved.best
 
-    def is_due(self, step: int, *, is_best: bool) -> bool:
+    def note_evaluation(self, step: int, *, loss: float) -> None:
+        """Remember the step of the lowest loss."""
+        if self._best is None or loss < self._best.loss:
+            self._best = BestEvaluation(step=step, loss=loss)
+
+    def is_due(self, step: int) -> bool:
         """Tell whether a checkpoint is to be written after a step."""
         return (
             step % self._config.every_steps == 0
-            or step in self._milestones
-            or (is_best and self._config.keep_best)
+            or step in (self._run.num_steps, *self._milestones)
+            or step == self._best_step
         )
 
-    def write(self, best: BestEvaluation | None) -> None:
+    def write(self) -> None:
         """Write the run's state and drop the checkpoints that are not kept."""
         if self._run.world.rank != 0:
             return
@@ -71,7 +77,7 @@ class CheckpointKeeper:
             data=state.data,
             data_fingerprint=self._run.manifest.fingerprint,
             world_size=self._run.world.size,
-            best=best,
+            best=self._best,
         )
         write_checkpoint(
             storage.join(self._uri, checkpoint_name(state.step)),
@@ -79,14 +85,19 @@ class CheckpointKeeper:
             run_state=run_state,
             tokenizer_path=self._tokenizer_path,
         )
-        self._prune(best)
+        self._prune()
 
-    def _prune(self, best: BestEvaluation | None) -> None:
+    @property
+    def _best_step(self) -> int | None:
+        """Step of the checkpoint that is kept for its loss, if any is."""
+        return self._best.step if self._best is not None and self._config.keep_best else None
+
+    def _prune(self) -> None:
         steps = committed_steps(self._uri)
         kept = kept_steps(
             steps,
             keep_last=self._config.keep_last,
-            best_step=best.step if best is not None and self._config.keep_best else None,
+            best_step=self._best_step,
             milestones=self._milestones,
         )
         for step in sorted(set(steps) - kept):

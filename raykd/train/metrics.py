@@ -3,7 +3,7 @@
 import json
 import time
 from collections import defaultdict
-from typing import Any
+from typing import Any, Protocol
 
 from torch.utils.tensorboard import SummaryWriter
 
@@ -15,6 +15,26 @@ Record = dict[str, float]
 
 _REMOTE_SECONDS = 5.0
 """Object stores cannot append: the file is written again, but not more often than this."""
+
+
+class Log(Protocol):
+    """Takes the records of a run."""
+
+    def append(self, record: Record) -> None:
+        """Add one record."""
+
+    def flush(self) -> None:
+        """Make sure that storage has every record."""
+
+
+class SilentLog:
+    """Takes records and forgets them: all workers compute them, the first one writes."""
+
+    def append(self, record: Record) -> None:
+        """Forget one record."""
+
+    def flush(self) -> None:
+        """Do nothing: there is nothing to write."""
 
 
 class MetricsLog:

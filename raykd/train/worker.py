@@ -4,8 +4,8 @@ The same code runs in this process and in a Ray Train worker; they differ in the
 """
 
 import json
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from raykd import storage
@@ -14,10 +14,9 @@ from raykd.data.manifest import TOKENIZER_DIRECTORY
 from raykd.distill.assemble import Distillation, assemble
 from raykd.distill.loop import training_steps
 from raykd.distill.world import World
-from raykd.train.checkpoint import BestEvaluation
 from raykd.train.export import export_model
 from raykd.train.keeper import CheckpointKeeper
-from raykd.train.metrics import Meter, MetricsLog, Record
+from raykd.train.metrics import Log, Meter, MetricsLog, Record, SilentLog
 from raykd.train.paths import RunPaths
 
 
@@ -55,31 +54,26 @@ def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunRes
     run = assemble(config, world=context.world)
     with storage.local_copy(storage.join(config.data.uri, TOKENIZER_DIRECTORY)) as tokenizer_path:
         keeper = CheckpointKeeper(config, paths, run, tokenizer_path=tokenizer_path)
-        best = keeper.restore()
-        log = _open_log(config, paths, run)
-        try:
-            metrics = _train(run, context, log=log, keeper=keeper, best=best)
-            is_done = run.state.step >= run.num_steps
-            if is_done and context.world.rank == 0:
-                export_model(
-                    run.student,
-                    paths.model,
-                    config=config,
-                    tokenizer_path=tokenizer_path,
-                    metrics=metrics,
-                )
-        finally:
-            if log is not None:
-                log.close()
-    result = RunResult(
-        is_done=is_done,
-        step=run.state.step,
-        num_steps=run.num_steps,
-        metrics=metrics,
-        model_uri=paths.model if is_done else None,
-    )
-    if is_done and context.world.rank == 0:
-        storage.write_bytes(paths.result, json.dumps(asdict(result), indent=1).encode())
+        keeper.restore()
+        with _opened_log(config, paths, run) as log:
+            metrics = _train(run, context, log=log, keeper=keeper)
+        is_done = run.state.step >= run.num_steps
+        result = RunResult(
+            is_done=is_done,
+            step=run.state.step,
+            num_steps=run.num_steps,
+            metrics=metrics,
+            model_uri=paths.model if is_done else None,
+        )
+        if is_done and context.world.rank == 0:
+            export_model(
+                run.student,
+                paths.model,
+                config=config,
+                tokenizer_path=tokenizer_path,
+                metrics=metrics,
+            )
+            storage.write_bytes(paths.result, json.dumps(asdict(result), indent=1).encode())
     return result
 
 
@@ -91,49 +85,42 @@ def read_result(paths: RunPaths) -> RunResult | None:
         return None
 
 
-def _open_log(config: RunConfig, paths: RunPaths, run: Distillation) -> MetricsLog | None:
+@contextmanager
+def _opened_log(config: RunConfig, paths: RunPaths, run: Distillation) -> Iterator[Log]:
+    """Yield the log of the first worker; the others have nothing to say."""
     if run.world.rank != 0:
-        return None
-    return MetricsLog(
+        yield SilentLog()
+        return
+    log = MetricsLog(
         paths.metrics,
         step=run.state.step,
         tensorboard_uri=paths.tensorboard if config.tracking.tensorboard else None,
     )
+    try:
+        yield log
+    finally:
+        log.close()
 
 
-def _train(
-    run: Distillation,
-    context: Context,
-    *,
-    log: MetricsLog | None,
-    keeper: CheckpointKeeper,
-    best: BestEvaluation | None,
-) -> Record:
+def _train(run: Distillation, context: Context, *, log: Log, keeper: CheckpointKeeper) -> Record:
     """Take the steps that remain; log, evaluate and checkpoint when each is due."""
-    train = run.config.train
     metrics: Record = {}
     meter = Meter()
     for finished in training_steps(
         run.state, run.objective, run.steps(), options=run.loop_options, world=run.world
     ):
         meter.add(finished)
-        is_last = finished.step == run.num_steps
-        if log is not None and (is_last or finished.step % train.log_every_steps == 0):
+        if run.logs_after(finished.step):
             log.append(meter.record(run.state.tokens))
-        is_best = False
-        if run.evaluates and (is_last or finished.step % train.eval_every_steps == 0):
+        if run.evaluates_after(finished.step):
             metrics = {"step": finished.step, "tokens": run.state.tokens, **run.evaluate()}
-            if log is not None:
-                log.append(metrics)
+            log.append(metrics)
             context.report(metrics)
-            is_best = metrics["eval/loss"] < (math.inf if best is None else best.loss)
-            if is_best:
-                best = BestEvaluation(step=finished.step, loss=metrics["eval/loss"])
+            keeper.note_evaluation(finished.step, loss=metrics["eval/loss"])
         stops = context.should_stop()
-        if is_last or stops or keeper.is_due(finished.step, is_best=is_best):
-            if log is not None:
-                log.flush()
-            keeper.write(best)
+        if stops or keeper.is_due(finished.step):
+            log.flush()
+            keeper.write()
         if stops:
             break
         meter.resume()
