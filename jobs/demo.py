@@ -59,7 +59,7 @@ def _demo(directory: Path, overrides: Sequence[str]) -> int:
     # One Ray for all three runs: starting it takes seconds.
     with ray_cluster(LOCAL, num_cpus=2, num_gpus=0):
         teacher = _trained("teacher, 2 layers, alone", "-", "demo_teacher.yaml", common)
-        student = [*common, f"teachers.small.model={teacher.directory}"]
+        student = [*common, f"teachers.small.model={_shown(Path(teacher.directory))}"]
         runs = [
             teacher,
             _trained(
@@ -126,9 +126,9 @@ def _print_next(student: Trained, teacher: Trained) -> None:
     command_name = _shown(Path(sys.executable).with_name("raykd"))
     console.print("\nNext:")
     config = _shown(CONFIGS / "demo_student.yaml")
-    override = f"teachers.small.model={teacher.directory}"
+    override = f"teachers.small.model={_shown(Path(teacher.directory))}"
     for command in (
-        f"evaluate {student.directory}",
+        f"evaluate {_shown(Path(student.directory))}",
         f"check {config} {override} student.init='{{copy_layers: {{}}}}'",
         f"train {config} {override} losses.forward_kl.weight=1 name=constant-weight",
     ):

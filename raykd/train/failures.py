@@ -15,6 +15,19 @@ class Decision(Enum):
     """Give up: another attempt would fail alike, or there have been enough."""
 
 
+_HOPELESS = (
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+)
+"""Errors of a program, not of its circumstances: the next attempt would meet them again."""
+
+
 def decide(errors: list[BaseException], *, failures: int, max_failures: int) -> Decision:
     """Decide after an attempt.
 
@@ -23,12 +36,13 @@ def decide(errors: list[BaseException], *, failures: int, max_failures: int) -> 
         failures: Failed attempts so far, this one included.
         max_failures: Failures that are retried.
     """
-    if deterministic_error(errors) is not None or failures > max_failures:
+    if any(is_deterministic(error) for error in errors) or failures > max_failures:
         return Decision.RAISE
     return Decision.RETRY
 
 
-def deterministic_error(errors: list[BaseException]) -> RaykdError | None:
-    """Return the first error that would come again, such as a NaN or a wrong configuration."""
-    mine = (error for error in errors if isinstance(error, RaykdError))
-    return next((error for error in mine if not error.retryable), None)
+def is_deterministic(error: BaseException) -> bool:
+    """Tell whether an error would come again, such as a NaN or a wrong configuration."""
+    if isinstance(error, RaykdError):
+        return not error.retryable
+    return isinstance(error, _HOPELESS)

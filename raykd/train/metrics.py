@@ -160,6 +160,11 @@ def read_metrics(uri: str) -> list[Record]:
     return [record for _, record in _lines(uri)]
 
 
+def newest_evaluation(uri: str) -> Record:
+    """Return the last evaluation of a run; empty before the first."""
+    return next((r for r in reversed(read_metrics(uri)) if "eval/loss" in r), {})
+
+
 def _lines(uri: str) -> list[tuple[str, Any]]:
     try:
         text = storage.read_bytes(uri).decode()

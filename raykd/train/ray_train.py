@@ -21,7 +21,7 @@ from raykd.config.load import checked_run, plain
 from raykd.config.schema.run import RunConfig
 from raykd.distill.world import World
 from raykd.errors import RaykdError, TrainingFailedError
-from raykd.train.failures import Decision, decide, deterministic_error
+from raykd.train.failures import Decision, decide, is_deterministic
 from raykd.train.paths import RunPaths
 from raykd.train.worker import Context, RunResult, train_worker
 
@@ -113,9 +113,13 @@ def _attempt(config: RunConfig, paths: RunPaths) -> Attempt:
 
 
 def _final_error(attempt: Attempt, failures: int) -> RaykdError:
-    if (error := deterministic_error(attempt.errors)) is not None:
-        return error
-    message = f"the workers failed {failures} times, the last time with: {attempt.text}"
+    for error in attempt.errors:
+        if isinstance(error, RaykdError) and is_deterministic(error):
+            return error
+    message = (
+        f"the workers failed {failures} times, the last time with: {attempt.text}. "
+        "With cluster.num_workers=0 the run fails in this process, with its traceback"
+    )
     return TrainingFailedError(message)
 
 

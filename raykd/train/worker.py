@@ -16,7 +16,14 @@ from raykd.distill.loop import training_steps
 from raykd.distill.world import World
 from raykd.train.export import export_model
 from raykd.train.keeper import CheckpointKeeper
-from raykd.train.metrics import Log, Meter, MetricsLog, Record, SilentLog
+from raykd.train.metrics import (
+    Log,
+    Meter,
+    MetricsLog,
+    Record,
+    SilentLog,
+    newest_evaluation,
+)
 from raykd.train.paths import RunPaths
 
 
@@ -57,6 +64,8 @@ def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunRes
         keeper.restore()
         with _opened_log(config, paths, run) as log:
             metrics = _train(run, context, log=log, keeper=keeper)
+        # None is made where a worker was killed between its last checkpoint and this place.
+        metrics = metrics or newest_evaluation(paths.metrics)
         is_done = run.state.step >= run.num_steps
         result = RunResult(
             is_done=is_done,

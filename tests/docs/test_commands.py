@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from raykd.cli.main import build_parser, parse
 from raykd.config.keys import key_docs
-from raykd.config.load import load_run
+from raykd.config.load import load_run, run_id
 
 ROOT = Path(__file__).parents[2]
 PLACES = [
@@ -109,3 +109,16 @@ def load_named_run(options: argparse.Namespace) -> None:
 def require_named_key(options: argparse.Namespace) -> None:
     if (key := getattr(options, "key", None)) is not None:
         assert any(doc.begins_with(key.split(".")) for doc in key_docs())
+
+
+def test_the_run_names_in_the_readme_are_those_of_its_commands() -> None:
+    readme = (ROOT / "README.md").read_text()
+    shown = set(re.findall(r"runs/(demo-[a-z]+-[0-9a-f]{8})", readme))
+    expected = {
+        run_id(load_run(ROOT / options.config, options.overrides))
+        for command in LINES
+        if command.place == "README.md" and command.words[0] == "train"
+        for options in [parse(command.words)]
+    }
+    assert len(shown) == 2
+    assert shown <= expected

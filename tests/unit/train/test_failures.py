@@ -9,7 +9,7 @@ from raykd.errors import (
     NonFiniteLossError,
     StorageError,
 )
-from raykd.train.failures import Decision, decide, deterministic_error
+from raykd.train.failures import Decision, decide, is_deterministic
 
 NAN = NonFiniteLossError("step 3: the loss is nan")
 DROPPED = StorageError("s3://x: 503")
@@ -27,6 +27,7 @@ DROPPED = StorageError("s3://x: 503")
         ([RuntimeError("CUDA error")], 1, 3, Decision.RETRY),
         ([ConnectionResetError()], 3, 3, Decision.RETRY),
         ([NAN], 1, 3, Decision.RAISE),
+        ([TypeError("wrong")], 1, 3, Decision.RAISE),
         ([DROPPED, RuntimeError(), NAN], 1, 3, Decision.RAISE),
         *[
             ([error("wrong")], 1, 3, Decision.RAISE)
@@ -40,8 +41,17 @@ def test_a_failure_is_retried_or_raised(
     assert decide(errors, failures=failures, max_failures=max_failures) is decision
 
 
-def test_the_error_that_would_come_again_is_found_among_others() -> None:
-    wrong = ConfigError("wrong")
-    assert deterministic_error([RuntimeError(), DROPPED, NAN, wrong]) is NAN
-    assert deterministic_error([RuntimeError(), DROPPED]) is None
-    assert deterministic_error([]) is None
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (NAN, True),
+        (ConfigError("wrong"), True),
+        (TypeError("wrong"), True),
+        (KeyError("wrong"), True),
+        (DROPPED, False),
+        (RuntimeError("connection reset by peer"), False),
+        (OSError("no route to host"), False),
+    ],
+)
+def test_errors_of_the_program_would_come_again(error: BaseException, expected: object) -> None:
+    assert is_deterministic(error) is expected

@@ -143,6 +143,16 @@ def test_a_done_run_is_left_alone_and_fresh_starts_over(directory: Path) -> None
     assert storage.read_published(paths.model, kind="model").fingerprint == before
 
 
+def test_a_run_killed_before_its_last_words_finds_them_again(directory: Path) -> None:
+    config = small_run(directory)
+    result = train(config)
+    paths = run_paths(config)
+    storage.delete(paths.result)
+    storage.delete(paths.model)
+    assert train(config) == result
+    assert storage.exists(paths.model)
+
+
 def test_other_data_under_the_same_name_is_refused(directory: Path) -> None:
     config = small_run(directory)
     train(config, should_stop=stop_after(3))
