@@ -24,6 +24,9 @@ KIND = "data"
 TOKENIZER_DIRECTORY = "tokenizer"
 NO_LABEL = -100
 
+RECORD_BATCH_BYTES = 1 << 20
+"""Of a record batch before compression; smaller in small splits."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenizerInfo:

@@ -64,7 +64,7 @@ class FinishedStep:
     """Objective per scored position."""
 
     terms: dict[str, float]
-    """Each term per scored position, unweighted."""
+    """Each term whose weight is not 0, per scored position, unweighted."""
 
     grad_norm: float
     """Global L2 norm of the gradient before clipping."""
@@ -97,7 +97,6 @@ def training_steps(
         NonFiniteLossError: On all workers alike, before a bad gradient reaches the weights.
     """
     parallel = _parallel(objective, world)
-    names = [term.name for term in objective.terms]
     while state.step < options.num_steps:
         batches = next(steps)
         torch.manual_seed(_dropout_seed(options.seed, state.step, world.rank))
@@ -110,6 +109,7 @@ def training_steps(
             objective.parameters(), options.optimizer.max_grad_norm
         )
         loss, *terms, tokens = sums.tolist()
+        names = [term.name for term, _ in objective.active_terms(progress)]
         finished = FinishedStep(
             step=state.step + 1,
             loss=loss,
@@ -152,7 +152,7 @@ def _accumulate(
         with _synchronised(parallel, is_last=index == len(micro_batches) - 1):
             output = parallel(batch, progress)
             (output.loss_sum * (world.size / num_positions)).backward()
-        sums.append(torch.cat([output.loss_sum.detach()[None], output.term_sums]).double())
+        sums.append(torch.stack([output.loss_sum.detach(), *output.term_sums]).double())
     return torch.cat([world.sum(torch.stack(sums).sum(0)) / num_positions, counts[1:]])
 
 

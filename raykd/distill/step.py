@@ -21,8 +21,8 @@ class StepOutput:
     loss_sum: torch.Tensor
     """Weighted sum of the terms, to call backward on; a scalar."""
 
-    term_sums: torch.Tensor
-    """Unweighted, detached sum of each term, in the order of the terms, for metrics."""
+    term_sums: tuple[torch.Tensor, ...]
+    """Unweighted, detached sum of each active term, for metrics."""
 
 
 class DistillationStep(torch.nn.Module):
@@ -53,22 +53,30 @@ class DistillationStep(torch.nn.Module):
             batch: Examples with their scored positions.
             progress: 0 in the first step of the run, 1 in the last; weights may follow it.
         """
-        teacher_logits_PK = self.teacher_logits(batch)
+        active = self.active_terms(progress)
+        needs_teacher = any(term.needs_teacher for term, _ in active)
+        teacher_logits_PK = self.teacher_logits(batch) if needs_teacher else None
         student_logits_PK = self.student_logits(batch)
 
         # Zero, but part of the graph: a step whose weights are all zero still has a gradient.
         loss_sum = student_logits_PK[:0].float().sum()
         term_sums = []
-        for term in self.terms:
-            weight = term.weight.at(progress)
+        for term, weight in active:
             term_sum = term.per_position(
                 student_logits_PK, teacher_logits_PK, batch.labels_P, progress
             ).sum()
-            if weight:
-                # Left out at weight 0, where an infinite term would make a NaN.
-                loss_sum = loss_sum + weight * term_sum
+            loss_sum = loss_sum + weight * term_sum
             term_sums.append(term_sum.detach())
-        return StepOutput(loss_sum=loss_sum, term_sums=torch.stack(term_sums))
+        return StepOutput(loss_sum=loss_sum, term_sums=tuple(term_sums))
+
+    def active_terms(self, progress: float) -> list[tuple[LossTerm, float]]:
+        """Return the terms that count at a progress, with their weights.
+
+        A term of weight 0 is left out, and with the last one that needs it the teacher: a
+        control costs no more than training alone.
+        """
+        weighted = [(term, term.weight.at(progress)) for term in self.terms]
+        return [(term, weight) for term, weight in weighted if weight]
 
     def teacher_logits(self, batch: Batch) -> torch.Tensor | None:
         """Return the teacher's scores at the scored positions, [P, K], if there is a teacher."""

@@ -35,6 +35,9 @@ class LossTerm:
     per_position: PerPositionLoss
     """The unweighted value at each scored position; progress runs from 0 to 1."""
 
+    needs_teacher: bool
+    """Whether it compares the student with a teacher."""
+
 
 def build_terms(config: LossesConfig) -> tuple[LossTerm, ...]:
     """Return the terms whose sections are present, in the order of the schema.
@@ -62,6 +65,7 @@ def _cross_entropy_term(config: CrossEntropyConfig) -> LossTerm:
         per_position=lambda student_logits_PK, _teacher, labels_P, _progress: cross_entropy(
             student_logits_PK, labels_P
         ),
+        needs_teacher=False,
     )
 
 
@@ -76,6 +80,7 @@ def _forward_kl_term(config: ForwardKLConfig) -> LossTerm:
             temperature=temperature.at(progress),
             scale_by_temperature_squared=config.scale_by_temperature_squared,
         ),
+        needs_teacher=True,
     )
 
 
@@ -86,6 +91,7 @@ def _logit_mse_term(config: LogitMSEConfig) -> LossTerm:
         per_position=lambda student_logits_PK, teacher_logits_PK, _labels, _progress: logit_mse(
             student_logits_PK, _present(teacher_logits_PK, "logit_mse")
         ),
+        needs_teacher=True,
     )
 
 

@@ -15,10 +15,9 @@ from raykd.errors import ConfigError, ModelError, RaykdError
 from raykd.models.build import count_parameters
 from raykd.models.families import num_positions
 from raykd.models.load import load_config, resolve_model
-from raykd.models.parts import ParameterCount, num_layers
 from raykd.train.checkpoint import committed_steps
-from raykd.train.memory import memory_bytes
 from raykd.train.paths import RunPaths, run_paths
+from raykd.train.sizes import ModelPlan, memory_bytes
 from raykd.train.worker import read_result
 
 T = TypeVar("T")
@@ -33,25 +32,6 @@ class DataPlan:
     eval_rows: int
     shares: dict[str, float]
     """Share of each language in the rows drawn; empty where languages are not mixed."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelPlan:
-    """The size of a model, from its configuration."""
-
-    config: Any
-    """Of transformers."""
-
-    parameters: ParameterCount
-
-    def __str__(self) -> str:
-        """Describe the model in one line."""
-        counts = self.parameters
-        return (
-            f"{self.config.model_type}, {num_layers(self.config)} layers x "
-            f"{self.config.hidden_size}: {counts.total:,} parameters ({counts.embeddings:,} "
-            f"embeddings, {counts.layers:,} encoder, {counts.head:,} head)"
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,7 +91,7 @@ def plan_run(config: RunConfig) -> Plan:
         teachers=teachers,
         copied_layers=layers,
         memory_bytes=None
-        if student is None
+        if student is None or data is None
         else memory_bytes(config, manifest, student=student, teachers=teachers),
     )
 

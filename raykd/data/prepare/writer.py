@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from raykd.data.manifest import Shard
+from raykd.data.manifest import RECORD_BATCH_BYTES, Shard
 
 _SHARD_BYTES = 256 << 20
-_BATCH_BYTES = 1 << 20
 _MIN_BATCHES = 256
 _MIN_BATCH_ROWS = 8
 # One thread: bytes must not depend on the machine.
@@ -35,7 +34,7 @@ class Size:
         Record batches are what is dealt to lanes and shuffled: a small split needs enough.
         """
         bytes_per_row = max(self.tokens * bytes_per_token // max(self.rows, 1), 1)
-        by_size = max(_BATCH_BYTES // bytes_per_row, 1)
+        by_size = max(RECORD_BATCH_BYTES // bytes_per_row, 1)
         return min(by_size, max(self.rows // _MIN_BATCHES, _MIN_BATCH_ROWS))
 
 

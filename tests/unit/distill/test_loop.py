@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from raykd.batch import Batch
 from raykd.config.schedule import parse_schedule
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.train import OptimizerConfig
@@ -14,6 +15,8 @@ from raykd.distill.loop import FinishedStep, training_steps
 from raykd.distill.optimizer import learning_rate
 from raykd.distill.world import World
 from raykd.errors import NonFiniteLossError
+from raykd.models.load import save_model
+from raykd.teachers.signal import DenseSignal
 
 from tests.small_runs import TINY_LLAMA, small_data, small_run
 
@@ -134,3 +137,36 @@ def test_bfloat16_follows_float32_closely(directory: Path) -> None:
         assert {p.dtype for p in run.student.parameters()} == {torch.float32}
     assert losses["bfloat16"] != losses["float32"]
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.02)
+
+
+def test_a_teacher_without_weight_is_not_asked(directory: Path) -> None:
+    teacher = directory / "teacher"
+    save_model(assemble(small_run(directory), world=World()).student.model, teacher)
+    config = small_run(
+        directory,
+        teachers={"small": {"model": str(teacher)}},
+        losses={"cross_entropy": {}, "forward_kl": {"weight": "1 @ 0.5 -> 0 @ 0.5"}},
+        train__num_steps=4,
+    )
+    run = assemble(config, world=World())
+    live = run.objective.teacher
+    assert live is not None
+    asked: list[int] = []
+
+    def counted(batch: Batch) -> DenseSignal:
+        asked.append(run.state.step)
+        return live(batch)
+
+    run.objective.teacher = counted
+    finished = take_steps(run, 4)
+    assert sorted(set(asked)) == [0, 1]
+    assert [sorted(step.terms) for step in finished] == [
+        ["cross_entropy", "forward_kl"],
+        ["cross_entropy", "forward_kl"],
+        ["cross_entropy"],
+        ["cross_entropy"],
+    ]
+    alone = assemble(small_run(directory, train__num_steps=4), world=World())
+    assert take_steps(alone, 1)[0].terms["cross_entropy"] == pytest.approx(
+        finished[0].terms["cross_entropy"]
+    )

@@ -68,7 +68,8 @@ def test_the_switch_for_temperature_squared_reaches_the_loss() -> None:
 
 def test_a_term_works_without_a_teacher_exactly_when_it_says_so() -> None:
     for name, term in terms_by_name(EVERY_TERM).items():
-        if name in EVERY_TERM.teacher_terms:
+        assert term.needs_teacher == (name in EVERY_TERM.teacher_terms)
+        if term.needs_teacher:
             with pytest.raises(ValueError, match=f"losses.{name} compares with a teacher"):
                 term.per_position(STUDENT_PK, None, LABELS_P, 0.0)
         else:

@@ -1,28 +1,50 @@
-"""How much memory a worker needs, estimated from configurations."""
+"""How large models are, and how much memory a worker needs, from configurations alone."""
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Any
 
 from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import Manifest
-
-if TYPE_CHECKING:
-    from raykd.train.plan import ModelPlan
+from raykd.data.manifest import RECORD_BATCH_BYTES, Manifest
+from raykd.data.stream import chosen_shards
+from raykd.models.parts import ParameterCount, num_layers
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 _STATE_BYTES = 16
 """Of each trained parameter: weight, gradient and the two moments of AdamW, all float32."""
 
-_PROCESS_BYTES = 700_000_000
-"""A worker with PyTorch, Ray and transformers imported, before any model (measured on Linux)."""
+_STORED_TOKEN_BYTES = 4
+"""At most: the vocabulary's unsigned type is one of 16 or 32 bits."""
+
+_PROCESS_BYTES = 450_000_000
+"""PyTorch, Ray and transformers imported, before any model: 410 MB resident on Linux."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelPlan:
+    """The size of a model, from its configuration."""
+
+    config: Any
+    """Of transformers."""
+
+    parameters: ParameterCount
+
+    def __str__(self) -> str:
+        """Describe the model in one line."""
+        counts = self.parameters
+        return (
+            f"{self.config.model_type}, {num_layers(self.config)} layers x "
+            f"{self.config.hidden_size}: {counts.total:,} parameters ({counts.embeddings:,} "
+            f"embeddings, {counts.layers:,} encoder, {counts.head:,} head)"
+        )
 
 
 def memory_bytes(
     config: RunConfig,
     manifest: Manifest,
     *,
-    student: "ModelPlan",
-    teachers: dict[str, "ModelPlan"],
+    student: ModelPlan,
+    teachers: dict[str, ModelPlan],
 ) -> int:
     """Estimate the peak memory of a worker, in bytes.
 
@@ -46,7 +68,17 @@ def memory_bytes(
         + frozen
         + activations
         + scores * (3 + len(teachers))
+        + _reading_bytes(config, manifest)
     )
+
+
+def _reading_bytes(config: RunConfig, manifest: Manifest) -> int:
+    """Bound what the windows of a worker's lanes hold, each with its next one read ahead."""
+    shards = chosen_shards(manifest, config.data, config.data.train_split)
+    streams = len({shard.language for shard in shards}) if config.data.mixing else 1
+    lanes = -(-config.data.num_lanes // max(config.cluster.num_workers, 1))
+    windows = 2 * streams * lanes * config.data.shuffle_window * RECORD_BATCH_BYTES
+    return min(windows, 2 * _STORED_TOKEN_BYTES * sum(shard.tokens for shard in shards))
 
 
 def _scored_positions(config: RunConfig, rows: int, tokens: int) -> int:
