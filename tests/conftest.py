@@ -1,13 +1,19 @@
 """Fixtures that many tests share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import fsspec
 import pytest
+import torch
 from hypothesis import settings
 from moto.server import ThreadedMotoServer
+
+# Threads of tiny tensors only wait for one another; for this process and those it starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
 
 # A test that is fast alone may take long beside others: time says nothing about being right.
 settings.register_profile("raykd", deadline=None)
