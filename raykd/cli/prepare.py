@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, get_args
 
 from raykd.cli.prepare_progress import shown_progress
+from raykd.cli.quiet import quiet_libraries
 from raykd.config.schema.prepare import (
     UNDETERMINED,
     ColumnOptions,
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Prepare the data set, show how far it is, and print what came out; return 0."""
+    quiet_libraries()
     from raykd.data.prepare.pipeline import prepare  # noqa: PLC0415 - imported here: --help must be instant
 
     # What datasets logs about an unreadable file is in the error that names the file.

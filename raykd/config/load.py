@@ -6,6 +6,7 @@ The only module that knows OmegaConf. Everything it returns is plain Python.
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -167,8 +168,14 @@ def _key_problems(given: Mapping[str, Any]) -> list[str]:
             merged = OmegaConf.merge(merged, nested)
         except _UNFIT:
             found[parts] = _key_problem(parts, value)
-    missing = OmegaConf.missing_keys(merged) - {".".join(parts) for parts in found}
-    return [*found.values(), *(f"{key} is required" for key in sorted(missing))]
+    if missing := OmegaConf.missing_keys(merged):
+        missing -= {".".join(parts) for parts in found}
+        return [*found.values(), *(f"{key} is required" for key in sorted(missing))]
+    # What is left is a run, whose contradictions are told as well, but for sections with a bad
+    # key: there one would only follow from the other.
+    bad = {parts[0] for parts in found}
+    left = cast("RunConfig", OmegaConf.to_object(merged)).problems()
+    return [*found.values(), *(p for p in left if re.split(r"[. ]", p)[0] not in bad)]
 
 
 def _key_problem(parts: _Parts, value: Any) -> str:

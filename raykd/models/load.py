@@ -1,5 +1,6 @@
 """Models from and to storage: directories of transformers, in safetensors, never unpickled."""
 
+import difflib
 import logging
 from pathlib import Path
 from typing import Any, Literal
@@ -31,9 +32,12 @@ def resolve_model(source: str) -> str:
     checkpoint stands for its ``student``. Anything else is returned as it is.
 
     Raises:
-        ModelError: The source is a run without any model yet.
+        ModelError: The source is a run without any model yet, or a path to nothing.
     """
-    if not _is_location(source) or _has(source, CONFIG_FILE):
+    if not _is_location(source):
+        _refuse_missing_path(source)
+        return source
+    if _has(source, CONFIG_FILE):
         return source
     if _has(source, "state.json"):
         return storage.join(source, "student")
@@ -185,13 +189,32 @@ def _is_location(source: str) -> bool:
     return "://" in source or Path(source).exists()
 
 
+def _refuse_missing_path(source: str) -> None:
+    """Tell a path to nothing from the name of a model on the Hub: its folder is here.
+
+    Raises:
+        ModelError: It is a path; the message names what lies nearby.
+    """
+    folder = Path(source).parent
+    if not source.startswith((".", "/", "~")) and (
+        folder == Path() or not Path(folder.parts[0]).is_dir()
+    ):
+        return
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    close = sorted(name for name in names if name.startswith(Path(source).name))
+    close = close or difflib.get_close_matches(Path(source).name, names, n=1)
+    advice = (
+        f"; did you mean {' or '.join(str(folder / name) for name in close)}?" if close else ""
+    )
+    message = f"{source}: no such directory{advice}"
+    raise ModelError(message)
+
+
 def _has(uri: str, *names: str) -> bool:
     return storage.exists(storage.join(uri, *names))
 
 
 def _unreadable(source: str, where: str, error: Exception) -> ModelError:
-    if source.startswith((".", "/")) and not _is_location(where):
-        return ModelError(f"{source}: no such directory")
     kind = "is neither a directory here nor a model that the Hub gives"
     if _is_location(where):
         kind = "holds no model that can be loaded"

@@ -309,3 +309,10 @@ VALUES = st.sampled_from(
 def test_any_overrides_make_a_run_or_a_clear_error(path: Path, overrides: list[str]) -> None:
     with suppress(ConfigError):
         assert load_run(path, overrides).problems() == []
+
+
+def test_bad_keys_do_not_hide_contradictions(path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_run(path, ["train.sed=3", "optimizer.epsilon=0"])
+    assert "train.sed: no such key; did you mean train.seed?" in str(caught.value)
+    assert "optimizer.epsilon must be > 0, got 0.0" in str(caught.value)

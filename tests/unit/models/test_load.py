@@ -130,3 +130,15 @@ def test_a_config_of_the_wrong_types_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert", "hidden_size": "wide"}')
     with pytest.raises(ModelError, match=r"holds no model that can be loaded.*hidden_size"):
         load_config(str(tmp_path))
+
+
+def test_a_path_to_nothing_is_not_looked_for_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs" / "teacher-12345678").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match="did you mean runs/teacher-12345678"):
+        resolve_model("runs/teacher")
+    with pytest.raises(ModelError, match=r"^\./nowhere: no such directory$"):
+        resolve_model("./nowhere")
+    assert resolve_model("organisation/model") == "organisation/model"
