@@ -30,11 +30,10 @@ def s3_server() -> Iterator[str]:
     server.stop()
 
 
-@pytest.fixture
-def s3_uri(s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """Return the URI of an empty bucket, with the environment set so that all clients find it."""
+def set_s3_environment(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    """Point every S3 client of this process and those it starts at the test's server."""
     for name, value in {
-        "AWS_ENDPOINT_URL": s3_server,
+        "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",  # the mock server accepts any
         "AWS_REGION": "us-east-1",
@@ -42,6 +41,12 @@ def s3_uri(s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> s
         "AWS_EC2_METADATA_DISABLED": "true",
     }.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def s3_uri(s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """Return the URI of an empty bucket, with the environment set so that all clients find it."""
+    set_s3_environment(monkeypatch, s3_server)
     bucket = f"raykd-{abs(hash(tmp_path)):x}"
     boto3.client("s3", endpoint_url=s3_server).create_bucket(Bucket=bucket)
     fsspec.filesystem("s3").clear_instance_cache()

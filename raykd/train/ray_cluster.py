@@ -12,6 +12,9 @@ _ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     # Otherwise a warning on what it does about GPUs where there are none.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Ray writes to object stores through Arrow, whose checksums only Amazon's S3 understands.
+    "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+    "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
 }
 _LOCAL_ENVIRONMENT = {
     # The name is misleading: on Linux too it keeps the node on 127.0.0.1.

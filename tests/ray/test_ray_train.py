@@ -20,6 +20,7 @@ from raykd.train.ray_cluster import LOCAL, ray_cluster
 from raykd.train.run import Listener, train_run
 from raykd.train.worker import RunResult
 
+from tests.conftest import set_s3_environment
 from tests.small_runs import TINY_BERT, small_data, small_run
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
@@ -28,7 +29,14 @@ NUM_STEPS = 60
 
 
 @pytest.fixture(scope="module", autouse=True)
-def local_ray() -> Iterator[None]:
+def local_ray(s3_server: str) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        # Before Ray starts: its processes inherit this.
+        set_s3_environment(monkeypatch, s3_server)
+        yield from started_ray()
+
+
+def started_ray() -> Iterator[None]:
     with ray_cluster(LOCAL, num_cpus=3, num_gpus=0):
         import ray  # noqa: PLC0415  its environment is set above
 
