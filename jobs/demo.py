@@ -98,8 +98,8 @@ def _raykd(*arguments: str) -> None:
 
 
 def _print_table(runs: Sequence[Trained]) -> None:
-    table = Table(title="\nHeld-out masked-LM loss on stdlib-docs", title_justify="left")
-    table.add_column("model")
+    table = Table(box=None, title="\nHeld-out masked-LM loss on stdlib-docs", title_justify="left")
+    table.add_column("model", no_wrap=True)
     table.add_column("loss weight", justify="right")
     table.add_column("eval loss", justify="right")
     table.add_column("perplexity", justify="right")
