@@ -22,7 +22,7 @@ from raykd.train.run import Listener, train_run
 from raykd.train.worker import RunResult
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.small_runs import TINY_BERT, small_data, small_run
+from tests.small_runs import TINY_BERT, TINY_LLAMA, small_data, small_run
 
 
 @pytest.fixture
@@ -209,11 +209,19 @@ def test_a_finished_run_evaluates_and_exports_as_it_ended(directory: Path) -> No
         evaluate_run(str(directory), data_uri=None, split=None)
 
 
-def test_a_student_learns_from_the_run_of_its_teacher(directory: Path) -> None:
-    teacher = small_run(directory, name="teacher")
+@pytest.mark.parametrize(
+    ("task", "architecture"), [("masked_lm", TINY_BERT), ("causal_lm", TINY_LLAMA)]
+)
+def test_a_copied_student_has_no_divergence_from_its_teacher(
+    directory: Path, task: str, architecture: dict[str, Any]
+) -> None:
+    teacher = small_run(
+        directory, name="teacher", task=task, student={"architecture": architecture}
+    )
     train(teacher)
     student = small_run(
         directory,
+        task=task,
         teachers={"small": {"model": run_paths(teacher).run}},
         student={"architecture": {"num_layers": 2}, "init": {"copy_layers": {}}},
         losses={"cross_entropy": {"weight": "0"}, "forward_kl": {}},
