@@ -71,6 +71,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"raykd: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
-        print("raykd: interrupted", file=sys.stderr)
+        print("raykd: interrupted; what is finished stays", file=sys.stderr)
         return 1
     return status

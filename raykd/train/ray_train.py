@@ -109,6 +109,9 @@ def _attempt(config: RunConfig, paths: RunPaths) -> Attempt:
         return Attempt(result=None, errors=errors, text=_last_line(error))
     except (ray.train.TrainingFailedError, RayActorError) as error:
         return Attempt(result=None, errors=[], text=_last_line(error))
+    except SystemExit as error:
+        # Ray Train's handler of interrupts ends the workers and raises this.
+        raise KeyboardInterrupt from error
     return Attempt(result=RunResult(**returned), errors=[], text="")
 
 
