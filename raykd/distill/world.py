@@ -24,14 +24,6 @@ class World:
             torch.distributed.all_reduce(values)
         return values
 
-    def gathered(self, value: T) -> list[T]:
-        """Return the value of every worker, in the order of their ranks."""
-        if self.size == 1:
-            return [value]
-        values: list[T | None] = [None] * self.size
-        torch.distributed.all_gather_object(values, value)
-        return values  # type: ignore[return-value]  # every place has been filled
-
     def from_first(self, value: T) -> T:
         """Return the value of the first worker; what the others pass is ignored."""
         if self.size == 1:

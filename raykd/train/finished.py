@@ -6,10 +6,10 @@ from raykd import storage
 from raykd.config.load import checked_run
 from raykd.config.schema.run import RunConfig
 from raykd.config.yaml_text import read_yaml
-from raykd.data.manifest import TOKENIZER_DIRECTORY
+from raykd.data.manifest import TOKENIZER_DIRECTORY, Manifest, read_manifest
 from raykd.distill.assemble import Distillation, assemble
 from raykd.distill.world import World
-from raykd.errors import CheckpointError, ConfigError
+from raykd.errors import CheckpointError, ConfigError, DataError
 from raykd.train.checkpoint import KIND, newest_valid_checkpoint, restore_checkpoint
 from raykd.train.export import export_model
 from raykd.train.metrics import Record, read_metrics
@@ -36,11 +36,13 @@ def evaluate_run(uri: str, *, data_uri: str | None, split: str | None) -> Record
     Raises:
         ConfigError: There is no run at the URI.
         CheckpointError: The run has no valid checkpoint.
+        DataError: The other data was prepared with another tokenizer, or has other classes.
     """
     place = _find(uri)
     config = place.config
     if data_uri is not None:
         config = replace(config, data=replace(config.data, uri=storage.absolute(data_uri)))
+        _check_same_ids(config, trained_on=read_manifest(place.config.data.uri))
     return _restored(config, place).evaluate(split)
 
 
@@ -83,6 +85,24 @@ def _find(uri: str) -> _Place:
         config=located(checked_run(given, origin=paths.config)),
         checkpoint_uri=checkpoint,
     )
+
+
+def _check_same_ids(config: RunConfig, *, trained_on: Manifest) -> None:
+    """Refuse data whose token ids or classes mean something else to the model."""
+    manifest = read_manifest(config.data.uri)
+    if manifest.tokenizer.fingerprint != trained_on.tokenizer.fingerprint:
+        message = (
+            f"{manifest.uri}: was prepared with another tokenizer than {trained_on.uri}, which "
+            f"the run was trained on; prepare it with --tokenizer {trained_on.uri}"
+        )
+        raise DataError(message)
+    theirs, mine = manifest.labels_of(config.task), trained_on.labels_of(config.task)
+    if theirs != mine:
+        message = (
+            f"{manifest.uri}: has the classes {theirs}, but the run was trained on {mine}; "
+            "prepare it with --labels in this order"
+        )
+        raise DataError(message)
 
 
 def _restored(config: RunConfig, place: _Place) -> Distillation:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from raykd import storage
 from raykd.config.schema.run import RunConfig
-from raykd.errors import ConfigError, NonFiniteLossError
+from raykd.errors import ConfigError, DataError, NonFiniteLossError
 from raykd.models.build import AUTO_CLASSES
 from raykd.models.load import load_model
 from raykd.train.checkpoint import checkpoint_name, committed_steps
@@ -22,6 +22,7 @@ from raykd.train.run import Listener, train_run
 from raykd.train.worker import RunResult
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.prepared import write_prepared
 from tests.small_runs import TINY_BERT, TINY_LLAMA, small_data, small_run
 
 
@@ -234,6 +235,34 @@ def test_a_copied_student_has_no_divergence_from_its_teacher(
     assert metrics["eval/loss"] == pytest.approx(metrics["eval/teacher/loss"], abs=1e-6)
     records = read_metrics(run_paths(student).metrics)
     assert records[0]["train/loss/forward_kl"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_other_data_is_scored_only_where_its_ids_mean_the_same(directory: Path) -> None:
+    config = small_run(directory, task="sequence_classification")
+    train(config)
+    run = run_paths(config).run
+    same = write_prepared(
+        directory / "same",
+        {"train": {"de": [4]}, "validation": {"de": [9]}},
+        labels=("a", "b", "c"),
+        seed=5,
+    )
+    assert "eval/accuracy" in evaluate_run(run, data_uri=same.uri, split=None)
+    other = write_prepared(
+        directory / "other",
+        {"train": {"de": [4]}, "validation": {"de": [9]}},
+        labels=("c", "b", "a"),
+    )
+    with pytest.raises(DataError, match=r"other: has the classes \('c', 'b', 'a'\)"):
+        evaluate_run(run, data_uri=other.uri, split=None)
+    manifest = Path(other.uri, "manifest.json")
+    content = json.loads(manifest.read_text())
+    content["content"]["tokenizer"]["fingerprint"] = "another"
+    manifest.write_text(json.dumps(content))
+    digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    Path(other.uri, "COMMITTED").write_text(digest)
+    with pytest.raises(DataError, match=r"other: was prepared with another tokenizer than"):
+        evaluate_run(run, data_uri=other.uri, split=None)
 
 
 def test_a_nan_leaves_the_last_checkpoint(directory: Path) -> None:
