@@ -5,13 +5,16 @@ Dimension key, used as suffixes throughout raykd:
     B: examples in the micro-batch      P: scored positions in the micro-batch
     L: tokens in the longest example    K: what is scored: vocabulary entries or classes
     D: hidden size                      T: tokens of all examples, one after the other
+    H: attention heads                  G: key-value heads (in raykd.batch; elsewhere languages)
+    E: width of an attention head       Q: those of the P positions that one teacher is asked about
 
 A scored position is a place in the batch where a loss applies: a masked token, a next
 token, the summary token of an example, the first token of a word. Everything after the
 encoder works on scored positions only, so nothing there ever sees padding.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -149,13 +152,87 @@ class Batch:
         """Example of each scored position, int64."""
         return self.positions_P // self.input_ids_BL.shape[1]
 
+    @property
+    def is_token_BL(self) -> torch.Tensor:  # noqa: N802  a tensor, named like the fields
+        """True for a token, False for padding; the one token of a batch of no rows is padding."""
+        if self.attention_mask_BL is None:
+            return torch.full_like(self.input_ids_BL, self.num_tokens > 0, dtype=torch.bool)
+        return self.attention_mask_BL.bool()
+
+    def of_examples(self, is_chosen_B: torch.Tensor) -> "tuple[Batch, torch.Tensor]":
+        """Return the batch of some of the examples, at least one, and their positions.
+
+        Args:
+            is_chosen_B: True for the examples to keep, in their order.
+
+        Returns:
+            The smaller batch, of the same length L, and the index of each of its scored
+            positions among the P of this batch, shape [Q].
+        """
+        examples_P = self.examples_P
+        positions_Q = is_chosen_B[examples_P].nonzero().squeeze(-1)
+        new_example_B = is_chosen_B.cumsum(0) - 1
+        length = self.input_ids_BL.shape[1]
+        moved_Q = new_example_B[examples_P[positions_Q]] * length
+        mask_BL, types_BL = self.attention_mask_BL, self.token_type_ids_BL
+        chosen = replace(
+            self,
+            input_ids_BL=self.input_ids_BL[is_chosen_B],
+            attention_mask_BL=None if mask_BL is None else mask_BL[is_chosen_B],
+            token_type_ids_BL=None if types_BL is None else types_BL[is_chosen_B],
+            positions_P=moved_Q + self.positions_P[positions_Q] % length,
+            labels_P=self.labels_P[positions_Q],
+            languages_B=self.languages_B[is_chosen_B],
+            row_ids_B=self.row_ids_B[is_chosen_B],
+            num_tokens=int(self.is_token_BL[is_chosen_B].sum()),
+        )
+        return chosen, positions_Q
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayersWanted:
+    """The layers of a model whose insides a loss compares; none of them costs nothing."""
+
+    hidden: tuple[int, ...] = ()
+    """Hidden states: 0 is the output of the embeddings, i that of layer i counted from 1."""
+
+    attention: tuple[int, ...] = ()
+    """Layers, counted from 0, whose queries, keys and values are wanted."""
+
+    def __or__(self, other: "LayersWanted") -> "LayersWanted":
+        """Return what either wants."""
+        return LayersWanted(
+            hidden=tuple(sorted({*self.hidden, *other.hidden})),
+            attention=tuple(sorted({*self.attention, *other.attention})),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttentionInputs:
+    """What the attention of one layer is computed from, as it is just before the scores."""
+
+    query_BHLE: torch.Tensor
+    key_BGLE: torch.Tensor
+    value_BGLE: torch.Tensor
+    scaling: float
+    """Multiplies the products of queries and keys."""
+
+    is_causal: bool
+    """Whether a token attends to itself and what is before it only."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelOutputs:
-    """What one model says about the scored positions of a batch."""
+    """What one model says about a batch."""
 
     hidden_PD: torch.Tensor
-    """Last hidden states."""
+    """Last hidden states of the scored positions."""
 
     logits_PK: torch.Tensor
-    """Unnormalised scores."""
+    """Unnormalised scores of the scored positions."""
+
+    hidden_states_TD: Mapping[int, torch.Tensor] = field(default_factory=dict)
+    """Hidden states of the tokens, padding left out, by the numbers that were wanted."""
+
+    attention: Mapping[int, AttentionInputs] = field(default_factory=dict)
+    """By layer, counted from 0."""

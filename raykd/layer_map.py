@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Pattern = Literal["even", "first", "last", "spread"]
+Growth = Literal["repeat_last", "stack", "interleave"]
 Part = Literal["embeddings", "encoder", "head"]
 
 
@@ -57,6 +58,36 @@ def layer_map(
         return tuple(_rounded(i * (source - 1), gaps) for i in range(student))
     first = 0 if pattern == "first" else source - student
     return tuple(range(first, first + student))
+
+
+def growth_map(
+    depth: Growth, *, num_student_layers: int, num_source_layers: int
+) -> tuple[int, ...]:
+    """Return the source layer of each layer of a student that is at least as deep.
+
+    With s student and S source layers, student layer l follows
+
+        repeat_last  min(l, S - 1): the layers, then the last one again (DWT paper, FNA)
+        stack        l mod S: all layers again from the first (StackBERT)
+        interleave   floor(l * S / s): each layer several times in place
+
+    Every source layer is followed, and at equal depth layer l follows layer l.
+
+    Raises:
+        ValueError: The student is shallower than the source, or the source has no layer.
+    """
+    student, source = num_student_layers, num_source_layers
+    if not 1 <= source <= student:
+        message = (
+            f"a student of {student} layers cannot grow from a source of {source} layers: give it "
+            "at least as many, or use copy_layers, select or subclone"
+        )
+        raise ValueError(message)
+    if depth == "repeat_last":
+        return tuple(min(layer, source - 1) for layer in range(student))
+    if depth == "stack":
+        return tuple(layer % source for layer in range(student))
+    return tuple(layer * source // student for layer in range(student))
 
 
 def validate(layers: Sequence[int], *, num_student_layers: int, num_source_layers: int) -> None:

@@ -28,13 +28,9 @@ def tiny_model(
     model_type: str, task: TaskName, *, num_layers: int = 2, seed: int = 0, **fields: Any
 ) -> Any:
     """Return a transformers model of a family with random weights, in evaluation mode."""
+    sizes: dict[str, Any] = {"hidden_size": 32, "num_heads": 4, "intermediate_size": 48}
     architecture = ArchitectureConfig(
-        model_type=model_type,
-        num_layers=num_layers,
-        hidden_size=32,
-        num_heads=4,
-        intermediate_size=48,
-        **fields,
+        model_type=model_type, num_layers=num_layers, **(sizes | fields)
     )
     torch.manual_seed(seed)
     model = build_model(

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``raykd check``."""
     add_run_arguments(parser)
+    parser.add_argument(
+        "--init", action="store_true", help="show where every tensor of the student comes from"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,6 +28,7 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
+    from raykd.cli.start import provenance_table  # noqa: PLC0415
     from raykd.train.plan import plan_run  # noqa: PLC0415
 
     plan = plan_run(config)
@@ -33,6 +37,8 @@ def run(options: argparse.Namespace) -> int:
     for name, text in plan_lines(config, plan):
         table.add_row(name, text)
     console.print(table)
+    if options.init and plan.start is not None:
+        console.print(provenance_table(plan.start))
     if plan.problems:
         console.print(f"\n{len(plan.problems)} problem(s)", markup=False)
         for problem in plan.problems:
@@ -68,9 +74,10 @@ def plan_lines(config: "RunConfig", plan: "Plan") -> list[tuple[str, str]]:
     if plan.student is not None:
         lines.append(("student", str(plan.student)))
     lines += [(f"teacher {name}", str(teacher)) for name, teacher in plan.teachers.items()]
-    if (layers := plan.copied_layers) is not None:
-        copied = ", ".join(f"{layer} <- {source}" for layer, source in enumerate(layers))
-        lines.append(("copied layers", copied))
+    if plan.start is not None:
+        from raykd.cli.start import start_lines  # noqa: PLC0415
+
+        lines += [("init", line) for line in start_lines(plan.start)]
     place = (
         "in this process"
         if cluster.num_workers == 0

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from raykd import __version__
-from raykd.cli import check, evaluate, explain, export, prepare, train
+from raykd.cli import check, doctor, evaluate, explain, export, prepare, train
 from raykd.errors import RaykdError
 
 _DESCRIPTION = "Distillation studies of language models, on one laptop or a Ray cluster."
@@ -17,6 +17,8 @@ examples:
   raykd train    configs/runs/demo_teacher.yaml cluster.num_workers=0 train.num_steps=20
   raykd evaluate runs/demo-teacher-1a2b3c4d
   raykd export   runs/demo-teacher-1a2b3c4d --output models/teacher
+  raykd doctor   losses --dtype bfloat16
+  raykd doctor   pair runs/demo-teacher-1a2b3c4d models/student --data data/stdlib-docs
   raykd explain  losses.forward_kl
 
 Overrides are key=value, any number, later wins; null switches an optional section
@@ -29,6 +31,7 @@ _COMMANDS = {
     "train": (train, "train a model, from a teacher or alone; again to continue"),
     "evaluate": (evaluate, "score the model of a run, beside its teacher"),
     "export": (export, "write the model of a run or checkpoint as a transformers directory"),
+    "doctor": (doctor, "prove the losses right on this machine, or see if two models fit"),
     "explain": (explain, "document configuration keys"),
 }
 

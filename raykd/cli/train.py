@@ -40,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
     quiet_libraries()
     # Imported here: torch and Ray take seconds, and --help must be instant.
     from raykd.cli.progress import RunDisplay, print_result  # noqa: PLC0415
+    from raykd.cli.start import start_lines  # noqa: PLC0415
     from raykd.train.plan import plan_run, require_runnable  # noqa: PLC0415
     from raykd.train.run import Listener, train_run  # noqa: PLC0415
 
@@ -49,8 +50,9 @@ def run(options: argparse.Namespace) -> int:
     stopping = _interruptible() if is_here else nullcontext(threading.Event())
     with RunDisplay(num_steps=plan.num_steps) as display, stopping as stopped:
         display.message(f"{plan.run_uri}: {plan.found}")
-        if plan.copied_layers is not None:
-            display.message(f"student layers are copies of layers {list(plan.copied_layers)}")
+        if plan.start is not None:
+            for line in start_lines(plan.start):
+                display.message(f"init: {line}")
         result = train_run(
             config,
             fresh=options.fresh,

@@ -18,6 +18,9 @@ from raykd.config.schema.run import RunConfig
 ANY_NAME = "<name>"
 """Stands for the names that the user gives, as those of teachers."""
 
+_MOST_ADVISED = 3
+"""Keys that are named for an unknown one; more would not be read."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeyDoc:
@@ -70,6 +73,9 @@ def advice_for(unknown: str) -> str:
     keys = [doc.key for doc in key_docs()]
     named_alike = [key for key in keys if key.rpartition(".")[2] == unknown]
     close = named_alike or difflib.get_close_matches(unknown, keys, n=1)
+    if len(close) > _MOST_ADVISED:
+        others = len(close) - _MOST_ADVISED
+        close = [*close[:_MOST_ADVISED], f"{others} others of that name"]
     return f"did you mean {' or '.join(close)}?" if close else "raykd explain lists all keys"
 
 

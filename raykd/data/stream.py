@@ -1,7 +1,7 @@
 """The rows of every optimizer step, resumable at any step with any number of workers."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -9,6 +9,7 @@ from raykd.batch import Rows
 from raykd.config.schema.data import DataConfig
 from raykd.data.lanes import BatchReader, addresses
 from raykd.data.manifest import Manifest, Shard
+from raykd.data.mixture import initial_weights
 from raykd.data.order import drawn_rows
 from raykd.data.row_stream import RowStream
 from raykd.data.rows import as_rows, joined
@@ -27,6 +28,10 @@ class DataState:
 
     rows: dict[str, int]
     """Rows handed out of each stream: each language, or all of them together."""
+
+    weights: dict[str, float] | None = None
+    """Share of each stream in the rows drawn from here on, where the run has adapted them; None
+    draws by the configuration."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +71,7 @@ def rows_per_epoch(manifest: Manifest, config: DataConfig) -> int:
 
 
 def mixing_weights(manifest: Manifest, config: DataConfig) -> dict[str, float]:
-    """Return the share of each stream in the rows drawn; they sum to 1.
+    """Return the share of each stream in the rows drawn, by the configuration; they sum to 1.
 
     Raises:
         ConfigError: A fixed weight is missing or names a language that is not there.
@@ -75,20 +80,19 @@ def mixing_weights(manifest: Manifest, config: DataConfig) -> dict[str, float]:
         name: sum(shard.rows for shard in shards)
         for name, shards in _stream_shards(manifest, config).items()
     }
-    weights: Mapping[str, float] = rows
-    if config.mixing is not None and config.mixing.temperature is not None:
-        exponent = config.mixing.temperature.exponent
-        weights = {name: count**exponent for name, count in rows.items()}
-    if config.mixing is not None and config.mixing.fixed is not None:
-        weights = config.mixing.fixed.weights
-        if set(weights) != set(rows):
-            message = (
-                f"data.mixing.fixed.weights must name the languages {sorted(rows)}, "
-                f"got {sorted(weights)}"
-            )
-            raise ConfigError(message)
-    total = sum(weights.values())
-    return {name: weights[name] / total for name in rows}
+    return initial_weights(rows, config.mixing)
+
+
+def with_weights(state: DataState, weights: Mapping[str, float]) -> DataState:
+    """Return the state with other shares of the streams from its next step on.
+
+    Raises:
+        ValueError: The weights are not those of the streams.
+    """
+    if set(weights) != set(state.rows):
+        message = f"weights are of {sorted(weights)}, but the streams are {sorted(state.rows)}"
+        raise ValueError(message)
+    return replace(state, weights=dict(weights))
 
 
 def training_rows(
@@ -111,10 +115,11 @@ def training_rows(
         seed: Decides the order.
         global_batch_size: Rows per step over all workers.
         worker: Rank and world size.
-        state: Where to begin; ``initial_state`` or what an earlier stream yielded.
+        state: Where to begin; ``initial_state`` or what an earlier stream yielded. Its weights
+            stay in force: to change them, begin another stream.
     """
     rank, world_size = worker
-    weights = mixing_weights(manifest, config)
+    weights = state.weights or mixing_weights(manifest, config)
     reader = BatchReader()
     streams = {
         name: RowStream(
@@ -130,14 +135,18 @@ def training_rows(
     try:
         while True:
             counts = drawn_rows(
-                list(weights.values()), num_rows=global_batch_size, seed=seed, step=step
+                [weights[name] for name in streams],
+                num_rows=global_batch_size,
+                seed=seed,
+                step=step,
             )
             pieces = []
             for (name, stream), count in zip(streams.items(), counts, strict=True):
                 pieces += stream.rows(taken[name], taken[name] + count)
                 taken[name] += count
             step += 1
-            yield StepRows(rows=joined(pieces), state=DataState(step=step, rows=dict(taken)))
+            after = replace(state, step=step, rows=dict(taken))
+            yield StepRows(rows=joined(pieces), state=after)
     finally:
         reader.close()
 

@@ -1,10 +1,11 @@
-"""Score a student, and the teacher beside it, on rows that each worker has a share of."""
+"""Score a student, and the teachers beside it, on rows that each worker has a share of."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 
-from raykd.batch import Rows
+from raykd.batch import Batch
 from raykd.distill.step import DistillationStep
 from raykd.distill.world import World
 from raykd.tasks.metrics import metrics
@@ -12,55 +13,110 @@ from raykd.tasks.tally import Tally, tally
 from raykd.tasks.task import Task
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """What an evaluation counted, over the rows of all workers."""
+
+    student: Tally
+    teachers: dict[str, Tally]
+    """Each over the rows of the languages that it serves, compared with the student there."""
+
+    def metrics(self, task: Task, languages: tuple[str, ...]) -> dict[str, float]:
+        """Return what was found, by name: see ``raykd.tasks.metrics``.
+
+        The student's metrics have no prefix. One teacher's stand beside them as
+        ``teacher/...``, and ``agreement`` says how often the two predict the same; of several,
+        everything is called ``teacher/NAME/...``, agreement with the student too. A teacher
+        that serves none of the rows is left out.
+
+        Args:
+            task: What made the batches.
+            languages: Of the manifest.
+
+        Raises:
+            DataError: No position was scored.
+        """
+        found = metrics(self.student, task=task, languages=languages)
+        for name, total in self.teachers.items():
+            if not total.positions_G.any():
+                continue
+            of_teacher = metrics(total, task=task, languages=languages)
+            if len(self.teachers) > 1:
+                found |= {f"teacher/{name}/{key}": value for key, value in of_teacher.items()}
+                continue
+            for key, value in of_teacher.items():
+                is_agreement = key.split("/")[0] == "agreement"
+                found[key if is_agreement else f"teacher/{key}"] = value
+        return found
+
+    def accuracy_gaps(self, languages: tuple[str, ...]) -> dict[str, float]:
+        """Return how far the student is behind, by language.
+
+        That is the accuracy of the best teacher that serves the language minus the student's:
+        negative where the student is ahead, 0 where no teacher serves it or no row is in it.
+        Accuracies are quotients of counts, so the order of summation changes nothing.
+
+        Args:
+            languages: Of the manifest.
+        """
+        gaps = dict.fromkeys(languages, 0.0)
+        student_G = self.student.accuracies_G.tolist()
+        for index, language in enumerate(languages):
+            teachers = [
+                float(total.accuracies_G[index])
+                for total in self.teachers.values()
+                if total.positions_G[index] > 0
+            ]
+            if teachers:
+                gaps[language] = max(teachers) - student_G[index]
+        return gaps
+
+
 @torch.no_grad()
 def evaluate(
     objective: DistillationStep,
-    rows: Iterator[Rows],
+    batches: Iterable[Batch],
     *,
     task: Task,
     languages: tuple[str, ...],
-    micro_batch_size: int,
     world: World,
-) -> dict[str, float]:
-    """Return the metrics of the student over the rows of all workers.
+) -> Evaluation:
+    """Return what the student and its teachers score on the batches of all workers.
 
-    Where there is a teacher, its own metrics stand beside them as ``teacher/...``, and
-    ``agreement`` says how often the two predict the same.
+    A teacher is asked about all rows of the languages that it serves, however much it counts
+    in training.
+
+    Args:
+        objective: Student and teachers; its mode, training or evaluation, is left as it was.
+        batches: This worker's share, on its device.
+        task: What made the batches.
+        languages: Of the manifest; the batches' languages are indices into them.
+        world: Every worker takes part in the sums, one without rows too.
     """
     was_training = objective.training
     objective.eval()
-    totals: list[Tally] = []
-    for batch_rows in _pieces(rows, micro_batch_size):
-        batch = task.collate(batch_rows).to(world.device)
-        student_logits_PK = objective.student_logits(batch)
-        teacher_logits_PK = objective.teacher_logits(batch)
-        found = [
-            tally(
+    nothing = Tally.none(task, num_languages=len(languages), device=world.device)
+    student = nothing
+    teachers = dict.fromkeys(() if objective.panel is None else objective.panel.teachers, nothing)
+    for batch in batches:
+        student_logits_PK = objective.student_outputs(batch).logits_PK
+        student += tally(task, student_logits_PK, batch, num_languages=len(languages))
+        for opinion in () if objective.panel is None else objective.panel.served(batch):
+            asked = slice(None) if opinion.positions_Q is None else opinion.positions_Q
+            teachers[opinion.name] += tally(
                 task,
-                student_logits_PK,
-                batch,
+                opinion.outputs.logits_PK,
+                opinion.batch,
                 num_languages=len(languages),
-                teacher_logits_PK=teacher_logits_PK,
+                other_logits_PK=student_logits_PK[asked],
             )
-        ]
-        if teacher_logits_PK is not None:
-            found.append(tally(task, teacher_logits_PK, batch, num_languages=len(languages)))
-        totals = [a + b for a, b in zip(totals, found, strict=True)] if totals else found
     objective.train(was_training)
-    student, *teacher = [
-        metrics(Tally(sums_GS=world.sum(total.sums_GS)), task=task, languages=languages)
-        for total in totals
-    ]
-    return student | {
-        f"teacher/{name}": value for values in teacher for name, value in values.items()
-    }
+    return Evaluation(
+        student=_summed(student, world),
+        teachers={name: _summed(total, world) for name, total in teachers.items()},
+    )
 
 
-def _pieces(rows: Iterator[Rows], micro_batch_size: int) -> Iterator[Rows]:
-    """Cut into micro-batches; a worker without rows gets one empty one, to take part in sums."""
-    is_empty = True
-    for some in rows:
-        is_empty = False
-        yield from some.split(micro_batch_size)
-    if is_empty:
-        yield Rows.none()
+def _summed(total: Tally, world: World) -> Tally:
+    # A copy: the sum over the workers is made in place, and tallies of no rows are shared.
+    return Tally(sums_GS=world.sum(total.sums_GS.clone()).cpu())

@@ -17,7 +17,7 @@ from raykd.batch import Batch
 from raykd.config.schema.train import OptimizerConfig
 from raykd.data.stream import DataState
 from raykd.distill.optimizer import learning_rate
-from raykd.distill.step import DistillationStep
+from raykd.distill.step import DistillationStep, StepCounts
 from raykd.distill.world import World
 from raykd.errors import NonFiniteLossError
 from raykd.models.scored import ScoredModel
@@ -40,6 +40,8 @@ class TrainState:
     data: DataState
     optimizer: torch.optim.Optimizer
     student: ScoredModel
+    projections: torch.nn.ModuleDict
+    """What layer losses learn beside the student; trained and restored with it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,10 +63,11 @@ class FinishedStep:
     """Optimizer steps taken so far, this one included."""
 
     loss: float
-    """Objective per scored position."""
+    """Objective: the weighted sum of the terms."""
 
     terms: dict[str, float]
-    """Each term whose weight is not 0, per scored position, unweighted."""
+    """Each term whose weight is not 0, unweighted: per scored position, or per token for terms
+    on layers."""
 
     grad_norm: float
     """Global L2 norm of the gradient before clipping."""
@@ -137,23 +140,24 @@ def _parallel(objective: DistillationStep, world: World) -> torch.nn.Module:
 def _accumulate(
     parallel: torch.nn.Module, batches: StepBatches, *, progress: float, world: World
 ) -> torch.Tensor:
-    """Run backward on the micro-batches; return loss and terms per position, and the tokens.
+    """Run backward on the micro-batches; return the loss, the terms, and the tokens.
 
-    Every worker divides by the number of scored positions of the step over all workers, known
-    beforehand. The gradients of the workers are averaged, hence the factor of the world's size.
+    Every worker divides by the counts of the step over all workers, known beforehand. The
+    gradients of the workers are averaged, hence the factor of the world's size.
     """
     micro_batches = [batch.to(world.device) for batch in batches.micro_batches]
     positions = sum(len(batch.positions_P) for batch in micro_batches)
     tokens = sum(batch.num_tokens for batch in micro_batches)
-    counts = world.sum(torch.tensor([positions, tokens], dtype=torch.float64))
-    num_positions = max(float(counts[0]), 1.0)
-    sums = []
+    totals = world.sum(torch.tensor([positions, tokens], dtype=torch.float64)).tolist()
+    counts = StepCounts(positions=max(totals[0], 1.0), tokens=max(totals[1], 1.0))
+    shares = []
     for index, batch in enumerate(micro_batches):
         with _synchronised(parallel, is_last=index == len(micro_batches) - 1):
-            output = parallel(batch, progress)
-            (output.loss_sum * (world.size / num_positions)).backward()
-        sums.append(torch.stack([output.loss_sum.detach(), *output.term_sums]).double())
-    return torch.cat([world.sum(torch.stack(sums).sum(0)) / num_positions, counts[1:]])
+            output = parallel(batch, progress, counts)
+            (output.loss * world.size).backward()
+        shares.append(torch.stack([output.loss.detach(), *output.terms]).double())
+    found = world.sum(torch.stack(shares).sum(0))
+    return torch.cat([found, found.new_tensor([totals[1]])])
 
 
 def _synchronised(

@@ -1,60 +1,48 @@
 """The models of a run: from the sections teachers and student to modules."""
 
-import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from raykd.config.schema.model import CopyLayersConfig
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import Manifest
-from raykd.errors import ConfigError, ModelError
-from raykd.init.copy_layers import copy_layers
-from raykd.layer_map import layer_map, validate
+from raykd.data.stream import chosen_shards
+from raykd.distill.methods import source_layers
+from raykd.distill.start import source_of
+from raykd.errors import ConfigError
+from raykd.losses.layer_terms import LayerTerm, ModelShape, build_layer_terms
 from raykd.models.build import Vocabulary, build_config, build_model
+from raykd.models.labels import class_order, label_list
 from raykd.models.load import load_config, load_model
-from raykd.models.parts import distinct_tensors, num_layers, places_of, set_tensors
+from raykd.models.parts import num_layers
+from raykd.models.per_language import PerLanguageModel
 from raykd.models.scored import ScoredModel
 
-logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunModels:
-    """What is trained and what is imitated."""
-
-    student: ScoredModel
-    teacher: ScoredModel | None
-
-
-def build_models(config: RunConfig, manifest: Manifest) -> RunModels:
-    """Load and build the models of a run; random weights depend on ``train.seed`` alone.
+def load_teachers(config: RunConfig, manifest: Manifest) -> dict[str, ScoredModel]:
+    """Load the teachers of a run; they score the data's classes in the data's order.
 
     Raises:
-        ModelError: A model is missing or does not fit the task or the data.
-        ConfigError: The student's architecture or init contradicts itself or the source.
+        ModelError: One is missing, or does not fit the task, the classes or the data.
     """
-    teacher = None
-    for name, section in config.teachers.items():
-        check_labels(
-            f"teachers.{name}",
-            load_config(section.model, revision=section.revision),
-            config,
-            manifest,
-        )
-        model = load_model(
-            section.model,
-            config.task,
-            labels=manifest.labels_of(config.task),
-            revision=section.revision,
-            dtype=section.dtype,
-            new_head="refused",
-        )
-        teacher = _scored(model, config, manifest)
+    return {name: _load_teacher(name, config, manifest) for name in config.teachers}
+
+
+def build_student(config: RunConfig, manifest: Manifest) -> Any:
+    """Return the student of a run: pretrained, or with random weights of ``train.seed`` alone.
+
+    Raises:
+        ModelError: The pretrained model is missing or does not fit the task.
+        ConfigError: The architecture contradicts itself.
+    """
+    section, labels = config.student, manifest.labels_of(config.task)
     torch.manual_seed(config.train.seed)
-    student = _student(config, manifest, teacher=None if teacher is None else teacher.model)
-    return RunModels(student=_scored(student, config, manifest), teacher=teacher)
+    if section.pretrained is not None:
+        return load_model(
+            section.pretrained, config.task, labels=labels, revision=section.revision
+        )
+    return build_model(student_config(config, manifest), config.task)
 
 
 def student_config(config: RunConfig, manifest: Manifest) -> Any:
@@ -65,30 +53,21 @@ def student_config(config: RunConfig, manifest: Manifest) -> Any:
     assert section.architecture is not None  # noqa: S101  one of the two, checked on loading
     like = None
     if section.architecture.model_type is None:
-        for teacher in config.teachers.values():
-            like = load_config(teacher.model, revision=teacher.revision)
+        teacher = next(iter(config.teachers.values()))
+        like = load_config(teacher.model, revision=teacher.revision)
     return build_config(
         section.architecture, like=like, vocabulary=vocabulary_of(config, manifest)
     )
 
 
-def copied_layers(copied: CopyLayersConfig, *, student: Any, source: Any) -> tuple[int, ...]:
-    """Return the source layer of each student layer, from their transformers configurations.
-
-    Raises:
-        ConfigError: The layers asked for are not there, or the student is the deeper one.
-    """
-    student_layers, source_layers = num_layers(student), num_layers(source)
-    try:
-        if copied.layers is None:
-            return layer_map(
-                copied.pattern, num_student_layers=student_layers, num_source_layers=source_layers
-            )
-        validate(copied.layers, num_student_layers=student_layers, num_source_layers=source_layers)
-    except ValueError as error:
-        message = f"student.init.copy_layers: {error}"
-        raise ConfigError(message) from error
-    return copied.layers
+def scored(model: Any, config: RunConfig, manifest: Manifest) -> ScoredModel:
+    """Return a student read at the positions that the task scores."""
+    return ScoredModel(
+        model,
+        task=config.task,
+        num_classes=_num_classes(config, manifest),
+        languages=manifest.languages if isinstance(model, PerLanguageModel) else None,
+    )
 
 
 def vocabulary_of(config: RunConfig, manifest: Manifest) -> Vocabulary:
@@ -101,59 +80,102 @@ def vocabulary_of(config: RunConfig, manifest: Manifest) -> Vocabulary:
     )
 
 
-def check_labels(key: str, model_config: Any, config: RunConfig, manifest: Manifest) -> None:
-    """Check that a teacher scores the data's classes, in the data's order.
+def trained_languages(config: RunConfig, manifest: Manifest) -> tuple[str, ...]:
+    """Return the languages that the run trains on, sorted."""
+    shards = chosen_shards(manifest, config.data, config.data.train_split)
+    return tuple(sorted({shard.language for shard in shards}))
+
+
+def teacher_class_order(
+    name: str, model_config: Any, config: RunConfig, manifest: Manifest
+) -> tuple[int, ...] | None:
+    """Return the teacher's class of each class of the data; None where they are the same.
 
     Raises:
-        ModelError: It does not; the message shows both lists.
+        ModelError: The teacher has other classes; the message shows both lists.
     """
     labels = manifest.labels_of(config.task)
     if labels is None:
-        return
-    names = tuple(model_config.id2label[index] for index in range(model_config.num_labels))
-    are_named = names != tuple(f"LABEL_{index}" for index in range(len(names)))
-    if len(names) != len(labels) or (are_named and names != labels):
-        message = (
-            f"{key}: scores the classes {list(names)}, but the data has {list(labels)}; "
-            "use a teacher trained on these labels in this order"
-        )
-        raise ModelError(message)
+        return None
+    return class_order(model_config, labels, where=f"teachers.{name}")
 
 
-def _scored(model: Any, config: RunConfig, manifest: Manifest) -> ScoredModel:
-    labels = manifest.labels_of(config.task)
-    num_classes = manifest.tokenizer.vocab_size if labels is None else len(labels)
-    return ScoredModel(model, task=config.task, num_classes=num_classes)
+def layer_terms(
+    config: RunConfig,
+    *,
+    student: ScoredModel,
+    teachers: Mapping[str, ScoredModel],
+) -> tuple[LayerTerm, ...]:
+    """Return the terms on layers, whose maps begin as ``train.seed`` alone says.
 
-
-def _student(config: RunConfig, manifest: Manifest, *, teacher: Any | None) -> Any:
-    section, labels = config.student, manifest.labels_of(config.task)
-    if section.pretrained is not None:
-        return load_model(
-            section.pretrained, config.task, labels=labels, revision=section.revision
-        )
-    student = build_model(student_config(config, manifest), config.task)
-    if section.init is not None and (copied := section.init.copy_layers) is not None:
-        if copied.source is not None:
-            teacher = load_model(
-                copied.source,
-                config.task,
-                labels=labels,
-                new_head="refused" if "head" in copied.parts else "allowed",
-            )
-        _copy(copied, student=student, source=teacher)
-    return student
-
-
-def _copy(copied: CopyLayersConfig, *, student: Any, source: Any) -> None:
-    layers = copied_layers(copied, student=student.config, source=source.config)
-    result = copy_layers(
-        distinct_tensors(source),
-        distinct_tensors(student),
-        source_places=places_of(source),
-        target_places=places_of(student),
-        layers=layers,
-        parts=copied.parts,
+    Raises:
+        ConfigError: Layers, heads or widths of two models do not allow a comparison.
+    """
+    torch.manual_seed(config.train.seed)
+    return check_layer_terms(
+        config,
+        student=student.model.config,
+        teachers={name: teacher.model.config for name, teacher in teachers.items()},
     )
-    set_tensors(student, result.state)
-    logger.info("student layers <- source layers: %s", list(layers))
+
+
+def check_layer_terms(
+    config: RunConfig, *, student: Any, teachers: Mapping[str, Any]
+) -> tuple[LayerTerm, ...]:
+    """Return the terms on layers, from the transformers configurations of the models.
+
+    Raises:
+        ConfigError: Layers, heads or widths of two models do not allow a comparison.
+    """
+    followed = {}
+    if (init := config.student.init) is not None and source_of(config) in teachers:
+        name = source_of(config)
+        followed = {name: source_layers(init, student=student, source=teachers[name])}
+    try:
+        return build_layer_terms(
+            config.losses,
+            student=_shape(student),
+            teachers={name: _shape(teacher) for name, teacher in teachers.items()},
+            followed=followed,
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _shape(model_config: Any) -> ModelShape:
+    return ModelShape(
+        num_layers=num_layers(model_config),
+        hidden_size=int(model_config.hidden_size),
+        num_heads=int(model_config.num_attention_heads),
+    )
+
+
+def served_languages(config: RunConfig) -> Mapping[str, tuple[str, ...] | None]:
+    """Return the languages that each teacher serves, None for all."""
+    return {name: section.languages for name, section in config.teachers.items()}
+
+
+def _load_teacher(name: str, config: RunConfig, manifest: Manifest) -> ScoredModel:
+    section = config.teachers[name]
+    model_config = load_config(section.model, revision=section.revision)
+    order = teacher_class_order(name, model_config, config, manifest)
+    model = load_model(
+        section.model,
+        config.task,
+        labels=None if manifest.labels_of(config.task) is None else label_list(model_config),
+        revision=section.revision,
+        dtype=section.dtype,
+        new_head="refused",
+    )
+    return ScoredModel(
+        model,
+        task=config.task,
+        num_classes=_num_classes(config, manifest),
+        class_order=order,
+        languages=manifest.languages if isinstance(model, PerLanguageModel) else None,
+    )
+
+
+def _num_classes(config: RunConfig, manifest: Manifest) -> int:
+    labels = manifest.labels_of(config.task)
+    return manifest.tokenizer.vocab_size if labels is None else len(labels)

@@ -2,11 +2,24 @@
 
 Every function takes the student's logits first, lets no gradient into the teacher and
 returns one non-negative value per position, zero where the models agree.
+
+With p and q the softmax of teacher and student logits divided by the temperature, the
+divergences between them share two settings:
+
+    temperature                    divides both logits; above 1 it lifts the unlikely classes
+    scale_by_temperature_squared   multiply by the square of the temperature, so that the size
+                                   of the gradient does not depend on it
+
+A class that both models rule out (logit -inf) changes nothing. What happens where only one
+does is said at each function; no gradient of the student is ever NaN.
 """
+
+import math
 
 import torch
 from torch.nn import functional as F
 
+from raykd.losses.log_probs import kl, log_mixture
 from raykd.losses.precision import widened
 
 
@@ -19,17 +32,143 @@ def forward_kl(
 ) -> torch.Tensor:
     """Return KL(teacher || student) of the softened distributions at each position.
 
-    The sum over classes of p (log p - log q), with p and q the softmax of teacher and
-    student logits divided by the temperature (Hinton et al., 2015, section 2). A class
-    that the teacher rules out (logit -inf) contributes nothing; one that only the student
-    rules out makes the value infinite, and the gradient stays finite.
+    The sum over classes of p (log p - log q) (Hinton et al., 2015, section 2). A class that
+    only the teacher rules out contributes nothing; one that only the student rules out makes
+    the value infinite, and the gradient stays finite.
 
-    Args:
-        student_logits_PK: Unnormalised scores of the model that learns.
-        teacher_logits_PK: Unnormalised scores to imitate.
-        temperature: Divides both logits; above 1 it lifts the unlikely classes.
-        scale_by_temperature_squared: Multiply by the square of the temperature, so that the
-            size of the gradient does not depend on it.
+    Returns:
+        Nats, shape [P], in float32 (float64 for float64 student logits).
+
+    Raises:
+        ValueError: The two models do not score the same positions and classes.
+    """
+    log_q_PK, log_p_PK = _log_probs(student_logits_PK, teacher_logits_PK, temperature)
+    return _scaled(kl(log_p_PK, log_q_PK), temperature, scale=scale_by_temperature_squared)
+
+
+def reverse_kl(
+    student_logits_PK: torch.Tensor,
+    teacher_logits_PK: torch.Tensor,
+    *,
+    temperature: float,
+    scale_by_temperature_squared: bool,
+) -> torch.Tensor:
+    """Return KL(student || teacher) of the softened distributions at each position.
+
+    The sum over classes of q (log q - log p): it seeks the teacher's modes (Gu et al., 2024,
+    MiniLLM, section 2). A class that only the student rules out contributes nothing. One that
+    only the teacher rules out makes the value infinite; the gradient is then that of a teacher
+    who gives it the smallest normal number as probability, a choice of ours that pushes the
+    class down by a finite step.
+
+    Returns:
+        Nats, shape [P], in float32 (float64 for float64 student logits).
+
+    Raises:
+        ValueError: The two models do not score the same positions and classes.
+    """
+    log_q_PK, log_p_PK = _log_probs(student_logits_PK, teacher_logits_PK, temperature)
+    is_ruled_out_PK = log_p_PK == -torch.inf
+    lowest = math.log(torch.finfo(log_p_PK.dtype).tiny)
+    kl_P = kl(log_q_PK, log_p_PK.masked_fill(is_ruled_out_PK, lowest))
+    is_infinite_P = (is_ruled_out_PK & (log_q_PK.detach().exp() > 0)).any(dim=-1)
+    # Added, not filled in, so that the gradient passes.
+    kl_P = kl_P + torch.zeros_like(kl_P).masked_fill(is_infinite_P, torch.inf)
+    return _scaled(kl_P, temperature, scale=scale_by_temperature_squared)
+
+
+def jensen_shannon(
+    student_logits_PK: torch.Tensor,
+    teacher_logits_PK: torch.Tensor,
+    *,
+    temperature: float,
+    scale_by_temperature_squared: bool,
+    beta: float,
+) -> torch.Tensor:
+    """Return the generalised Jensen-Shannon divergence at each position.
+
+    beta KL(p || m) + (1 - beta) KL(q || m) with m = beta p + (1 - beta) q (Agarwal et al.,
+    2024, GKD, section 2), beta between 0 and 1; 0.5 is symmetric. Divided by beta it tends to
+    KL(p || q) as beta goes to 0, divided by 1 - beta to KL(q || p) as beta goes to 1. It is
+    finite whatever either model rules out.
+
+    Returns:
+        Nats, at most ln 2 before scaling, shape [P], in float32 (float64 for float64 student
+        logits).
+
+    Raises:
+        ValueError: The two models do not score the same positions and classes, or beta is
+            negative or not below 1.
+    """
+    log_q_PK, log_p_PK = _log_probs(student_logits_PK, teacher_logits_PK, temperature)
+    log_m_PK = log_mixture(log_p_PK, log_q_PK, share_of_p=beta)
+    values_P = beta * kl(log_p_PK, log_m_PK) + (1 - beta) * kl(log_q_PK, log_m_PK)
+    return _scaled(values_P, temperature, scale=scale_by_temperature_squared)
+
+
+def skewed_kl(
+    student_logits_PK: torch.Tensor,
+    teacher_logits_PK: torch.Tensor,
+    *,
+    temperature: float,
+    scale_by_temperature_squared: bool,
+    skew: float,
+) -> torch.Tensor:
+    """Return KL(teacher || mixture of teacher and student) at each position.
+
+    KL(p || skew p + (1 - skew) q), at most -log(skew) before scaling, the skew in [0, 1) (Ko et
+    al., 2024, DistiLLM, where it is 0.1). It is finite whatever either model rules out, unless
+    the skew is 0: that is forward KL.
+
+    Returns:
+        Nats, shape [P], in float32 (float64 for float64 student logits).
+
+    Raises:
+        ValueError: The two models do not score the same positions and classes, or the skew
+            is not in its range.
+    """
+    log_q_PK, log_p_PK = _log_probs(student_logits_PK, teacher_logits_PK, temperature)
+    log_m_PK = log_mixture(log_p_PK, log_q_PK, share_of_p=skew)
+    return _scaled(kl(log_p_PK, log_m_PK), temperature, scale=scale_by_temperature_squared)
+
+
+def total_variation(
+    student_logits_PK: torch.Tensor,
+    teacher_logits_PK: torch.Tensor,
+    *,
+    temperature: float,
+    scale_by_temperature_squared: bool,
+) -> torch.Tensor:
+    """Return half the sum of |p - q| at each position.
+
+    It is finite whatever either model rules out. Its gradient shrinks with the temperature
+    itself, not with its square: scaled, it grows with the temperature (a derivation of ours).
+
+    Returns:
+        From 0 to 1 before scaling, shape [P], in float32 (float64 for float64 student logits).
+
+    Raises:
+        ValueError: The two models do not score the same positions and classes.
+    """
+    log_q_PK, log_p_PK = _log_probs(student_logits_PK, teacher_logits_PK, temperature)
+    values_P = (log_p_PK.exp() - log_q_PK.exp()).abs().sum(dim=-1) / 2
+    return _scaled(values_P, temperature, scale=scale_by_temperature_squared)
+
+
+def taid(
+    student_logits_PK: torch.Tensor,
+    teacher_logits_PK: torch.Tensor,
+    *,
+    temperature: float,
+    scale_by_temperature_squared: bool,
+    mix: float,
+) -> torch.Tensor:
+    """Return KL(target || student) with a target between student and teacher.
+
+    The target's logits are (1 - mix) times those of the student, held constant, plus mix times
+    those of the teacher (Shing et al., 2025, TAID; the temperature, which divides target and
+    student, is ours). mix = 0 is no loss at all and 1 is forward KL; between, the target rules
+    out what either model does, and is the teacher where that is every class.
 
     Returns:
         Nats, shape [P], in float32 (float64 for float64 student logits).
@@ -38,16 +177,12 @@ def forward_kl(
         ValueError: The two models do not score the same positions and classes.
     """
     _require_one_shape(student_logits_PK, teacher_logits_PK)
-    student_log_probs_PK = F.log_softmax(widened(student_logits_PK) / temperature, dim=-1)
-    teacher_log_probs_PK = F.log_softmax(widened(teacher_logits_PK.detach()) / temperature, dim=-1)
-    teacher_probs_PK = teacher_log_probs_PK.exp()
-    kl_PK = teacher_probs_PK * (teacher_log_probs_PK - student_log_probs_PK)
-    # 0 * (-inf - x) is NaN, but its limit is 0.
-    kl_P = kl_PK.where(teacher_probs_PK > 0, 0.0).sum(dim=-1)
-    # Rounding can take the sum below zero where the models nearly agree: lift the value only,
-    # because clamping would stop the gradient there.
-    kl_P = torch.where(kl_P < 0, kl_P - kl_P.detach(), kl_P)
-    return kl_P * temperature**2 if scale_by_temperature_squared else kl_P
+    return forward_kl(
+        student_logits_PK,
+        _between(widened(student_logits_PK.detach()), widened(teacher_logits_PK), mix),
+        temperature=temperature,
+        scale_by_temperature_squared=scale_by_temperature_squared,
+    )
 
 
 def logit_mse(student_logits_PK: torch.Tensor, teacher_logits_PK: torch.Tensor) -> torch.Tensor:
@@ -66,6 +201,32 @@ def logit_mse(student_logits_PK: torch.Tensor, teacher_logits_PK: torch.Tensor) 
     _require_one_shape(student_logits_PK, teacher_logits_PK)
     difference_PK = widened(student_logits_PK) - widened(teacher_logits_PK.detach())
     return difference_PK.square().mean(dim=-1)
+
+
+def _log_probs(
+    student_logits_PK: torch.Tensor, teacher_logits_PK: torch.Tensor, temperature: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return log q and log p, the second without gradient."""
+    _require_one_shape(student_logits_PK, teacher_logits_PK)
+    student_log_probs_PK = F.log_softmax(widened(student_logits_PK) / temperature, dim=-1)
+    teacher_log_probs_PK = F.log_softmax(widened(teacher_logits_PK.detach()) / temperature, dim=-1)
+    return student_log_probs_PK, teacher_log_probs_PK
+
+
+def _scaled(values_P: torch.Tensor, temperature: float, *, scale: bool) -> torch.Tensor:
+    return values_P * temperature**2 if scale else values_P
+
+
+def _between(student_PK: torch.Tensor, teacher_PK: torch.Tensor, mix: float) -> torch.Tensor:
+    """Return the logits on the way from student to teacher; where they agree, those."""
+    if mix <= 0:
+        return student_PK
+    if mix >= 1:
+        return teacher_PK
+    is_ruled_out_PK = (student_PK == -torch.inf) | (teacher_PK == -torch.inf)
+    between_PK = torch.lerp(student_PK, teacher_PK.to(student_PK), mix)
+    between_PK = between_PK.masked_fill(is_ruled_out_PK, -torch.inf)
+    return torch.where(is_ruled_out_PK.all(dim=-1, keepdim=True), teacher_PK, between_PK)
 
 
 def _require_one_shape(student_logits_PK: torch.Tensor, teacher_logits_PK: torch.Tensor) -> None:

@@ -1,19 +1,16 @@
-"""From the losses section of a run to the weighted terms of its objective."""
+"""From the losses section of a run to the weighted terms on logits and labels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 
 from raykd.config.schedule import Schedule, parse_schedule
-from raykd.config.schema.losses import (
-    CrossEntropyConfig,
-    ForwardKLConfig,
-    LogitMSEConfig,
-    LossesConfig,
-)
+from raykd.config.schema.losses import LossesConfig, TAIDConfig
+from raykd.losses import divergences
 from raykd.losses.cross_entropy import cross_entropy
-from raykd.losses.divergences import forward_kl, logit_mse
 
 PerPositionLoss = Callable[
     [torch.Tensor, torch.Tensor | None, torch.Tensor, float],
@@ -21,10 +18,13 @@ PerPositionLoss = Callable[
 ]
 """(student_logits_PK, teacher_logits_PK or None, labels_P, progress) to values of shape [P]."""
 
+Divergence = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
+"""(student_logits_PK, teacher_logits_PK, progress) to values of shape [P]."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossTerm:
-    """One weighted summand of the objective."""
+    """One weighted summand of the objective that looks at scored positions."""
 
     name: str
     """Its section in the configuration, and its name in the metrics."""
@@ -36,32 +36,37 @@ class LossTerm:
     """The unweighted value at each scored position; progress runs from 0 to 1."""
 
     needs_teacher: bool
-    """Whether it compares the student with a teacher."""
+    """Whether it compares the student with teachers, one after the other."""
 
 
 def build_terms(config: LossesConfig) -> tuple[LossTerm, ...]:
-    """Return the terms whose sections are present, in the order of the schema.
+    """Return the terms on logits and labels whose sections are present, in the schema's order.
 
-    To add a term: write its function in raykd/losses, its section in
-    raykd/config/schema/losses.py, and its paragraph here.
+    To add one: write its function in raykd/losses, its section in
+    raykd/config/schema/losses.py, and its line in ``_divergences``.
 
     Raises:
         ValueError: A weight or a temperature is not a schedule.
     """
     terms = []
     if config.cross_entropy is not None:
-        terms.append(_cross_entropy_term(config.cross_entropy))
-    if config.forward_kl is not None:
-        terms.append(_forward_kl_term(config.forward_kl))
-    if config.logit_mse is not None:
-        terms.append(_logit_mse_term(config.logit_mse))
+        terms.append(_cross_entropy_term(config.cross_entropy.weight))
+    terms += [
+        LossTerm(
+            name=name,
+            weight=parse_schedule(getattr(config, name).weight),
+            per_position=_of_teacher(name, divergence),
+            needs_teacher=True,
+        )
+        for name, divergence in _divergences(config).items()
+    ]
     return tuple(terms)
 
 
-def _cross_entropy_term(config: CrossEntropyConfig) -> LossTerm:
+def _cross_entropy_term(weight: str) -> LossTerm:
     return LossTerm(
         name="cross_entropy",
-        weight=parse_schedule(config.weight),
+        weight=parse_schedule(weight),
         per_position=lambda student_logits_PK, _teacher, labels_P, _progress: cross_entropy(
             student_logits_PK, labels_P
         ),
@@ -69,34 +74,54 @@ def _cross_entropy_term(config: CrossEntropyConfig) -> LossTerm:
     )
 
 
-def _forward_kl_term(config: ForwardKLConfig) -> LossTerm:
-    temperature = parse_schedule(config.temperature)
-    return LossTerm(
-        name="forward_kl",
-        weight=parse_schedule(config.weight),
-        per_position=lambda student_logits_PK, teacher_logits_PK, _labels, progress: forward_kl(
-            student_logits_PK,
-            _present(teacher_logits_PK, "forward_kl"),
-            temperature=temperature.at(progress),
-            scale_by_temperature_squared=config.scale_by_temperature_squared,
+def _of_teacher(name: str, divergence: Divergence) -> PerPositionLoss:
+    def per_position(
+        student_logits_PK: torch.Tensor,
+        teacher_logits_PK: torch.Tensor | None,
+        _labels_P: torch.Tensor,
+        progress: float,
+    ) -> torch.Tensor:
+        if teacher_logits_PK is None:
+            message = f"losses.{name} compares with a teacher, but got no teacher logits"
+            raise ValueError(message)
+        return divergence(student_logits_PK, teacher_logits_PK, progress)
+
+    return per_position
+
+
+def _divergences(config: LossesConfig) -> dict[str, Divergence]:
+    """Return the divergences whose sections are present."""
+    makers: dict[str, Callable[[Any], Divergence]] = {
+        "forward_kl": lambda section: _softened(divergences.forward_kl, section),
+        "reverse_kl": lambda section: _softened(divergences.reverse_kl, section),
+        "jensen_shannon": lambda section: _softened(
+            partial(divergences.jensen_shannon, beta=section.beta), section
         ),
-        needs_teacher=True,
+        "skewed_kl": lambda section: _softened(
+            partial(divergences.skewed_kl, skew=section.skew), section
+        ),
+        "total_variation": lambda section: _softened(divergences.total_variation, section),
+        "logit_mse": lambda _: (
+            lambda student_PK, teacher_PK, _: divergences.logit_mse(student_PK, teacher_PK)
+        ),
+        "taid": _taid,
+    }
+    return {name: makers[name](getattr(config, name)) for name in config.present if name in makers}
+
+
+def _softened(divergence: Callable[..., torch.Tensor], section: Any) -> Divergence:
+    """Bind what all divergences between softened distributions are set by."""
+    temperature = parse_schedule(section.temperature)
+    return lambda student_PK, teacher_PK, progress: divergence(
+        student_PK,
+        teacher_PK,
+        temperature=temperature.at(progress),
+        scale_by_temperature_squared=section.scale_by_temperature_squared,
     )
 
 
-def _logit_mse_term(config: LogitMSEConfig) -> LossTerm:
-    return LossTerm(
-        name="logit_mse",
-        weight=parse_schedule(config.weight),
-        per_position=lambda student_logits_PK, teacher_logits_PK, _labels, _progress: logit_mse(
-            student_logits_PK, _present(teacher_logits_PK, "logit_mse")
-        ),
-        needs_teacher=True,
-    )
-
-
-def _present(teacher_logits_PK: torch.Tensor | None, term: str) -> torch.Tensor:
-    if teacher_logits_PK is None:
-        message = f"losses.{term} compares with a teacher, but got no teacher logits"
-        raise ValueError(message)
-    return teacher_logits_PK
+def _taid(section: TAIDConfig) -> Divergence:
+    mix = parse_schedule(section.mix)
+    return lambda student_PK, teacher_PK, progress: _softened(
+        partial(divergences.taid, mix=mix.at(progress)), section
+    )(student_PK, teacher_PK, progress)

@@ -37,6 +37,13 @@ class Family:
     heads: Mapping[TaskName, Head]
     """The tasks the family serves, and how to score positions in each."""
 
+    is_pre_norm: bool = False
+    """Whether a layer adds to the residual stream without normalising the sum."""
+
+    decoder_norms: tuple[str, ...]
+    """Module of a task model that normalises what the decoder scores the vocabulary from; one
+    for each head that the family has."""
+
     backbone_head: tuple[str, ...] = ()
     """Modules of the backbone that belong to the head."""
 
@@ -71,6 +78,7 @@ def _roberta(model_type: str) -> Family:
             "sequence_classification": heads.roberta_summary,
             "token_classification": heads.token_classes,
         },
+        decoder_norms=("lm_head.layer_norm",),
         positions="learned_after_padding",
         dropouts=_BERT_DROPOUTS,
     )
@@ -88,6 +96,8 @@ def _decoder(model_type: str, *, derived: tuple[str, ...]) -> Family:
             "sequence_classification": heads.decoder_summary,
             "token_classification": heads.decoder_token_classes,
         },
+        is_pre_norm=True,
+        decoder_norms=("model.norm",),
         positions="rotary",
         dropouts=("attention_dropout", "classifier_dropout"),
         derived=derived,
@@ -107,6 +117,7 @@ _BERT = Family(
         "sequence_classification": heads.bert_summary,
         "token_classification": heads.token_classes,
     },
+    decoder_norms=("cls.predictions.transform.LayerNorm",),
     dropouts=_BERT_DROPOUTS,
 )
 
@@ -121,6 +132,7 @@ _DISTILBERT = Family(
         "sequence_classification": heads.distilbert_summary,
         "token_classification": heads.token_classes,
     },
+    decoder_norms=("vocab_layer_norm",),
     intermediate_size="hidden_dim",
     dropouts=("dropout", "attention_dropout", "qa_dropout", "seq_classif_dropout"),
 )
@@ -136,6 +148,11 @@ _DEBERTA = Family(
         "sequence_classification": heads.deberta_summary,
         "token_classification": heads.token_classes,
     },
+    # Of the head that transformers calls legacy, and of the other.
+    decoder_norms=(
+        "cls.predictions.transform.LayerNorm",
+        "lm_predictions.lm_head.LayerNorm",
+    ),
     dropouts=(
         "hidden_dropout_prob",
         "attention_probs_dropout_prob",
@@ -167,6 +184,8 @@ _MODERNBERT = Family(
         "sequence_classification": heads.modernbert_classes,
         "token_classification": heads.modernbert_classes,
     },
+    is_pre_norm=True,
+    decoder_norms=("head.norm",),
     positions="rotary",
     dropouts=("attention_dropout", "embedding_dropout", "mlp_dropout", "classifier_dropout"),
     derived=("layer_types",),
@@ -184,6 +203,8 @@ _GPT2 = Family(
         "sequence_classification": heads.decoder_summary,
         "token_classification": heads.token_classes,
     },
+    is_pre_norm=True,
+    decoder_norms=("transformer.ln_f",),
     intermediate_size="n_inner",
     dropouts=("resid_pdrop", "embd_pdrop", "attn_pdrop", "classifier_dropout"),
     undeclared=("classifier_dropout",),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -16,11 +17,19 @@ from raykd.config.schema.run import TaskName
 from raykd.errors import CheckpointError, ModelError
 from raykd.models.build import AUTO_CLASSES, label_names
 from raykd.models.families import head_of
-from raykd.models.parts import distinct_tensors, places_of, set_tensors
+from raykd.models.files import (
+    CONFIG_FILE,
+    PROJECTIONS_FILE,
+    WEIGHTS_FILE,
+    config_with_languages,
+    difference,
+    languages_of,
+    tensors_by_file,
+    with_projections,
+)
+from raykd.models.parts import places_of
+from raykd.models.per_language import PerLanguageModel
 from raykd.models.quiet import quiet_transformers
-
-WEIGHTS_FILE = "model.safetensors"
-CONFIG_FILE = "config.json"
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +89,9 @@ def load_model(
 ) -> Any:
     """Return a transformers model for a task with the weights of a source.
 
+    Of a model with a head per language it is a PerLanguageModel, as long as the heads fit the
+    task and the classes; else only its encoder is taken and a plain model returned.
+
     Args:
         source: Local directory, Hub name, or URI of a model, a run or a checkpoint.
         task: Decides the head.
@@ -113,56 +125,66 @@ def load_model(
 
 
 def save_model(model: Any, path: Path) -> None:
-    """Write configuration and weights into a directory that ``from_pretrained`` reads."""
+    """Write configuration and weights into a directory that ``from_pretrained`` reads.
+
+    Of a PerLanguageModel it reads the model of the first language.
+    """
     path.mkdir(parents=True, exist_ok=True)
-    model.config.architectures = [type(model).__name__]
-    model.config.save_pretrained(path)
-    tensors = {name: tensor.contiguous() for name, tensor in distinct_tensors(model).items()}
-    save_file(tensors, path / WEIGHTS_FILE, metadata={"format": "pt"})
+    is_shared = isinstance(model, PerLanguageModel)
+    config = config_with_languages(model.config, model.languages if is_shared else None)
+    config.architectures = [type(model.model if is_shared else model).__name__]
+    config.save_pretrained(path)
+    for file, tensors in tensors_by_file(model).items():
+        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        save_file(contiguous, path / file, metadata={"format": "pt"})
 
 
 def load_weights(model: Any, path: Path) -> None:
     """Put weights that ``save_model`` wrote into a model, bit by bit.
 
     Raises:
-        CheckpointError: The file is missing or torn, or the weights are of another model; the
+        CheckpointError: A file is missing or torn, or the weights are of another model; the
             message names a tensor.
     """
-    try:
-        saved = load_file(path / WEIGHTS_FILE)
-    except (OSError, SafetensorError) as error:
-        message = f"{path / WEIGHTS_FILE}: cannot be read: {error}"
-        raise CheckpointError(message) from error
-    mine = distinct_tensors(model)
-    if unknown := sorted(saved.keys() ^ mine.keys()):
-        message = f"{path / WEIGHTS_FILE}: is of another model: {unknown[0]} is in one of the two"
-        raise CheckpointError(message)
-    for name, tensor in mine.items():
-        if (saved[name].shape, saved[name].dtype) != (tensor.shape, tensor.dtype):
-            message = (
-                f"{path / WEIGHTS_FILE}: is of another model: {name} is "
-                f"{list(saved[name].shape)} {saved[name].dtype}, but the model's is "
-                f"{list(tensor.shape)} {tensor.dtype}"
-            )
+    for file, mine in tensors_by_file(model).items():
+        try:
+            saved = load_file(path / file)
+        except (OSError, SafetensorError) as error:
+            message = f"{path / file}: cannot be read: {error}"
+            raise CheckpointError(message) from error
+        if unlike := difference(saved, mine):
+            message = f"{path / file}: is of another model: {unlike}"
             raise CheckpointError(message)
-    set_tensors(model, saved)
+        for name, tensor in mine.items():
+            tensor.copy_(saved[name])
 
 
 def _from_pretrained(
     where: str, task: TaskName, config: Any, *, revision: str | None, dtype: str
 ) -> tuple[Any, list[str]]:
-    """Return a model and the names of its tensors that the source does not have."""
+    """Return a model and the names of its tensors that the source does not have.
+
+    Raises:
+        ValueError: Its file of projections is of another model.
+    """
     with quiet_transformers():
         model, info = AUTO_CLASSES[task].from_pretrained(
             where,
-            config=config,
+            config=config_with_languages(config, None),
             revision=revision,
             dtype=getattr(torch, dtype),
             use_safetensors=True,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    return model, sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
+    fresh = sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
+    languages = languages_of(config)
+    if languages is None or fresh:
+        return model, fresh
+    file = f"{where}/{PROJECTIONS_FILE}"
+    if not Path(where).is_dir():
+        file = hf_hub_download(where, PROJECTIONS_FILE, revision=revision)
+    return with_projections(model, languages, load_file(file)), fresh
 
 
 def _judge_fresh(

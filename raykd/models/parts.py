@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
+from raykd.axes import Axis, Weights
 from raykd.layer_map import Place
+from raykd.models.axes import axes_of, widths_of
 from raykd.models.families import Family, family_of
 
 
@@ -40,16 +42,35 @@ def places_of(model: Any) -> dict[str, Place]:
 
 def distinct_tensors(model: Any) -> dict[str, torch.Tensor]:
     """Return every tensor of a model once; one tied to an embedding under the embedding's name."""
-    places = places_of(model)
-    by_identity: dict[int, list[str]] = {}
     tensors = model.state_dict(keep_vars=True)
-    for name, tensor in tensors.items():
-        by_identity.setdefault(id(tensor), []).append(name)
-    kept = [
-        min(names, key=lambda name: (places[name].part != "embeddings", name))
-        for names in by_identity.values()
-    ]
-    return {name: tensors[name].detach() for name in kept}
+    return {names[0]: tensors[names[0]].detach() for names in _tied_names(model)}
+
+
+def weights_of(model: Any) -> Weights:
+    """Return the tensors of a transformers model, described; it may be on the meta device.
+
+    The tensors share their memory with the model.
+
+    Raises:
+        ModelError: The model is of an unknown family or has a tensor of an unknown kind.
+    """
+    family = family_of(model.config.model_type, where=type(model).__name__)
+    places, axes, state = places_of(model), axes_of(model), distinct_tensors(model)
+    scores_vocabulary = any(
+        places[name].part == "head" and axes[name][0].space == "vocabulary" for name in places
+    )
+    norms = tuple(f"{norm}." for norm in family.decoder_norms)
+    return Weights(
+        state=state,
+        aliases={alias: kept for kept, *others in _tied_names(model) for alias in others},
+        places=places,
+        axes=axes,
+        widths=widths_of(model.config),
+        num_layers=num_layers(model.config),
+        is_tied=scores_vocabulary and not any(_is_decoder(axes[name]) for name in state),
+        is_pre_norm=family.is_pre_norm,
+        decoder_norm=tuple(n for n in state if scores_vocabulary and n.startswith(norms)),
+    )
 
 
 def set_tensors(model: Any, state: Mapping[str, torch.Tensor]) -> None:
@@ -72,6 +93,22 @@ def num_parameters(model: Any) -> ParameterCount:
 def num_layers(config: Any) -> int:
     """Return the number of transformer layers of a config."""
     return int(config.num_hidden_layers)
+
+
+def _tied_names(model: Any) -> list[list[str]]:
+    """Return the names of each distinct tensor, one in the embeddings first."""
+    places = places_of(model)
+    by_identity: dict[int, list[str]] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        by_identity.setdefault(id(tensor), []).append(name)
+    return [
+        sorted(names, key=lambda name: (places[name].part != "embeddings", name))
+        for names in by_identity.values()
+    ]
+
+
+def _is_decoder(axes: tuple[Axis, ...]) -> bool:
+    return [(axis.space, axis.role) for axis in axes] == [("vocabulary", "out"), ("hidden", "in")]
 
 
 def _place(name: str, family: Family) -> Place:

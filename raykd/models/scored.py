@@ -1,13 +1,17 @@
-"""A transformers model read at scored positions only."""
+"""A transformers model read at scored positions only, and inside where a loss asks for it."""
 
 from typing import Any
 
 import torch
 
-from raykd.batch import Batch, ModelOutputs
+from raykd.batch import Batch, LayersWanted, ModelOutputs
 from raykd.config.schema.run import TaskName
 from raykd.errors import ModelError
 from raykd.models.families import family_of, head_of
+from raykd.models.internals import AttentionRecord, recording
+from raykd.models.per_language import PerLanguageModel, per_language_logits
+
+_NOTHING = LayersWanted()
 
 
 class ScoredModel(torch.nn.Module):
@@ -16,44 +20,122 @@ class ScoredModel(torch.nn.Module):
     The scores are exactly those of the model's own forward at these positions. For language
     modelling, K is the size of the tokenizer's vocabulary: many models pad theirs to a round
     number, and the padded entries, which no token has, are cut off.
+
+    An example is classified by the token that stands for it in the model's own family, wherever
+    the batch scores it: teacher and student may be of different families.
     """
 
-    def __init__(self, model: Any, *, task: TaskName, num_classes: int) -> None:
+    class_order: torch.Tensor | None
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        task: TaskName,
+        num_classes: int,
+        class_order: tuple[int, ...] | None = None,
+        languages: tuple[str, ...] | None = None,
+    ) -> None:
         """Wrap a model; it stays reachable, unchanged, as ``model``.
 
         Args:
-            model: A task model of transformers, with a head for the task.
+            model: A task model of transformers with a head for the task, or a PerLanguageModel.
             task: What is scored.
             num_classes: Vocabulary entries of the tokenizer, or classes of the data.
+            class_order: The model's class of each class of the data; None where they are alike.
+            languages: Languages of the data, in the order of the batches' indices; needed by a
+                PerLanguageModel.
 
         Raises:
             ModelError: The family is unknown or does not serve the task, or the model scores
                 fewer vocabulary entries or another number of classes.
+            ValueError: A PerLanguageModel is not told the languages.
         """
         super().__init__()
         config = model.config
-        where = f"{type(model).__name__} {config.name_or_path or 'without a name'}"
+        is_shared = isinstance(model, PerLanguageModel)
+        plain = model.model if is_shared else model
+        where = f"{type(plain).__name__} {config.name_or_path or 'without a name'}"
+        if is_shared and languages is None:
+            message = f"{where}: has a head per language, so the data's languages are needed"
+            raise ValueError(message)
         self.model = model
         self.num_classes = num_classes
+        self.languages = languages
+        self.register_buffer(
+            "class_order",
+            None if class_order is None else torch.tensor(class_order),
+            persistent=False,
+        )
         self._family = family_of(config.model_type, where=where)
         self._head = head_of(config.model_type, task, where=where)
         self._reads_token_types = getattr(config, "type_vocab_size", 0) > 1
-        self._pools_mean = (
-            task == "sequence_classification"
-            and getattr(config, "classifier_pooling", "cls") == "mean"
-        )
+        self._classifies_examples = task == "sequence_classification"
+        self._pools_mean = getattr(config, "classifier_pooling", "cls") == "mean"
         _check_classes(config, task, num_classes=num_classes, where=where)
 
-    def forward(self, batch: Batch) -> ModelOutputs:
-        """Return hidden states [P, D] and scores [P, K] of the scored positions."""
-        hidden_PD = self.hidden(batch)
-        return ModelOutputs(hidden_PD=hidden_PD, logits_PK=self.logits(hidden_PD))
+    def forward(self, batch: Batch, wanted: LayersWanted = _NOTHING) -> ModelOutputs:
+        """Return hidden states [P, D] and scores [P, K] of the scored positions.
+
+        With them come the layers that are wanted: hidden states of all tokens, and what the
+        attention is computed from. The last hidden state includes the final norm of families
+        that have one, as transformers gives it.
+        """
+        outputs, record = self._encode(batch, wanted)
+        hidden_PD = self._summaries(outputs.last_hidden_state, batch)
+        hidden_states_TD = {}
+        if wanted.hidden:
+            tokens_T = batch.is_token_BL.flatten().nonzero().squeeze(-1)
+            hidden_states_TD = {
+                number: outputs.hidden_states[number].flatten(0, 1)[tokens_T]
+                for number in wanted.hidden
+            }
+        return ModelOutputs(
+            hidden_PD=hidden_PD,
+            logits_PK=self.logits(hidden_PD, batch.languages_B[batch.examples_P]),
+            hidden_states_TD=hidden_states_TD,
+            attention=record.inputs,
+        )
 
     def hidden(self, batch: Batch) -> torch.Tensor:
         """Return the last hidden states of the scored positions, [P, D].
 
         Where a ModernBERT classifies by the mean over the tokens of an example, it is that mean.
         """
+        outputs, _ = self._encode(batch, _NOTHING)
+        return self._summaries(outputs.last_hidden_state, batch)
+
+    def logits(
+        self, hidden_PD: torch.Tensor, languages_P: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return the scores of hidden states, [P, K]; any share of the positions will do.
+
+        Args:
+            hidden_PD: As ``hidden`` returns them.
+            languages_P: Language of each position; only a PerLanguageModel asks for it.
+
+        Raises:
+            ModelError: A position is of a language that a PerLanguageModel has no head for.
+            ValueError: A PerLanguageModel is not told the languages.
+        """
+        if not isinstance(self.model, PerLanguageModel):
+            logits_PK = self._head(self.model, hidden_PD)
+        elif languages_P is None or self.languages is None:
+            message = "a model with a head per language scores positions of known languages only"
+            raise ValueError(message)
+        else:
+            logits_PK = per_language_logits(
+                self.model,
+                self._head,
+                hidden_PD,
+                languages_P=languages_P,
+                names=self.languages,
+            )
+        if self.class_order is not None:
+            return logits_PK[:, self.class_order]
+        return logits_PK[:, : self.num_classes]
+
+    def _encode(self, batch: Batch, wanted: LayersWanted) -> tuple[Any, AttentionRecord]:
         inputs: dict[str, Any] = {
             "input_ids": batch.input_ids_BL,
             "attention_mask": batch.attention_mask_BL,
@@ -62,15 +144,25 @@ class ScoredModel(torch.nn.Module):
             inputs["token_type_ids"] = batch.token_type_ids_BL
         if self._family.summary == "last":
             inputs["use_cache"] = False
-        backbone = self.model.get_submodule(self._family.backbone)
-        hidden_BLD: torch.Tensor = backbone(**inputs).last_hidden_state
+        if wanted.hidden:
+            inputs["output_hidden_states"] = list(wanted.hidden)
+        plain = self.model.model if isinstance(self.model, PerLanguageModel) else self.model
+        backbone = plain.get_submodule(self._family.backbone)
+        layers = backbone.get_submodule(self._family.layers)
+        with recording(plain.config, layers, wanted.attention) as record:
+            outputs = backbone(**inputs, **record.arguments)
+        return outputs, record
+
+    def _summaries(self, hidden_BLD: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the hidden states that are scored, [P, D]."""
+        if not self._classifies_examples:
+            return hidden_BLD.flatten(0, 1)[batch.positions_P]
         if self._pools_mean:
             return _mean_over_tokens(hidden_BLD, batch.attention_mask_BL)[batch.examples_P]
-        return hidden_BLD.flatten(0, 1)[batch.positions_P]
-
-    def logits(self, hidden_PD: torch.Tensor) -> torch.Tensor:
-        """Return the scores of hidden states, [P, K]; any share of the positions will do."""
-        return self._head(self.model, hidden_PD)[:, : self.num_classes]
+        if self._family.summary == "first":
+            return hidden_BLD[batch.examples_P, 0]
+        last_B = batch.is_token_BL.sum(dim=1) - 1
+        return hidden_BLD[batch.examples_P, last_B[batch.examples_P]]
 
 
 def _mean_over_tokens(

@@ -23,8 +23,8 @@ class Tally:
     """Sums over scored positions, one line per language; ``+`` joins two tallies."""
 
     sums_GS: torch.Tensor
-    """float64. Loss in nats, positions, right predictions, positions with a teacher, those
-    where the predictions of student and teacher agree; right, predicted and true entities; and
+    """float64. Loss in nats, positions, right predictions, positions where another model is
+    compared, those where the predictions of both agree; right, predicted and true entities; and
     where classes are scored K right predictions, K predictions, K labels by class.
 
     Tallies of the same task and languages have one shape, so an all-reduce of this tensor
@@ -33,6 +33,24 @@ class Tally:
     def __add__(self, other: "Tally") -> "Tally":
         """Return the tally of both sets of rows."""
         return Tally(sums_GS=self.sums_GS + other.sums_GS)
+
+    @staticmethod
+    def none(task: Task, *, num_languages: int, device: torch.device) -> "Tally":
+        """Return the tally of no rows."""
+        num_sums = NUM_SCALARS + (0 if task.class_names is None else 3 * task.num_classes)
+        zeros_GS = torch.zeros(num_languages, num_sums, dtype=torch.float64, device=device)
+        return Tally(sums_GS=zeros_GS)
+
+    @property
+    def positions_G(self) -> torch.Tensor:  # noqa: N802  a tensor, named like the fields
+        """Scored positions of each language."""
+        return self.sums_GS[:, 1]
+
+    @property
+    def accuracies_G(self) -> torch.Tensor:  # noqa: N802  a tensor, named like the fields
+        """Share of right predictions in each language; 0 where it has no position."""
+        accuracies_G: torch.Tensor = self.sums_GS[:, 2] / self.positions_G.clamp(min=1)
+        return accuracies_G
 
 
 def has_entities(task: Task) -> bool:
@@ -44,27 +62,27 @@ def has_entities(task: Task) -> bool:
 @torch.no_grad()
 def tally(
     task: Task,
-    student_logits_PK: torch.Tensor,
+    logits_PK: torch.Tensor,
     batch: Batch,
     *,
     num_languages: int,
-    teacher_logits_PK: torch.Tensor | None = None,
+    other_logits_PK: torch.Tensor | None = None,
 ) -> Tally:
     """Return what a batch contributes to an evaluation.
 
     Args:
         task: What made the batch.
-        student_logits_PK: Unnormalised scores of the model that is evaluated.
+        logits_PK: Unnormalised scores of the model that is evaluated.
         batch: On the device of the logits; whole rows, for the sake of entities.
         num_languages: G, the number of languages that ``batch.languages_B`` points into.
-        teacher_logits_PK: Scores of the teacher, to measure agreement.
+        other_logits_PK: Scores of another model at the same positions, to measure agreement.
     """
-    predicted_P = student_logits_PK.argmax(dim=-1)
+    predicted_P = logits_PK.argmax(dim=-1)
     columns = [
-        F.cross_entropy(student_logits_PK.float(), batch.labels_P, reduction="none"),
+        F.cross_entropy(logits_PK.float(), batch.labels_P, reduction="none"),
         torch.ones_like(predicted_P),
         predicted_P == batch.labels_P,
-        *_agreement(predicted_P, teacher_logits_PK),
+        *_agreement(predicted_P, other_logits_PK),
         *_entities(task, predicted_P, batch),
         *_classes(task, predicted_P, batch.labels_P),
     ]
@@ -74,12 +92,12 @@ def tally(
 
 
 def _agreement(
-    predicted_P: torch.Tensor, teacher_logits_PK: torch.Tensor | None
+    predicted_P: torch.Tensor, other_logits_PK: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    if teacher_logits_PK is None:
+    if other_logits_PK is None:
         nothing_P = torch.zeros_like(predicted_P)
         return nothing_P, nothing_P
-    return torch.ones_like(predicted_P), predicted_P == teacher_logits_PK.argmax(dim=-1)
+    return torch.ones_like(predicted_P), predicted_P == other_logits_PK.argmax(dim=-1)
 
 
 def _entities(task: Task, predicted_P: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, ...]:

@@ -1,10 +1,14 @@
 """A teacher that runs beside the student, in the same process."""
 
+from collections.abc import Callable
+
 import torch
 
-from raykd.batch import Batch
+from raykd.batch import Batch, LayersWanted, ModelOutputs
 from raykd.models.scored import ScoredModel
-from raykd.teachers.signal import DenseSignal
+
+Teacher = Callable[[Batch, LayersWanted], ModelOutputs]
+"""From a batch to what a model says about it, without gradient."""
 
 
 class LiveTeacher:
@@ -17,7 +21,12 @@ class LiveTeacher:
     def __init__(self, model: ScoredModel) -> None:
         self.model = model.eval().requires_grad_(requires_grad=False)
 
-    def __call__(self, batch: Batch) -> DenseSignal:
-        """Return the teacher's scores at the scored positions."""
+    def __call__(
+        self,
+        batch: Batch,
+        wanted: LayersWanted = LayersWanted(),  # noqa: B008  frozen
+    ) -> ModelOutputs:
+        """Return the teacher's scores at the scored positions, and the layers wanted."""
         with torch.no_grad():
-            return DenseSignal(logits_PK=self.model(batch).logits_PK)
+            outputs: ModelOutputs = self.model(batch, wanted)
+        return outputs

@@ -2,7 +2,9 @@
 
     checkpoints/step-00000100/
       student/      config.json, model.safetensors and the tokenizer: a transformers directory
-      optimizer/    adamw.safetensors, one tensor per parameter and moment
+      optimizer/    adamw.safetensors, one tensor per parameter and moment; and where losses on
+                    layers learn maps from the student's width to the teacher's, those:
+                    layer_maps.safetensors
       state.json    step, tokens, data state, what the run was at the time
       manifest.json COMMITTED
 
@@ -13,12 +15,13 @@ import dataclasses
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from raykd import __version__, storage
@@ -31,6 +34,7 @@ KIND = "checkpoint"
 STATE_FILE = "state.json"
 STUDENT_DIRECTORY = "student"
 _OPTIMIZER_FILE = "optimizer/adamw.safetensors"
+_LAYER_MAPS_FILE = "optimizer/layer_maps.safetensors"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 _PREFIX = "step-"
 
@@ -57,6 +61,9 @@ class RunState:
 
     world_size: int
     best: BestEvaluation | None
+    first_evaluation: dict[str, float] | None
+    """The metrics before the first step, where the run was evaluated there."""
+
     raykd_version: str = __version__
     torch_version: str = torch.__version__
 
@@ -76,6 +83,8 @@ def write_checkpoint(
         save_model(state.student.model, student_path)
         (publication.path / "optimizer").mkdir()
         save_file(_moments(state), publication.path / _OPTIMIZER_FILE)
+        if projections := state.projections.state_dict():
+            save_file(projections, publication.path / _LAYER_MAPS_FILE)
         text = json.dumps(dataclasses.asdict(run_state), indent=1)
         (publication.path / STATE_FILE).write_text(text)
         publication.content["step"] = run_state.step
@@ -90,6 +99,8 @@ def restore_checkpoint(uri: str, state: TrainState) -> RunState:
     with storage.local_copy(uri) as path:
         saved = read_run_state(path)
         load_weights(state.student.model, path / STUDENT_DIRECTORY)
+        if state.projections.state_dict():
+            _load_projections(state, path / _LAYER_MAPS_FILE)
         _load_moments(state, load_file(path / _OPTIMIZER_FILE), uri)
     state.step, state.tokens, state.data = saved.step, saved.tokens, saved.data
     return saved
@@ -138,9 +149,23 @@ def kept_steps(
     return {*sorted(steps)[-keep_last:]} | (set(steps) & {best_step, *milestones})
 
 
+def _trained(state: TrainState) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    """Yield what the optimizer changes: the student, and what losses on layers learn."""
+    yield from state.student.named_parameters()
+    yield from state.projections.named_parameters(prefix="projections")
+
+
+def _load_projections(state: TrainState, path: Path) -> None:
+    try:
+        state.projections.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        message = f"{path}: are not the maps of this run's losses on layers: {error}"
+        raise CheckpointError(message) from error
+
+
 def _moments(state: TrainState) -> dict[str, torch.Tensor]:
     tensors = {}
-    for name, parameter in state.student.named_parameters():
+    for name, parameter in _trained(state):
         for moment in _MOMENTS:
             if parameter in state.optimizer.state:
                 tensors[f"{name}/{moment}"] = state.optimizer.state[parameter][moment]
@@ -148,7 +173,7 @@ def _moments(state: TrainState) -> dict[str, torch.Tensor]:
 
 
 def _load_moments(state: TrainState, tensors: dict[str, torch.Tensor], uri: str) -> None:
-    for name, parameter in state.student.named_parameters():
+    for name, parameter in _trained(state):
         moments = {m: tensors.pop(f"{name}/{m}") for m in _MOMENTS if f"{name}/{m}" in tensors}
         if moments and moments["exp_avg"].shape != parameter.shape:
             message = (

@@ -7,7 +7,10 @@ from raykd import __version__, storage
 from raykd.config.load import as_yaml
 from raykd.config.schema.run import RunConfig
 from raykd.config.yaml_text import write_yaml
+from raykd.models.build import AUTO_CLASSES
+from raykd.models.files import PROJECTIONS_FILE
 from raykd.models.load import save_model
+from raykd.models.per_language import PerLanguageModel
 from raykd.models.scored import ScoredModel
 
 KIND = "model"
@@ -33,13 +36,23 @@ def export_model(
     with storage.publishing(uri, kind=KIND) as publication:
         shutil.copytree(tokenizer_path, publication.path, dirs_exist_ok=True)
         save_model(student.model, publication.path)
-        card = model_card(config, metrics)
+        model = student.model
+        languages = model.languages if isinstance(model, PerLanguageModel) else None
+        card = model_card(config, metrics, languages=languages)
         (publication.path / "README.md").write_text(card, encoding="utf-8")
         publication.content["run"] = config.name
 
 
-def model_card(config: RunConfig, metrics: dict[str, float]) -> str:
-    """Return the model's README: what it learned, from whom, and how well."""
+def model_card(
+    config: RunConfig, metrics: dict[str, float], *, languages: tuple[str, ...] | None
+) -> str:
+    """Return the model's README: what it learned, from whom, and how well.
+
+    Args:
+        config: The run.
+        metrics: The last evaluation.
+        languages: Languages with a projection of their own; None where they share one.
+    """
     header = write_yaml({"library_name": "transformers", "tags": ["raykd", config.task]})
     teachers = [
         f"- teacher `{name}`: `{teacher.model}`" for name, teacher in config.teachers.items()
@@ -56,6 +69,7 @@ def model_card(config: RunConfig, metrics: dict[str, float]) -> str:
             "",
             f"A model for `{config.task}`, trained with raykd {__version__}.",
             "",
+            *(_how_to_load(languages, AUTO_CLASSES[config.task].__name__) if languages else []),
             f"- data: `{config.data.uri}`, split `{config.data.train_split}`",
             *(teachers or ["- no teacher: trained on the true labels alone"]),
             "",
@@ -71,3 +85,31 @@ def model_card(config: RunConfig, metrics: dict[str, float]) -> str:
             "",
         ]
     )
+
+
+def _how_to_load(languages: tuple[str, ...], auto_class: str) -> list[str]:
+    """Say how transformers alone loads the model of one language."""
+    return [
+        f"One encoder with a projection for each of {', '.join(languages)}. `from_pretrained` "
+        f"loads the model of `{languages[0]}`; any other's projection is put in its place:",
+        "",
+        "```python",
+        "from safetensors.torch import load_file",
+        f"from transformers import {auto_class}",
+        "",
+        'path = "path/to/this/directory"',
+        f'language = "{languages[-1]}"',
+        f"model = {auto_class}.from_pretrained(path)",
+        f'projections = load_file(f"{{path}}/{PROJECTIONS_FILE}")',
+        'prefix = f"{language}/"',
+        "model.load_state_dict(",
+        "    {",
+        "        name.removeprefix(prefix): tensor",
+        "        for name, tensor in projections.items()",
+        "        if name.startswith(prefix)",
+        "    },",
+        "    strict=False,",
+        ")",
+        "```",
+        "",
+    ]

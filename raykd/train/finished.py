@@ -43,7 +43,8 @@ def evaluate_run(uri: str, *, data_uri: str | None, split: str | None) -> Record
     if data_uri is not None:
         config = replace(config, data=replace(config.data, uri=storage.absolute(data_uri)))
         _check_same_ids(config, trained_on=read_manifest(place.config.data.uri))
-    return _restored(config, place).evaluate(split)
+    run = _restored(config, place)
+    return run.named(run.evaluate(split))
 
 
 def export_run(uri: str, output_uri: str) -> int:
@@ -106,6 +107,6 @@ def _check_same_ids(config: RunConfig, *, trained_on: Manifest) -> None:
 
 
 def _restored(config: RunConfig, place: _Place) -> Distillation:
-    run = assemble(config, world=World())
+    run = assemble(config, world=World(), is_restored=True)
     restore_checkpoint(place.checkpoint_uri, run.state)
     return run

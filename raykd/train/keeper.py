@@ -13,7 +13,6 @@ from raykd.train.checkpoint import (
     checkpoint_name,
     committed_steps,
     kept_steps,
-    newest_valid_checkpoint,
     restore_checkpoint,
     write_checkpoint,
 )
@@ -32,17 +31,15 @@ class CheckpointKeeper:
         self._tokenizer_path = tokenizer_path
         self._milestones = milestone_steps(config.checkpoint.milestones, run.num_steps)
         self._best: BestEvaluation | None = None
+        self.first_evaluation: dict[str, float] | None = None
+        """The metrics before the first step, where the run was evaluated there."""
 
-    def restore(self) -> None:
-        """Continue from the newest valid checkpoint, if there is one.
+    def restore(self, uri: str) -> None:
+        """Continue from a checkpoint.
 
         Raises:
             ConfigError: The data has changed since the checkpoint was written.
         """
-        world = self._run.world
-        found = newest_valid_checkpoint(self._uri) if world.rank == 0 else None
-        if (uri := world.from_first(found)) is None:
-            return
         saved = restore_checkpoint(uri, self._run.state)
         if saved.data_fingerprint != self._run.manifest.fingerprint:
             message = (
@@ -52,6 +49,7 @@ class CheckpointKeeper:
             )
             raise ConfigError(message)
         self._best = saved.best
+        self.first_evaluation = saved.first_evaluation
 
     def note_evaluation(self, step: int, *, loss: float) -> None:
         """Remember the step of the lowest loss."""
@@ -78,6 +76,7 @@ class CheckpointKeeper:
             data_fingerprint=self._run.manifest.fingerprint,
             world_size=self._run.world.size,
             best=self._best,
+            first_evaluation=self.first_evaluation,
         )
         write_checkpoint(
             storage.join(self._uri, checkpoint_name(state.step)),

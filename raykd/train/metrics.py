@@ -160,6 +160,18 @@ def read_metrics(uri: str) -> list[Record]:
     return [record for _, record in _lines(uri)]
 
 
+def forgetting(first: Record, now: Record) -> Record:
+    """Return how much accuracy is lost since the first evaluation, in all and per language.
+
+    Negative where it is gained.
+    """
+    return {
+        f"eval/forgetting{name.removeprefix('eval/accuracy')}": value - now[name]
+        for name, value in first.items()
+        if (name == "eval/accuracy" or name.startswith("eval/accuracy/")) and name in now
+    }
+
+
 def newest_evaluation(uri: str) -> Record:
     """Return the last evaluation of a run; empty before the first."""
     return next((r for r in reversed(read_metrics(uri)) if "eval/loss" in r), {})

@@ -3,6 +3,7 @@
     OUTPUT_URI/NAME-HASH/
       run.yaml              the resolved configuration
       lease.json            who is writing the run right now
+      init.json             where each tensor of a built student came from
       metrics.jsonl         one line per report or evaluation
       checkpoints/step-00000100/   published: student/ optimizer/ state.json
       model/                published: the final model as a transformers directory
@@ -42,6 +43,11 @@ class RunPaths:
         return storage.join(self.run, "metrics.jsonl")
 
     @property
+    def init(self) -> str:
+        """Where the tensors of the student came from."""
+        return storage.join(self.run, "init.json")
+
+    @property
     def checkpoints(self) -> str:
         """Directory of published checkpoints."""
         return storage.join(self.run, "checkpoints")
@@ -77,11 +83,11 @@ def located(config: RunConfig) -> RunConfig:
     student = config.student
     if student.pretrained is not None:
         student = replace(student, pretrained=_located_model(student.pretrained))
-    if student.init is not None and student.init.copy_layers is not None:
-        copied = student.init.copy_layers
-        if copied.source is not None:
-            copied = replace(copied, source=_located_model(copied.source))
-        student = replace(student, init=replace(student.init, copy_layers=copied))
+    # The name of a teacher may be that of a directory here too: the teacher is meant.
+    init = student.init
+    source = None if init is None else init.method.source
+    if init is not None and source is not None and source not in config.teachers:
+        student = replace(student, init=init.with_source(_located_model(source)))
     return replace(
         config,
         data=replace(config.data, uri=storage.absolute(config.data.uri)),

@@ -10,11 +10,19 @@ from raykd.data.manifest import Manifest, read_manifest
 from raykd.data.stream import ALL_LANGUAGES, chosen_shards, mixing_weights
 from raykd.data.tokenizers import load_tokenizer, tokenizer_info
 from raykd.distill.assemble import num_steps, task_of
-from raykd.distill.models import check_labels, copied_layers, student_config
+from raykd.distill.models import (
+    check_layer_terms,
+    served_languages,
+    student_config,
+    teacher_class_order,
+    trained_languages,
+)
+from raykd.distill.start import StudentStart, plan_start
 from raykd.errors import ConfigError, ModelError, RaykdError
 from raykd.models.build import count_parameters
 from raykd.models.families import num_positions
 from raykd.models.load import load_config, resolve_model
+from raykd.teachers.build import check_languages
 from raykd.train.checkpoint import committed_steps
 from raykd.train.paths import RunPaths, run_paths
 from raykd.train.sizes import ModelPlan, memory_bytes
@@ -51,8 +59,8 @@ class Plan:
     data: DataPlan | None
     student: ModelPlan | None
     teachers: dict[str, ModelPlan]
-    copied_layers: tuple[int, ...] | None
-    """Source layer of each student layer, where layers are copied."""
+    start: StudentStart | None
+    """Where the weights of a built student would come from; None where they are random."""
 
     memory_bytes: int | None
     """Estimate for each worker; None where the models are not known."""
@@ -72,15 +80,24 @@ def plan_run(config: RunConfig) -> Plan:
             data=None,
             student=None,
             teachers={},
-            copied_layers=None,
+            start=None,
             memory_bytes=None,
         )
     data = problems.collect(lambda: _plan_data(config, manifest))
     teachers = _plan_teachers(config, manifest, problems)
     student = problems.collect(lambda: _plan_student(config, manifest))
-    layers = problems.collect(lambda: _plan_copy(config, student))
+    problems.collect(
+        lambda: check_languages(
+            config.teacher_weights,
+            served_languages(config),
+            languages=manifest.languages,
+            trained=trained_languages(config, manifest),
+        )
+    )
+    start = None
     if student is not None:
-        problems.collect(lambda: task_of(config, manifest, model_type=student.config.model_type))
+        start = problems.collect(lambda: _plan_start(config, manifest, student))
+        problems.collect(lambda: _check_models(config, manifest, student, teachers))
     return Plan(
         run_uri=paths.run,
         found=_found(paths),
@@ -89,7 +106,7 @@ def plan_run(config: RunConfig) -> Plan:
         data=data,
         student=student,
         teachers=teachers,
-        copied_layers=layers,
+        start=start,
         memory_bytes=None
         if student is None or data is None
         else memory_bytes(config, manifest, student=student, teachers=teachers),
@@ -158,7 +175,7 @@ def _plan_teachers(
             lambda: _plan_loaded(key, section.model, section.revision, config, manifest)  # noqa: B023  called at once
         )
         if plan is not None:
-            problems.collect(lambda: check_labels(key, plan.config, config, manifest))  # noqa: B023
+            problems.collect(lambda: teacher_class_order(name, plan.config, config, manifest))  # noqa: B023
             plans[name] = plan
     return plans
 
@@ -183,13 +200,23 @@ def _plan_loaded(
     return ModelPlan(config=loaded, parameters=count_parameters(loaded, config.task))
 
 
-def _plan_copy(config: RunConfig, student: ModelPlan | None) -> tuple[int, ...] | None:
-    init = config.student.init
-    if student is None or init is None or init.copy_layers is None:
+def _plan_start(config: RunConfig, manifest: Manifest, student: ModelPlan) -> StudentStart | None:
+    if config.student.init is None:
         return None
-    first = next(iter(config.teachers.values()), None)
-    source = init.copy_layers.source or (first.model if first else "")
-    return copied_layers(init.copy_layers, student=student.config, source=load_config(source))
+    return plan_start(config, manifest, student=student.config)
+
+
+def _check_models(
+    config: RunConfig, manifest: Manifest, student: ModelPlan, teachers: dict[str, ModelPlan]
+) -> None:
+    """Check what the student has to do with the task, and its layers with the teachers'."""
+    task_of(config, manifest, model_type=student.config.model_type)
+    if teachers.keys() == config.teachers.keys():
+        check_layer_terms(
+            config,
+            student=student.config,
+            teachers={name: plan.config for name, plan in teachers.items()},
+        )
 
 
 def _check_length(key: str, source: str, loaded: Any, manifest: Manifest) -> None:

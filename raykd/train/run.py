@@ -71,6 +71,7 @@ def _clear(paths: RunPaths) -> None:
         paths.model,
         paths.metrics,
         paths.tensorboard,
+        paths.init,
         paths.config,
     ):
         storage.delete(uri)

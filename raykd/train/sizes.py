@@ -39,6 +39,33 @@ class ModelPlan:
         )
 
 
+def activation_bytes(model: Any, *, rows: int, tokens: int, dtype: str) -> int:
+    """Estimate what the layers of a model keep for the backward pass.
+
+    Korthikanti et al. (2022), equation 2: each layer keeps 34 L B D + 5 H L^2 B bytes at 16 bits.
+
+    Args:
+        model: Its transformers configuration.
+        rows: Examples in the micro-batch.
+        tokens: In each of them.
+        dtype: Of the forward pass.
+    """
+    width = int(34 * model.hidden_size + 5 * model.num_attention_heads * tokens)
+    return int(num_layers(model)) * rows * tokens * width * _BYTES[dtype] // 2
+
+
+def frozen_bytes(plan: ModelPlan, *, rows: int, tokens: int, dtype: str) -> int:
+    """Estimate the memory of a model that is never trained: its weights, and one layer at work."""
+    activations = activation_bytes(plan.config, rows=rows, tokens=tokens, dtype=dtype)
+    return plan.parameters.total * _BYTES[dtype] + activations // num_layers(plan.config)
+
+
+def trained_bytes(plan: ModelPlan, *, rows: int, tokens: int, dtype: str) -> int:
+    """Estimate the memory of a model in training: its state in float32, and all its layers."""
+    activations = activation_bytes(plan.config, rows=rows, tokens=tokens, dtype=dtype)
+    return plan.parameters.total * _STATE_BYTES + activations
+
+
 def memory_bytes(
     config: RunConfig,
     manifest: Manifest,
@@ -48,15 +75,10 @@ def memory_bytes(
 ) -> int:
     """Estimate the peak memory of a worker, in bytes.
 
-    Parameters and their state are exact. Activations follow Korthikanti et al. (2022), equation
-    2: each layer keeps 34 L B D + 5 H L^2 B bytes at 16 bits. Scores of the positions are counted
-    three times (scores, their softmax, their gradient), the teacher's once more.
+    Parameters and their state are exact. Scores of the positions are counted three times
+    (scores, their softmax, their gradient), the teacher's once more.
     """
     rows, tokens = config.train.micro_batch_size, manifest.max_length
-    model = student.config
-    element_bytes = _BYTES[config.train.precision]
-    width = int(34 * model.hidden_size + 5 * model.num_attention_heads * tokens)
-    activations = int(model.num_hidden_layers) * rows * tokens * width * element_bytes // 2
     scores = 4 * _scored_positions(config, rows, tokens) * _num_classes(config, manifest)
     frozen = sum(
         plan.parameters.total * _BYTES[config.teachers[name].dtype]
@@ -64,9 +86,8 @@ def memory_bytes(
     )
     return (
         _PROCESS_BYTES
-        + student.parameters.total * _STATE_BYTES
+        + trained_bytes(student, rows=rows, tokens=tokens, dtype=config.train.precision)
         + frozen
-        + activations
         + scores * (3 + len(teachers))
         + _reading_bytes(config, manifest)
     )

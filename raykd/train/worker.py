@@ -14,6 +14,7 @@ from raykd.data.manifest import TOKENIZER_DIRECTORY
 from raykd.distill.assemble import Distillation, assemble
 from raykd.distill.loop import training_steps
 from raykd.distill.world import World
+from raykd.train.checkpoint import newest_valid_checkpoint
 from raykd.train.export import export_model
 from raykd.train.keeper import CheckpointKeeper
 from raykd.train.metrics import (
@@ -22,6 +23,7 @@ from raykd.train.metrics import (
     MetricsLog,
     Record,
     SilentLog,
+    forgetting,
     newest_evaluation,
 )
 from raykd.train.paths import RunPaths
@@ -58,10 +60,14 @@ class RunResult:
 
 def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunResult:
     """Train from the newest valid checkpoint to the last step; return how it ended."""
-    run = assemble(config, world=context.world)
+    checkpoint = _newest_checkpoint(paths, context.world)
+    run = assemble(config, world=context.world, is_restored=checkpoint is not None)
+    if run.start is not None and context.world.rank == 0:
+        storage.write_bytes(paths.init, run.start.as_json().encode())
     with storage.local_copy(storage.join(config.data.uri, TOKENIZER_DIRECTORY)) as tokenizer_path:
         keeper = CheckpointKeeper(config, paths, run, tokenizer_path=tokenizer_path)
-        keeper.restore()
+        if checkpoint is not None:
+            keeper.restore(checkpoint)
         with _opened_log(config, paths, run) as log:
             metrics = _train(run, context, log=log, keeper=keeper)
         # None is made where a worker was killed between its last checkpoint and this place.
@@ -94,6 +100,11 @@ def read_result(paths: RunPaths) -> RunResult | None:
         return None
 
 
+def _newest_checkpoint(paths: RunPaths, world: World) -> str | None:
+    found = newest_valid_checkpoint(paths.checkpoints) if world.rank == 0 else None
+    return world.from_first(found)
+
+
 @contextmanager
 def _opened_log(config: RunConfig, paths: RunPaths, run: Distillation) -> Iterator[Log]:
     """Yield the log of the first worker; the others have nothing to say."""
@@ -114,18 +125,21 @@ def _opened_log(config: RunConfig, paths: RunPaths, run: Distillation) -> Iterat
 def _train(run: Distillation, context: Context, *, log: Log, keeper: CheckpointKeeper) -> Record:
     """Take the steps that remain; log, evaluate and checkpoint when each is due."""
     metrics: Record = {}
+    if run.evaluates_first:
+        metrics = _evaluated(run, context, log=log, keeper=keeper)
     meter = Meter()
+    steps = run.steps()
     for finished in training_steps(
-        run.state, run.objective, run.steps(), options=run.loop_options, world=run.world
+        run.state, run.objective, steps, options=run.loop_options, world=run.world
     ):
         meter.add(finished)
         if run.logs_after(finished.step):
             log.append(meter.record(run.state.tokens))
         if run.evaluates_after(finished.step):
-            metrics = {"step": finished.step, "tokens": run.state.tokens, **run.evaluate()}
-            log.append(metrics)
-            context.report(metrics)
+            metrics = _evaluated(run, context, log=log, keeper=keeper)
             keeper.note_evaluation(finished.step, loss=metrics["eval/loss"])
+            if run.mixes_adaptively:
+                steps.restart()
         stops = context.should_stop()
         if stops or keeper.is_due(finished.step):
             log.flush()
@@ -133,4 +147,22 @@ def _train(run: Distillation, context: Context, *, log: Log, keeper: CheckpointK
         if stops:
             break
         meter.resume()
+    return metrics
+
+
+def _evaluated(
+    run: Distillation, context: Context, *, log: Log, keeper: CheckpointKeeper
+) -> Record:
+    """Evaluate, adapt the mixture where that follows the gaps, and report."""
+    evaluation = run.evaluate()
+    metrics = {"step": run.state.step, "tokens": run.state.tokens, **run.named(evaluation)}
+    if run.state.step == 0:
+        keeper.first_evaluation = metrics
+    elif run.config.student.pretrained is not None and keeper.first_evaluation is not None:
+        metrics |= forgetting(keeper.first_evaluation, metrics)
+    if run.mixes_adaptively:
+        shares = run.adapt(evaluation)
+        metrics |= {f"data/share/{language}": share for language, share in shares.items()}
+    log.append(metrics)
+    context.report(metrics)
     return metrics

@@ -172,14 +172,16 @@ def train(config: Any) -> list[dict[str, float]]:
 def bare_loop(config: Any) -> dict[str, Any]:
     """Take the steps with nothing around them, over batches that are ready."""
     import torch  # noqa: PLC0415
+    from raykd.batch import LayersWanted  # noqa: PLC0415
     from raykd.distill.assemble import assemble  # noqa: PLC0415
     from raykd.distill.optimizer import learning_rate  # noqa: PLC0415
     from raykd.distill.world import World  # noqa: PLC0415
     from torch.nn import functional as F  # noqa: PLC0415
 
     run = assemble(config, world=World())
-    assert run.objective.teacher is not None
-    student, teacher, optimizer = run.student.train(), run.objective.teacher, run.state.optimizer
+    assert run.objective.panel is not None
+    (teacher,) = run.objective.panel.teachers.values()
+    student, optimizer = run.student.train(), run.state.optimizer
     batches = [step.micro_batches[0] for step in itertools.islice(run.steps(), run.num_steps)]
     losses, seconds = [], []
     for step, batch in enumerate(batches):
@@ -187,7 +189,7 @@ def bare_loop(config: Any) -> dict[str, Any]:
         optimizer.param_groups[0]["lr"] = optimizer.param_groups[1]["lr"] = learning_rate(
             config.optimizer, step=step, num_steps=run.num_steps
         )
-        teacher_logits_PK = teacher(batch).logits_PK
+        teacher_logits_PK = teacher(batch, LayersWanted()).logits_PK
         student_logits_PK = student(batch).logits_PK
         log_probs_PK = student_logits_PK.log_softmax(-1)
         loss = F.cross_entropy(student_logits_PK, batch.labels_P) + F.kl_div(

@@ -1,7 +1,7 @@
 """Which source layer each student layer follows."""
 
 import pytest
-from raykd.layer_map import Pattern, layer_map, validate
+from raykd.layer_map import Growth, Pattern, growth_map, layer_map, validate
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,37 @@ def test_listed_layers_are_checked() -> None:
         validate([1], num_student_layers=2, num_source_layers=4)
     with pytest.raises(ValueError, match=r"names \[4\], but the source has layers 0 to 3"):
         validate([0, 4], num_student_layers=2, num_source_layers=4)
+
+
+@pytest.mark.parametrize(
+    ("depth", "student", "source", "expected"),
+    [
+        ("repeat_last", 6, 4, (0, 1, 2, 3, 3, 3)),  # the DWT paper's
+        ("stack", 6, 3, (0, 1, 2, 0, 1, 2)),
+        ("stack", 5, 3, (0, 1, 2, 0, 1)),
+        ("interleave", 6, 3, (0, 0, 1, 1, 2, 2)),
+        ("interleave", 5, 3, (0, 0, 1, 1, 2)),
+        ("interleave", 4, 1, (0, 0, 0, 0)),
+    ],
+)
+def test_growth(depth: Growth, student: int, source: int, expected: tuple[int, ...]) -> None:
+    assert growth_map(depth, num_student_layers=student, num_source_layers=source) == expected
+
+
+@pytest.mark.parametrize("depth", ["repeat_last", "stack", "interleave"])
+def test_growth_follows_every_source_layer_and_equal_depths_map_one_to_one(depth: Growth) -> None:
+    for source in range(1, 8):
+        for student in range(source, 15):
+            layers = growth_map(depth, num_student_layers=student, num_source_layers=source)
+            assert len(layers) == student
+            assert set(layers) == set(range(source))
+        whole = growth_map(depth, num_student_layers=source, num_source_layers=source)
+        assert whole == tuple(range(source))
+
+
+@pytest.mark.parametrize(("student", "source"), [(3, 4), (2, 0)])
+def test_a_shallower_student_does_not_grow(student: int, source: int) -> None:
+    with pytest.raises(
+        ValueError, match=f"{student} layers cannot grow from a source of {source}"
+    ):
+        growth_map("stack", num_student_layers=student, num_source_layers=source)

@@ -20,17 +20,35 @@ class FixedMixingConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AdaptiveMixingConfig:
+    """Draw languages by how far the student is behind its teachers (AMTSS, reconstructed).
+
+    The share of a language is in proportion to exp(gap / temperature), where its gap is the
+    accuracy of its best teacher minus the student's. Shares are uniform before the first
+    evaluation, follow the newest one, and are part of a checkpoint.
+    """
+
+    temperature: float = 0.1
+    """Accuracy, between 0 and 1, that counts as a large gap; lower favours the worst language."""
+
+    floor: float = 0.5
+    """Share of the rows that is drawn uniformly whatever the gaps, so that no language starves."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MixingConfig:
     """How several languages are mixed; exactly one section is present."""
 
     temperature: TemperatureMixingConfig | None = None
     fixed: FixedMixingConfig | None = None
+    adaptive: AdaptiveMixingConfig | None = None
 
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
         found = []
-        if (self.temperature is None) == (self.fixed is None):
-            found.append("data.mixing needs exactly one of temperature and fixed")
+        present = [x for x in (self.temperature, self.fixed, self.adaptive) if x is not None]
+        if len(present) != 1:
+            found.append("data.mixing needs exactly one of temperature, fixed and adaptive")
         if self.temperature is not None and not 0 <= self.temperature.exponent <= 1:
             value = self.temperature.exponent
             found.append(f"data.mixing.temperature.exponent must be between 0 and 1, got {value}")
@@ -38,6 +56,13 @@ class MixingConfig:
             not self.fixed.weights or min(self.fixed.weights.values()) <= 0
         ):
             found.append(f"data.mixing.fixed.weights must all be > 0, got {self.fixed.weights}")
+        if (adaptive := self.adaptive) is not None:
+            if adaptive.temperature <= 0:
+                value = adaptive.temperature
+                found.append(f"data.mixing.adaptive.temperature must be > 0, got {value}")
+            if not 0 < adaptive.floor <= 1:
+                value = adaptive.floor
+                found.append(f"data.mixing.adaptive.floor must be in (0, 1], got {value}")
         return found
 
 

@@ -1,8 +1,11 @@
 """The training objective: a weighted sum of the terms that are present."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Literal
 
-from raykd.config.schedule import schedule_problems
+from raykd.config.schedule import parse_schedule, schedule_problems
+
+Pattern = Literal["even", "first", "last", "spread"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +31,69 @@ class ForwardKLConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ReverseKLConfig:
+    """KL(student || teacher) of the softened distributions: seeks the teacher's modes."""
+
+    weight: str = "1"
+    """Multiplier in the total loss: a number or a schedule such as '4 -> 1'."""
+
+    temperature: str = "1"
+    """Divides both models' logits, higher is softer: a number or a schedule."""
+
+    scale_by_temperature_squared: bool = True
+    """Multiply by temperature squared, so that the gradient's size does not depend on it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JensenShannonConfig:
+    """Generalised Jensen-Shannon divergence between teacher and student (GKD)."""
+
+    weight: str = "1"
+    """Multiplier in the total loss: a number or a schedule such as '4 -> 1'."""
+
+    temperature: str = "1"
+    """Divides both models' logits, higher is softer: a number or a schedule."""
+
+    scale_by_temperature_squared: bool = True
+    """Multiply by temperature squared, so that the gradient's size does not depend on it."""
+
+    beta: float = 0.5
+    """The teacher's share of the mixture that both are compared with, between 0 and 1."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SkewedKLConfig:
+    """KL(teacher || a mixture of teacher and student): bounded (DistiLLM)."""
+
+    weight: str = "1"
+    """Multiplier in the total loss: a number or a schedule such as '4 -> 1'."""
+
+    temperature: str = "1"
+    """Divides both models' logits, higher is softer: a number or a schedule."""
+
+    scale_by_temperature_squared: bool = True
+    """Multiply by temperature squared, so that the gradient's size does not depend on it."""
+
+    skew: float = 0.1
+    """The teacher's share of the mixture; 0 is forward KL."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TotalVariationConfig:
+    """Half the sum of the differences between the softened probabilities."""
+
+    weight: str = "1"
+    """Multiplier in the total loss: a number or a schedule such as '4 -> 1'."""
+
+    temperature: str = "1"
+    """Divides both models' logits, higher is softer: a number or a schedule."""
+
+    scale_by_temperature_squared: bool = False
+    """Multiply by temperature squared. The gradient shrinks with the temperature itself, not with
+    its square: multiplied it grows."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LogitMSEConfig:
     """Squared difference of student's and teacher's logits, averaged over the classes.
 
@@ -39,29 +105,175 @@ class LogitMSEConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TAIDConfig:
+    """Forward KL towards a target on the way from the student's logits to the teacher's (TAID)."""
+
+    weight: str = "1"
+    """Multiplier in the total loss: a number or a schedule such as '4 -> 1'."""
+
+    temperature: str = "1"
+    """Divides target and student logits, higher is softer: a number or a schedule."""
+
+    scale_by_temperature_squared: bool = True
+    """Multiply by temperature squared, so that the gradient's size does not depend on it."""
+
+    mix: str = "0.4 -> 1"
+    """The teacher's share of the target's logits, between 0 and 1: a number or a schedule. It
+    rises in TAID; for a weak teacher it may fall."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HiddenStatesConfig:
+    """Distance between the hidden states of student's and teacher's layers, per token.
+
+    Where the widths differ, a learned projection brings the student's to the teacher's
+    (TinyBERT); it is trained with the student and saved in its checkpoints alone.
+    """
+
+    weight: str = "1"
+    """Multiplier in the total loss: a number or a schedule. Two stages, as in TinyBERT: '1 @ 0.5
+    -> 0 @ 0.5' here and '0 @ 0.5 -> 1 @ 0.5' for the terms on logits."""
+
+    distance: Literal["mse", "cosine"] = "mse"
+    """mse: squared difference, averaged over the width; cosine: 1 minus the cosine."""
+
+    pattern: Pattern | None = None
+    """Teacher's layer of each student's layer, as in student.init.copy_layers; null is the map of
+    student.init where that starts from the same teacher, and even elsewhere."""
+
+    layers: tuple[int, ...] | None = None
+    """Teacher's layer of each student's layer, counted from 0; replaces the pattern."""
+
+    embeddings: bool = True
+    """Compare the output of the embeddings too."""
+
+    teacher: str | None = None
+    """Which of several teachers; null is the only one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttentionScoresConfig:
+    """Squared difference of the attention scores before the softmax, per token (TinyBERT).
+
+    Both models need equally many heads.
+    """
+
+    weight: str = "1"
+    """Multiplier in the total loss: a number or a schedule such as '1 @ 0.5 -> 0 @ 0.5'."""
+
+    pattern: Pattern | None = None
+    """Teacher's layer of each student's layer, as in losses.hidden_states."""
+
+    layers: tuple[int, ...] | None = None
+    """Teacher's layer of each student's layer, counted from 0; replaces the pattern."""
+
+    teacher: str | None = None
+    """Which of several teachers; null is the only one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttentionRelationsConfig:
+    """KL between the self-relations of queries, keys and values of one layer (MiniLMv2)."""
+
+    weight: str = "1"
+    """Multiplier in the total loss: a number or a schedule such as '4 -> 1'."""
+
+    relations: tuple[Literal["query", "key", "value"], ...] = ("query", "key", "value")
+    """Whose relations to themselves are compared."""
+
+    num_heads: int | None = None
+    """Relation heads, which must divide both widths; null takes the student's heads."""
+
+    layer: int | None = None
+    """Layer of the teacher, counted from 0; null is its last. The student's is its last."""
+
+    teacher: str | None = None
+    """Which of several teachers; null is the only one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LossesConfig:
     """One optional section per term: a present section is an active term."""
 
     cross_entropy: CrossEntropyConfig | None = None
     forward_kl: ForwardKLConfig | None = None
+    reverse_kl: ReverseKLConfig | None = None
+    jensen_shannon: JensenShannonConfig | None = None
+    skewed_kl: SkewedKLConfig | None = None
+    total_variation: TotalVariationConfig | None = None
     logit_mse: LogitMSEConfig | None = None
+    taid: TAIDConfig | None = None
+    hidden_states: HiddenStatesConfig | None = None
+    attention_scores: AttentionScoresConfig | None = None
+    attention_relations: AttentionRelationsConfig | None = None
+
+    @property
+    def present(self) -> list[str]:
+        """Names of the active terms."""
+        return [field.name for field in fields(self) if getattr(self, field.name) is not None]
 
     @property
     def teacher_terms(self) -> list[str]:
         """Names of the active terms that compare the student with a teacher."""
-        terms = {"forward_kl": self.forward_kl, "logit_mse": self.logit_mse}
-        return [name for name, term in terms.items() if term is not None]
+        return [name for name in self.present if name != "cross_entropy"]
+
+    @property
+    def layer_terms(
+        self,
+    ) -> dict[str, HiddenStatesConfig | AttentionScoresConfig | AttentionRelationsConfig]:
+        """The active terms that compare what is inside the models, by name."""
+        terms = {
+            "hidden_states": self.hidden_states,
+            "attention_scores": self.attention_scores,
+            "attention_relations": self.attention_relations,
+        }
+        return {name: term for name, term in terms.items() if term is not None}
 
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
         found = []
-        names = [*(["cross_entropy"] if self.cross_entropy else []), *self.teacher_terms]
-        if not names:
+        if not self.present:
             found.append("losses is empty: add a section such as losses.cross_entropy={}")
-        for name in names:
-            weight = getattr(self, name).weight
-            found += schedule_problems(f"losses.{name}.weight", weight, minimum=0)
-        if self.forward_kl is not None:
-            key = "losses.forward_kl.temperature"
-            found += schedule_problems(key, self.forward_kl.temperature, minimum=0, exclusive=True)
+        for name in self.present:
+            term = getattr(self, name)
+            found += schedule_problems(f"losses.{name}.weight", term.weight, minimum=0)
+            if hasattr(term, "temperature"):
+                key = f"losses.{name}.temperature"
+                found += schedule_problems(key, term.temperature, minimum=0, exclusive=True)
+        return [*found, *self._share_problems(), *self._layer_problems()]
+
+    def _share_problems(self) -> list[str]:
+        found = []
+        if self.jensen_shannon is not None and not 0 < self.jensen_shannon.beta < 1:
+            value = self.jensen_shannon.beta
+            found.append(
+                f"losses.jensen_shannon.beta must be between 0 and 1, got {value}; at the ends it "
+                "is zero: use forward_kl or reverse_kl"
+            )
+        if self.skewed_kl is not None and not 0 <= self.skewed_kl.skew < 1:
+            found.append(f"losses.skewed_kl.skew must be in [0, 1), got {self.skewed_kl.skew}")
+        if self.taid is not None:
+            problems = schedule_problems("losses.taid.mix", self.taid.mix, minimum=0)
+            if not problems and max(parse_schedule(self.taid.mix).values) > 1:
+                problems = [f"losses.taid.mix must be at most 1, got {self.taid.mix!r}"]
+            found += problems
+        return found
+
+    def _layer_problems(self) -> list[str]:
+        found = [
+            f"losses.{name}.layers must be teacher's layers counted from 0, got {list(layers)}"
+            for name in ("hidden_states", "attention_scores")
+            if (term := getattr(self, name)) is not None
+            and (layers := term.layers) is not None
+            and (not layers or min(layers) < 0)
+        ]
+        relations = self.attention_relations
+        if relations is not None and not relations.relations:
+            found.append("losses.attention_relations.relations is empty: name at least one")
+        if relations is not None and relations.num_heads is not None and relations.num_heads < 1:
+            value = relations.num_heads
+            found.append(f"losses.attention_relations.num_heads must be >= 1, got {value}")
+        if relations is not None and relations.layer is not None and relations.layer < 0:
+            value = relations.layer
+            found.append(f"losses.attention_relations.layer must be >= 0, got {value}")
         return found

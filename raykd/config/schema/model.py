@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from raykd.config.schema.init import InitConfig
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TeacherConfig:
@@ -16,6 +18,9 @@ class TeacherConfig:
 
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of the teacher's weights and forward pass; it is never trained."""
+
+    languages: tuple[str, ...] | None = None
+    """Languages it serves: it is asked about no other; null is all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,47 +65,6 @@ class ArchitectureConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CopyLayersConfig:
-    """Copy whole layers of a source model into the student; widths must match."""
-
-    source: str | None = None
-    """Hub name, directory or URI of the model to copy; null copies the first teacher."""
-
-    pattern: Literal["even", "first", "last", "spread"] = "even"
-    """even: every k-th layer and the last (layer 2i of a teacher twice as deep, counted from
-    1, as in The Privileged Students); first, last: as many from that end; spread: evenly,
-    the first and the last included."""
-
-    layers: tuple[int, ...] | None = None
-    """Source layer of each student layer, counted from 0; replaces the pattern."""
-
-    parts: tuple[Literal["embeddings", "encoder", "head"], ...] = ("embeddings", "encoder", "head")
-    """What is copied; the rest starts at random."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InitConfig:
-    """One optional section per method: exactly one is present."""
-
-    copy_layers: CopyLayersConfig | None = None
-
-    def problems(self) -> list[str]:
-        """Return every reason this section cannot run, each naming its key."""
-        if self.copy_layers is None:
-            return ["student.init needs exactly one method, such as copy_layers: {}"]
-        copied = self.copy_layers
-        found = []
-        if not copied.parts:
-            found.append("student.init.copy_layers.parts is empty: name at least one part")
-        if copied.layers is not None and (not copied.layers or min(copied.layers) < 0):
-            found.append(
-                "student.init.copy_layers.layers must be source layers counted from 0, got "
-                f"{list(copied.layers)}"
-            )
-        return found
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class StudentConfig:
     """The model that is trained."""
 
@@ -116,6 +80,15 @@ class StudentConfig:
     init: InitConfig | None = None
     """How the weights of a built model start; null starts at random."""
 
+    projections: Literal["shared", "per_language"] = "shared"
+    """per_language: every language has its own projection and classifier, the family's head,
+    over one encoder (AMTSS)."""
+
+    projection_sources: dict[str, str] = field(default_factory=dict)
+    """Language to the language whose projection it starts from, where a pretrained student has
+    none for it; a language that is not named takes the nearest, whose projection classifies its
+    training rows with the least loss."""
+
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
         found = [
@@ -128,4 +101,11 @@ class StudentConfig:
             found.append(f"student.revision ({self.revision}) needs student.pretrained")
         if self.pretrained is not None and self.init is not None:
             found.append("student.init starts a built model: leave it out with student.pretrained")
+        if self.projection_sources and (
+            self.pretrained is None or self.projections != "per_language"
+        ):
+            found.append(
+                "student.projection_sources adds languages to a trained student: it needs "
+                "student.pretrained and student.projections=per_language"
+            )
         return found

@@ -7,6 +7,7 @@ from typing import Literal
 from raykd.config.schema.data import DataConfig
 from raykd.config.schema.losses import LossesConfig
 from raykd.config.schema.model import StudentConfig, TeacherConfig
+from raykd.config.schema.teachers import TeacherWeightsConfig
 from raykd.config.schema.train import (
     CheckpointConfig,
     ClusterConfig,
@@ -40,6 +41,9 @@ class RunConfig:
     teachers: dict[str, TeacherConfig] = field(default_factory=dict)
     """Name to teacher; empty is plain training, as for a teacher itself."""
 
+    teacher_weights: TeacherWeightsConfig | None = None
+    """How several teachers share the say; null weighs them alike."""
+
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
@@ -57,6 +61,8 @@ class RunConfig:
             *self.checkpoint.problems(),
             *self.cluster.problems(),
             *self._teacher_problems(),
+            *self._task_problems(),
+            *self._evaluation_problems(),
             *self._lane_problems(),
         ]
 
@@ -66,19 +72,90 @@ class RunConfig:
         return [f"name must consist of letters, digits, '.', '_' and '-', got {self.name!r}"]
 
     def _teacher_problems(self) -> list[str]:
-        if len(self.teachers) > 1:
-            return [f"teachers must name at most one, got {sorted(self.teachers)}"]
-        if self.teachers:
-            return []
+        if not self.teachers:
+            return self._needs_teacher()
+        found = []
+        if bad := [name for name in self.teachers if not _NAME.fullmatch(name)]:
+            found.append(
+                "teachers: names must consist of letters, digits, '.', '_' and '-', got "
+                f"{sorted(bad)}"
+            )
+        for name, teacher in self.teachers.items():
+            if teacher.languages is not None and not teacher.languages:
+                found.append(f"teachers.{name}.languages is empty: name one, or null for all")
+        if self.teacher_weights is not None:
+            found += self.teacher_weights.problems(list(self.teachers))
+        return [*found, *self._layer_teacher_problems()]
+
+    def _layer_teacher_problems(self) -> list[str]:
+        """Return why the terms on layers have no teacher that sees every row."""
+        found = []
+        for name, term in self.losses.layer_terms.items():
+            key, chosen = f"losses.{name}.teacher", term.teacher
+            if chosen is None and len(self.teachers) > 1:
+                found.append(
+                    f"{key} is null, but there are {len(self.teachers)} teachers: name one of "
+                    f"{sorted(self.teachers)}"
+                )
+            elif chosen is not None and chosen not in self.teachers:
+                found.append(f"{key} is {chosen!r}, but the teachers are {sorted(self.teachers)}")
+            else:
+                chosen = chosen or next(iter(self.teachers))
+                if not self._sees_every_row(chosen):
+                    found.append(
+                        f"{key}: {chosen} is not asked about every row, but layers are compared "
+                        "on all of them: give it all languages and a weight in each"
+                    )
+        return found
+
+    def _sees_every_row(self, teacher: str) -> bool:
+        weights = self.teacher_weights
+        if self.teachers[teacher].languages is not None:
+            return False
+        if weights is not None and weights.fixed is not None:
+            return weights.fixed.weights.get(teacher, 0) > 0
+        return weights is None or weights.by_language is None
+
+    def _needs_teacher(self) -> list[str]:
+        """Return what is configured that cannot be without a teacher."""
         found = [
             f"losses.{name} needs a teacher: name one, as in teachers.small.model=URI"
             for name in self.losses.teacher_terms
         ]
+        if self.teacher_weights is not None:
+            found.append(
+                "teacher_weights needs teachers: name them, as in teachers.small.model=URI"
+            )
+        if self.data.mixing is not None and self.data.mixing.adaptive is not None:
+            found.append("data.mixing.adaptive needs a teacher: use temperature or fixed")
         if (built := self.student.architecture) is not None and built.model_type is None:
             found.append("student.architecture.model_type is null: give it where no teacher is")
         init = self.student.init
-        if init is not None and init.copy_layers is not None and init.copy_layers.source is None:
-            found.append("student.init.copy_layers.source is null: give it where no teacher is")
+        if init is not None and not init.problems() and init.method.source is None:
+            found.append(f"student.init.{init.name}.source is null: give it where no teacher is")
+        return found
+
+    def _task_problems(self) -> list[str]:
+        if self.student.projections == "per_language" and self.task.endswith("_lm"):
+            return [
+                f"student.projections=per_language needs a classification task, got {self.task}: "
+                "the head of a language model is its vocabulary"
+            ]
+        return []
+
+    def _evaluation_problems(self) -> list[str]:
+        """Return what follows evaluations where there are none."""
+        if self.data.eval_split is not None:
+            return []
+        found = []
+        mixing, weights = self.data.mixing, self.teacher_weights
+        if mixing is not None and mixing.adaptive is not None:
+            found.append("data.mixing.adaptive follows evaluations, but data.eval_split is null")
+        if weights is not None and weights.is_measured:
+            key = "teacher_weights.importance.per=language"
+            found.append(f"{key} is measured on data.eval_split, which is null")
+        if self.train.eval_first:
+            found.append("train.eval_first is true, but data.eval_split is null")
         return found
 
     def _lane_problems(self) -> list[str]:

@@ -77,6 +77,10 @@ class TrainConfig:
     eval_every_steps: int = 500
     """Steps between two evaluations; there is always one after the last step."""
 
+    eval_first: bool = False
+    """Evaluate before the first step too. A pretrained student's later evaluations then report
+    forgetting: the accuracy it began with minus the one it has, in all and per language."""
+
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
         found = []

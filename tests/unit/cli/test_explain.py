@@ -45,7 +45,10 @@ def test_a_section_is_shown_before_all_that_is_in_it(capsys: pytest.CaptureFixtu
         ("teachers.small.model", ["teachers.<name>.model"]),
         (
             "teachers.small",
-            ["teachers.<name>", *(f"teachers.<name>.{k}" for k in ("model", "revision", "dtype"))],
+            [
+                "teachers.<name>",
+                *(f"teachers.<name>.{k}" for k in ("model", "revision", "dtype", "languages")),
+            ],
         ),
         ("student.architecture.settings.x", ["student.architecture.settings.<name>"]),
         ("data.mixing.fixed.weights.de", ["data.mixing.fixed.weights.<name>"]),
@@ -62,7 +65,10 @@ def test_names_that_the_user_gives_are_understood(
     [
         ("lossez", "did you mean losses?"),
         ("train.num_step", "did you mean train.num_steps?"),
-        ("learning_rate", "did you mean optimizer.learning_rate?"),
+        (
+            "learning_rate",
+            "did you mean student.init.ligo.learning_rate or optimizer.learning_rate?",
+        ),
         ("train.seed.x", "did you mean train.seed?"),
         ("qqqq", "raykd explain lists all keys"),
         ("data..uri", "did you mean data.uri?"),

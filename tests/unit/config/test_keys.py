@@ -68,10 +68,14 @@ def test_what_is_no_key_is_not_found(typed: str) -> None:
         ("lossez", "did you mean losses?"),
         ("losses.forward_klx", "did you mean losses.forward_kl?"),
         ("optimizer.lerning_rate", "did you mean optimizer.learning_rate?"),
-        ("learning_rate", "did you mean optimizer.learning_rate?"),
+        (
+            "learning_rate",
+            "did you mean student.init.ligo.learning_rate or optimizer.learning_rate?",
+        ),
         (
             "temperature",
-            "did you mean data.mixing.temperature or losses.forward_kl.temperature?",
+            "did you mean data.mixing.temperature or data.mixing.adaptive.temperature or "
+            "losses.forward_kl.temperature or 7 others of that name?",
         ),
         ("zzzz", "raykd explain lists all keys"),
     ],

@@ -68,7 +68,10 @@ def value_of(run: RunConfig, key: str) -> Any:
         ("losses.cross_entropy.weight=0.5", "0.5"),
         ("losses.cross_entropy.weight=4 -> 1", "4 -> 1"),
         ("losses.cross_entropy.weight=4 @ 0.5 ~> 1", "4 @ 0.5 ~> 1"),
-        ("teachers={a: {model: x}}", {"a": {"model": "x", "revision": None, "dtype": "float32"}}),
+        (
+            "teachers={a: {model: x}}",
+            {"a": {"model": "x", "revision": None, "dtype": "float32", "languages": None}},
+        ),
         ("data.mixing.fixed.weights.no=2", 2.0),
         ("student.architecture.settings.layer_norm_eps=1e-5", 1e-5),
         ("student.architecture.settings.use_cache=true", True),
@@ -136,7 +139,11 @@ def test_an_override_that_cannot_be_applied_is_shown(
     [
         ("lossez=1", "lossez: no such key; did you mean losses?"),
         ("train.sed=1", "train.sed: no such key; did you mean train.seed?"),
-        ("learning_rate=1", "learning_rate: no such key; did you mean optimizer.learning_rate?"),
+        (
+            "learning_rate=1",
+            "learning_rate: no such key; did you mean student.init.ligo.learning_rate or "
+            "optimizer.learning_rate?",
+        ),
         ("zzz={a: {b: 1}, c: 2}", "zzz: no such key; raykd explain lists all keys"),
         ("train.num_steps=2.5", "train.num_steps: expected int | null, got 2.5"),
         ("train.num_steps=true", "train.num_steps: expected int | null, got True"),

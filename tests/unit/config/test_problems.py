@@ -42,10 +42,10 @@ def run_with(*changes: str) -> RunConfig:
         ("data.num_lanes=0", "data.num_lanes must be >= 1, got 0"),
         ("data.shuffle_window=0", "data.shuffle_window must be >= 1, got 0"),
         ("data.languages=[]", "data.languages is empty: name at least one, or null for all"),
-        ("data.mixing={}", "data.mixing needs exactly one of temperature and fixed"),
+        ("data.mixing={}", "data.mixing needs exactly one of temperature, fixed and adaptive"),
         (
             "data.mixing={temperature: {}, fixed: {weights: {de: 1}}}",
-            "data.mixing needs exactly one of temperature and fixed",
+            "data.mixing needs exactly one of temperature, fixed and adaptive",
         ),
         (
             "data.mixing.temperature.exponent=1.5",
@@ -174,8 +174,52 @@ def run_with(*changes: str) -> RunConfig:
             "least one lane",
         ),
         (
-            "teachers={b: {model: x}, a: {model: y}}",
-            "teachers must name at most one, got ['a', 'b']",
+            "teachers={a/b: {model: x}}",
+            "teachers: names must consist of letters, digits, '.', '_' and '-', got ['a/b']",
+        ),
+        (
+            "teachers={a: {model: x, languages: []}}",
+            "teachers.a.languages is empty: name one, or null for all",
+        ),
+        (
+            "teacher_weights={uniform: {}}",
+            "teacher_weights needs teachers: name them, as in teachers.small.model=URI",
+        ),
+        (
+            "data.mixing={adaptive: {}}",
+            "data.mixing.adaptive needs a teacher: use temperature or fixed",
+        ),
+        (
+            "student.projections=per_language",
+            "student.projections=per_language needs a classification task, got masked_lm: the head of a language model is its vocabulary",
+        ),
+        (
+            "student.projection_sources={sw: en}",
+            "student.projection_sources adds languages to a trained student: it needs student.pretrained and student.projections=per_language",
+        ),
+        (
+            "student.init={copy_layers: {}, remap: {}}",
+            "student.init needs exactly one method, such as copy_layers: {}, got copy_layers and remap",
+        ),
+        (
+            "student.init={remap: {}}",
+            "student.init.remap.source is null: give it where no teacher is",
+        ),
+        (
+            "student.init={subclone: {source: x, num_batches: 0}}",
+            "student.init.subclone.num_batches must be >= 1, got 0",
+        ),
+        (
+            "student.init={ligo: {source: x, num_steps: -1}}",
+            "student.init.ligo.num_steps must be >= 0, got -1",
+        ),
+        (
+            "student.init={ligo: {source: x, learning_rate: 0}}",
+            "student.init.ligo.learning_rate must be > 0, got 0.0",
+        ),
+        (
+            "losses.hidden_states={}",
+            "losses.hidden_states needs a teacher: name one, as in teachers.small.model=URI",
         ),
     ],
 )
@@ -216,3 +260,110 @@ def test_the_edge_of_what_works_is_accepted(change: str) -> None:
 def test_a_teacher_stands_in_for_what_is_left_out() -> None:
     run_with("teachers.a.model=x", "losses={logit_mse: {}}", "student={architecture: {}}")
     run_with("teachers.a.model=x", "student.init.copy_layers={}")
+
+
+TEACHERS = "teachers={a: {model: x}, b: {model: y, languages: [en]}}"
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            "teacher_weights={}",
+            "teacher_weights needs exactly one of uniform, fixed, by_language, importance, max_margin, entropy, got []",
+        ),
+        (
+            "teacher_weights={importance: {temperature: 0}}",
+            "teacher_weights.importance.temperature must be > 0, got 0.0",
+        ),
+        (
+            "teacher_weights={fixed: {weights: {a: 1}}}",
+            "teacher_weights.fixed.weights must name the teachers ['a', 'b'], got ['a']",
+        ),
+        (
+            "teacher_weights={fixed: {weights: {a: 0, b: 0}}}",
+            "teacher_weights.fixed.weights must be >= 0 and not all 0, got {'a': 0.0, 'b': 0.0}",
+        ),
+        (
+            "teacher_weights={by_language: {teachers: {en: c}}}",
+            "teacher_weights.by_language.teachers names ['c'], but the teachers are ['a', 'b']",
+        ),
+        (
+            "losses.hidden_states={}",
+            "losses.hidden_states.teacher is null, but there are 2 teachers: name one of ['a', 'b']",
+        ),
+        (
+            "losses.hidden_states={teacher: c}",
+            "losses.hidden_states.teacher is 'c', but the teachers are ['a', 'b']",
+        ),
+        (
+            "losses.hidden_states={teacher: b}",
+            "losses.hidden_states.teacher: b is not asked about every row, but layers are compared on all of them: give it all languages and a weight in each",
+        ),
+        (
+            "losses.hidden_states={teacher: a, layers: []}",
+            "losses.hidden_states.layers must be teacher's layers counted from 0, got []",
+        ),
+        (
+            "losses.attention_relations={teacher: a, relations: []}",
+            "losses.attention_relations.relations is empty: name at least one",
+        ),
+        (
+            "losses.attention_relations={teacher: a, num_heads: 0}",
+            "losses.attention_relations.num_heads must be >= 1, got 0",
+        ),
+        (
+            "losses.attention_relations={teacher: a, layer: -1}",
+            "losses.attention_relations.layer must be >= 0, got -1",
+        ),
+        (
+            "losses.jensen_shannon={beta: 1}",
+            "losses.jensen_shannon.beta must be between 0 and 1, got 1.0; at the ends it is zero: use forward_kl or reverse_kl",
+        ),
+        (
+            "data.mixing={adaptive: {temperature: 0}}",
+            "data.mixing.adaptive.temperature must be > 0, got 0.0",
+        ),
+        (
+            "data.mixing={adaptive: {floor: 0}}",
+            "data.mixing.adaptive.floor must be in (0, 1], got 0.0",
+        ),
+        ("losses.skewed_kl={skew: 1}", "losses.skewed_kl.skew must be in [0, 1), got 1.0"),
+        ("losses.taid={mix: 0 -> 2}", "losses.taid.mix must be at most 1, got '0 -> 2'"),
+        (
+            "losses.reverse_kl={temperature: 0}",
+            "losses.reverse_kl.temperature must be > 0, got '0'",
+        ),
+    ],
+)
+def test_teachers_and_losses_that_cannot_work(change: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        run_with(TEACHERS, change)
+    assert str(error.value) == f"test: 1 problem(s)\n  - {problem}"
+
+
+def test_what_follows_evaluations_needs_a_split_to_evaluate_on() -> None:
+    with pytest.raises(ConfigError) as error:
+        run_with(
+            TEACHERS,
+            "data.eval_split=null",
+            "data.mixing={adaptive: {}}",
+            "teacher_weights={importance: {per: language}}",
+            "train.eval_first=true",
+        )
+    assert str(error.value) == (
+        "test: 3 problem(s)\n"
+        "  - data.mixing.adaptive follows evaluations, but data.eval_split is null\n"
+        "  - teacher_weights.importance.per=language is measured on data.eval_split, which is null\n"
+        "  - train.eval_first is true, but data.eval_split is null"
+    )
+
+
+def test_several_teachers_with_a_layer_loss_can_work() -> None:
+    config = run_with(
+        TEACHERS,
+        "losses.hidden_states={teacher: a}",
+        "teacher_weights={importance: {}}",
+        "data.mixing={adaptive: {}}",
+    )
+    assert config.losses.teacher_terms == ["hidden_states"]

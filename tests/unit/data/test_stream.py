@@ -1,12 +1,16 @@
 """The examples of every step: the same at any number of workers, exact after any restart."""
 
+import dataclasses
 import itertools
+import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from raykd.config.schema.data import (
+    AdaptiveMixingConfig,
     DataConfig,
     FixedMixingConfig,
     MixingConfig,
@@ -19,6 +23,7 @@ from raykd.data.stream import (
     initial_state,
     mixing_weights,
     training_rows,
+    with_weights,
 )
 from raykd.errors import ConfigError, DataError
 
@@ -143,6 +148,79 @@ def test_weights_of_a_temperature_lie_between_proportional_and_uniform(
             for name, rows in {"de": 12, "en": 30, "sw": 3}.items()
         }
     )
+
+
+ADAPTIVE = MixingConfig(adaptive=AdaptiveMixingConfig())
+ADAPTED = {3: {"de": 0.1, "en": 0.1, "sw": 0.8}, 7: {"de": 0.7, "en": 0.2, "sw": 0.1}}
+"""Step to the weights that an evaluation after it decides."""
+
+
+def adapted_steps(
+    manifest: Manifest, *, world_size: int, state: DataState, last: int
+) -> Iterator[Step]:
+    """Yield the steps of a run whose weights change twice, as a run reads them."""
+    config = config_of(manifest, ADAPTIVE)
+    while state.step < last:
+        stop = min([step for step in (*ADAPTED, last) if step > state.step])
+        read = steps(manifest, config, world_size=world_size, state=state, count=stop - state.step)
+        state = read[-1][1]
+        if stop in ADAPTED:
+            state = with_weights(state, ADAPTED[stop])
+        yield from read[:-1]
+        yield read[-1][0], state
+
+
+def test_restart_continues_exactly_with_weights_that_change_in_between(
+    manifest: Manifest,
+) -> None:
+    start = initial_state(manifest, config_of(manifest, ADAPTIVE))
+    whole = list(adapted_steps(manifest, world_size=1, state=start, last=10))
+    assert [state.weights for _, state in whole] == [
+        *[None] * 2,
+        *[ADAPTED[3]] * 4,
+        *[ADAPTED[7]] * 4,
+    ]
+    for done in range(10):
+        reached = whole[done - 1][1] if done else start
+        saved = json.loads(json.dumps(dataclasses.asdict(reached), sort_keys=True))
+        for world_size in (2, 3):
+            rest = adapted_steps(
+                manifest, world_size=world_size, state=DataState(**saved), last=10
+            )
+            assert list(rest) == whole[done:]
+
+
+def test_weights_decide_what_is_drawn_from_their_step_on(manifest: Manifest) -> None:
+    config = config_of(manifest, ADAPTIVE)
+    start = initial_state(manifest, config)
+    assert mixing_weights(manifest, config) == dict.fromkeys(TRAIN, 1 / 3)
+    only = {"de": 0.0, "en": 1.0, "sw": 0.0}
+    before = steps(manifest, config, world_size=1, state=start, count=4)
+    changed = with_weights(before[-1][1], only)
+    after = steps(manifest, config, world_size=1, state=changed, count=4)
+    assert changed.rows == before[-1][1].rows
+    assert min(changed.rows.values()) > 0
+    assert after[-1][1].rows == changed.rows | {"en": changed.rows["en"] + 4 * BATCH}
+
+
+def test_the_order_of_weights_in_a_mapping_does_not_matter(manifest: Manifest) -> None:
+    config = config_of(manifest, ADAPTIVE)
+    start = initial_state(manifest, config)
+    weights = ADAPTED[3]
+    backwards = dict(reversed(weights.items()))
+    read = [
+        steps(manifest, config, world_size=1, state=with_weights(start, w), count=5)
+        for w in (weights, backwards)
+    ]
+    assert [rows for rows, _ in read[0]] == [rows for rows, _ in read[1]]
+
+
+def test_weights_of_other_languages_are_refused(manifest: Manifest) -> None:
+    start = initial_state(manifest, config_of(manifest, ADAPTIVE))
+    with pytest.raises(
+        ValueError, match=r"are of \['de'\], but the streams are \['de', 'en', 'sw'"
+    ):
+        with_weights(start, {"de": 1.0})
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 5])

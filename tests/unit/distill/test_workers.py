@@ -32,7 +32,7 @@ def trained(rank: int, size: int, directory: Path, out: Path) -> None:
             run.state, run.objective, run.steps(), options=run.loop_options, world=run.world
         )
     )
-    metrics = run.evaluate()
+    metrics = run.named(run.evaluate())
     if rank == 0:
         weights = dict(run.student.state_dict())
         losses = [x for step in finished for x in (step.loss, step.grad_norm, step.tokens)]

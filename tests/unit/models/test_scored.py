@@ -154,6 +154,54 @@ def test_too_small_vocabularies_and_other_classes_are_refused() -> None:
         ScoredModel(model, task="sequence_classification", num_classes=5)
 
 
+def test_scores_come_in_the_order_of_the_datas_classes() -> None:
+    task: TaskName = "token_classification"
+    model, batch = tiny_model("bert", task), padded_batch(task)
+    own_PK = scored(model, task)(batch).logits_PK
+    reordered = ScoredModel(model, task=task, num_classes=3, class_order=(2, 0, 1))
+    assert torch.equal(reordered(batch).logits_PK, own_PK[:, [2, 0, 1]])
+    assert torch.equal(reordered.logits(reordered.hidden(batch)), own_PK[:, [2, 0, 1]])
+    assert reordered.state_dict().keys() == scored(model, task).state_dict().keys()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("scores", ["first", "last"])
+def test_an_example_is_classified_by_the_token_of_the_models_own_family(
+    family: str, scores: str
+) -> None:
+    task: TaskName = "sequence_classification"
+    model = tiny_model(family, task)
+    expected_PK = own_logits(model, task, FAMILIES[family].summary)
+    batch = padded_batch(task, summary=scores)
+    torch.testing.assert_close(
+        scored(model, task)(batch).logits_PK, expected_PK, atol=1e-5, rtol=1e-5
+    )
+    some = replace(batch, positions_P=batch.positions_P[[2, 0]])
+    torch.testing.assert_close(
+        scored(model, task)(some).logits_PK, expected_PK[[2, 0]], atol=1e-5, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_batch_of_no_examples_has_no_scores_but_a_gradient(family: str) -> None:
+    task: TaskName = "sequence_classification"
+    model = tiny_model(family, task)
+    idle = replace(
+        padded_batch(task),
+        input_ids_BL=torch.zeros((1, 1), dtype=torch.int64),
+        attention_mask_BL=None,
+        positions_P=torch.zeros(0, dtype=torch.int64),
+        languages_B=torch.zeros(1, dtype=torch.int64),
+        num_tokens=0,
+    )
+    logits_PK = scored(model, task)(idle).logits_PK
+    assert logits_PK.shape == (0, len(LABELS))
+    logits_PK.sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert not parameter.grad.any(), name
+
+
 def test_unknown_families_and_tasks_say_what_there_is() -> None:
     with pytest.raises(ModelError, match=r"x: 't5' is not a family raykd knows.*'bert'"):
         family_of("t5", where="x")

@@ -42,7 +42,7 @@ def classified(
         logits_PK,
         batch,
         num_languages=len(names),
-        teacher_logits_PK=teacher_logits_PK,
+        other_logits_PK=teacher_logits_PK,
     )
     return metrics(total, task=CLASSIFICATION, languages=names)
 

@@ -50,7 +50,7 @@ def tally_of(task: Task, indices: Sequence[int]) -> Tally:
         student_PK,
         batch,
         num_languages=NUM_LANGUAGES,
-        teacher_logits_PK=teacher_PK,
+        other_logits_PK=teacher_PK,
     )
 
 
@@ -83,7 +83,7 @@ def test_each_sum_counts_what_it_says() -> None:
     batch = task.collate(rows_of([[1]] * 3, languages=[0, 1, 1], labels=[0, 1, 1]))
     student_PK = torch.tensor([[0.0, -100.0], [0.0, -100.0], [0.0, 100.0]])
     teacher_PK = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
-    sums_GS = tally(task, student_PK, batch, num_languages=2, teacher_logits_PK=teacher_PK).sums_GS
+    sums_GS = tally(task, student_PK, batch, num_languages=2, other_logits_PK=teacher_PK).sums_GS
     # Loss, positions, right, with teacher, agreeing; entities; by class right, predicted, labels.
     assert sums_GS.tolist() == [
         [0, 1, 1, 1, 0, 0, 0, 0, 1, 0, 1, 0, 1, 0],

@@ -38,6 +38,7 @@ def test_everything_of_a_run_lies_in_its_directory_and_apart() -> None:
     assert places == {
         "checkpoints": "s3://bucket/runs/a/checkpoints",
         "config": "s3://bucket/runs/a/run.yaml",
+        "init": "s3://bucket/runs/a/init.json",
         "lease": "s3://bucket/runs/a/lease.json",
         "metrics": "s3://bucket/runs/a/metrics.jsonl",
         "model": "s3://bucket/runs/a/model",

@@ -42,7 +42,9 @@ def test_a_good_run_has_sizes_and_no_problems(directory: Path) -> None:
         )
     )
     assert plan.problems == ()
-    assert plan.copied_layers == (1, 3)
+    assert plan.start is not None
+    assert plan.start.layers == (1, 3)
+    assert all(origin.how == "copied" for origin in plan.start.provenance.values())
     assert plan.found.startswith("nothing yet")
     assert plan.data is not None
     assert (plan.data.train_rows, plan.data.eval_rows) == (90, 21)
@@ -107,11 +109,11 @@ def test_a_teacher_with_another_tokenizer_is_refused(directory: Path) -> None:
 def test_a_teacher_with_other_labels_is_refused_with_both_lists(directory: Path) -> None:
     config_of: dict[str, Any] = {"task": "sequence_classification", "losses": {"forward_kl": {}}}
     model = tiny_model("bert", "sequence_classification")
-    model.config.id2label = {0: "c", 1: "b", 2: "a"}
+    model.config.id2label = {0: "c", 1: "b", 2: "d"}
     save_model(model, directory / "teacher")
     section = {"small": {"model": str(directory / "teacher")}}
     config = small_run(directory, teachers=section, **config_of)
-    assert "['c', 'b', 'a'], but the data has ['a', 'b', 'c']" in problems(config)
+    assert "['c', 'b', 'd'], but the data has ['a', 'b', 'c']" in problems(config)
 
 
 def test_a_teacher_that_reads_too_little_is_refused(directory: Path) -> None:

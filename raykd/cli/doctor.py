@@ -1,0 +1,136 @@
+"""Examine what distillation rests on: the losses on this machine, a teacher and a student."""
+
+import argparse
+from typing import TYPE_CHECKING, get_args
+
+from raykd.cli.quiet import quiet_libraries
+from raykd.config.schema.run import TaskName
+from raykd.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+    from rich.table import Table
+
+    from raykd.distill.conformance.subject import Finding
+    from raykd.train.pair.finding import PairFinding
+
+_LOSSES = "prove that the objective is what it says, on this device and in this precision"
+_PAIR = "say whether two models can be teacher and student, and what that costs"
+_VERDICTS = {"ok": "ok", "warning": "[yellow]warning[/]", "error": "[red]error[/]"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``raykd doctor``."""
+    subjects = parser.add_subparsers(dest="subject", metavar="SUBJECT", required=True)
+    losses = subjects.add_parser("losses", help=_LOSSES, description=_LOSSES)
+    losses.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    losses.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="as train.precision, and as the teacher's dtype",
+    )
+    pair = subjects.add_parser("pair", help=_PAIR, description=_PAIR)
+    for name in ("teacher", "student"):
+        pair.add_argument(
+            name, metavar=name.upper(), help="Hub name, or directory of a model, run or checkpoint"
+        )
+    pair.add_argument("--data", metavar="URI", help="prepared data to compare and score both on")
+    pair.add_argument(
+        "--task", choices=get_args(TaskName), help="default: what the teacher's head was made for"
+    )
+    pair.add_argument(
+        "--split", default="validation", help="split of the data to score on; default: validation"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what is found; return 1 when a check fails, 2 when the two models do not fit."""
+    quiet_libraries()
+    return _examine_losses(options) if options.subject == "losses" else _examine_pair(options)
+
+
+def losses_table(findings: "list[Finding]") -> "Table":
+    """Return the checks of the losses as a table."""
+    table = _table("check", "what it proves", "deviation", "allowed", "")
+    for finding in findings:
+        table.add_row(
+            finding.name,
+            finding.says,
+            f"{finding.deviation:.2g}",
+            f"{finding.tolerance:.2g}",
+            "pass" if finding.is_ok else "[red]FAIL[/]",
+        )
+    return table
+
+
+def pair_table(findings: "list[PairFinding]") -> "Table":
+    """Return what is said about a pair as a table."""
+    from rich.markup import escape  # noqa: PLC0415
+
+    table = _table("", "teacher", "student", "verdict", "")
+    for finding in findings:
+        table.add_row(
+            finding.name,
+            escape(finding.teacher),
+            escape(finding.student),
+            _VERDICTS[finding.verdict],
+            escape(finding.advice),
+        )
+    return table
+
+
+def _examine_losses(options: argparse.Namespace) -> int:
+    # Imported here: torch takes seconds, and --help must be instant.
+    import torch  # noqa: PLC0415
+
+    from raykd.cli.progress import console  # noqa: PLC0415
+    from raykd.distill.conformance.subject import Setting, Subject  # noqa: PLC0415
+    from raykd.distill.conformance.suite import findings  # noqa: PLC0415
+
+    if options.device == "cuda" and not torch.cuda.is_available():
+        message = "--device: torch finds no CUDA device here; leave it out to check on the CPU"
+        raise ConfigError(message)
+    setting = Setting(device=torch.device(options.device), dtype=_dtype(options.dtype))
+    found = list(findings(Subject.real(), setting))
+    console.print(losses_table(found))
+    failed = [finding.name for finding in found if not finding.is_ok]
+    verdict = (
+        f"{len(failed)} of {len(found)} checks fail" if failed else f"{len(found)} checks pass"
+    )
+    console.print(f"\n{verdict} on {options.device} in {options.dtype}", markup=False)
+    return 1 if failed else 0
+
+
+def _dtype(name: str) -> "torch.dtype":
+    import torch  # noqa: PLC0415
+
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+def _examine_pair(options: argparse.Namespace) -> int:
+    from raykd.cli.progress import console  # noqa: PLC0415
+    from raykd.train.pair.examine import examine_pair  # noqa: PLC0415
+
+    found = list(
+        examine_pair(
+            options.teacher,
+            options.student,
+            task=options.task,
+            data_uri=options.data,
+            split=options.split,
+        )
+    )
+    console.print(pair_table(found))
+    counts = [sum(f.verdict == verdict for f in found) for verdict in ("error", "warning")]
+    console.print(f"\n{counts[0]} error(s), {counts[1]} warning(s)", markup=False)
+    return 2 if counts[0] else 0
+
+
+def _table(*columns: str) -> "Table":
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

@@ -1,0 +1,96 @@
+"""The batches of a run: to train on, to evaluate on, to measure on before it begins."""
+
+from collections.abc import Iterator
+
+from raykd.batch import Batch, Rows
+from raykd.config.schema.run import RunConfig
+from raykd.data.manifest import Manifest
+from raykd.data.prefetch import prefetched
+from raykd.data.stream import evaluation_rows, initial_state, training_rows
+from raykd.distill.loop import StepBatches, TrainState
+from raykd.distill.world import World
+from raykd.tasks.task import Task
+
+_STEPS_AHEAD = 4
+"""Steps whose batches are made ahead of the training thread."""
+
+
+class StepReader:
+    """This worker's batches of every step from the state of a run on, read ahead."""
+
+    def __init__(
+        self, config: RunConfig, manifest: Manifest, task: Task, *, state: TrainState, world: World
+    ) -> None:
+        """Read nothing yet: the state may still be restored."""
+        self._config = config
+        self._manifest = manifest
+        self._task = task
+        self._state = state
+        self._world = world
+        self._ahead: Iterator[StepBatches] | None = None
+
+    def __iter__(self) -> "StepReader":
+        """Return itself: there is one place in the data."""
+        return self
+
+    def __next__(self) -> StepBatches:
+        """Return the batches of the next step."""
+        if self._ahead is None:
+            self._ahead = prefetched(self._steps(), depth=_STEPS_AHEAD)
+        return next(self._ahead)
+
+    def restart(self) -> None:
+        """Forget what is read ahead: the state of the data has been changed."""
+        self._ahead = None
+
+    def _steps(self) -> Iterator[StepBatches]:
+        for step in training_rows(
+            self._manifest,
+            self._config.data,
+            seed=self._config.train.seed,
+            global_batch_size=self._config.train.global_batch_size,
+            worker=(self._world.rank, self._world.size),
+            state=self._state.data,
+        ):
+            pieces = step.rows.split(self._config.train.micro_batch_size)
+            yield StepBatches(
+                micro_batches=tuple(self._task.collate(piece) for piece in pieces),
+                data=step.state,
+            )
+
+
+def evaluation_batches(
+    config: RunConfig, manifest: Manifest, task: Task, *, split: str, world: World
+) -> Iterator[Batch]:
+    """Yield this worker's share of a split; a worker without rows gets one empty batch.
+
+    Every worker has to take part in the sums that follow.
+    """
+    is_empty = True
+    for rows in evaluation_rows(
+        manifest,
+        config.data,
+        split=split,
+        batch_size=config.train.micro_batch_size,
+        worker=(world.rank, world.size),
+    ):
+        for piece in rows.split(config.train.micro_batch_size):
+            is_empty = False
+            yield task.collate(piece).to(world.device)
+    if is_empty:
+        yield task.collate(Rows.none()).to(world.device)
+
+
+def first_batches(
+    config: RunConfig, manifest: Manifest, task: Task, *, world: World
+) -> Iterator[Batch]:
+    """Yield the first micro-batches of the training data, alike on every worker."""
+    for step in training_rows(
+        manifest,
+        config.data,
+        seed=config.train.seed,
+        global_batch_size=config.train.micro_batch_size,
+        worker=(0, 1),
+        state=initial_state(manifest, config.data),
+    ):
+        yield task.collate(step.rows).to(world.device)

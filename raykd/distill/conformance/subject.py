@@ -1,0 +1,115 @@
+"""What the checks are about: the pieces of the objective, where they run, what was found."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from raykd.batch import Batch, Rows
+from raykd.config.schema.losses import LossesConfig
+from raykd.distill.step import DistillationStep
+from raykd.losses.layer_terms import LayerTerm, ModelShape, build_layer_terms
+from raykd.losses.terms import LossTerm, build_terms
+from raykd.models.scored import ScoredModel
+from raykd.tasks.task import Task
+from raykd.teachers.live import LiveTeacher, Teacher
+
+
+class LayerTermsBuilder(Protocol):
+    """As ``build_layer_terms``."""
+
+    def __call__(
+        self,
+        config: LossesConfig,
+        *,
+        student: ModelShape,
+        teachers: Mapping[str, ModelShape],
+        followed: Mapping[str, tuple[int, ...]],
+    ) -> tuple[LayerTerm, ...]:
+        """Return the terms on layers."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """The pieces of the objective, each of which can be replaced by a wrong one."""
+
+    collate: Callable[[Task, Rows], Batch]
+    """How the rows of a task become a padded batch with scored positions."""
+
+    build_terms: Callable[[LossesConfig], tuple[LossTerm, ...]]
+    build_layer_terms: LayerTermsBuilder
+    make_teacher: Callable[[ScoredModel], Teacher]
+    make_step: Callable[..., DistillationStep]
+    """Takes what ``DistillationStep`` takes."""
+
+    @staticmethod
+    def real() -> "Subject":
+        """Return the pieces that runs are made of."""
+        return Subject(
+            collate=lambda task, rows: task.collate(rows),
+            build_terms=build_terms,
+            build_layer_terms=build_layer_terms,
+            make_teacher=LiveTeacher,
+            make_step=DistillationStep,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """Where the checks run."""
+
+    device: torch.device
+    dtype: torch.dtype
+    """float32, or bfloat16: the teacher's weights and the student's forward pass in it, as with
+    train.precision=bfloat16; the student's weights stay float32."""
+
+    @property
+    def autocast_dtype(self) -> torch.dtype | None:
+        """What the student's forward pass is cast to; None casts nothing."""
+        return None if self.dtype == torch.float32 else self.dtype
+
+    @property
+    def forward_tolerance(self) -> float:
+        """Return what two orders of the sums in a forward and backward pass may differ by.
+
+        Relative to the largest value: matrix products of other shapes, as of a batch that is
+        padded or cut differently, add up in another order. On a CPU the real objective shows
+        1e-6 and 1e-2; a wrong one is off by tenths.
+        """
+        return 2e-5 if self.dtype == torch.float32 else 5e-2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """What one check found."""
+
+    name: str
+    says: str
+    """What holds where the check passes."""
+
+    deviation: float
+    """The worst one; what it is relative to is the check's own affair."""
+
+    tolerance: float
+    """The largest deviation that rounding explains."""
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether the check passes; NaN does not."""
+        return self.deviation <= self.tolerance
+
+
+def deviation(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """Return the largest difference of two tensors, relative to the largest expected value.
+
+    It is infinite where the shapes differ or a value is NaN, and absolute where nothing but
+    zeros is expected.
+    """
+    if found.shape != expected.shape:
+        return float("inf")
+    if not found.numel():
+        return 0.0
+    found, expected = found.detach().double().cpu(), expected.detach().double().cpu()
+    worst = (found - expected).abs().max() / (expected.abs().max() or 1.0)
+    return float(worst.nan_to_num(nan=torch.inf))

@@ -1,0 +1,205 @@
+"""How a student's weights start: from the section student.init to tensors, and what came of it."""
+
+import itertools
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from raykd.batch import Batch
+from raykd.config.schema.init import ExpandConfig, InitConfig, LigoConfig, SubcloneConfig
+from raykd.config.schema.run import RunConfig, TaskName
+from raykd.data.manifest import Manifest
+from raykd.distill.growth import learn_growth
+from raykd.distill.methods import Sides, applied, growth_operator, source_layers
+from raykd.errors import ModelError
+from raykd.init.provenance import InitResult, Origin
+from raykd.models.activations import activation_scores
+from raykd.models.build import build_model
+from raykd.models.labels import class_order
+from raykd.models.load import load_config, load_model
+from raykd.models.parts import set_tensors
+from raykd.models.per_language import PerLanguageModel
+from raykd.models.scored import ScoredModel
+
+logger = logging.getLogger(__name__)
+
+_HEADS: Mapping[TaskName, str] = {
+    "sequence_classification": "ForSequenceClassification",
+    "token_classification": "ForTokenClassification",
+}
+"""How transformers ends the names of models that score classes."""
+
+Batches = Callable[[], Iterator[Batch]]
+"""Micro-batches of the training data from its first row on, on the student's device."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudentStart:
+    """Where the weights of a built student came from."""
+
+    method: str
+    source: str
+    """Name of a teacher, or what student.init names."""
+
+    layers: tuple[int, ...]
+    """Source layer of each layer of the student, counted from 0."""
+
+    provenance: Mapping[str, Origin]
+    """For every tensor of the student."""
+
+    logit_difference: float | None = None
+    """Largest difference of a logit of the student to the source's on one batch; None for
+    methods that do not keep the function, and before it is measured."""
+
+    def as_json(self) -> str:
+        """Return all of it as text."""
+        return json.dumps(asdict(self), indent=1)
+
+
+def source_of(config: RunConfig) -> str:
+    """Return what the student starts from: the name of a teacher or of a model."""
+    return _init_of(config).method.source or next(iter(config.teachers))
+
+
+def plan_start(config: RunConfig, manifest: Manifest, *, student: Any) -> StudentStart:
+    """Say where every tensor of a student would come from, without loading any weights.
+
+    Args:
+        config: With a section student.init.
+        manifest: Of the data.
+        student: The transformers configuration of the student.
+
+    Raises:
+        ConfigError: The layers asked for are not there.
+        ModelError: The source does not fit the student.
+    """
+    source = _source_config(config)
+    with torch.device("meta"):
+        models = build_model(source, config.task), build_model(student, config.task)
+    sides = _sides(config, manifest, source=models[0], student=models[1])
+    return _start(config, sides, applied(_init_of(config), sides, scores=None))
+
+
+def start_student(
+    student: Any,
+    config: RunConfig,
+    manifest: Manifest,
+    *,
+    teachers: Mapping[str, ScoredModel],
+    batches: Batches,
+    read: Callable[[Any], ScoredModel],
+) -> StudentStart:
+    """Give a built student the weights that student.init describes, in place.
+
+    Args:
+        student: A transformers model with random weights, on its device.
+        config: With a section student.init.
+        manifest: Of the data.
+        teachers: Of the run, one of which may be the source.
+        batches: For methods that look at data.
+        read: Reads a model at the positions that the task scores.
+
+    Raises:
+        ConfigError: The layers asked for are not there.
+        ModelError: The source is missing or does not fit the student.
+    """
+    init, name = _init_of(config), source_of(config)
+    model = (
+        teachers[name].model if name in teachers else load_model(name, config.task, labels=None)
+    )
+    source = model.model if isinstance(model, PerLanguageModel) else model
+    sides = _sides(config, manifest, source=source.to(student.device), student=student)
+    result = _result(init, sides, batches=batches, read=read)
+    set_tensors(student, result.state)
+    difference = None
+    if isinstance(init.method, ExpandConfig):
+        difference = _logit_difference(read(source), read(student), next(batches()))
+        logger.info("largest logit difference to the source on one batch: %.3g", difference)
+    return _start(config, sides, result, logit_difference=difference)
+
+
+def _result(
+    init: InitConfig, sides: Sides, *, batches: Batches, read: Callable[[Any], ScoredModel]
+) -> InitResult:
+    """Apply the method, measuring or learning on data first where it does."""
+    if isinstance(init.method, LigoConfig):
+        operator = growth_operator(sides)
+        learn_growth(
+            operator,
+            read(sides.student),
+            batches(),
+            num_steps=init.method.num_steps,
+            learning_rate=init.method.learning_rate,
+        )
+        return operator.result()
+    scores = None
+    if isinstance(init.method, SubcloneConfig):
+        some = itertools.islice(batches(), init.method.num_batches)
+        scores = activation_scores(read(sides.source), some)
+    return applied(init, sides, scores=scores)
+
+
+def _init_of(config: RunConfig) -> InitConfig:
+    assert config.student.init is not None  # noqa: S101  asked only where there is one
+    return config.student.init
+
+
+def _sides(config: RunConfig, manifest: Manifest, *, source: Any, student: Any) -> Sides:
+    return Sides(
+        source=source,
+        student=student,
+        layers=source_layers(_init_of(config), student=student.config, source=source.config),
+        class_order=_class_order(
+            _source_config(config), manifest.labels_of(config.task), config.task
+        ),
+        seed=config.train.seed,
+    )
+
+
+def _start(
+    config: RunConfig, sides: Sides, result: InitResult, *, logit_difference: float | None = None
+) -> StudentStart:
+    return StudentStart(
+        method=_init_of(config).name,
+        source=source_of(config),
+        layers=sides.layers,
+        provenance=result.provenance,
+        logit_difference=logit_difference,
+    )
+
+
+def _source_config(config: RunConfig) -> Any:
+    section = config.teachers.get(source_of(config))
+    if section is None:
+        return load_config(source_of(config))
+    return load_config(section.model, revision=section.revision)
+
+
+def _class_order(
+    source: Any, labels: tuple[str, ...] | None, task: TaskName
+) -> tuple[int, ...] | None:
+    """Return the source's class of each class of the data, None where its head is of others.
+
+    A model without a head for the task, such as a pre-trained encoder, has no classes, whatever
+    its configuration counts.
+    """
+    if labels is None:
+        return None
+    if not any(name.endswith(_HEADS[task]) for name in source.architectures or ()):
+        return None
+    try:
+        order = class_order(source, labels, where="student.init")
+    except ModelError:
+        return None
+    return tuple(range(len(labels))) if order is None else order
+
+
+@torch.no_grad()
+def _logit_difference(source: ScoredModel, student: ScoredModel, batch: Batch) -> float:
+    """Return the largest difference of a logit between two models, dropout off."""
+    source_logits_PK = source.eval()(batch).logits_PK
+    return float((source_logits_PK - student.eval()(batch).logits_PK).abs().max())

@@ -1,0 +1,37 @@
+"""The classes of a model beside those of the data: the same names, perhaps in another order."""
+
+from typing import Any
+
+from raykd.errors import ModelError
+
+
+def label_list(model_config: Any) -> tuple[str, ...]:
+    """Return the names of a model's classes, in the model's order."""
+    return tuple(str(model_config.id2label[index]) for index in range(model_config.num_labels))
+
+
+def class_order(
+    model_config: Any, labels: tuple[str, ...], *, where: str
+) -> tuple[int, ...] | None:
+    """Return the model's class of each class of the data; None where the orders are the same.
+
+    A model without names of its own, LABEL_0 and so on, is taken to be in the data's order.
+
+    Args:
+        model_config: Of a classifier of transformers.
+        labels: Names of the classes of the data, in the data's order.
+        where: The model or the key that asks, for the message.
+
+    Raises:
+        ModelError: The model's classes are not the data's; the message shows both lists.
+    """
+    names = label_list(model_config)
+    if names in (labels, tuple(f"LABEL_{index}" for index in range(len(labels)))):
+        return None
+    if sorted(names) != sorted(labels) or len(set(names)) < len(names):
+        message = (
+            f"{where}: scores the classes {list(names)}, but the data has {list(labels)}; "
+            "use a model that was trained on these labels, in any order"
+        )
+        raise ModelError(message)
+    return tuple(names.index(label) for label in labels)

@@ -1,0 +1,1 @@
+"""Whether two models can be teacher and student, and what that would cost."""

@@ -1,0 +1,119 @@
+"""What can be known of a model before its weights are loaded."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from safetensors import safe_open
+
+from raykd import storage
+from raykd.config.schema.run import TaskName
+from raykd.data.tokenizers import load_tokenizer, tokenizer_info
+from raykd.errors import DataError
+from raykd.models.build import count_parameters
+from raykd.models.families import family_of
+from raykd.models.files import CONFIG_FILE
+from raykd.models.load import load_config, resolve_model
+from raykd.train.sizes import ModelPlan
+
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
+_HEADER_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_TASKS: dict[str, TaskName] = {
+    "ForMaskedLM": "masked_lm",
+    "ForCausalLM": "causal_lm",
+    "LMHeadModel": "causal_lm",
+    "ForSequenceClassification": "sequence_classification",
+    "ForTokenClassification": "token_classification",
+}
+"""What the class of a model in its config.json ends in."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """A model that may become a teacher or a student."""
+
+    source: str
+    """As the user names it."""
+
+    config: Any
+    """Of transformers."""
+
+    tokenizer: Any | None
+    """The one that lies beside the model."""
+
+    stored_dtypes: tuple[str, ...]
+    """Precisions of its weights, by its files where they are here, else by its configuration."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Fingerprint of its tokenizer."""
+        return None if self.tokenizer is None else tokenizer_info(self.tokenizer).fingerprint
+
+    @property
+    def task(self) -> TaskName:
+        """The task that its head was made for, or the first that its family serves."""
+        for name in self.config.architectures or ():
+            for ending, task in _TASKS.items():
+                if name.endswith(ending):
+                    return task
+        return next(iter(family_of(self.config.model_type, where=self.source).heads))
+
+    def serves(self, task: TaskName) -> bool:
+        """Tell whether raykd knows a head of its family for a task."""
+        return task in family_of(self.config.model_type, where=self.source).heads
+
+    def plan(self, task: TaskName) -> ModelPlan:
+        """Return its size in a task that it serves."""
+        return ModelPlan(config=self.config, parameters=count_parameters(self.config, task))
+
+
+def read_candidate(source: str) -> Candidate:
+    """Read what lies in front of a model's weights.
+
+    Args:
+        source: Local directory, Hub name, or URI of a model, a run or a checkpoint.
+
+    Raises:
+        ModelError: Nothing is there, or raykd does not know the family.
+        DataError: The tokenizer beside the model cannot be read.
+    """
+    config = load_config(source)
+    family_of(config.model_type, where=source)
+    where = resolve_model(source)
+    return Candidate(
+        source=source,
+        config=config,
+        tokenizer=_tokenizer_beside(where),
+        stored_dtypes=_stored_dtypes(where) or _configured_dtype(config),
+    )
+
+
+def _tokenizer_beside(where: str) -> Any | None:
+    if not storage.exists(storage.join(where, CONFIG_FILE)):
+        return _tokenizer_of_hub(where)
+    if not any(storage.exists(storage.join(where, name)) for name in _TOKENIZER_FILES):
+        return None
+    return load_tokenizer(where)
+
+
+def _tokenizer_of_hub(name: str) -> Any | None:
+    try:
+        return load_tokenizer(name)
+    except DataError:
+        return None  # the model itself was found: it has none that raykd can use
+
+
+def _stored_dtypes(where: str) -> tuple[str, ...]:
+    """Return the precisions in the headers of local files; none for models elsewhere."""
+    if not storage.is_local(where) or not storage.exists(where):
+        return ()
+    found = set()
+    for name in storage.list_names(where):
+        if name.endswith(".safetensors"):
+            with safe_open(storage.join(where, name), framework="pt") as file:
+                found |= {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118  no dict
+    return tuple(sorted(_HEADER_NAMES.get(name, name) for name in found))
+
+
+def _configured_dtype(config: Any) -> tuple[str, ...]:
+    dtype = getattr(config, "dtype", None)
+    return () if dtype is None else (str(dtype).removeprefix("torch."),)

@@ -1,0 +1,49 @@
+"""Classes are matched by name; nothing is guessed but the order of names that say nothing."""
+
+import pytest
+from raykd.errors import ModelError
+from raykd.models.build import label_names
+from raykd.models.labels import class_order, label_list
+from transformers import BertConfig
+
+LABELS = ("contradiction", "entailment", "neutral")
+
+
+def config_with(*labels: str) -> BertConfig:
+    id2label, label2id = label_names(labels)
+    return BertConfig(id2label=id2label, label2id=label2id)
+
+
+def test_names_are_in_the_models_order() -> None:
+    assert label_list(config_with("neutral", "entailment")) == ("neutral", "entailment")
+
+
+def test_the_same_order_needs_no_permutation() -> None:
+    assert class_order(config_with(*LABELS), LABELS, where="x") is None
+
+
+def test_another_order_gives_the_models_class_of_each_class_of_the_data() -> None:
+    config = config_with("entailment", "neutral", "contradiction")
+    assert class_order(config, LABELS, where="x") == (2, 0, 1)
+
+
+def test_names_by_default_are_in_the_datas_order() -> None:
+    assert class_order(BertConfig(num_labels=3), LABELS, where="x") is None
+    with pytest.raises(ModelError, match=r"x: scores the classes \['LABEL_0', 'LABEL_1'\]"):
+        class_order(BertConfig(num_labels=2), LABELS, where="x")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("contradiction", "entailment"),
+        ("contradiction", "entailment", "other"),
+        ("contradiction", "entailment", "entailment"),
+        (*LABELS, "other"),
+    ],
+)
+def test_other_classes_are_refused_with_both_lists(names: tuple[str, ...]) -> None:
+    with pytest.raises(ModelError) as caught:
+        class_order(config_with(*names), LABELS, where="teachers.a")
+    assert str(caught.value).startswith(f"teachers.a: scores the classes {list(names)}")
+    assert f"but the data has {list(LABELS)}" in str(caught.value)
