@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    from raykd.cli.start import provenance_table  # noqa: PLC0415
+    from raykd.cli.start import provenance_lines  # noqa: PLC0415
     from raykd.train.plan import plan_run  # noqa: PLC0415
 
     plan = plan_run(config)
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         table.add_row(name, text)
     console.print(table)
     if options.init and plan.start is not None:
-        console.print(provenance_table(plan.start))
+        console.print("\n" + "\n".join(provenance_lines(plan.start)), markup=False)
     if plan.problems:
         console.print(f"\n{len(plan.problems)} problem(s)", markup=False)
         for problem in plan.problems:
@@ -72,7 +72,10 @@ def plan_lines(config: "RunConfig", plan: "Plan") -> list[tuple[str, str]]:
             shares = (f"{name} {share:.1%}" for name, share in data.shares.items())
             lines.append(("languages", ", ".join(shares)))
     if plan.student is not None:
-        lines.append(("student", str(plan.student)))
+        heads = (
+            "; a head for each language" if config.student.projections == "per_language" else ""
+        )
+        lines.append(("student", f"{plan.student}{heads}"))
     lines += [(f"teacher {name}", str(teacher)) for name, teacher in plan.teachers.items()]
     if plan.start is not None:
         from raykd.cli.start import start_lines  # noqa: PLC0415

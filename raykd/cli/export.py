@@ -13,6 +13,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", required=True, metavar="URI", help="directory to appear, local or remote"
     )
+    parser.add_argument(
+        "--language",
+        metavar="CODE",
+        help="of a student with a projection per language: the plain model of one",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -21,6 +26,6 @@ def run(options: argparse.Namespace) -> int:
     # Imported here: torch takes seconds, and --help must be instant.
     from raykd.train.finished import export_run  # noqa: PLC0415
 
-    step = export_run(options.uri, options.output)
+    step = export_run(options.uri, options.output, language=options.language)
     print(f"model after step {step}: {options.output}")
     return 0

@@ -91,10 +91,12 @@ def training_seconds_left(record: Mapping[str, float], num_steps: int) -> float:
 
 
 def evaluation_line(record: Mapping[str, float], num_steps: int) -> str:
-    """Return one line on an evaluation; metrics of single languages are left to the file."""
+    """Return one line on an evaluation or a start; single languages are left to the file."""
     width = len(str(num_steps))
     parts = [f"step {int(record['step']):>{width}}/{num_steps}"]
     for name, value in record.items():
+        if name == "init/logit_difference":
+            parts.append(f"largest logit difference to the source of the weights {value:.3g}")
         short = name.removeprefix("eval/")
         if short != name and "/" not in short.removeprefix("teacher/"):
             parts.append(f"eval {short} {value:.4f}")
@@ -116,14 +118,49 @@ def print_result(result: "RunResult", *, run_uri: str) -> None:
 
 
 def print_metrics(metrics: Mapping[str, float]) -> None:
-    """Print an evaluation as a table."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("metric")
-    table.add_column("value", justify="right")
-    for name, value in sorted(metrics.items()):
-        if name.startswith("eval/"):
-            table.add_row(name, f"{value:.4f}")
-    console.print(table)
+    """Print an evaluation: every metric of each model, then accuracies by language."""
+    found = _by_model(metrics)
+    console.print(
+        _pivot("", {model: values[""] for model, values in found.items() if "" in values})
+    )
+    by_language: dict[str, dict[str, float]] = {}
+    for model, languages in found.items():
+        for language, values in languages.items():
+            if language and "accuracy" in values:
+                by_language.setdefault(language, {})[model] = values["accuracy"]
+            if language and "forgetting" in values:
+                by_language.setdefault(language, {})["forgotten"] = values["forgetting"]
+    if by_language:
+        console.print()
+        console.print(_pivot("accuracy", by_language))
+
+
+def _by_model(metrics: Mapping[str, float]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return an evaluation by model, language ("" is all of them) and metric."""
+    has_one_teacher = "eval/teacher/loss" in metrics
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for name, value in metrics.items():
+        start, *parts = name.split("/")
+        if start != "eval":
+            continue
+        model = "student"
+        if parts[0] == "teacher":
+            model = parts.pop(0) if has_one_teacher else f"teacher {parts[1]}"
+            parts = parts if has_one_teacher else parts[2:]
+        metric, language = parts[0], "/".join(parts[1:])
+        found.setdefault(model, {}).setdefault(language, {})[metric] = value
+    return found
+
+
+def _pivot(corner: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
+    columns = list(dict.fromkeys(column for values in rows.values() for column in values))
+    table = Table(corner, *columns, box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row, values in rows.items():
+        cells = (f"{values[column]:.4f}" if column in values else "-" for column in columns)
+        table.add_row(row, *cells)
+    return table
 
 
 def duration(seconds: float) -> str:

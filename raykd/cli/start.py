@@ -1,7 +1,5 @@
 """How the start of a student is told: in a few lines, or every tensor in a table."""
 
-from rich.table import Table
-
 from raykd.distill.start import StudentStart
 
 _MOST_NAMED = 4
@@ -23,9 +21,9 @@ def start_lines(start: StudentStart) -> list[str]:
     return lines
 
 
-def provenance_table(start: StudentStart) -> Table:
+def provenance_lines(start: StudentStart) -> list[str]:
     """Return every tensor of a student with the source tensor it comes from, and how."""
-    table = Table("tensor of the student", "from", "how", box=None, pad_edge=False)
-    for name, origin in start.provenance.items():
-        table.add_row(name, origin.source or "-", origin.how)
-    return table
+    rows = [("tensor of the student", "from", "how")]
+    rows += [(name, o.source or "-", o.how) for name, o in start.provenance.items()]
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    return [f"{name:<{widths[0]}}  {source:<{widths[1]}}  {how}" for name, source, how in rows]

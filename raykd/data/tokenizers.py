@@ -22,6 +22,9 @@ _SPECIAL_NAMES = (
     ("eos_token", ("</s>", "<|endoftext|>")),
 )
 
+_GENERIC = ("PreTrainedTokenizerFast", "TokenizersBackend")
+"""What transformers calls a tokenizer that is no family's own, in versions 4 and 5."""
+
 
 def load_tokenizer(source: str, revision: str | None = None) -> Any:
     """Load a ``transformers`` tokenizer.
@@ -104,6 +107,10 @@ def _load_local(path: Path) -> Any:
         return _load_local(inner)
     if path.is_file():
         return _load_file(path)
+    if _is_generic(path):
+        # Beside a model's config.json AutoTokenizer would take the family's own class, which
+        # may add tokens of its own.
+        return PreTrainedTokenizerFast.from_pretrained(str(path), local_files_only=True)
     if any((path / name).exists() for name in ("tokenizer_config.json", "config.json")):
         return AutoTokenizer.from_pretrained(str(path), local_files_only=True)
     for name in ("tokenizer.json", "vocab.txt"):
@@ -111,6 +118,14 @@ def _load_local(path: Path) -> Any:
             return _load_file(path / name)
     message = "the directory holds no tokenizer_config.json, tokenizer.json or vocab.txt"
     raise ValueError(message)
+
+
+def _is_generic(path: Path) -> bool:
+    """Tell whether a directory says that all there is to its tokenizer is tokenizer.json."""
+    config = path / "tokenizer_config.json"
+    if not config.exists() or not (path / "tokenizer.json").exists():
+        return False
+    return json.loads(config.read_text("utf-8")).get("tokenizer_class") in _GENERIC
 
 
 def _load_file(path: Path) -> Any:

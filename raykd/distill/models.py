@@ -11,7 +11,8 @@ from raykd.data.stream import chosen_shards
 from raykd.distill.methods import source_layers
 from raykd.distill.start import source_of
 from raykd.errors import ConfigError
-from raykd.losses.layer_terms import LayerTerm, ModelShape, build_layer_terms
+from raykd.losses.comparisons import ModelShape
+from raykd.losses.layer_terms import LayerTerm, build_layer_terms
 from raykd.models.build import Vocabulary, build_config, build_model
 from raykd.models.labels import class_order, label_list
 from raykd.models.load import load_config, load_model
@@ -134,15 +135,16 @@ def check_layer_terms(
     try:
         return build_layer_terms(
             config.losses,
-            student=_shape(student),
-            teachers={name: _shape(teacher) for name, teacher in teachers.items()},
+            student=shape_of(student),
+            teachers={name: shape_of(teacher) for name, teacher in teachers.items()},
             followed=followed,
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
 
-def _shape(model_config: Any) -> ModelShape:
+def shape_of(model_config: Any) -> ModelShape:
+    """Return what losses on layers have to know of a model, from its configuration."""
     return ModelShape(
         num_layers=num_layers(model_config),
         hidden_size=int(model_config.hidden_size),

@@ -53,7 +53,7 @@ class StudentStart:
 
     logit_difference: float | None = None
     """Largest difference of a logit of the student to the source's on one batch; None for
-    methods that do not keep the function, and before it is measured."""
+    methods that do not keep the function, where the head is random, and before it is measured."""
 
     def as_json(self) -> str:
         """Return all of it as text."""
@@ -113,19 +113,39 @@ def start_student(
     )
     source = model.model if isinstance(model, PerLanguageModel) else model
     sides = _sides(config, manifest, source=source.to(student.device), student=student)
-    result = _result(init, sides, batches=batches, read=read)
+    has_classes = manifest.labels_of(config.task) is not None
+    reader = _classifier(sides, config.task) if has_classes else read(source)
+    result = _result(init, sides, reader=reader, batches=batches, read=read)
     set_tensors(student, result.state)
     difference = None
-    if isinstance(init.method, ExpandConfig):
-        difference = _logit_difference(read(source), read(student), next(batches()))
+    is_head_random = has_classes and sides.class_order is None
+    if isinstance(init.method, ExpandConfig) and not is_head_random:
+        difference = _logit_difference(reader, read(student), next(batches()))
         logger.info("largest logit difference to the source on one batch: %.3g", difference)
     return _start(config, sides, result, logit_difference=difference)
 
 
+def _classifier(sides: Sides, task: TaskName) -> ScoredModel:
+    """Return the source read as a classifier: of the data's classes in the data's order, or of
+    as many others as it has.
+    """
+    return ScoredModel(
+        sides.source,
+        task=task,
+        num_classes=sides.source.config.num_labels,
+        class_order=sides.class_order,
+    )
+
+
 def _result(
-    init: InitConfig, sides: Sides, *, batches: Batches, read: Callable[[Any], ScoredModel]
+    init: InitConfig,
+    sides: Sides,
+    *,
+    reader: ScoredModel,
+    batches: Batches,
+    read: Callable[[Any], ScoredModel],
 ) -> InitResult:
-    """Apply the method, measuring or learning on data first where it does."""
+    """Apply the method, measuring the source or learning on data first where it does."""
     if isinstance(init.method, LigoConfig):
         operator = growth_operator(sides)
         learn_growth(
@@ -139,7 +159,7 @@ def _result(
     scores = None
     if isinstance(init.method, SubcloneConfig):
         some = itertools.islice(batches(), init.method.num_batches)
-        scores = activation_scores(read(sides.source), some)
+        scores = activation_scores(reader, some)
     return applied(init, sides, scores=scores)
 
 

@@ -39,9 +39,11 @@ class PerLanguageModel(torch.nn.Module):
             raise ValueError(message)
         self.model = model
         self.languages = languages
+        # Found once: every forward pass asks for the model of each language.
+        self._head_paths = _head_paths(model)
         self.heads = torch.nn.ModuleDict(
             {
-                _key(language): copy.deepcopy(torch.nn.ModuleDict(_head_modules(model)))
+                _key(language): copy.deepcopy(torch.nn.ModuleDict(self._head_modules(model)))
                 for language in languages[1:]
             }
         )
@@ -66,7 +68,15 @@ class PerLanguageModel(torch.nn.Module):
             raise ModelError(message)
         if language == self.languages[0]:
             return self.model
-        return _with_head(self.model, self.heads[_key(language)])
+        return _with_head(self.model, self.heads[_key(language)], self._head_paths)
+
+    def head_of(self, language: str) -> torch.nn.ModuleDict:
+        """Return the modules of one language's head.
+
+        Raises:
+            ModelError: The language has no head.
+        """
+        return torch.nn.ModuleDict(self._head_modules(self.of(language)))
 
     def head_tensors(self) -> dict[str, torch.Tensor]:
         """Return the heads of all languages but the first, named ``sw/classifier.weight``.
@@ -76,10 +86,13 @@ class PerLanguageModel(torch.nn.Module):
         return {
             f"{language}/{path}{name.removeprefix(last)}": tensor.detach()
             for language in self.languages[1:]
-            for path, last in _head_paths(self.model).items()
+            for path, last in self._head_paths.items()
             for name, tensor in self.heads[_key(language)].state_dict(keep_vars=True).items()
             if name.startswith(f"{last}.")
         }
+
+    def _head_modules(self, model: Any) -> dict[str, torch.nn.Module]:
+        return {last: model.get_submodule(path) for path, last in self._head_paths.items()}
 
 
 def single_language_model(model: PerLanguageModel, language: str) -> Any:
@@ -117,8 +130,7 @@ def with_languages(
                 f"language among {list(model.languages)} whose projection it starts from"
             )
             raise ModelError(message)
-        source = _head_modules(model.of(sources[language]))
-        grown.heads[_key(language)] = copy.deepcopy(torch.nn.ModuleDict(source))
+        grown.heads[_key(language)] = copy.deepcopy(model.head_of(sources[language]))
     return grown
 
 
@@ -171,14 +183,10 @@ def _head_paths(model: Any) -> dict[str, str]:
     return {".".join(path): path[-1] for path in parts}
 
 
-def _head_modules(model: Any) -> dict[str, torch.nn.Module]:
-    return {last: model.get_submodule(path) for path, last in _head_paths(model).items()}
-
-
-def _with_head(model: Any, head: torch.nn.Module) -> Any:
+def _with_head(model: Any, head: torch.nn.Module, paths: Mapping[str, str]) -> Any:
     """Return a model that shares every module with another but those of the head."""
     view = _shallow(model)
-    for path, last in _head_paths(model).items():
+    for path, last in paths.items():
         owner = view
         for name in path.split(".")[:-1]:
             setattr(owner, name, _shallow(getattr(owner, name)))

@@ -8,8 +8,11 @@ from raykd.config.schema.run import RunConfig
 from raykd.config.yaml_text import read_yaml
 from raykd.data.manifest import TOKENIZER_DIRECTORY, Manifest, read_manifest
 from raykd.distill.assemble import Distillation, assemble
+from raykd.distill.models import scored
 from raykd.distill.world import World
 from raykd.errors import CheckpointError, ConfigError, DataError
+from raykd.models.per_language import PerLanguageModel, single_language_model
+from raykd.models.scored import ScoredModel
 from raykd.train.checkpoint import KIND, newest_valid_checkpoint, restore_checkpoint
 from raykd.train.export import export_model
 from raykd.train.metrics import Record, read_metrics
@@ -47,19 +50,27 @@ def evaluate_run(uri: str, *, data_uri: str | None, split: str | None) -> Record
     return run.named(run.evaluate(split))
 
 
-def export_run(uri: str, output_uri: str) -> int:
+def export_run(uri: str, output_uri: str, *, language: str | None = None) -> int:
     """Publish the model of a run or checkpoint; return the step it stands at.
 
+    Args:
+        uri: Directory of a run or of a checkpoint.
+        output_uri: Directory to appear.
+        language: Of a student with a projection per language, the one whose plain model is
+            published; None publishes the student as it is.
+
     Raises:
-        ConfigError: There is no run at the URI.
+        ConfigError: There is no run at the URI, or its student has one projection for all.
         CheckpointError: The run has no valid checkpoint.
+        ModelError: The student has no projection for the language.
     """
     place = _find(uri)
     run = _restored(place.config, place)
+    student = run.student if language is None else _of_language(run, language)
     records = [r for r in read_metrics(place.paths.metrics) if r["step"] == run.state.step]
     with storage.local_copy(storage.join(place.config.data.uri, TOKENIZER_DIRECTORY)) as path:
         export_model(
-            run.student,
+            student,
             output_uri,
             config=place.config,
             tokenizer_path=path,
@@ -104,6 +115,14 @@ def _check_same_ids(config: RunConfig, *, trained_on: Manifest) -> None:
             "prepare it with --labels in this order"
         )
         raise DataError(message)
+
+
+def _of_language(run: Distillation, language: str) -> ScoredModel:
+    if not isinstance(run.student.model, PerLanguageModel):
+        message = f"--language {language}: the student has one projection for all languages"
+        raise ConfigError(message)
+    model = single_language_model(run.student.model, language)
+    return scored(model, run.config, run.manifest)
 
 
 def _restored(config: RunConfig, place: _Place) -> Distillation:

@@ -60,7 +60,8 @@ class Plan:
     student: ModelPlan | None
     teachers: dict[str, ModelPlan]
     start: StudentStart | None
-    """Where the weights of a built student would come from; None where they are random."""
+    """Where the weights of a built student would come from; None where they are random,
+    pretrained or in a checkpoint that the run continues from."""
 
     memory_bytes: int | None
     """Estimate for each worker; None where the models are not known."""
@@ -96,7 +97,8 @@ def plan_run(config: RunConfig) -> Plan:
     )
     start = None
     if student is not None:
-        start = problems.collect(lambda: _plan_start(config, manifest, student))
+        if not committed_steps(paths.checkpoints):
+            start = problems.collect(lambda: _plan_start(config, manifest, student))
         problems.collect(lambda: _check_models(config, manifest, student, teachers))
     return Plan(
         run_uri=paths.run,

@@ -13,6 +13,7 @@ from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import TOKENIZER_DIRECTORY
 from raykd.distill.assemble import Distillation, assemble
 from raykd.distill.loop import training_steps
+from raykd.distill.start import StudentStart
 from raykd.distill.world import World
 from raykd.train.checkpoint import newest_valid_checkpoint
 from raykd.train.export import export_model
@@ -62,13 +63,13 @@ def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunRes
     """Train from the newest valid checkpoint to the last step; return how it ended."""
     checkpoint = _newest_checkpoint(paths, context.world)
     run = assemble(config, world=context.world, is_restored=checkpoint is not None)
-    if run.start is not None and context.world.rank == 0:
-        storage.write_bytes(paths.init, run.start.as_json().encode())
     with storage.local_copy(storage.join(config.data.uri, TOKENIZER_DIRECTORY)) as tokenizer_path:
         keeper = CheckpointKeeper(config, paths, run, tokenizer_path=tokenizer_path)
         if checkpoint is not None:
             keeper.restore(checkpoint)
         with _opened_log(config, paths, run) as log:
+            if run.start is not None and context.world.rank == 0:
+                _note_start(run.start, paths, log)
             metrics = _train(run, context, log=log, keeper=keeper)
         # None is made where a worker was killed between its last checkpoint and this place.
         metrics = metrics or newest_evaluation(paths.metrics)
@@ -120,6 +121,13 @@ def _opened_log(config: RunConfig, paths: RunPaths, run: Distillation) -> Iterat
         yield log
     finally:
         log.close()
+
+
+def _note_start(start: StudentStart, paths: RunPaths, log: Log) -> None:
+    """Keep where the student's tensors come from, and how far it is from its source."""
+    storage.write_bytes(paths.init, start.as_json().encode())
+    if start.logit_difference is not None:
+        log.append({"step": 0, "tokens": 0, "init/logit_difference": start.logit_difference})
 
 
 def _train(run: Distillation, context: Context, *, log: Log, keeper: CheckpointKeeper) -> Record:

@@ -85,7 +85,7 @@ def test_commands_are_found_where_they_must_be() -> None:
     places = {command.place for command in LINES}
     assert {"README.md", "configs/runs/demo_student.yaml", "raykd/cli/main.py"} <= places
     shown = {command.words[0] for command in LINES}
-    assert shown == {"prepare", "check", "train", "evaluate", "export", "explain"}
+    assert shown == {"prepare", "check", "train", "evaluate", "export", "explain", "doctor"}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=str)

@@ -1,11 +1,13 @@
 """The training objective: a weighted sum of the terms that are present."""
 
 from dataclasses import dataclass, fields
-from typing import Literal
 
 from raykd.config.schedule import parse_schedule, schedule_problems
-
-Pattern = Literal["even", "first", "last", "spread"]
+from raykd.config.schema.layer_losses import (
+    AttentionRelationsConfig,
+    AttentionScoresConfig,
+    HiddenStatesConfig,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,75 +125,6 @@ class TAIDConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HiddenStatesConfig:
-    """Distance between the hidden states of student's and teacher's layers, per token.
-
-    Where the widths differ, a learned projection brings the student's to the teacher's
-    (TinyBERT); it is trained with the student and saved in its checkpoints alone.
-    """
-
-    weight: str = "1"
-    """Multiplier in the total loss: a number or a schedule. Two stages, as in TinyBERT: '1 @ 0.5
-    -> 0 @ 0.5' here and '0 @ 0.5 -> 1 @ 0.5' for the terms on logits."""
-
-    distance: Literal["mse", "cosine"] = "mse"
-    """mse: squared difference, averaged over the width; cosine: 1 minus the cosine."""
-
-    pattern: Pattern | None = None
-    """Teacher's layer of each student's layer, as in student.init.copy_layers; null is the map of
-    student.init where that starts from the same teacher, and even elsewhere."""
-
-    layers: tuple[int, ...] | None = None
-    """Teacher's layer of each student's layer, counted from 0; replaces the pattern."""
-
-    embeddings: bool = True
-    """Compare the output of the embeddings too."""
-
-    teacher: str | None = None
-    """Which of several teachers; null is the only one."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AttentionScoresConfig:
-    """Squared difference of the attention scores before the softmax, per token (TinyBERT).
-
-    Both models need equally many heads.
-    """
-
-    weight: str = "1"
-    """Multiplier in the total loss: a number or a schedule such as '1 @ 0.5 -> 0 @ 0.5'."""
-
-    pattern: Pattern | None = None
-    """Teacher's layer of each student's layer, as in losses.hidden_states."""
-
-    layers: tuple[int, ...] | None = None
-    """Teacher's layer of each student's layer, counted from 0; replaces the pattern."""
-
-    teacher: str | None = None
-    """Which of several teachers; null is the only one."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AttentionRelationsConfig:
-    """KL between the self-relations of queries, keys and values of one layer (MiniLMv2)."""
-
-    weight: str = "1"
-    """Multiplier in the total loss: a number or a schedule such as '4 -> 1'."""
-
-    relations: tuple[Literal["query", "key", "value"], ...] = ("query", "key", "value")
-    """Whose relations to themselves are compared."""
-
-    num_heads: int | None = None
-    """Relation heads, which must divide both widths; null takes the student's heads."""
-
-    layer: int | None = None
-    """Layer of the teacher, counted from 0; null is its last. The student's is its last."""
-
-    teacher: str | None = None
-    """Which of several teachers; null is the only one."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class LossesConfig:
     """One optional section per term: a present section is an active term."""
 
@@ -240,7 +173,8 @@ class LossesConfig:
             if hasattr(term, "temperature"):
                 key = f"losses.{name}.temperature"
                 found += schedule_problems(key, term.temperature, minimum=0, exclusive=True)
-        return [*found, *self._share_problems(), *self._layer_problems()]
+        found += self._share_problems()
+        return [*found, *(p for term in self.layer_terms.values() for p in term.problems())]
 
     def _share_problems(self) -> list[str]:
         found = []
@@ -257,23 +191,4 @@ class LossesConfig:
             if not problems and max(parse_schedule(self.taid.mix).values) > 1:
                 problems = [f"losses.taid.mix must be at most 1, got {self.taid.mix!r}"]
             found += problems
-        return found
-
-    def _layer_problems(self) -> list[str]:
-        found = [
-            f"losses.{name}.layers must be teacher's layers counted from 0, got {list(layers)}"
-            for name in ("hidden_states", "attention_scores")
-            if (term := getattr(self, name)) is not None
-            and (layers := term.layers) is not None
-            and (not layers or min(layers) < 0)
-        ]
-        relations = self.attention_relations
-        if relations is not None and not relations.relations:
-            found.append("losses.attention_relations.relations is empty: name at least one")
-        if relations is not None and relations.num_heads is not None and relations.num_heads < 1:
-            value = relations.num_heads
-            found.append(f"losses.attention_relations.num_heads must be >= 1, got {value}")
-        if relations is not None and relations.layer is not None and relations.layer < 0:
-            value = relations.layer
-            found.append(f"losses.attention_relations.layer must be >= 0, got {value}")
         return found

@@ -114,7 +114,7 @@ class RunConfig:
             return False
         if weights is not None and weights.fixed is not None:
             return weights.fixed.weights.get(teacher, 0) > 0
-        return weights is None or weights.by_language is None
+        return weights is None or (weights.by_language is None and not weights.is_measured)
 
     def _needs_teacher(self) -> list[str]:
         """Return what is configured that cannot be without a teacher."""

@@ -5,14 +5,12 @@ from collections.abc import Callable
 import numpy as np
 
 from raykd.batch import Rows
-from raykd.config.schema.losses import (
+from raykd.config.schema.layer_losses import (
     AttentionRelationsConfig,
     AttentionScoresConfig,
-    CrossEntropyConfig,
-    ForwardKLConfig,
     HiddenStatesConfig,
-    LossesConfig,
 )
+from raykd.config.schema.losses import CrossEntropyConfig, ForwardKLConfig, LossesConfig
 from raykd.config.schema.run import TaskName
 from raykd.distill.conformance.cases import (
     LENGTHS,

@@ -13,12 +13,12 @@ import torch
 
 from raykd.batch import Batch, Rows
 from raykd.config.schema.data import MaskingConfig
-from raykd.config.schema.losses import (
+from raykd.config.schema.layer_losses import (
     AttentionRelationsConfig,
     AttentionScoresConfig,
     HiddenStatesConfig,
-    LossesConfig,
 )
+from raykd.config.schema.losses import LossesConfig
 from raykd.config.schema.model import ArchitectureConfig
 from raykd.config.schema.run import TaskName
 from raykd.config.schema.train import OptimizerConfig
@@ -26,9 +26,9 @@ from raykd.data.manifest import TokenizerInfo
 from raykd.data.stream import DataState
 from raykd.distill.conformance.subject import Setting, Subject, deviation
 from raykd.distill.loop import LoopOptions, StepBatches, TrainState, training_steps
+from raykd.distill.models import shape_of
 from raykd.distill.step import DistillationStep
 from raykd.distill.world import World
-from raykd.losses.layer_terms import ModelShape
 from raykd.models.build import Vocabulary, build_config, build_model
 from raykd.models.families import family_of
 from raykd.models.scored import ScoredModel
@@ -138,7 +138,6 @@ def build_step(
     subject: Subject, case: Case, setting: Setting, losses: LossesConfig
 ) -> DistillationStep:
     """Return the objective of a case, as a run assembles it."""
-    teacher_terms = bool(losses.teacher_terms)
     panel = build_panel(
         None,
         {TEACHER: subject.make_teacher(case.teacher)},
@@ -149,12 +148,12 @@ def build_step(
     torch.manual_seed(0)  # for the projections
     step = subject.make_step(
         case.student,
-        panel=panel if teacher_terms else None,
+        panel=panel if losses.teacher_terms else None,
         terms=subject.build_terms(losses),
         layer_terms=subject.build_layer_terms(
             losses,
-            student=shape_of(case.student),
-            teachers={TEACHER: shape_of(case.teacher)},
+            student=shape_of(case.student.model.config),
+            teachers={TEACHER: shape_of(case.teacher.model.config)},
             followed={},
         ),
         autocast_dtype=setting.autocast_dtype,
@@ -191,16 +190,6 @@ def gradient_of(parameters: Iterable[torch.nn.Parameter]) -> torch.Tensor:
     """Return the gradients of parameters one after the other, zero where there is none."""
     return torch.cat(
         [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters]
-    )
-
-
-def shape_of(model: ScoredModel) -> ModelShape:
-    """Return what losses on layers have to know of a model."""
-    config = model.model.config
-    return ModelShape(
-        num_layers=config.num_hidden_layers,
-        hidden_size=config.hidden_size,
-        num_heads=config.num_attention_heads,
     )
 
 

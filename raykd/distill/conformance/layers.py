@@ -8,22 +8,23 @@ from collections.abc import Callable
 import torch
 
 from raykd.batch import AttentionInputs, LayersWanted, ModelOutputs
-from raykd.config.schema.losses import (
+from raykd.config.schema.layer_losses import (
     AttentionRelationsConfig,
     AttentionScoresConfig,
     HiddenStatesConfig,
-    LossesConfig,
 )
+from raykd.config.schema.losses import LossesConfig
 from raykd.distill.conformance.cases import (
     LAYER_LOSSES,
     LENGTHS,
     TEACHER,
     Case,
     build_case,
-    shape_of,
 )
 from raykd.distill.conformance.subject import Finding, Setting, Subject, deviation
-from raykd.losses.layer_terms import LayerTerm, ModelShape
+from raykd.distill.models import shape_of
+from raykd.losses.comparisons import ModelShape
+from raykd.losses.layer_terms import LayerTerm
 
 _FOLLOWED = (0, 2)
 """The teacher's layer of each layer of the student."""
@@ -44,7 +45,7 @@ def layer_formulas(subject: Subject, setting: Setting) -> Finding:
     for task in ("masked_lm", "causal_lm"):
         case = build_case(task, setting)
         batch = subject.collate(case.task, case.rows).to(setting.device)
-        terms = _terms(subject, _LOSSES, case, teacher=shape_of(case.teacher))
+        terms = _terms(subject, _LOSSES, case, teacher=shape_of(case.teacher.model.config))
         with torch.no_grad():
             student = case.student(batch, LayersWanted(hidden=(0, 1, 2), attention=(0, 1)))
             teacher = case.teacher(batch, LayersWanted(hidden=(0, 1, 3), attention=(0, 2)))
@@ -70,7 +71,7 @@ def layer_zero(subject: Subject, setting: Setting) -> Finding:
     for task in ("masked_lm", "causal_lm"):
         case = build_case(task, setting)
         batch = subject.collate(case.task, case.rows).to(setting.device)
-        terms = _terms(subject, LAYER_LOSSES, case, teacher=shape_of(case.student))
+        terms = _terms(subject, LAYER_LOSSES, case, teacher=shape_of(case.student.model.config))
         outputs = case.student(batch, LayersWanted(hidden=(0, 1, 2), attention=(0, 1)))
         for term in terms.values():
             values_T = term.per_token(outputs, outputs, batch)
@@ -88,7 +89,10 @@ def _terms(
 ) -> dict[str, LayerTerm]:
     torch.manual_seed(0)  # for the projections
     terms = subject.build_layer_terms(
-        losses, student=shape_of(case.student), teachers={TEACHER: teacher}, followed={}
+        losses,
+        student=shape_of(case.student.model.config),
+        teachers={TEACHER: teacher},
+        followed={},
     )
     device = next(case.student.parameters()).device
     for term in terms:

@@ -9,7 +9,8 @@ import torch
 from raykd.batch import Batch, Rows
 from raykd.config.schema.losses import LossesConfig
 from raykd.distill.step import DistillationStep
-from raykd.losses.layer_terms import LayerTerm, ModelShape, build_layer_terms
+from raykd.losses.comparisons import ModelShape
+from raykd.losses.layer_terms import LayerTerm, build_layer_terms
 from raykd.losses.terms import LossTerm, build_terms
 from raykd.models.scored import ScoredModel
 from raykd.tasks.task import Task

@@ -99,16 +99,16 @@ def zero(subject: Subject, setting: Setting) -> Finding:
 
 def non_negative(subject: Subject, setting: Setting) -> Finding:
     """Look for negative values, which rounding gives where two models nearly agree."""
-    lowest = 0.0
+    worst = 0.0
     student_PK, far_PK = _logits(setting, setting.dtype)
     for teacher_PK in (far_PK, student_PK + far_PK / 1_000, student_PK + far_PK / 1_000_000):
         for name in FORMULAS:
             values_P = _values(subject, name, student_PK, teacher_PK, 1.0)
-            lowest = min(lowest, float(values_P.min()))
+            worst = max(worst, -float(values_P.min()))
     return Finding(
         name="non-negative",
         says="no divergence is below zero, not even by rounding where the models nearly agree",
-        deviation=-lowest,
+        deviation=worst,
         tolerance=0.0,
     )
 

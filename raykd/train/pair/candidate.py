@@ -7,6 +7,7 @@ from safetensors import safe_open
 
 from raykd import storage
 from raykd.config.schema.run import TaskName
+from raykd.data.manifest import TokenizerInfo
 from raykd.data.tokenizers import load_tokenizer, tokenizer_info
 from raykd.errors import DataError
 from raykd.models.build import count_parameters
@@ -40,13 +41,16 @@ class Candidate:
     tokenizer: Any | None
     """The one that lies beside the model."""
 
+    tokenizer_info: TokenizerInfo | None
+    """What is known of it."""
+
     stored_dtypes: tuple[str, ...]
     """Precisions of its weights, by its files where they are here, else by its configuration."""
 
     @property
     def fingerprint(self) -> str | None:
         """Fingerprint of its tokenizer."""
-        return None if self.tokenizer is None else tokenizer_info(self.tokenizer).fingerprint
+        return None if self.tokenizer_info is None else self.tokenizer_info.fingerprint
 
     @property
     def task(self) -> TaskName:
@@ -79,10 +83,12 @@ def read_candidate(source: str) -> Candidate:
     config = load_config(source)
     family_of(config.model_type, where=source)
     where = resolve_model(source)
+    tokenizer = _tokenizer_beside(where)
     return Candidate(
         source=source,
         config=config,
-        tokenizer=_tokenizer_beside(where),
+        tokenizer=tokenizer,
+        tokenizer_info=None if tokenizer is None else tokenizer_info(tokenizer),
         stored_dtypes=_stored_dtypes(where) or _configured_dtype(config),
     )
 

@@ -5,7 +5,6 @@ from typing import Literal
 
 from raykd.config.schema.run import TaskName
 from raykd.data.manifest import Manifest
-from raykd.data.tokenizers import tokenizer_info
 from raykd.train.pair.candidate import Candidate
 
 Verdict = Literal["ok", "warning", "error"]
@@ -46,8 +45,8 @@ class Pair:
         if self.manifest is not None:
             return self.manifest.tokenizer.vocab_size
         for candidate in (self.teacher, self.student):
-            if candidate.tokenizer is not None:
-                return tokenizer_info(candidate.tokenizer).vocab_size
+            if candidate.tokenizer_info is not None:
+                return candidate.tokenizer_info.vocab_size
         return None
 
     @property

@@ -48,15 +48,16 @@ def scores(pair: Pair, split: str) -> Iterator[PairFinding]:
 
 
 def _line(name: str, teacher: float, student: float | None, split: str) -> PairFinding:
-    is_weaker = student is not None and (teacher > student) == name.startswith("loss")
+    is_weaker = student is not None and (
+        teacher > student if name.startswith("loss") else teacher < student
+    )
+    advice = "a weak teacher: let its losses weigh less than the labels" if is_weaker else ""
     return PairFinding(
-        name=name,
+        name=f"{name}, {split}",
         teacher=f"{teacher:.4f}",
         student="no trained head" if student is None else f"{student:.4f}",
-        verdict="warning" if is_weaker and teacher != student else "ok",
-        advice=f"on {split}: a weaker teacher; let its losses weigh less than the labels"
-        if is_weaker and teacher != student
-        else f"on {split}",
+        verdict="warning" if is_weaker else "ok",
+        advice="" if "/" in name else advice,
     )
 
 

@@ -56,7 +56,7 @@ def memory(pair: Pair) -> Iterator[PairFinding]:
             name=f"memory, {name}",
             teacher=_gigabytes(frozen_bytes(teacher, rows=_ROWS, tokens=tokens, dtype=name)),
             student=_gigabytes(trained_bytes(student, rows=_ROWS, tokens=tokens, dtype=name)),
-            advice=f"beside each other in a worker, {_ROWS} rows of {tokens} tokens at a time",
+            advice=f"side by side in a worker, {_ROWS} x {tokens} tokens at a time",
         )
     hidden_size = teacher.config.hidden_size
     num_classes = len(label_list(teacher.config)) if pair.classifies else pair.vocab_size
@@ -70,7 +70,7 @@ def memory(pair: Pair) -> Iterator[PairFinding]:
             name=f"cached {name}",
             teacher=_gigabytes(size),
             student="-",
-            advice="for each million scored positions, instead of a teacher in the worker",
+            advice="per million scored positions, in place of a teacher in the worker",
         )
 
 

@@ -8,7 +8,7 @@ import pytest
 from raykd import __version__
 from raykd.cli.main import build_parser, main, parse
 
-COMMANDS = ["prepare", "check", "train", "evaluate", "export", "explain"]
+COMMANDS = ["prepare", "check", "train", "evaluate", "export", "doctor", "explain"]
 HEAVY = ["torch", "ray", "pyarrow", "transformers", "datasets", "numpy", "rich", "fsspec"]
 
 LOADED = f"""

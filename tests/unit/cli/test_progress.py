@@ -72,6 +72,13 @@ def test_an_evaluation_line_leaves_single_languages_to_the_file() -> None:
     )
 
 
+def test_a_start_says_how_far_the_logits_are_from_the_source() -> None:
+    record = {"step": 0, "tokens": 0, "init/logit_difference": 1.25e-6}
+    assert evaluation_line(record, 100) == (
+        "step   0/100  largest logit difference to the source of the weights 1.25e-06"
+    )
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.2, "0 s"), (89, "89 s"), (90, "2 min"), (5_399, "90 min"), (5_400, "1.5 h")],
@@ -92,13 +99,49 @@ def test_in_a_log_every_record_is_one_line(capsys: pytest.CaptureFixture[str]) -
     ]
 
 
-def test_the_metrics_are_a_table_of_the_evaluation(capsys: pytest.CaptureFixture[str]) -> None:
-    print_metrics(EVALUATION)
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert rows[0] == ["metric", "value"]
-    assert rows[1:] == sorted(
-        [name, f"{value:.4f}"] for name, value in EVALUATION.items() if name.startswith("eval/")
-    )
+def shown_metrics(metrics: dict[str, float], capsys: pytest.CaptureFixture[str]) -> list[str]:
+    print_metrics(metrics)
+    return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_an_evaluation_is_a_table_of_models_and_one_of_languages(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    languages = {"eval/accuracy/de": 0.4, "eval/accuracy/en": 0.6, "eval/teacher/accuracy/de": 0.7}
+    assert shown_metrics(EVALUATION | languages, capsys) == [
+        "loss accuracy",
+        "student 3.2500 0.5000",
+        "teacher 3.0000 -",
+        "",
+        "accuracy student teacher",
+        "de 0.4000 0.7000",
+        "en 0.6000 -",
+    ]
+
+
+def test_several_teachers_and_what_is_forgotten_have_their_places(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    metrics = {
+        "step": 3,
+        "eval/loss": 1.0,
+        "eval/accuracy/de": 0.5,
+        "eval/forgetting": 0.25,
+        "eval/forgetting/de": 0.125,
+        "eval/teacher/big/loss": 2.0,
+        "eval/teacher/small/loss": 3.0,
+        "eval/teacher/small/accuracy/de": 0.75,
+        "data/share/de": 1.0,
+    }
+    assert shown_metrics(metrics, capsys) == [
+        "loss forgetting",
+        "student 1.0000 0.2500",
+        "teacher big 2.0000 -",
+        "teacher small 3.0000 -",
+        "",
+        "accuracy student forgotten teacher small",
+        "de 0.5000 0.1250 0.7500",
+    ]
 
 
 @pytest.mark.parametrize("is_done", [True, False])

@@ -191,15 +191,18 @@ def run_with(*changes: str) -> RunConfig:
         ),
         (
             "student.projections=per_language",
-            "student.projections=per_language needs a classification task, got masked_lm: the head of a language model is its vocabulary",
+            "student.projections=per_language needs a classification task, got masked_lm: the "
+            "head of a language model is its vocabulary",
         ),
         (
             "student.projection_sources={sw: en}",
-            "student.projection_sources adds languages to a trained student: it needs student.pretrained and student.projections=per_language",
+            "student.projection_sources adds languages to a trained student: it needs "
+            "student.pretrained and student.projections=per_language",
         ),
         (
             "student.init={copy_layers: {}, remap: {}}",
-            "student.init needs exactly one method, such as copy_layers: {}, got copy_layers and remap",
+            "student.init needs exactly one method, such as copy_layers: {}, got copy_layers and "
+            "remap",
         ),
         (
             "student.init={remap: {}}",
@@ -270,7 +273,8 @@ TEACHERS = "teachers={a: {model: x}, b: {model: y, languages: [en]}}"
     [
         (
             "teacher_weights={}",
-            "teacher_weights needs exactly one of uniform, fixed, by_language, importance, max_margin, entropy, got []",
+            "teacher_weights needs exactly one of uniform, fixed, by_language, importance, "
+            "max_margin, entropy, got []",
         ),
         (
             "teacher_weights={importance: {temperature: 0}}",
@@ -290,7 +294,8 @@ TEACHERS = "teachers={a: {model: x}, b: {model: y, languages: [en]}}"
         ),
         (
             "losses.hidden_states={}",
-            "losses.hidden_states.teacher is null, but there are 2 teachers: name one of ['a', 'b']",
+            "losses.hidden_states.teacher is null, but there are 2 teachers: name one of "
+            "['a', 'b']",
         ),
         (
             "losses.hidden_states={teacher: c}",
@@ -298,7 +303,8 @@ TEACHERS = "teachers={a: {model: x}, b: {model: y, languages: [en]}}"
         ),
         (
             "losses.hidden_states={teacher: b}",
-            "losses.hidden_states.teacher: b is not asked about every row, but layers are compared on all of them: give it all languages and a weight in each",
+            "losses.hidden_states.teacher: b is not asked about every row, but layers are "
+            "compared on all of them: give it all languages and a weight in each",
         ),
         (
             "losses.hidden_states={teacher: a, layers: []}",
@@ -318,7 +324,8 @@ TEACHERS = "teachers={a: {model: x}, b: {model: y, languages: [en]}}"
         ),
         (
             "losses.jensen_shannon={beta: 1}",
-            "losses.jensen_shannon.beta must be between 0 and 1, got 1.0; at the ends it is zero: use forward_kl or reverse_kl",
+            "losses.jensen_shannon.beta must be between 0 and 1, got 1.0; at the ends it is "
+            "zero: use forward_kl or reverse_kl",
         ),
         (
             "data.mixing={adaptive: {temperature: 0}}",
@@ -354,7 +361,8 @@ def test_what_follows_evaluations_needs_a_split_to_evaluate_on() -> None:
     assert str(error.value) == (
         "test: 3 problem(s)\n"
         "  - data.mixing.adaptive follows evaluations, but data.eval_split is null\n"
-        "  - teacher_weights.importance.per=language is measured on data.eval_split, which is null\n"
+        "  - teacher_weights.importance.per=language is measured on data.eval_split, which is "
+        "null\n"
         "  - train.eval_first is true, but data.eval_split is null"
     )
 

@@ -7,6 +7,9 @@ from raykd.errors import DataError
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
+from tests.prepared import word_tokenizer
+from tests.tiny_models import tiny_model
+
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "world", "##s", "!"]
 
 
@@ -99,3 +102,10 @@ def test_a_directory_without_a_tokenizer_is_one_clear_error(tmp_path: Path) -> N
 def test_a_name_that_cannot_be_reached_is_one_clear_error() -> None:
     with pytest.raises(DataError, match=r"^no/such/thing/at/all: no tokenizer can be loaded"):
         load_tokenizer("no/such/thing/at/all")
+
+
+def test_a_generic_tokenizer_is_the_same_beside_a_model(tmp_path: Path) -> None:
+    word_tokenizer().save_pretrained(tmp_path)
+    alone = tokenizer_info(load_tokenizer(str(tmp_path)))
+    tiny_model("qwen2", "causal_lm").config.save_pretrained(tmp_path)
+    assert tokenizer_info(load_tokenizer(str(tmp_path))) == alone

@@ -16,7 +16,8 @@ from raykd.distill.conformance.formulas import FORMULAS
 from raykd.distill.conformance.subject import Finding, Setting, Subject, deviation
 from raykd.distill.conformance.suite import CHECKS, findings
 from raykd.distill.step import DistillationStep, StepCounts, StepOutput
-from raykd.losses.layer_terms import LayerTerm, ModelShape, build_layer_terms
+from raykd.losses.comparisons import ModelShape
+from raykd.losses.layer_terms import LayerTerm, build_layer_terms
 from raykd.losses.precision import widened
 from raykd.losses.terms import LossTerm, build_terms
 from raykd.models.scored import ScoredModel

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,13 +10,40 @@ import torch.multiprocessing
 from raykd.distill.assemble import assemble
 from raykd.distill.loop import training_steps
 from raykd.distill.world import World
+from raykd.models.load import save_model
 
-from tests.small_runs import small_data, small_run
+from tests.small_runs import TINY_BERT, small_data, small_run
+from tests.tiny_models import tiny_model
+from tests.unit.distill.test_step import in_double
 
 NUM_STEPS = 3
+TASK = "sequence_classification"
 
 
-def trained(rank: int, size: int, directory: Path, out: Path) -> None:
+def methods(directory: Path) -> dict[str, Any]:
+    """Return what a run with teachers, projections for languages, and maps of layers sets."""
+    return {
+        "task": TASK,
+        "student": {
+            "architecture": TINY_BERT | {"num_heads": 4},
+            "projections": "per_language",
+        },
+        "teachers": {
+            "a": {"model": str(directory / "a")},
+            "b": {"model": str(directory / "b"), "languages": ["en"]},
+        },
+        "teacher_weights": {"importance": {"temperature": 0.2}},
+        "losses": {
+            "cross_entropy": {},
+            "forward_kl": {"temperature": "2"},
+            "hidden_states": {"teacher": "a"},
+            "attention_scores": {"teacher": "a"},
+            "attention_relations": {"teacher": "a"},
+        },
+    }
+
+
+def trained(rank: int, size: int, directory: Path, out: Path, changes: dict[str, Any]) -> None:
     """Train some steps in one of several processes; the first writes weights and metrics."""
     torch.set_num_threads(1)
     if size > 1:
@@ -23,10 +51,11 @@ def trained(rank: int, size: int, directory: Path, out: Path) -> None:
             "gloo", init_method=f"file://{out}.store", rank=rank, world_size=size
         )
     # 8 rows in 6 lanes: workers have different numbers of rows and micro-batches.
-    config = small_run(directory, train__num_steps=NUM_STEPS, train__micro_batch_size=2)
-    run = assemble(config, world=World(rank=rank, size=size))
-    run.student.double()
-    run.state.optimizer = torch.optim.SGD(run.student.parameters(), lr=1.0)
+    config = small_run(
+        directory, train__num_steps=NUM_STEPS, train__micro_batch_size=2, **changes
+    )
+    run = in_double(assemble(config, world=World(rank=rank, size=size)))
+    run.state.optimizer = torch.optim.SGD(run.objective.parameters(), lr=1.0)
     finished = list(
         training_steps(
             run.state, run.objective, run.steps(), options=run.loop_options, world=run.world
@@ -34,7 +63,7 @@ def trained(rank: int, size: int, directory: Path, out: Path) -> None:
     )
     metrics = run.named(run.evaluate())
     if rank == 0:
-        weights = dict(run.student.state_dict())
+        weights = dict(run.objective.state_dict())
         losses = [x for step in finished for x in (step.loss, step.grad_norm, step.tokens)]
         torch.save({"weights": weights, "losses": losses, "metrics": metrics}, out)
     if size > 1:
@@ -46,17 +75,22 @@ def trained(rank: int, size: int, directory: Path, out: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
+@pytest.mark.parametrize("with_methods", [False, True])
 @pytest.mark.parametrize("size", [2, 3])
-def test_workers_agree_with_one(tmp_path: Path, size: int) -> None:
+def test_workers_agree_with_one(tmp_path: Path, size: int, with_methods: bool) -> None:
     small_data(tmp_path / "data")
-    trained(0, 1, tmp_path, tmp_path / "alone")
+    for seed, name in enumerate(("a", "b")):
+        save_model(tiny_model("bert", TASK, num_layers=4, seed=seed), tmp_path / name)
+    changes = methods(tmp_path) if with_methods else {}
+    trained(0, 1, tmp_path, tmp_path / "alone", changes)
     torch.multiprocessing.spawn(  # type: ignore[attr-defined, no-untyped-call]  # torch's own
-        trained, args=(size, tmp_path, tmp_path / "together"), nprocs=size
+        trained, args=(size, tmp_path, tmp_path / "together", changes), nprocs=size
     )
     alone, together = (
         torch.load(tmp_path / name, weights_only=True) for name in ("alone", "together")
     )
     assert together["losses"] == pytest.approx(alone["losses"], rel=1e-12)
-    assert together["metrics"] == pytest.approx(alone["metrics"], rel=1e-6)
+    assert together["metrics"] == pytest.approx(alone["metrics"], rel=1e-12)
+    assert with_methods == any(name.startswith("projections.") for name in alone["weights"])
     for name, tensor in alone["weights"].items():
         torch.testing.assert_close(together["weights"][name], tensor, atol=1e-12, rtol=1e-12)

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 import pytest
 import torch
 from raykd.batch import AttentionInputs, Batch, LayersWanted, ModelOutputs
-from raykd.config.schema.losses import (
+from raykd.config.schema.layer_losses import (
     AttentionRelationsConfig,
     AttentionScoresConfig,
     HiddenStatesConfig,
-    LossesConfig,
 )
-from raykd.losses.layer_terms import LayerTerm, ModelShape, build_layer_terms
+from raykd.config.schema.losses import LossesConfig
+from raykd.losses.comparisons import ModelShape
+from raykd.losses.layer_terms import LayerTerm, build_layer_terms
 from raykd.losses.layers import attention_scores, hidden_cosine, hidden_mse, relation_kl
 
 from tests.tiny_models import padded_batch
