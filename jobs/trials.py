@@ -1,13 +1,14 @@
 """Runs side by side in processes of their own, for the studies beside this file."""
 
-import shlex
-import subprocess
-import sys
+import contextlib
+import io
+import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from raykd.cli.main import main as raykd
 from raykd.config.load import load_run
 from raykd.train.metrics import Record, read_metrics
 from raykd.train.paths import RunPaths, run_paths
@@ -38,24 +39,25 @@ class Trial:
 
 
 def train_all(trials: Sequence[Trial], *, processes: int) -> None:
-    """Train every run that is not done, several at a time; a run that is done costs a second.
+    """Train every run that is not done, several at a time; one that is done costs nothing.
 
     Raises:
-        RuntimeError: A run failed; the message has its output.
+        RuntimeError: A run failed; the message has what it printed.
     """
-    with ThreadPoolExecutor(processes) as pool:
-        for trial, output in zip(trials, pool.map(_train, trials), strict=True):
-            if output is not None:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        for trial, (status, output) in zip(trials, pool.map(_train, trials), strict=True):
+            if status != 0:
                 message = f"{trial.label}: failed:\n{output}"
                 raise RuntimeError(message)
             print(f"{trial.label:<40} {trial.paths.run}", flush=True)
 
 
-def _train(trial: Trial) -> str | None:
-    """Return what a run printed if it failed."""
-    command = [sys.executable, "-m", "raykd", "train", str(CONFIGS / trial.config)]
-    command += [*trial.overrides, "cluster.num_workers=0"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  our own command
-    if done.returncode == 0:
-        return None
-    return f"$ {shlex.join(command)}\n{done.stdout}{done.stderr}"
+def _train(trial: Trial) -> tuple[int, str]:
+    """Return a run's exit status and what it printed."""
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        status = raykd(
+            ["train", str(CONFIGS / trial.config), *trial.overrides, "cluster.num_workers=0"]
+        )
+    return status, output.getvalue()

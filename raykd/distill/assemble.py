@@ -127,7 +127,13 @@ class Distillation:
         return shares
 
 
-def assemble(config: RunConfig, *, world: World, is_restored: bool = False) -> Distillation:
+def assemble(
+    config: RunConfig,
+    *,
+    world: World,
+    is_restored: bool = False,
+    languages: tuple[str, ...] | None = None,
+) -> Distillation:
     """Build the data, the models, the terms and the optimizer of a run, at its first step.
 
     Args:
@@ -135,6 +141,8 @@ def assemble(config: RunConfig, *, world: World, is_restored: bool = False) -> D
         world: This worker among all.
         is_restored: The weights of the student will come from a checkpoint: neither
             student.init nor anything that has to be measured for it is done.
+        languages: That the student has projections for where it has one per language; None
+            where those are the languages that it trains on.
     """
     manifest = read_manifest(config.data.uri)
     teachers = {
@@ -162,7 +170,7 @@ def assemble(config: RunConfig, *, world: World, is_restored: bool = False) -> D
         with_projections(
             model,
             config,
-            trained_languages(config, manifest),
+            languages or trained_languages(config, manifest),
             read=read,
             batches_of=None if is_restored else of_language,
         )

@@ -1,5 +1,6 @@
 """The models of a run: from the sections teachers and student to modules."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,15 +11,18 @@ from raykd.data.manifest import Manifest
 from raykd.data.stream import chosen_shards
 from raykd.distill.methods import source_layers
 from raykd.distill.start import source_of
-from raykd.errors import ConfigError
+from raykd.errors import ConfigError, ModelError
 from raykd.losses.comparisons import ModelShape
 from raykd.losses.layer_terms import LayerTerm, build_layer_terms
 from raykd.models.build import Vocabulary, build_config, build_model
-from raykd.models.labels import class_order, label_list
+from raykd.models.internals import require_product_scores
+from raykd.models.labels import class_order, has_classes, label_list
 from raykd.models.load import load_config, load_model
 from raykd.models.parts import num_layers
 from raykd.models.per_language import PerLanguageModel
 from raykd.models.scored import ScoredModel
+
+logger = logging.getLogger(__name__)
 
 
 def load_teachers(config: RunConfig, manifest: Manifest) -> dict[str, ScoredModel]:
@@ -34,12 +38,14 @@ def build_student(config: RunConfig, manifest: Manifest) -> Any:
     """Return the student of a run: pretrained, or with random weights of ``train.seed`` alone.
 
     Raises:
-        ModelError: The pretrained model is missing or does not fit the task.
+        ModelError: The pretrained model is missing, does not fit the task, or scores the data's
+            classes in another order.
         ConfigError: The architecture contradicts itself.
     """
     section, labels = config.student, manifest.labels_of(config.task)
     torch.manual_seed(config.train.seed)
     if section.pretrained is not None:
+        check_pretrained(config, manifest, student_config(config, manifest))
         return load_model(
             section.pretrained, config.task, labels=labels, revision=section.revision
         )
@@ -59,6 +65,35 @@ def student_config(config: RunConfig, manifest: Manifest) -> Any:
     return build_config(
         section.architecture, like=like, vocabulary=vocabulary_of(config, manifest)
     )
+
+
+def check_pretrained(config: RunConfig, manifest: Manifest, model_config: Any) -> None:
+    """Refuse a pretrained student with the data's classes in another order.
+
+    Its head would begin with every class mistaken for another; a teacher's scores are brought to
+    the data's order, but a trained student is saved with the classes as its head has them. As
+    many other classes are let be, for a head that starts from another's, and said in the log.
+
+    Raises:
+        ModelError: The message says how to prepare the data.
+    """
+    labels = manifest.labels_of(config.task)
+    if labels is None or not has_classes(model_config, config.task):
+        return
+    names = label_list(model_config)
+    if sorted(names) == sorted(labels) and names != labels:
+        message = (
+            f"student.pretrained: {config.student.pretrained} scores the classes {list(names)}, "
+            f"but the data has {list(labels)}; prepare the data with raykd prepare --labels "
+            f"{','.join(names)}"
+        )
+        raise ModelError(message)
+    if len(names) == len(labels) and names != labels:
+        logger.warning(
+            "student.pretrained: the head for %s starts as that for %s, in this order",
+            list(labels),
+            list(names),
+        )
 
 
 def scored(model: Any, config: RunConfig, manifest: Manifest) -> ScoredModel:
@@ -127,7 +162,12 @@ def check_layer_terms(
 
     Raises:
         ConfigError: Layers, heads or widths of two models do not allow a comparison.
+        ModelError: Scores are compared of a model whose attention is more than products.
     """
+    if config.losses.attention_scores is not None:
+        name = config.losses.attention_scores.teacher or next(iter(teachers))
+        require_product_scores(student, where="student")
+        require_product_scores(teachers[name], where=f"teachers.{name}")
     followed = {}
     if (init := config.student.init) is not None and source_of(config) in teachers:
         name = source_of(config)

@@ -8,9 +8,15 @@ from typing import Any
 import torch
 
 from raykd.batch import Batch
+from raykd.config.schema.model import StudentConfig
 from raykd.config.schema.run import RunConfig
+from raykd.data.manifest import Manifest
+from raykd.data.stream import chosen_shards
+from raykd.distill.models import trained_languages
 from raykd.errors import ConfigError
 from raykd.losses.cross_entropy import cross_entropy
+from raykd.models.files import languages_of
+from raykd.models.labels import has_classes
 from raykd.models.per_language import PerLanguageModel, with_languages
 from raykd.models.scored import ScoredModel
 
@@ -45,22 +51,10 @@ def with_projections(
             is named that has none.
     """
     section = config.student
-    if section.projections == "shared":
-        if not isinstance(model, PerLanguageModel):
-            return model
-        message = (
-            f"student.pretrained: {section.pretrained} has a projection for each of "
-            f"{list(model.languages)}; set student.projections=per_language"
-        )
-        raise ConfigError(message)
+    _check(section, model.languages if isinstance(model, PerLanguageModel) else ())
     if not isinstance(model, PerLanguageModel):
-        return PerLanguageModel(model, languages)
-    if unknown := sorted(set(section.projection_sources.values()) - set(model.languages)):
-        message = (
-            f"student.projection_sources names {unknown}, but {section.pretrained} has "
-            f"projections for {list(model.languages)}"
-        )
-        raise ConfigError(message)
+        is_shared = section.projections == "shared"
+        return model if is_shared else PerLanguageModel(model, languages)
     sources = {}
     for language in sorted(set(languages) - set(model.languages)):
         source = section.projection_sources.get(language)
@@ -69,6 +63,50 @@ def with_projections(
         sources[language] = source or model.languages[0]
         logger.info("the projection of %s starts from that of %s", language, sources[language])
     return with_languages(model, languages, sources=sources)
+
+
+def check_projections(config: RunConfig, manifest: Manifest, *, student: Any) -> None:
+    """Refuse what ``with_projections`` would, and languages without one, before weights load.
+
+    Args:
+        config: The run.
+        manifest: Of the data.
+        student: The transformers configuration of the student.
+
+    Raises:
+        ConfigError: As ``with_projections``, or a language is evaluated that has no projection.
+    """
+    labels, data = manifest.labels_of(config.task), config.data
+    known: tuple[str, ...] = ()
+    if has_classes(student, config.task) and student.num_labels == len(labels or ()):
+        known = languages_of(student) or ()
+    _check(config.student, known)
+    if config.student.projections == "shared" or data.eval_split is None:
+        return
+    evaluated = {shard.language for shard in chosen_shards(manifest, data, data.eval_split)}
+    served = {*known, *trained_languages(config, manifest)}
+    if missing := sorted(evaluated - served):
+        message = (
+            f"data.eval_split: has rows in {missing}, but the student has projections for "
+            f"{sorted(served)}; name the languages in data.languages"
+        )
+        raise ConfigError(message)
+
+
+def _check(section: StudentConfig, known: tuple[str, ...]) -> None:
+    """Compare a section with the languages that the loaded student has projections for."""
+    if known and section.projections == "shared":
+        message = (
+            f"student.pretrained: {section.pretrained} has a projection for each of "
+            f"{list(known)}; set student.projections=per_language"
+        )
+        raise ConfigError(message)
+    if unknown := sorted(set(section.projection_sources.values()) - set(known)):
+        message = (
+            f"student.projection_sources names {unknown}, but {section.pretrained} has "
+            f"projections for {list(known)}"
+        )
+        raise ConfigError(message)
 
 
 @torch.no_grad()

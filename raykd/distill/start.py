@@ -19,19 +19,13 @@ from raykd.errors import ModelError
 from raykd.init.provenance import InitResult, Origin
 from raykd.models.activations import activation_scores
 from raykd.models.build import build_model
-from raykd.models.labels import class_order
+from raykd.models.labels import class_order, has_classes
 from raykd.models.load import load_config, load_model
 from raykd.models.parts import set_tensors
 from raykd.models.per_language import PerLanguageModel
 from raykd.models.scored import ScoredModel
 
 logger = logging.getLogger(__name__)
-
-_HEADS: Mapping[TaskName, str] = {
-    "sequence_classification": "ForSequenceClassification",
-    "token_classification": "ForTokenClassification",
-}
-"""How transformers ends the names of models that score classes."""
 
 Batches = Callable[[], Iterator[Batch]]
 """Micro-batches of the training data from its first row on, on the student's device."""
@@ -113,12 +107,12 @@ def start_student(
     )
     source = model.model if isinstance(model, PerLanguageModel) else model
     sides = _sides(config, manifest, source=source.to(student.device), student=student)
-    has_classes = manifest.labels_of(config.task) is not None
-    reader = _classifier(sides, config.task) if has_classes else read(source)
+    is_classifier = manifest.labels_of(config.task) is not None
+    reader = _classifier(sides, config.task) if is_classifier else read(source)
     result = _result(init, sides, reader=reader, batches=batches, read=read)
     set_tensors(student, result.state)
     difference = None
-    is_head_random = has_classes and sides.class_order is None
+    is_head_random = is_classifier and sides.class_order is None
     if isinstance(init.method, ExpandConfig) and not is_head_random:
         difference = _logit_difference(reader, read(student), next(batches()))
         logger.info("largest logit difference to the source on one batch: %.3g", difference)
@@ -126,9 +120,7 @@ def start_student(
 
 
 def _classifier(sides: Sides, task: TaskName) -> ScoredModel:
-    """Return the source read as a classifier: of the data's classes in the data's order, or of
-    as many others as it has.
-    """
+    """Return the source read as a classifier, of the data's classes where it has those."""
     return ScoredModel(
         sides.source,
         task=task,
@@ -202,14 +194,8 @@ def _source_config(config: RunConfig) -> Any:
 def _class_order(
     source: Any, labels: tuple[str, ...] | None, task: TaskName
 ) -> tuple[int, ...] | None:
-    """Return the source's class of each class of the data, None where its head is of others.
-
-    A model without a head for the task, such as a pre-trained encoder, has no classes, whatever
-    its configuration counts.
-    """
-    if labels is None:
-        return None
-    if not any(name.endswith(_HEADS[task]) for name in source.architectures or ()):
+    """Return the source's class of each class of the data, None where its head is of others."""
+    if labels is None or not has_classes(source, task):
         return None
     try:
         order = class_order(source, labels, where="student.init")

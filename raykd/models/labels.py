@@ -1,8 +1,25 @@
 """The classes of a model beside those of the data: the same names, perhaps in another order."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from raykd.config.schema.run import TaskName
 from raykd.errors import ModelError
+
+_HEADS: Mapping[TaskName, str] = {
+    "sequence_classification": "ForSequenceClassification",
+    "token_classification": "ForTokenClassification",
+}
+"""How transformers ends the names of models that score classes."""
+
+
+def has_classes(model_config: Any, task: TaskName) -> bool:
+    """Tell whether a saved model has a head that scores classes for a task.
+
+    A pre-trained encoder has none, whatever its configuration counts.
+    """
+    architectures = model_config.architectures or ()
+    return task in _HEADS and any(name.endswith(_HEADS[task]) for name in architectures)
 
 
 def label_list(model_config: Any) -> tuple[str, ...]:

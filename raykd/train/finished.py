@@ -8,7 +8,7 @@ from raykd.config.schema.run import RunConfig
 from raykd.config.yaml_text import read_yaml
 from raykd.data.manifest import TOKENIZER_DIRECTORY, Manifest, read_manifest
 from raykd.distill.assemble import Distillation, assemble
-from raykd.distill.models import scored
+from raykd.distill.models import scored, trained_languages
 from raykd.distill.world import World
 from raykd.errors import CheckpointError, ConfigError, DataError
 from raykd.models.per_language import PerLanguageModel, single_language_model
@@ -44,8 +44,7 @@ def evaluate_run(uri: str, *, data_uri: str | None, split: str | None) -> Record
     place = _find(uri)
     config = place.config
     if data_uri is not None:
-        config = replace(config, data=replace(config.data, uri=storage.absolute(data_uri)))
-        _check_same_ids(config, trained_on=read_manifest(place.config.data.uri))
+        config = _on_other_data(config, storage.absolute(data_uri))
     run = _restored(config, place)
     return run.named(run.evaluate(split))
 
@@ -99,6 +98,24 @@ def _find(uri: str) -> _Place:
     )
 
 
+def _on_other_data(config: RunConfig, uri: str) -> RunConfig:
+    """Return a run as far as its models are scored on data that may lack some languages."""
+    other = replace(config, data=replace(config.data, uri=uri))
+    _check_same_ids(other, trained_on=read_manifest(config.data.uri))
+    there = read_manifest(uri).languages
+    teachers = {
+        name: replace(
+            teacher,
+            languages=None
+            if teacher.languages is None
+            else tuple(language for language in teacher.languages if language in there),
+        )
+        for name, teacher in config.teachers.items()
+    }
+    # Weights count in training alone, and may name languages that are not there.
+    return replace(other, teachers=teachers, teacher_weights=None)
+
+
 def _check_same_ids(config: RunConfig, *, trained_on: Manifest) -> None:
     """Refuse data whose token ids or classes mean something else to the model."""
     manifest = read_manifest(config.data.uri)
@@ -126,6 +143,7 @@ def _of_language(run: Distillation, language: str) -> ScoredModel:
 
 
 def _restored(config: RunConfig, place: _Place) -> Distillation:
-    run = assemble(config, world=World(), is_restored=True)
+    trained = trained_languages(place.config, read_manifest(place.config.data.uri))
+    run = assemble(config, world=World(), is_restored=True, languages=trained)
     restore_checkpoint(place.checkpoint_uri, run.state)
     return run

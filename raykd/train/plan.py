@@ -12,11 +12,13 @@ from raykd.data.tokenizers import load_tokenizer, tokenizer_info
 from raykd.distill.assemble import num_steps, task_of
 from raykd.distill.models import (
     check_layer_terms,
+    check_pretrained,
     served_languages,
     student_config,
     teacher_class_order,
     trained_languages,
 )
+from raykd.distill.projections import check_projections
 from raykd.distill.start import StudentStart, plan_start
 from raykd.errors import ConfigError, ModelError, RaykdError
 from raykd.models.build import count_parameters
@@ -97,8 +99,9 @@ def plan_run(config: RunConfig) -> Plan:
     )
     start = None
     if student is not None:
-        if not committed_steps(paths.checkpoints):
-            start = problems.collect(lambda: _plan_start(config, manifest, student))
+        if config.student.init is not None and not committed_steps(paths.checkpoints):
+            start = problems.collect(lambda: plan_start(config, manifest, student=student.config))
+        problems.collect(lambda: check_projections(config, manifest, student=student.config))
         problems.collect(lambda: _check_models(config, manifest, student, teachers))
     return Plan(
         run_uri=paths.run,
@@ -202,16 +205,12 @@ def _plan_loaded(
     return ModelPlan(config=loaded, parameters=count_parameters(loaded, config.task))
 
 
-def _plan_start(config: RunConfig, manifest: Manifest, student: ModelPlan) -> StudentStart | None:
-    if config.student.init is None:
-        return None
-    return plan_start(config, manifest, student=student.config)
-
-
 def _check_models(
     config: RunConfig, manifest: Manifest, student: ModelPlan, teachers: dict[str, ModelPlan]
 ) -> None:
     """Check what the student has to do with the task, and its layers with the teachers'."""
+    if config.student.pretrained is not None:
+        check_pretrained(config, manifest, student.config)
     task_of(config, manifest, model_type=student.config.model_type)
     if teachers.keys() == config.teachers.keys():
         check_layer_terms(

@@ -18,6 +18,7 @@ from raykd.errors import NonFiniteLossError
 from raykd.models.load import save_model
 
 from tests.small_runs import TINY_LLAMA, small_data, small_run
+from tests.tiny_models import tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +93,33 @@ def test_an_infinite_loss_stops_before_the_weights_change(directory: Path) -> No
     before = [parameter.detach().clone() for parameter in run.student.parameters()]
     term = dataclasses.replace(run.objective.terms[0], weight=parse_schedule("1e39"))
     run.objective.terms = (term,)
-    with pytest.raises(NonFiniteLossError, match=r"step 3: the loss is (inf|nan).*those of step 2"):
+    with pytest.raises(
+        NonFiniteLossError, match=r"step 3: the loss is (inf|nan).*those of step 2"
+    ):
         take_steps(run, 1)
     for mine, theirs in zip(run.student.parameters(), before, strict=True):
         assert torch.equal(mine, theirs)
     assert run.state.step == 2
+
+
+def test_maps_of_layers_learn_beside_the_student(directory: Path) -> None:
+    teacher = directory / "wide"
+    save_model(tiny_model("bert", "masked_lm", num_layers=4), teacher)
+    run = assemble(
+        small_run(
+            directory,
+            teachers={"wide": {"model": str(teacher)}},
+            losses={"hidden_states": {}},
+            train__num_steps=30,
+        ),
+        world=World(),
+    )
+    assert list(run.state.projections) == ["hidden_states"]
+    before = [parameter.detach().clone() for parameter in run.state.projections.parameters()]
+    finished = take_steps(run, 30)
+    assert finished[-1].loss < 0.7 * finished[0].loss
+    after = run.state.projections.parameters()
+    assert all(not torch.equal(a, b) for a, b in zip(after, before, strict=True))
 
 
 def test_dropout_depends_on_seed_and_step_alone(directory: Path) -> None:

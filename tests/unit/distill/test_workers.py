@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.multiprocessing
+from raykd.config.schema.run import TaskName
 from raykd.distill.assemble import assemble
 from raykd.distill.loop import training_steps
 from raykd.distill.world import World
@@ -17,7 +18,7 @@ from tests.tiny_models import tiny_model
 from tests.unit.distill.test_step import in_double
 
 NUM_STEPS = 3
-TASK = "sequence_classification"
+TASK: TaskName = "sequence_classification"
 
 
 def methods(directory: Path) -> dict[str, Any]:
@@ -51,9 +52,7 @@ def trained(rank: int, size: int, directory: Path, out: Path, changes: dict[str,
             "gloo", init_method=f"file://{out}.store", rank=rank, world_size=size
         )
     # 8 rows in 6 lanes: workers have different numbers of rows and micro-batches.
-    config = small_run(
-        directory, train__num_steps=NUM_STEPS, train__micro_batch_size=2, **changes
-    )
+    config = small_run(directory, train__num_steps=NUM_STEPS, train__micro_batch_size=2, **changes)
     run = in_double(assemble(config, world=World(rank=rank, size=size)))
     run.state.optimizer = torch.optim.SGD(run.objective.parameters(), lr=1.0)
     finished = list(

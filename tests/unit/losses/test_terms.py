@@ -5,11 +5,25 @@ import torch
 from raykd.config.schema.losses import (
     CrossEntropyConfig,
     ForwardKLConfig,
+    HiddenStatesConfig,
+    JensenShannonConfig,
     LogitMSEConfig,
     LossesConfig,
+    ReverseKLConfig,
+    SkewedKLConfig,
+    TAIDConfig,
+    TotalVariationConfig,
 )
 from raykd.losses.cross_entropy import cross_entropy
-from raykd.losses.divergences import forward_kl, logit_mse
+from raykd.losses.divergences import (
+    forward_kl,
+    jensen_shannon,
+    logit_mse,
+    reverse_kl,
+    skewed_kl,
+    taid,
+    total_variation,
+)
 from raykd.losses.terms import LossTerm, build_terms
 
 EVERY_TERM = LossesConfig(
@@ -64,6 +78,40 @@ def test_the_switch_for_temperature_squared_reaches_the_loss() -> None:
         term.per_position(STUDENT_PK, TEACHER_PK, LABELS_P, 0.0),
         forward_kl(STUDENT_PK, TEACHER_PK, temperature=3.0, scale_by_temperature_squared=False),
     )
+
+
+def test_every_setting_of_a_section_reaches_its_divergence() -> None:
+    config = LossesConfig(
+        reverse_kl=ReverseKLConfig(temperature="3", scale_by_temperature_squared=False),
+        jensen_shannon=JensenShannonConfig(temperature="2", beta=0.2),
+        skewed_kl=SkewedKLConfig(skew=0.3, temperature="2"),
+        total_variation=TotalVariationConfig(temperature="2"),
+        taid=TAIDConfig(mix="0.2 -> 0.6", temperature="2 -> 4"),
+    )
+    found = {
+        name: term.per_position(STUDENT_PK, TEACHER_PK, LABELS_P, 0.5)
+        for name, term in terms_by_name(config).items()
+    }
+    pair = STUDENT_PK, TEACHER_PK
+    expected = {
+        "reverse_kl": reverse_kl(*pair, temperature=3.0, scale_by_temperature_squared=False),
+        "jensen_shannon": jensen_shannon(
+            *pair, beta=0.2, temperature=2.0, scale_by_temperature_squared=True
+        ),
+        "skewed_kl": skewed_kl(
+            *pair, skew=0.3, temperature=2.0, scale_by_temperature_squared=True
+        ),
+        "total_variation": total_variation(
+            *pair, temperature=2.0, scale_by_temperature_squared=False
+        ),
+        "taid": taid(*pair, mix=0.4, temperature=3.0, scale_by_temperature_squared=True),
+    }
+    torch.testing.assert_close(found, expected)
+
+
+def test_terms_on_layers_are_built_elsewhere() -> None:
+    config = LossesConfig(hidden_states=HiddenStatesConfig(), logit_mse=LogitMSEConfig())
+    assert list(terms_by_name(config)) == ["logit_mse"]
 
 
 def test_a_term_works_without_a_teacher_exactly_when_it_says_so() -> None:
