@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from raykd.config.schema.layer_losses import HiddenStatesConfig
 from raykd.config.schema.losses import (
     CrossEntropyConfig,
     ForwardKLConfig,
-    HiddenStatesConfig,
     JensenShannonConfig,
     LogitMSEConfig,
     LossesConfig,
