@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     from raykd.train.plan import plan_run, require_runnable  # noqa: PLC0415
     from raykd.train.run import Listener, train_run  # noqa: PLC0415
 
-    plan = plan_run(config)
+    plan = plan_run(config, fresh=options.fresh)
     require_runnable(plan)
     is_here = config.cluster.num_workers == 0
     stopping = _interruptible() if is_here else nullcontext(threading.Event())

@@ -7,7 +7,8 @@ from raykd.config.load import checked_run
 from raykd.config.schema.run import RunConfig
 from raykd.config.yaml_text import read_yaml
 from raykd.data.manifest import TOKENIZER_DIRECTORY, Manifest, read_manifest
-from raykd.distill.assemble import Distillation, assemble
+from raykd.distill.assemble import assemble
+from raykd.distill.distillation import Distillation
 from raykd.distill.models import scored, trained_languages
 from raykd.distill.world import World
 from raykd.errors import CheckpointError, ConfigError, DataError

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from raykd import storage
 from raykd.config.schema.run import RunConfig
-from raykd.distill.assemble import Distillation
+from raykd.distill.distillation import Distillation
 from raykd.errors import ConfigError
 from raykd.train.checkpoint import (
     BestEvaluation,

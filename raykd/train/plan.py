@@ -69,9 +69,15 @@ class Plan:
     """Estimate for each worker; None where the models are not known."""
 
 
-def plan_run(config: RunConfig) -> Plan:
-    """Find out what a run would do; read configurations and manifests, load no weights."""
+def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
+    """Find out what a run would do; read configurations and manifests, load no weights.
+
+    Args:
+        config: The run.
+        fresh: It would start over, whatever checkpoints there are.
+    """
     paths = run_paths(config)
+    begins = fresh or not committed_steps(paths.checkpoints)
     problems = _Problems()
     manifest = problems.collect(lambda: read_manifest(config.data.uri))
     if manifest is None:
@@ -99,7 +105,7 @@ def plan_run(config: RunConfig) -> Plan:
     )
     start = None
     if student is not None:
-        if config.student.init is not None and not committed_steps(paths.checkpoints):
+        if config.student.init is not None and begins:
             start = problems.collect(lambda: plan_start(config, manifest, student=student.config))
         problems.collect(lambda: check_projections(config, manifest, student=student.config))
         problems.collect(lambda: _check_models(config, manifest, student, teachers))

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from raykd import storage
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import TOKENIZER_DIRECTORY
-from raykd.distill.assemble import Distillation, assemble
+from raykd.distill.assemble import assemble
+from raykd.distill.distillation import Distillation
 from raykd.distill.loop import training_steps
 from raykd.distill.start import StudentStart
 from raykd.distill.world import World

@@ -10,7 +10,8 @@ from raykd.batch import Batch, LayersWanted, ModelOutputs
 from raykd.config.schedule import parse_schedule
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.train import OptimizerConfig
-from raykd.distill.assemble import Distillation, assemble
+from raykd.distill.assemble import assemble
+from raykd.distill.distillation import Distillation
 from raykd.distill.loop import FinishedStep, training_steps
 from raykd.distill.optimizer import learning_rate
 from raykd.distill.world import World

@@ -14,7 +14,8 @@ import torch
 from raykd.batch import Batch, LayersWanted, ModelOutputs
 from raykd.config.schema.run import RunConfig, TaskName
 from raykd.config.schema.train import OptimizerConfig
-from raykd.distill.assemble import Distillation, assemble
+from raykd.distill.assemble import assemble
+from raykd.distill.distillation import Distillation
 from raykd.distill.loop import training_steps
 from raykd.distill.step import StepCounts
 from raykd.distill.world import World

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 from raykd.config.schema.run import RunConfig, TaskName
-from raykd.distill.assemble import Distillation, assemble
+from raykd.distill.assemble import assemble
+from raykd.distill.distillation import Distillation
 from raykd.distill.world import World
 from raykd.errors import ConfigError, ModelError
 from raykd.models.load import load_model, save_model

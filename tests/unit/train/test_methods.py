@@ -191,6 +191,7 @@ def test_a_run_that_continues_does_not_need_its_source(directory: Path, tmp_path
     before = init_of(bumpy)
     shutil.rmtree(tmp_path / "source")
     assert plan_run(bumpy).problems == ()
+    assert "source" in str(plan_run(bumpy, fresh=True).problems)
     assert train(bumpy).is_done
     assert_equal_runs(smooth, bumpy)
     assert init_of(bumpy) == before == init_of(smooth)

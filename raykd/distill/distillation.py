@@ -1,0 +1,105 @@
+"""A run whose parts are together: it steps, evaluates, and adapts its mixture."""
+
+from dataclasses import dataclass
+
+from raykd.config.schema.run import RunConfig
+from raykd.data.manifest import Manifest
+from raykd.data.mixture import adaptive_weights
+from raykd.data.stream import with_weights
+from raykd.distill.batches import StepReader, evaluation_batches
+from raykd.distill.evaluate import Evaluation, evaluate
+from raykd.distill.loop import LoopOptions, TrainState
+from raykd.distill.start import StudentStart
+from raykd.distill.step import DistillationStep
+from raykd.distill.world import World
+from raykd.models.scored import ScoredModel
+from raykd.tasks.task import Task
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Distillation:
+    """A run, ready to take its next step."""
+
+    config: RunConfig
+    manifest: Manifest
+    task: Task
+    student: ScoredModel
+    objective: DistillationStep
+    state: TrainState
+    loop_options: LoopOptions
+    world: World
+    start: StudentStart | None
+    """Where the weights of a built student came from; None where they are random, pretrained or
+    still to be restored."""
+
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self.loop_options.num_steps
+
+    def logs_after(self, step: int) -> bool:
+        """Tell whether the training loss is reported after a step."""
+        return step == self.num_steps or step % self.config.train.log_every_steps == 0
+
+    def evaluates_after(self, step: int) -> bool:
+        """Tell whether the student is evaluated after a step."""
+        if self.config.data.eval_split is None:
+            return False
+        return step == self.num_steps or step % self.config.train.eval_every_steps == 0
+
+    @property
+    def evaluates_first(self) -> bool:
+        """Whether the student is evaluated before the first step, and that is still to come."""
+        return self.config.train.eval_first and self.state.step == 0
+
+    def steps(self) -> StepReader:
+        """Return this worker's batches of every step from the present state on."""
+        return StepReader(
+            self.config, self.manifest, self.task, state=self.state, world=self.world
+        )
+
+    def evaluate(self, split: str | None = None) -> Evaluation:
+        """Score student and teachers on a split, ``data.eval_split`` unless named."""
+        data = self.config.data
+        batches = evaluation_batches(
+            self.config,
+            self.manifest,
+            self.task,
+            split=split or data.eval_split or data.train_split,
+            world=self.world,
+        )
+        return evaluate(
+            self.objective,
+            batches,
+            task=self.task,
+            languages=self.manifest.languages,
+            world=self.world,
+        )
+
+    def named(self, evaluation: Evaluation) -> dict[str, float]:
+        """Return the metrics of an evaluation as ``eval/...``."""
+        found = evaluation.metrics(self.task, self.manifest.languages)
+        return {f"eval/{name}": value for name, value in found.items()}
+
+    @property
+    def mixes_adaptively(self) -> bool:
+        """Whether every evaluation decides how languages are drawn after it."""
+        return self.config.data.mixing is not None and self.config.data.mixing.adaptive is not None
+
+    def adapt(self, evaluation: Evaluation) -> dict[str, float]:
+        """Draw languages by the gaps of an evaluation; return the share of each.
+
+        Raises:
+            ValueError: The run does not mix adaptively.
+        """
+        mixing = self.config.data.mixing
+        if mixing is None or mixing.adaptive is None:
+            message = "data.mixing.adaptive is null: there is nothing to adapt"
+            raise ValueError(message)
+        shares = adaptive_weights(
+            mixing.adaptive,
+            self.state.data.rows,
+            gaps=evaluation.accuracy_gaps(self.manifest.languages),
+        )
+        self.state.data = with_weights(self.state.data, shares)
+        return shares
