@@ -10,10 +10,11 @@ BIN := $(VENV)/bin
 demo: $(VENV)/runtime
 	$(BIN)/python jobs/demo.py
 
-# Unit tests on both cores, then those that start Ray, servers or take longer.
+# Unit tests on both cores, then those that take longer, then those that start Ray.
 test: $(VENV)/dev
 	$(BIN)/pytest -n 2
-	$(BIN)/pytest -m "ray or slow"
+	$(BIN)/pytest -n 2 -m "slow and not ray"
+	$(BIN)/pytest -m ray
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

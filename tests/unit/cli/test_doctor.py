@@ -26,6 +26,7 @@ def model_at(path: Path, *, num_words: int = 0) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_losses_that_are_right_end_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "losses"]) == 0
     printed = capsys.readouterr().out

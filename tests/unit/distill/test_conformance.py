@@ -25,6 +25,8 @@ from raykd.tasks.task import Task
 from raykd.teachers.live import LiveTeacher, Teacher
 from torch.nn import functional as F
 
+pytestmark = pytest.mark.slow
+
 REAL = Subject.real()
 CPU = torch.device("cpu")
 DTYPES = (torch.float32, torch.bfloat16)

@@ -25,6 +25,8 @@ from tests.small_runs import TINY_BERT, small_run
 from tests.tiny_models import LABELS, padded_batch, tiny_model
 from tests.unit.train.test_run import assert_equal_runs, stop_after, train
 
+pytestmark = pytest.mark.slow
+
 TASK: TaskName = "sequence_classification"
 
 

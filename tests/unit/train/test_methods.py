@@ -29,6 +29,8 @@ from tests.small_runs import TINY_BERT, small_data, small_run
 from tests.tiny_models import tiny_model
 from tests.unit.train.test_run import assert_equal_runs, stop_after, train, weights
 
+pytestmark = pytest.mark.slow
+
 CLASSES: TaskName = "sequence_classification"
 SIZES = {"model_type": "bert", "hidden_size": 32, "num_heads": 4, "intermediate_size": 48}
 SMALLER = {"num_layers": 1, "hidden_size": 16, "num_heads": 2, "intermediate_size": 24}
