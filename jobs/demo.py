@@ -129,7 +129,7 @@ def _print_next(student: Trained, teacher: Trained) -> None:
     override = f"teachers.small.model={_shown(Path(teacher.directory))}"
     for command in (
         f"evaluate {_shown(Path(student.directory))}",
-        f"check {config} {override} student.init='{{copy_layers: {{}}}}'",
+        f"check {config} {override} student.init='{{remap: {{}}}}'",
         f"train {config} {override} losses.forward_kl.weight=1 name=constant-weight",
     ):
         console.print(f"  {command_name} {command}", markup=False)
