@@ -13,7 +13,7 @@ from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import Manifest
 from raykd.data.stream import chosen_shards
 from raykd.distill.models import trained_languages
-from raykd.errors import ConfigError
+from raykd.errors import ConfigError, ModelError
 from raykd.losses.cross_entropy import cross_entropy
 from raykd.models.files import languages_of
 from raykd.models.labels import has_classes
@@ -91,6 +91,34 @@ def check_projections(config: RunConfig, manifest: Manifest, *, student: Any) ->
             f"{sorted(served)}; name the languages in data.languages"
         )
         raise ConfigError(message)
+
+
+def check_teacher_projections(
+    name: str, config: RunConfig, manifest: Manifest, *, teacher: Any
+) -> None:
+    """Refuse a teacher that is asked about languages it has no projection for.
+
+    Args:
+        name: Of the teacher in the run.
+        config: The run.
+        manifest: Of the data.
+        teacher: The transformers configuration of the teacher.
+
+    Raises:
+        ModelError: The message names the languages.
+    """
+    known = languages_of(teacher)
+    if known is None:
+        return
+    data, served = config.data, config.teachers[name].languages
+    splits = [split for split in (data.train_split, data.eval_split) if split is not None]
+    asked = {s.language for split in splits for s in chosen_shards(manifest, data, split)}
+    if missing := sorted((asked if served is None else asked & set(served)) - set(known)):
+        message = (
+            f"teachers.{name}: has projections for {list(known)}, but is asked about {missing}; "
+            f"name those that it serves in teachers.{name}.languages"
+        )
+        raise ModelError(message)
 
 
 def _check(section: StudentConfig, known: tuple[str, ...]) -> None:

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -24,8 +23,6 @@ from raykd.models.load import load_config, load_model
 from raykd.models.parts import set_tensors
 from raykd.models.per_language import PerLanguageModel
 from raykd.models.scored import ScoredModel
-
-logger = logging.getLogger(__name__)
 
 Batches = Callable[[], Iterator[Batch]]
 """Micro-batches of the training data from its first row on, on the student's device."""
@@ -115,7 +112,6 @@ def start_student(
     is_head_random = is_classifier and sides.class_order is None
     if isinstance(init.method, ExpandConfig) and not is_head_random:
         difference = _logit_difference(reader, read(student), next(batches()))
-        logger.info("largest logit difference to the source on one batch: %.3g", difference)
     return _start(config, sides, result, logit_difference=difference)
 
 

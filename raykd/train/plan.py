@@ -2,13 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from raykd import storage
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import Manifest, read_manifest
 from raykd.data.stream import ALL_LANGUAGES, chosen_shards, mixing_weights
-from raykd.data.tokenizers import load_tokenizer, tokenizer_info
 from raykd.distill.assemble import num_steps, task_of
 from raykd.distill.models import (
     check_layer_terms,
@@ -18,14 +16,14 @@ from raykd.distill.models import (
     teacher_class_order,
     trained_languages,
 )
-from raykd.distill.projections import check_projections
+from raykd.distill.projections import check_projections, check_teacher_projections
 from raykd.distill.start import StudentStart, plan_start
-from raykd.errors import ConfigError, ModelError, RaykdError
+from raykd.errors import ConfigError, RaykdError
 from raykd.models.build import count_parameters
-from raykd.models.families import num_positions
-from raykd.models.load import load_config, resolve_model
+from raykd.models.load import load_config
 from raykd.teachers.build import check_languages
 from raykd.train.checkpoint import committed_steps
+from raykd.train.fit import check_length, check_tokenizer
 from raykd.train.paths import RunPaths, run_paths
 from raykd.train.sizes import ModelPlan, memory_bytes
 from raykd.train.worker import read_result
@@ -186,9 +184,15 @@ def _plan_teachers(
             lambda: _plan_loaded(key, section.model, section.revision, config, manifest)  # noqa: B023  called at once
         )
         if plan is not None:
-            problems.collect(lambda: teacher_class_order(name, plan.config, config, manifest))  # noqa: B023
+            problems.collect(lambda: _check_teacher(name, config, manifest, plan))  # noqa: B023
             plans[name] = plan
     return plans
+
+
+def _check_teacher(name: str, config: RunConfig, manifest: Manifest, plan: ModelPlan) -> None:
+    """Check that a teacher scores the data's classes, in every language it is asked about."""
+    teacher_class_order(name, plan.config, config, manifest)
+    check_teacher_projections(name, config, manifest, teacher=plan.config)
 
 
 def _plan_student(config: RunConfig, manifest: Manifest) -> ModelPlan:
@@ -206,8 +210,8 @@ def _plan_loaded(
 ) -> ModelPlan:
     """Describe a model that is loaded, once it is known to fit the data."""
     loaded = load_config(source, revision=revision)
-    _check_length(key, source, loaded, manifest)
-    _check_tokenizer(key, source, manifest)
+    check_length(key, source, loaded, manifest)
+    check_tokenizer(key, source, manifest)
     return ModelPlan(config=loaded, parameters=count_parameters(loaded, config.task))
 
 
@@ -224,30 +228,3 @@ def _check_models(
             student=student.config,
             teachers={name: plan.config for name, plan in teachers.items()},
         )
-
-
-def _check_length(key: str, source: str, loaded: Any, manifest: Manifest) -> None:
-    longest = num_positions(loaded)
-    if longest is not None and longest < manifest.max_length:
-        message = (
-            f"{key}: {source} reads at most {longest} tokens, but rows of {manifest.uri} have up "
-            f"to {manifest.max_length}; prepare the data with --max-length {longest}"
-        )
-        raise ModelError(message)
-
-
-def _check_tokenizer(key: str, source: str, manifest: Manifest) -> None:
-    """Compare the tokenizer that lies beside a model with the data's."""
-    where = resolve_model(source)
-    if not any(
-        storage.exists(storage.join(where, name)) for name in ("tokenizer.json", "vocab.txt")
-    ):
-        return
-    fingerprint = tokenizer_info(load_tokenizer(where)).fingerprint
-    if fingerprint != manifest.tokenizer.fingerprint:
-        message = (
-            f"{key}: the tokenizer of {source} (fingerprint {fingerprint[:12]}) is not that of "
-            f"{manifest.uri} ({manifest.tokenizer.fingerprint[:12]}); prepare the data with "
-            f"--tokenizer {source}"
-        )
-        raise ModelError(message)

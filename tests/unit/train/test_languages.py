@@ -315,3 +315,32 @@ def test_attention_scores_of_deberta_are_refused(
         assembled(config)
     (problem,) = plan_run(config).problems
     assert problem.startswith(f"{role}: a deberta-v2 model")
+
+
+def test_a_teacher_without_a_projection_for_a_language_is_refused_before_it_is_asked(
+    directory: Path,
+) -> None:
+    section = {"model": str(directory / "student")}
+    config = run_of(
+        directory,
+        student={"architecture": TINY_BERT},
+        teachers={"grown": section},
+        losses={"forward_kl": {}},
+    )
+    (problem,) = plan_run(config).problems
+    assert problem == (
+        "teachers.grown: has projections for ['de', 'en'], but is asked about ['sw']; name those "
+        "that it serves in teachers.grown.languages"
+    )
+    served = {"grown": section | {"languages": ["de", "en"]}}
+    assert (
+        plan_run(
+            run_of(
+                directory,
+                student={"architecture": TINY_BERT},
+                teachers=served,
+                losses={"forward_kl": {}},
+            )
+        ).problems
+        == ()
+    )

@@ -1,0 +1,46 @@
+"""Whether a model that is loaded fits the prepared data."""
+
+from typing import Any
+
+from raykd import storage
+from raykd.data.manifest import Manifest
+from raykd.data.tokenizers import load_tokenizer, tokenizer_info
+from raykd.errors import ModelError
+from raykd.models.families import num_positions
+from raykd.models.load import resolve_model
+
+
+def check_length(key: str, source: str, loaded: Any, manifest: Manifest) -> None:
+    """Check that a model reads rows as long as the data's.
+
+    Raises:
+        ModelError: It does not; the message names the key.
+    """
+    longest = num_positions(loaded)
+    if longest is not None and longest < manifest.max_length:
+        message = (
+            f"{key}: {source} reads at most {longest} tokens, but rows of {manifest.uri} have up "
+            f"to {manifest.max_length}; prepare the data with --max-length {longest}"
+        )
+        raise ModelError(message)
+
+
+def check_tokenizer(key: str, source: str, manifest: Manifest) -> None:
+    """Compare the tokenizer that lies beside a model, if one does, with the data's.
+
+    Raises:
+        ModelError: They are not interchangeable; the message names the key.
+    """
+    where = resolve_model(source)
+    if not any(
+        storage.exists(storage.join(where, name)) for name in ("tokenizer.json", "vocab.txt")
+    ):
+        return
+    fingerprint = tokenizer_info(load_tokenizer(where)).fingerprint
+    if fingerprint != manifest.tokenizer.fingerprint:
+        message = (
+            f"{key}: the tokenizer of {source} (fingerprint {fingerprint[:12]}) is not that of "
+            f"{manifest.uri} ({manifest.tokenizer.fingerprint[:12]}); prepare the data with "
+            f"--tokenizer {source}"
+        )
+        raise ModelError(message)
