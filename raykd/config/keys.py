@@ -14,6 +14,10 @@ from types import UnionType
 from typing import Any
 
 from raykd.config.schema.run import RunConfig
+from raykd.config.schema.sweep import SweepConfig
+
+Schema = type[RunConfig | SweepConfig]
+"""What a file configures."""
 
 ANY_NAME = "<name>"
 """Stands for the names that the user gives, as those of teachers."""
@@ -55,22 +59,20 @@ class KeyDoc:
 
 
 @functools.cache
-def key_docs() -> tuple[KeyDoc, ...]:
-    """Return every key of a run, a section before the keys in it."""
-    return tuple(_walk(RunConfig, ()))
+def key_docs(schema: Schema = RunConfig) -> tuple[KeyDoc, ...]:
+    """Return every key of a run or of a sweep, a section before the keys in it."""
+    return tuple(_walk(schema, ()))
 
 
-def key_doc(parts: Sequence[str]) -> KeyDoc | None:
+def key_doc(parts: Sequence[str], schema: Schema = RunConfig) -> KeyDoc | None:
     """Return what is known of the key with these parts, or None where there is no such key."""
-    return next(
-        (doc for doc in key_docs() if len(doc.parts) == len(parts) and doc.begins_with(parts)),
-        None,
-    )
+    docs = key_docs(schema)  # type: ignore[arg-type]  # a class is hashable
+    return next((d for d in docs if len(d.parts) == len(parts) and d.begins_with(parts)), None)
 
 
-def advice_for(unknown: str) -> str:
+def advice_for(unknown: str, schema: Schema = RunConfig) -> str:
     """Return what may have been meant by a key that does not exist."""
-    keys = [doc.key for doc in key_docs()]
+    keys = [doc.key for doc in key_docs(schema)]  # type: ignore[arg-type]  # as above
     named_alike = [key for key in keys if key.rpartition(".")[2] == unknown]
     close = named_alike or difflib.get_close_matches(unknown, keys, n=1)
     if len(close) > _MOST_ADVISED:
@@ -136,7 +138,7 @@ def _default(field: "dataclasses.Field[Any]") -> str | None:
     default = field.default
     if default is None or isinstance(default, bool):
         return "null" if default is None else str(default).lower()
-    return f"[{', '.join(default)}]" if isinstance(default, tuple) else str(default)
+    return f"[{', '.join(map(str, default))}]" if isinstance(default, tuple) else str(default)
 
 
 def _attribute_docstrings(schema: type) -> dict[str, str]:

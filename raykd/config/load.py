@@ -3,25 +3,23 @@
 The only module that knows OmegaConf. Everything it returns is plain Python.
 """
 
-import hashlib
 import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from raykd.config.keys import ANY_NAME, advice_for, key_doc
+from raykd.config.given import apply_override, override_value, read_mapping
+from raykd.config.keys import ANY_NAME, Schema, advice_for, key_doc
 from raykd.config.schema.run import RunConfig
-from raykd.config.yaml_text import read_yaml, write_yaml
+from raykd.config.schema.sweep import SweepConfig
+from raykd.config.yaml_text import write_yaml
 from raykd.errors import ConfigError
-
-WITHOUT_EFFECT = ("output_uri", "cluster", "tracking")
-"""Sections that do not change what a run computes, so they do not change its identity."""
 
 _Parts = tuple[str, ...]
 
@@ -40,10 +38,45 @@ def load_run(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         ConfigError: The file cannot be read, a key is unknown, a value has the wrong type,
             or the run contradicts itself. The message lists every contradiction.
     """
-    given = _read(path)
+    given = read_mapping(path)
     for override in overrides:
-        _apply(given, override)
+        apply_override(given, override)
     return checked_run(given, origin=str(path))
+
+
+def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
+    """Read one sweep, apply overrides, check it, and return it with the run files found.
+
+    Args:
+        path: A YAML file shaped like SweepConfig.
+        overrides: Later wins. A key of a run is put among the sweep's own overrides.
+
+    Raises:
+        ConfigError: As ``load_run``.
+    """
+    given = read_mapping(path)
+    for override in overrides:
+        key, separator, _ = override.partition("=")
+        if separator and key.partition(".")[0] not in {f.name for f in fields(SweepConfig)}:
+            shared = given.setdefault("overrides", {})
+            shared[key] = override_value(override)
+        else:
+            apply_override(given, override)
+    beside = path.parent
+    for section in [given, *_mappings(given.get("teachers"))]:
+        for key in ("base", "run"):
+            if isinstance(section.get(key), str):
+                section[key] = str(beside / section[key])
+    return _checked(given, SweepConfig, origin=str(path))
+
+
+def is_sweep(path: Path) -> bool:
+    """Tell whether a YAML file describes a sweep, not a run.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
+    return "base" in read_mapping(path)
 
 
 def checked_run(given: Mapping[str, Any], *, origin: str) -> RunConfig:
@@ -52,70 +85,50 @@ def checked_run(given: Mapping[str, Any], *, origin: str) -> RunConfig:
     Raises:
         ConfigError: As ``load_run``; the message begins with the origin.
     """
-    _report(origin, [*_interpolation_problems(given), *_entry_problems(given)])
+    return _checked(given, RunConfig, origin=origin)
+
+
+def checked_sweep(given: Mapping[str, Any], *, origin: str) -> SweepConfig:
+    """Return a mapping shaped like SweepConfig as a checked SweepConfig.
+
+    Raises:
+        ConfigError: As ``load_run``; the message begins with the origin.
+    """
+    return _checked(given, SweepConfig, origin=origin)
+
+
+def plain(config: RunConfig | SweepConfig) -> dict[str, Any]:
+    """Return a configuration as nested dictionaries and lists, ready for JSON or YAML."""
+    return cast("dict[str, Any]", json.loads(json.dumps(asdict(config))))
+
+
+def as_yaml(config: RunConfig | SweepConfig) -> str:
+    """Return a resolved configuration as YAML that loads again."""
+    return write_yaml(plain(config))
+
+
+def _mappings(section: Any) -> list[dict[str, Any]]:
+    """Return the entries of a section that are mappings: what else is there is found later."""
+    entries = section.values() if isinstance(section, dict) else ()
+    return [entry for entry in entries if isinstance(entry, dict)]
+
+
+_Config = TypeVar("_Config", RunConfig, SweepConfig)
+
+
+def _checked(given: Mapping[str, Any], schema: type[_Config], *, origin: str) -> _Config:
+    problems = _interpolation_problems(given)
+    if schema is RunConfig:
+        problems += _entry_problems(given)
+    _report(origin, problems)
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(RunConfig), OmegaConf.create(dict(given)))
-        run = cast("RunConfig", OmegaConf.to_object(merged))
+        merged = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.create(dict(given)))
+        config: _Config = OmegaConf.to_object(merged)  # type: ignore[assignment]
     except _UNFIT:
-        _report(origin, _key_problems(given))
+        _report(origin, _key_problems(given, schema))
         raise
-    _report(origin, [*_number_problems(run), *run.problems()])
-    return run
-
-
-def plain(run: RunConfig) -> dict[str, Any]:
-    """Return a run as nested dictionaries and lists, ready for JSON or YAML."""
-    return cast("dict[str, Any]", json.loads(json.dumps(asdict(run))))
-
-
-def as_yaml(run: RunConfig) -> str:
-    """Return the resolved run as YAML that ``load_run`` reads back."""
-    return write_yaml(plain(run))
-
-
-def run_id(run: RunConfig) -> str:
-    """Return the run's name and a hash of everything that decides what it computes."""
-    kept = {key: value for key, value in plain(run).items() if key not in WITHOUT_EFFECT}
-    text = json.dumps(kept, sort_keys=True)
-    return f"{run.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as stream:
-            given = read_yaml(stream)
-    except FileNotFoundError as error:
-        message = f"{path}: no such file; a run is a YAML file such as configs/runs/*.yaml"
-        raise ConfigError(message) from error
-    except (OSError, ValueError) as error:
-        message = f"{path}: cannot be read as YAML: {error}"
-        raise ConfigError(message) from error
-    if given is not None and not isinstance(given, dict):
-        message = f"{path}: must hold a mapping of keys such as 'name:' and 'data:'"
-        raise ConfigError(message)
-    return given or {}
-
-
-def _apply(given: dict[str, Any], override: str) -> None:
-    """Put the value of one override in its place, making the sections on the way."""
-    key, separator, text = override.partition("=")
-    *parents, last = key.split(".")
-    if not separator or not all([*parents, last]):
-        message = f"override {override!r} must have the form key=value, such as train.seed=3"
-        raise ConfigError(message)
-    section = given
-    for parent in parents:
-        if isinstance(section.get(parent), list):
-            message = f"override {override!r}: {parent} is a list; give it whole, as in [a, b]"
-            raise ConfigError(message)
-        if not isinstance(section.get(parent), dict):
-            section[parent] = {}
-        section = section[parent]
-    try:
-        section[last] = read_yaml(text)
-    except ValueError as error:
-        message = f"override {override!r}: the value is no YAML: {error}; quote it"
-        raise ConfigError(message) from error
+    _report(origin, [*_number_problems(config), *config.problems()])
+    return config
 
 
 def _report(origin: str, problems: Sequence[str]) -> None:
@@ -143,20 +156,24 @@ def _entry_problems(given: Mapping[str, Any]) -> list[str]:
         doc = key_doc(parts) if isinstance(value, Mapping | list) else None
         return doc is not None and doc.parts[-1] == ANY_NAME and not doc.is_section
 
-    return [_key_problem(parts, value) for parts, value in _walk(given) if is_wrong(parts, value)]
+    return [
+        _key_problem(parts, value, RunConfig)
+        for parts, value in _walk(given)
+        if is_wrong(parts, value)
+    ]
 
 
-def _number_problems(run: RunConfig) -> list[str]:
+def _number_problems(config: RunConfig | SweepConfig) -> list[str]:
     return [
         f"{'.'.join(parts)} must be a finite number, got {value}"
-        for parts, value in _walk(plain(run))
+        for parts, value in _walk(plain(config))
         if isinstance(value, float) and not math.isfinite(value)
     ]
 
 
-def _key_problems(given: Mapping[str, Any]) -> list[str]:
+def _key_problems(given: Mapping[str, Any], schema: Schema) -> list[str]:
     """Merge each given key alone, so that one bad key does not hide the next."""
-    merged = OmegaConf.structured(RunConfig)
+    merged = OmegaConf.structured(schema)
     found: dict[_Parts, str] = {}
     for parts, value in _walk(given):
         if any(parts[: len(bad)] == bad for bad in found):
@@ -167,21 +184,21 @@ def _key_problems(given: Mapping[str, Any]) -> list[str]:
         try:
             merged = OmegaConf.merge(merged, nested)
         except _UNFIT:
-            found[parts] = _key_problem(parts, value)
+            found[parts] = _key_problem(parts, value, schema)
     if missing := OmegaConf.missing_keys(merged):
         missing -= {".".join(parts) for parts in found}
         return [*found.values(), *(f"{key} is required" for key in sorted(missing))]
     # What is left is a run, whose contradictions are told as well, but for sections with a bad
     # key: there one would only follow from the other.
     bad = {parts[0] for parts in found}
-    left = cast("RunConfig", OmegaConf.to_object(merged)).problems()
+    left = cast("RunConfig | SweepConfig", OmegaConf.to_object(merged)).problems()
     return [*found.values(), *(p for p in left if re.split(r"[. ]", p)[0] not in bad)]
 
 
-def _key_problem(parts: _Parts, value: Any) -> str:
+def _key_problem(parts: _Parts, value: Any, schema: Schema) -> str:
     key = ".".join(parts)
-    if (doc := key_doc(parts)) is None:
-        return f"{key}: no such key; {advice_for(key)}"
+    if (doc := key_doc(parts, schema)) is None:
+        return f"{key}: no such key; {advice_for(key, schema)}"
     return f"{key}: expected {doc.type_name}, got {'null' if value is None else repr(value)}"
 
 

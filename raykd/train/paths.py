@@ -17,7 +17,7 @@ OUTPUT_URI may be local or remote.
 from dataclasses import dataclass, replace
 
 from raykd import storage
-from raykd.config.load import run_id
+from raykd.config.identity import run_id
 from raykd.config.schema.run import RunConfig
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from raykd.cli.main import build_parser, parse
 from raykd.config.keys import key_docs
-from raykd.config.load import load_run, run_id
+from raykd.config.identity import run_id
+from raykd.config.load import load_run
 
 ROOT = Path(__file__).parents[2]
 PLACES = [

@@ -49,6 +49,11 @@ class RunConfig:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
+    inputs: dict[str, str] = field(default_factory=dict)
+    """What data and models held when the run was planned: data.uri, teachers.NAME.model or another
+    key that names an input, to its fingerprint. A sweep fills it in, so that other data is another
+    run; a run whose inputs hold something else does not start."""
+
     def problems(self) -> list[str]:
         """Return every reason this run cannot start, each naming its key."""
         return [

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from raykd.config.load import WITHOUT_EFFECT, as_yaml, checked_run, load_run, plain, run_id
+from raykd.config.identity import WITHOUT_EFFECT, run_id
+from raykd.config.load import as_yaml, checked_run, load_run, plain
 from raykd.config.yaml_text import read_yaml
 
 COMPLETE = read_yaml("""\
@@ -59,6 +60,7 @@ optimizer:
 checkpoint: {every_steps: 100, keep_last: 3, keep_best: false, milestones: [0.25, 1]}
 cluster: {num_workers: 4, gpus_per_worker: 1, cpus_per_worker: 2, max_failures: 5}
 tracking: {tensorboard: true}
+inputs: {data.uri: 1a2b}
 """)
 
 RUN = checked_run(COMPLETE, origin="complete")
@@ -119,7 +121,7 @@ def test_the_identity_changes_with_every_key_that_has_an_effect(parts: tuple[str
 
 
 def test_where_it_runs_and_writes_does_not_change_the_identity() -> None:
-    assert WITHOUT_EFFECT == ("output_uri", "cluster", "tracking")
+    assert WITHOUT_EFFECT == ("output_uri", "checkpoint", "cluster", "tracking")
 
 
 def test_the_identity_is_the_name_and_a_short_hash() -> None:

@@ -4,7 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from raykd.config.load import checked_run, run_id
+from raykd.config.identity import run_id
+from raykd.config.load import checked_run
 from raykd.config.schema.run import RunConfig
 from raykd.train import paths
 from raykd.train.paths import RunPaths, located, run_paths

@@ -1,0 +1,40 @@
+"""What makes two runs the same work: everything that decides what they compute, and no more."""
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+from raykd.config.schema.run import RunConfig
+
+RESULTS_VERSION = 1
+"""Rises with every change of raykd that changes what a run computes, defaults among them."""
+
+WITHOUT_EFFECT = ("output_uri", "checkpoint", "cluster", "tracking")
+"""Sections that do not change what a run computes, so they do not change its identity."""
+
+
+def run_id(run: RunConfig) -> str:
+    """Return the run's name and a hash of everything that decides what it computes."""
+    stated = {key: value for key, value in _stated(run).items() if key not in WITHOUT_EFFECT}
+    text = json.dumps([RESULTS_VERSION, stated], sort_keys=True)
+    return f"{run.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _stated(value: Any) -> Any:
+    """Return a configuration without what is as by default: a key that is added renames no run."""
+    if dataclasses.is_dataclass(value):
+        return {
+            field.name: _stated(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if getattr(value, field.name) != _default(field)
+        }
+    if isinstance(value, dict):
+        return {key: _stated(entry) for key, entry in value.items()}
+    return value
+
+
+def _default(field: "dataclasses.Field[Any]") -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default

@@ -1,0 +1,280 @@
+"""The root of a sweep's configuration: one study in one file."""
+
+import re
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DimensionConfig:
+    """The values of one searched key: exactly one of the fields is given."""
+
+    grid: list[Any] | None = None
+    """Try every one of these values."""
+
+    choice: list[Any] | None = None
+    """Draw one of these values for each sample."""
+
+    uniform: tuple[float, float] | None = None
+    """Draw between low and high for each sample."""
+
+    log_uniform: tuple[float, float] | None = None
+    """Draw between low and high for each sample, evenly on a logarithmic scale."""
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether values are drawn, not all tried."""
+        return self.grid is None
+
+    def problems(self, key: str) -> list[str]:
+        """Return every reason this section cannot be searched, each naming its key."""
+        given = [f.name for f in fields(self) if getattr(self, f.name) is not None]
+        if len(given) != 1:
+            return [
+                f"{key} needs exactly one of grid, choice, uniform and log_uniform, "
+                f"got {', '.join(given) or 'none'}"
+            ]
+        values = getattr(self, given[0])
+        if given[0] in ("grid", "choice"):
+            return [] if values else [f"{key}.{given[0]} is empty: give at least one value"]
+        if len(values) != 2 or not values[0] < values[1]:  # noqa: PLR2004  low and high
+            return [f"{key}.{given[0]} must be [low, high] with low < high, got {list(values)}"]
+        if self.log_uniform is not None and values[0] <= 0:
+            return [f"{key}.log_uniform must begin above 0, got {list(values)}"]
+        return []
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepTeacherConfig:
+    """A teacher of the sweep: a run that is trained once, or a model that is there."""
+
+    run: str | None = None
+    """Run file of the teacher, relative to the sweep file. Give this or model."""
+
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """Keys of the teacher's run and their values, such as student.architecture.num_layers: 2."""
+
+    milestones: tuple[float, ...] = (1.0,)
+    """Fractions of the teacher's steps; the checkpoint at each is one quality of the teacher."""
+
+    model: str | None = None
+    """Hub name, local directory, or URI of a run or of one of its checkpoints."""
+
+    revision: str | None = None
+    """Branch, tag or commit of a Hub model."""
+
+    def problems(self, key: str) -> list[str]:
+        """Return every reason this teacher cannot be used, each naming its key."""
+        found = []
+        if (self.run is None) == (self.model is None):
+            found.append(f"{key} needs exactly one of run and model")
+        if self.model is not None and (self.overrides or self.milestones != (1.0,)):
+            found.append(f"{key}: overrides and milestones belong to a run, not to a model")
+        if not self.milestones or not all(0 < m <= 1 for m in self.milestones):
+            found.append(f"{key}.milestones must be in (0, 1], got {list(self.milestones)}")
+        if len(set(self.milestones)) < len(self.milestones):
+            found.append(f"{key}.milestones has one twice: {list(self.milestones)}")
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AshaConfig:
+    """Successive halving without waiting (ASHA, Li et al., 2020): weak trials stop early.
+
+    At each rung a trial stops where its metric is worse than the best 1/reduction_factor of the
+    trials before it in the plan. The plan's order decides, not the order of arrival: a sweep that
+    is interrupted stops the same trials. Controls are compared with, but never stop.
+    """
+
+    first_rung: float = 0.25
+    """Share of the longest trial's tokens at which trials are first compared."""
+
+    reduction_factor: float = 3.0
+    """One of so many trials goes on at each rung; the next rung is so many times later."""
+
+    def problems(self) -> list[str]:
+        """Return every reason this section cannot be used, each naming its key."""
+        found = []
+        if not 0 < self.first_rung < 1:
+            found.append(f"scheduler.asha.first_rung must be in (0, 1), got {self.first_rung}")
+        if self.reduction_factor <= 1:
+            found.append(
+                f"scheduler.asha.reduction_factor must be > 1, got {self.reduction_factor}"
+            )
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SchedulerConfig:
+    """Which trials stop before their end; null lets all of them end."""
+
+    asha: AshaConfig = field(default_factory=AshaConfig)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeConfig:
+    """Machines of one kind that the cluster has, or may start."""
+
+    count: int = 1
+    """Machines at most: what an autoscaler may grow to."""
+
+    cpus: float
+    """CPU cores of one machine."""
+
+    gpus: float = 0.0
+    """GPUs of one machine."""
+
+    memory_gb: float | None = None
+    """Memory of one machine in 10^9 bytes; null is not checked."""
+
+    gpu_memory_gb: float | None = None
+    """Memory of one GPU in 10^9 bytes; null is not checked."""
+
+    def problems(self, key: str) -> list[str]:
+        """Return every reason this section makes no sense, each naming its key."""
+        found = [] if self.count >= 1 else [f"{key}.count must be >= 1, got {self.count}"]
+        if self.cpus <= 0:
+            found.append(f"{key}.cpus must be > 0, got {self.cpus}")
+        if self.gpus < 0:
+            found.append(f"{key}.gpus must be >= 0, got {self.gpus}")
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepConfig:
+    """Many runs that differ from one base run in a few keys."""
+
+    name: str
+    """Name of the sweep; its ledger and report live under output_uri/name."""
+
+    base: str
+    """Run file that the trials differ from, relative to the sweep file."""
+
+    output_uri: str = "sweeps"
+    """Directory of sweeps, local or such as s3://bucket/sweeps."""
+
+    runs_uri: str | None = None
+    """Directory of all runs of the sweep; null leaves each run file its own output_uri."""
+
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """Keys of a run and their values, for the base and the run of every teacher. On the command
+    line a key of a run, such as data.uri=URI, is put here."""
+
+    teachers: dict[str, SweepTeacherConfig] = field(default_factory=dict)
+    """Name to teacher. Each quality of each teacher is one value of the coordinate teacher."""
+
+    teachers_are: Literal["alternatives", "together"] = "alternatives"
+    """alternatives: a trial has one of the teachers; it takes the place of the one that the base
+    names, if any. together: every trial has all of them, by their names."""
+
+    search: dict[str, DimensionConfig] = field(default_factory=dict)
+    """Key of a run to the values to try. A value replaces what the base has there."""
+
+    pairs: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    """Keys that vary together: name of the coordinate, name of each of its values, and the keys
+    of a run with their values. Every value is tried."""
+
+    exclude: list[dict[str, Any]] = field(default_factory=list)
+    """Coordinates of trials to leave out, such as {teacher: small, student.init: null}; teacher
+    is a teacher's name and quality one of its milestones."""
+
+    num_samples: int = 1
+    """Draws of the keys that are drawn; the grid is tried with each of them."""
+
+    searcher: Literal["random", "optuna"] = "random"
+    """Who draws: random search, or Optuna's TPE, which learns from the trials before."""
+
+    seed: int = 17
+    """Of the draws."""
+
+    seeds: tuple[int, ...] = ()
+    """Values of train.seed; each arm is trained with every one. Empty is the base's own."""
+
+    controls: bool = True
+    """Add to each trial its control: the same run with the teacher's losses off."""
+
+    metric: str = "eval/loss"
+    """Metric of the evaluations that trials are compared by."""
+
+    mode: Literal["min", "max"] = "min"
+    """Whether less or more of the metric is better."""
+
+    scheduler: SchedulerConfig | None = None
+
+    max_concurrent_trials: int | None = None
+    """Trials at a time; null is as many as the machines hold."""
+
+    max_failures: int = 2
+    """Times that a failed trial is started again."""
+
+    time_budget_minutes: float | None = None
+    """After it no trial starts and running ones stop; the same command continues."""
+
+    nodes: dict[str, NodeConfig] = field(default_factory=dict)
+    """Kinds of machines of the cluster, at an autoscaler's most; empty is this machine."""
+
+    def problems(self) -> list[str]:
+        """Return every reason this sweep cannot be planned, each naming its key."""
+        found = []
+        if not _NAME.fullmatch(self.name):
+            found.append(
+                f"name must consist of letters, digits, '.', '_' and '-', got {self.name!r}"
+            )
+        for name, teacher in self.teachers.items():
+            found += teacher.problems(f"teachers.{name}")
+            if self.teachers_are == "together" and len(teacher.milestones) > 1:
+                found.append(f"teachers.{name}.milestones: together, each has one quality")
+        for key, dimension in self.search.items():
+            found += dimension.problems(f"search.{key}")
+        for name, node in self.nodes.items():
+            found += node.problems(f"nodes.{name}")
+        if self.scheduler is not None:
+            found += self.scheduler.asha.problems()
+        return [*found, *self._axis_problems(), *self._number_problems()]
+
+    def _axis_problems(self) -> list[str]:
+        """Return what is wrong with the coordinates and their keys."""
+        found = []
+        keys = list(self.search)
+        for name, values in self.pairs.items():
+            if not values:
+                found.append(f"pairs.{name} is empty: give at least one value")
+                continue
+            sets = [set(changes) for changes in values.values()]
+            if any(names != sets[0] for names in sets):
+                found.append(f"pairs.{name}: all values must give the same keys")
+            keys += sets[0]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        found += [f"{key} is searched twice" for key in twice]
+        if "train.seed" in keys:
+            found.append("train.seed is searched: give seeds instead")
+        reserved = {"teacher", "quality"} & {*self.pairs, *self.search}
+        found += [f"pairs.{name}: the name is that of the teachers' axis" for name in reserved]
+        known = {*self.search, *self.pairs, "teacher", "quality"}
+        for index, excluded in enumerate(self.exclude):
+            if unknown := sorted(set(excluded) - known):
+                found.append(
+                    f"exclude[{index}] names {unknown[0]}, which is no coordinate: "
+                    f"they are {', '.join(sorted(known))}"
+                )
+        return found
+
+    def _number_problems(self) -> list[str]:
+        found = []
+        if self.num_samples < 1:
+            found.append(f"num_samples must be >= 1, got {self.num_samples}")
+        elif self.num_samples > 1 and not any(d.is_drawn for d in self.search.values()):
+            found.append("num_samples needs a key that is drawn: choice, uniform or log_uniform")
+        if self.searcher == "optuna" and not any(d.is_drawn for d in self.search.values()):
+            found.append("searcher=optuna needs a key that is drawn, not tried as a grid")
+        if len(set(self.seeds)) < len(self.seeds):
+            found.append(f"seeds has one twice: {list(self.seeds)}")
+        if self.max_concurrent_trials is not None and self.max_concurrent_trials < 1:
+            found.append(f"max_concurrent_trials must be >= 1, got {self.max_concurrent_trials}")
+        if self.max_failures < 0:
+            found.append(f"max_failures must be >= 0, got {self.max_failures}")
+        if self.time_budget_minutes is not None and self.time_budget_minutes <= 0:
+            found.append(f"time_budget_minutes must be > 0, got {self.time_budget_minutes}")
+        return found
