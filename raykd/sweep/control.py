@@ -1,0 +1,49 @@
+"""The control of a trial: the same run without the teacher's losses, and without the teacher.
+
+A control that needs no teacher is one run for all teachers and all weights: it is trained once.
+"""
+
+from dataclasses import replace
+
+from raykd.config.schedule import parse_schedule
+from raykd.config.schema.losses import CrossEntropyConfig, LossesConfig
+from raykd.config.schema.model import StudentConfig
+from raykd.config.schema.run import RunConfig
+
+
+def control_of(config: RunConfig) -> RunConfig:
+    """Return the run trained on labels alone, all else alike.
+
+    The teacher stays where the student's start, its architecture or the mixture of languages
+    depends on it. A run without cross entropy gets it with weight 1.
+    """
+    losses = LossesConfig(cross_entropy=config.losses.cross_entropy or CrossEntropyConfig())
+    control = replace(config, losses=losses, teacher_weights=None)
+    if not config.teachers:
+        return control
+    control = replace(control, student=_with_named_source(config))
+    return control if _depends_on_teachers(control) else replace(control, teachers={})
+
+
+def is_control(config: RunConfig) -> bool:
+    """Tell whether no teacher's loss ever has a weight in a run."""
+    terms = (getattr(config.losses, name) for name in config.losses.teacher_terms)
+    return not any(any(parse_schedule(term.weight).values) for term in terms)
+
+
+def _with_named_source(config: RunConfig) -> StudentConfig:
+    """Name the model that the student starts from, where a teacher's name stands for it."""
+    init = config.student.init
+    if init is None:
+        return config.student
+    source = init.method.source or next(iter(config.teachers))
+    if source not in config.teachers:
+        return config.student
+    return replace(config.student, init=init.with_source(config.teachers[source].model))
+
+
+def _depends_on_teachers(config: RunConfig) -> bool:
+    built, mixing = config.student.architecture, config.data.mixing
+    return (built is not None and built.model_type is None) or (
+        mixing is not None and mixing.adaptive is not None
+    )

@@ -1,0 +1,279 @@
+"""What is known of every run of a sweep, in storage: it outlives Ray, the driver, the machine.
+
+    OUTPUT_URI/NAME/
+      sweep.yaml        the sweep as it was last started
+      index.json        its stages and trials in the order of the plan
+      records/ID.json   one record per stage and trial
+      lease.json        which driver writes right now
+      report/           what `raykd report` leaves
+
+Runs themselves lie where their own configuration says, shared by all sweeps that need them.
+The driver alone writes the ledger. A record is replaced whole, so readers never see half of one.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+from raykd import storage
+from raykd.errors import ConfigError
+
+Metrics = dict[str, float]
+
+KIND = Literal["stage", "trial"]
+
+
+class State(StrEnum):
+    """How far a run of the sweep is."""
+
+    WAITING = "waiting"
+    """Not started by this sweep, or interrupted: it starts, or continues, when its turn comes."""
+
+    RUNNING = "running"
+    """A trial of Ray Tune trains it; or did, when the driver died."""
+
+    DONE = "done"
+    """Trained to its last step."""
+
+    STOPPED = "stopped"
+    """Stopped early by the scheduler: its result at the rung stands."""
+
+    FAILED = "failed"
+    """Its last attempt failed, and it is not started again by itself."""
+
+    BLOCKED = "blocked"
+    """A stage that it needs failed."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing more happens to it by itself."""
+        return self not in (State.WAITING, State.RUNNING)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One start of a run by the sweep."""
+
+    started_at: float
+    """Seconds since the epoch."""
+
+    ended_at: float | None = None
+    """None while it goes on, and where the driver died with it."""
+
+    first_step: int = 0
+    """Step it continued from; 0 is the beginning."""
+
+    world_size: int = 1
+    """Workers."""
+
+    error_class: str | None = None
+    error: str | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, where that is known."""
+        return None if self.ended_at is None else self.ended_at - self.started_at
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stop:
+    """The scheduler's decision to end a trial early."""
+
+    rung_tokens: int
+    """Tokens of the rung at which it was among the worse."""
+
+    step: int
+    """Of the evaluation that counted there."""
+
+    value: float
+    """Of the sweep's metric."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """What is known of one run of the sweep."""
+
+    id: str
+    """The run's identity, which is the name of its directory."""
+
+    kind: KIND
+    run_uri: str
+    coordinates: dict[str, Any]
+    """Of a trial: coordinate to value, such as teacher, quality, losses.forward_kl.weight,
+    student.init, or the name of a pair; none for what a control does not depend on. Of a stage:
+    the teacher's name."""
+
+    arm: str
+    """Equal for trials that differ by seed only."""
+
+    seed: int
+    control: str | None
+    """Id of the trial with the teacher's losses off and all else, the seed too, alike; its own
+    id for a control; None where controls are off, and for stages."""
+
+    config: dict[str, Any]
+    """The resolved run."""
+
+    num_steps: int
+    planned_tokens: int
+    """Estimate from the mean length of the rows."""
+
+    flops_per_token: dict[str, float] = field(default_factory=dict)
+    """``student`` (forward and backward) and ``teachers`` (forward)."""
+
+    needs: tuple[str, ...] = ()
+    """Ids of the stages whose models it uses."""
+
+    state: State = State.WAITING
+    evaluations: tuple[Metrics, ...] = ()
+    """Each with step, tokens and ``eval/...``; oldest first."""
+
+    attempts: tuple[Attempt, ...] = ()
+    """Starts by this sweep; none where the run was there already, made by another."""
+
+    stop: Stop | None = None
+
+    @property
+    def is_control(self) -> bool:
+        """Whether the teacher's losses are off."""
+        return self.control == self.id
+
+    @property
+    def is_reused(self) -> bool:
+        """Whether it was done before this sweep ever started it."""
+        return self.state is State.DONE and not self.attempts
+
+    @property
+    def last_evaluation(self) -> Metrics:
+        """The newest evaluation; empty before the first."""
+        return self.evaluations[-1] if self.evaluations else {}
+
+    @property
+    def tokens(self) -> int:
+        """Tokens trained on at the newest evaluation."""
+        return int(self.last_evaluation.get("tokens", 0))
+
+    @property
+    def error(self) -> str | None:
+        """Why the last attempt failed, if it did."""
+        return self.attempts[-1].error if self.attempts else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepPaths:
+    """The URIs of one sweep."""
+
+    sweep: str
+
+    @property
+    def config(self) -> str:
+        """The sweep file, resolved."""
+        return storage.join(self.sweep, "sweep.yaml")
+
+    @property
+    def index(self) -> str:
+        """The order of stages and trials."""
+        return storage.join(self.sweep, "index.json")
+
+    @property
+    def lease(self) -> str:
+        """Which driver writes."""
+        return storage.join(self.sweep, "lease.json")
+
+    @property
+    def report(self) -> str:
+        """What the report leaves."""
+        return storage.join(self.sweep, "report")
+
+    def record(self, run_id: str) -> str:
+        """One run of the sweep."""
+        return storage.join(self.sweep, "records", f"{run_id}.json")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ledger:
+    """All that is known of a sweep."""
+
+    uri: str
+    """Of the sweep's directory."""
+
+    sweep: dict[str, Any]
+    """The sweep file, resolved."""
+
+    records: dict[str, Record]
+    """Id to record, in the order of the plan, stages first."""
+
+    @property
+    def stages(self) -> list[Record]:
+        """The teachers' runs."""
+        return [record for record in self.records.values() if record.kind == "stage"]
+
+    @property
+    def trials(self) -> list[Record]:
+        """What the sweep compares."""
+        return [record for record in self.records.values() if record.kind == "trial"]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every trial has ended in some way."""
+        return all(record.state.is_terminal for record in self.records.values())
+
+
+def read_ledger(uri: str) -> Ledger:
+    """Return what is known of the sweep in a directory.
+
+    Raises:
+        ConfigError: No sweep is there.
+    """
+    paths = SweepPaths(sweep=uri.rstrip("/"))
+    try:
+        index = json.loads(storage.read_bytes(paths.index))
+    except FileNotFoundError as error:
+        message = f"{uri}: holds no sweep; give the directory that raykd sweep names"
+        raise ConfigError(message) from error
+    records = read_records(paths, index["runs"])
+    return Ledger(
+        uri=paths.sweep,
+        sweep=index["sweep"],
+        records={run_id: records[run_id] for run_id in index["runs"]},
+    )
+
+
+def read_records(paths: SweepPaths, run_ids: Iterable[str]) -> dict[str, Record]:
+    """Return the records that are there, many at a time."""
+    uris = {paths.record(run_id): run_id for run_id in run_ids}
+    found = storage.read_many(list(uris))
+    return {uris[uri]: _record(json.loads(text)) for uri, text in found.items()}
+
+
+def write_index(
+    paths: SweepPaths, *, sweep: Mapping[str, Any], text: str, run_ids: Iterable[str]
+) -> None:
+    """Write the order of the plan and the sweep file beside it."""
+    storage.write_bytes(paths.config, text.encode())
+    index = {"sweep": dict(sweep), "runs": list(run_ids)}
+    storage.write_bytes(paths.index, json.dumps(index, indent=1).encode())
+
+
+def write_records(paths: SweepPaths, records: Iterable[Record]) -> None:
+    """Replace records, many at a time."""
+    storage.write_many(
+        {paths.record(r.id): json.dumps(dataclasses.asdict(r)).encode() for r in records}
+    )
+
+
+def _record(saved: dict[str, Any]) -> Record:
+    stop = saved.pop("stop")
+    return Record(
+        **{
+            **saved,
+            "state": State(saved["state"]),
+            "needs": tuple(saved["needs"]),
+            "evaluations": tuple(saved["evaluations"]),
+            "attempts": tuple(Attempt(**attempt) for attempt in saved["attempts"]),
+            "stop": None if stop is None else Stop(**stop),
+        }
+    )
