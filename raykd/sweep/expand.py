@@ -106,15 +106,16 @@ class Expansion:
         control_id = run_id(control)
         if self._sweep.controls or is_control(config):
             coordinates = _coordinates_of_control(point, control, self._models)
-            found.setdefault(
-                control_id,
-                _entry(
-                    "trial",
-                    control,
-                    coordinates=coordinates,
-                    control=control_id,
-                    needs=_needs(control, self._stage_ids),
-                ),
+            if (known := found.get(control_id)) is not None:
+                # One control of several points: it is at what they have in common.
+                shared = known.coordinates
+                coordinates = {k: v for k, v in shared.items() if coordinates.get(k) == v}
+            found[control_id] = _entry(
+                "trial",
+                control,
+                coordinates=coordinates,
+                control=control_id,
+                needs=_needs(control, self._stage_ids),
             )
         if not is_control(config):
             pinned = self._pinned(config)

@@ -134,7 +134,15 @@ class Record:
     attempts: tuple[Attempt, ...] = ()
     """Starts by this sweep; none where the run was there already, made by another."""
 
+    forgiven_failures: int = 0
+    """Failed attempts that do not count: those before it was asked to be tried again."""
+
     stop: Stop | None = None
+
+    @property
+    def failures(self) -> int:
+        """Failed attempts that count."""
+        return sum(a.error_class is not None for a in self.attempts) - self.forgiven_failures
 
     @property
     def is_control(self) -> bool:

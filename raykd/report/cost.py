@@ -1,0 +1,107 @@
+"""What the sweep spent: tokens, FLOPs with the teachers' share, and time.
+
+What was there before costs nothing here and is told apart. FLOPs are those of training:
+evaluations, and steps that a failure made it do twice, are not counted. A teacher that is a run
+of the sweep is trained once and counted once.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from raykd.report.pairing import Pairing
+from raykd.sweep.ledger import Record
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """Of an arm, a stage, or the whole sweep."""
+
+    kind: Literal["arm", "stage", "total"]
+    id: str
+    """Of the arm or the stage's run; empty for the whole."""
+
+    label: str
+    num_runs: int
+    num_reused: int
+    """Runs that were done before this sweep started them."""
+
+    tokens: float
+    """Trained on by this sweep."""
+
+    student_flops: float
+    """Of what learns, forward and backward; of a stage that is the teacher."""
+
+    teacher_flops: float
+    """Of the teachers' forward passes beside it."""
+
+    reused_flops: float
+    """What was there before had cost."""
+
+    seconds: float
+    """Of all attempts whose end is known, one after the other."""
+
+    @property
+    def flops(self) -> float:
+        """Student and teachers."""
+        return self.student_flops + self.teacher_flops
+
+    @property
+    def teacher_share(self) -> float | None:
+        """The teachers' part of the FLOPs; None where there are none."""
+        return self.teacher_flops / self.flops if self.flops else None
+
+
+def costs_of(pairing: Pairing) -> tuple[Cost, ...]:
+    """Return what each stage and each arm cost, in the order of the plan."""
+    stages = (
+        _cost([stage], kind="stage", name=stage.id, label=stage_label(stage))
+        for stage in pairing.ledger.stages
+    )
+    arms = (
+        _cost(trials, kind="arm", name=arm, label=pairing.labels[arm])
+        for arm, trials in pairing.arms.items()
+    )
+    return (*stages, *arms)
+
+
+def total_cost(pairing: Pairing) -> Cost:
+    """Return what the sweep cost, every run counted once."""
+    return _cost(pairing.ledger.records.values(), kind="total", name="", label="all")
+
+
+def stage_label(stage: Record) -> str:
+    """Return a stage's name for people."""
+    return f"teacher {stage.coordinates.get('teacher', stage.id)}"
+
+
+def _cost(
+    runs: Iterable[Record], *, kind: Literal["arm", "stage", "total"], name: str, label: str
+) -> Cost:
+    records = list(runs)
+    spent = [(record, record.tokens * (1 - _share_before(record))) for record in records]
+    return Cost(
+        kind=kind,
+        id=name,
+        label=label,
+        num_runs=len(records),
+        num_reused=sum(1 for record in records if record.is_reused),
+        tokens=sum(tokens for _, tokens in spent),
+        student_flops=sum(r.flops_per_token.get("student", 0.0) * t for r, t in spent),
+        teacher_flops=sum(r.flops_per_token.get("teachers", 0.0) * t for r, t in spent),
+        reused_flops=sum(sum(r.flops_per_token.values()) * (r.tokens - t) for r, t in spent),
+        seconds=sum(seconds(record) for record in records),
+    )
+
+
+def seconds(run: Record) -> float:
+    """Return how long the attempts of a run took, where their end is known."""
+    return sum(attempt.seconds or 0.0 for attempt in run.attempts)
+
+
+def _share_before(run: Record) -> float:
+    """Return the part of a run's tokens that another sweep, or a run by hand, trained on."""
+    if not run.attempts:
+        return 1.0
+    step = run.last_evaluation.get("step", 0)
+    return min(1.0, run.attempts[0].first_step / step) if step else 0.0

@@ -1,0 +1,120 @@
+"""The page: what is in it, in the order in which a researcher asks.
+
+Guaranteed: all text of a sweep is escaped, and the page of a thousand trials stays small, because
+what is drawn is capped; where something is left out, the page says so.
+"""
+
+import datetime
+from dataclasses import dataclass
+
+import jinja2
+
+from raykd.config.yaml_text import write_yaml
+from raykd.report.html.heat_maps import heat_map, language_table
+from raykd.report.html.learning_curves import learning_curves
+from raykd.report.html.panels import Panels
+from raykd.report.html.quality_figures import quality_figures, quality_table
+from raykd.report.html.spending import cost_table, event_table, target_table
+from raykd.report.html.tables import Table
+from raykd.report.html.verdicts import Answer, answer, ranked
+from raykd.report.summary import Summary
+from raykd.sweep.ledger import State
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Share:
+    """How many trials are in a state."""
+
+    state: str
+    count: int
+    percent: float
+    """Of the width of the bar."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contents:
+    """All that the template shows; a part without anything to say is None or empty."""
+
+    answer: Answer
+    heat_maps: tuple[Table, ...]
+    qualities: Panels
+    quality_table: Table | None
+    curves: Panels
+    languages: Table | None
+    cost: Table
+    targets: Table | None
+    events: Table | None
+
+
+def page(summary: Summary, *, refresh_seconds: int | None) -> str:
+    """Return the report as one self-contained HTML document.
+
+    Args:
+        summary: What the sweep found.
+        refresh_seconds: After so long the browser loads the page again; None for never.
+    """
+    template = _environment().get_template("page.html.jinja")
+    return template.render(
+        summary=summary,
+        contents=_contents(summary),
+        state=state_line(summary),
+        shares=_shares(summary),
+        stages=_counts(summary.stage_states),
+        written_at=datetime.datetime.fromtimestamp(summary.written_at, tz=datetime.UTC),
+        sweep_yaml=write_yaml(summary.sweep),
+        refresh_seconds=refresh_seconds,
+    )
+
+
+def state_line(summary: Summary) -> str:
+    """Return how far the sweep is, in a few words."""
+    ended = sum(count for state, count in summary.states.items() if state.is_terminal)
+    trials = f"{summary.num_trials} trial{'s'[: summary.num_trials != 1]}"
+    if not summary.num_trials:
+        return "No trials"
+    if summary.is_over:
+        return f"Over: {trials}, {_counts(summary.states)}"
+    return f"In progress: {ended} of {trials} ended, {_counts(summary.states)}"
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("raykd.report.html"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _contents(summary: Summary) -> Contents:
+    names = {arm.id: arm.label for arm in summary.arms}
+    best_first = ranked(summary.arms, summary.mode)
+    metric, mode = summary.metric, summary.mode
+    languages = language_table(summary.languages, best_first, mode=mode, names=names)
+    qualities = quality_figures(summary)
+    return Contents(
+        answer=answer(summary.arms, metric=metric, mode=mode),
+        heat_maps=tuple(heat_map(grid, metric=metric, mode=mode) for grid in summary.grids),
+        qualities=qualities,
+        quality_table=quality_table(summary.qualities)
+        if summary.qualities and not qualities.panels
+        else None,
+        curves=learning_curves(summary),
+        languages=languages if languages.rows else None,
+        cost=cost_table(summary.costs, summary.total_cost),
+        targets=target_table(summary.to_target, names) if summary.to_target else None,
+        events=event_table(summary.events) if summary.events else None,
+    )
+
+
+def _shares(summary: Summary) -> tuple[Share, ...]:
+    return tuple(
+        Share(state=state.value, count=count, percent=round(100 * count / summary.num_trials, 2))
+        for state in (State.DONE, State.STOPPED, State.FAILED, State.BLOCKED, State.RUNNING)
+        if (count := summary.states.get(state, 0))
+    )
+
+
+def _counts(states: dict[State, int]) -> str:
+    return ", ".join(f"{states[state]} {state.value}" for state in State if states.get(state))

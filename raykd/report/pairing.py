@@ -1,0 +1,118 @@
+"""The trials of a sweep by arm, and each beside its control: what every table starts from."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from raykd.sweep.coordinates import Coordinates, arm_labels, coordinates_of
+from raykd.sweep.ledger import Ledger, Record, State
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """A trial that is done and its control that is: alike but for the teacher's losses."""
+
+    trial: Record
+    control: Record
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pairing:
+    """A ledger, its trials grouped."""
+
+    ledger: Ledger
+    metric: str
+    mode: Literal["min", "max"]
+    arms: dict[str, tuple[Record, ...]]
+    """Arm to its trials, in the order of the plan."""
+
+    coordinates: Coordinates
+    labels: dict[str, str]
+    """Arm to its name for people; no two have the same."""
+
+    pairs: dict[str, tuple[Pair, ...]]
+    """Arm to the pairs whose metric can be compared; only arms that have a control and are
+    none."""
+
+    def final(self, trial: Record) -> float | None:
+        """Return the metric at the end of a trial that is done; None else."""
+        return final(trial, self.metric)
+
+    def differences(self, arm: str, metric: str) -> dict[int, float]:
+        """Return, by seed, a metric of the arm minus that of its control, at their ends."""
+        found = {}
+        for pair in self.pairs[arm]:
+            own, other = final(pair.trial, metric), final(pair.control, metric)
+            if own is not None and other is not None:
+                found[pair.trial.seed] = own - other
+        return found
+
+    def missing(self, arm: str) -> str | None:
+        """Return why the arm has fewer pairs than seeds; None where it has all."""
+        trials = self.arms[arm]
+        paired = {pair.trial.id for pair in self.pairs[arm]}
+        reasons = Counter(self._reason(trial) for trial in trials if trial.id not in paired)
+        if not reasons:
+            return None
+        listed = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        return f"{sum(reasons.values())} of {len(trials)} pairs missing: {listed}"
+
+    def _reason(self, trial: Record) -> str:
+        if trial.state is not State.DONE:
+            return trial.state.value
+        control = self.ledger.records.get(trial.control or "")
+        if control is None:
+            return "without control"
+        if control.state is not State.DONE:
+            return f"control {control.state.value}"
+        return "without a finite value"
+
+
+def pairing_of(ledger: Ledger) -> Pairing:
+    """Return a ledger's trials, grouped."""
+    arms: dict[str, list[Record]] = {}
+    for trial in ledger.trials:
+        arms.setdefault(trial.arm, []).append(trial)
+    metric = ledger.sweep["metric"]
+    coordinates = coordinates_of({arm: trials[0] for arm, trials in arms.items()})
+    return Pairing(
+        ledger=ledger,
+        metric=metric,
+        mode=ledger.sweep["mode"],
+        arms={arm: tuple(trials) for arm, trials in arms.items()},
+        coordinates=coordinates,
+        labels=arm_labels({arm: trials[0] for arm, trials in arms.items()}, coordinates),
+        pairs={
+            arm: tuple(
+                pair
+                for trial in trials
+                if (pair := _pair(trial, ledger.records, metric)) is not None
+            )
+            for arm, trials in arms.items()
+            if trials[0].control is not None and not trials[0].is_control
+        },
+    )
+
+
+def final(run: Record, metric: str) -> float | None:
+    """Return a metric of the last evaluation of a run that is done; None else."""
+    return finite(run.last_evaluation.get(metric)) if run.state is State.DONE else None
+
+
+def finite(value: float | None) -> float | None:
+    """Return a number, and None where it is missing, infinite or not a number."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def flops(run: Record, tokens: float) -> float | None:
+    """Return what a run computes for so many tokens, its teachers' part too; None if unknown."""
+    return sum(run.flops_per_token.values()) * tokens if run.flops_per_token else None
+
+
+def _pair(trial: Record, records: Mapping[str, Record], metric: str) -> Pair | None:
+    control = records.get(trial.control or "")
+    if control is None or final(trial, metric) is None or final(control, metric) is None:
+        return None
+    return Pair(trial=trial, control=control)

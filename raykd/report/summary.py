@@ -1,0 +1,105 @@
+"""All that a report says about a sweep, as data: the terminal, the page and the files show it."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from raykd.report.arms import Arm, arms_of
+from raykd.report.cost import Cost, costs_of, total_cost
+from raykd.report.curves import Curve, curves_of
+from raykd.report.events import Event, events_of
+from raykd.report.grids import Grid, grids_of
+from raykd.report.languages import Languages, languages_of
+from raykd.report.pairing import pairing_of
+from raykd.report.qualities import Quality, qualities_of
+from raykd.report.targets import ToTarget, targets_of
+from raykd.sweep.ledger import Ledger, State
+
+RULE = (
+    "An arm is better or worse where all its pairs of trials, one for each seed, are done and the "
+    "mean difference to its control is significant: paired t-test, p below 0.05 after Holm's "
+    "adjustment for all arms of the sweep. "
+    "Else it is inconclusive; the 95 % interval is that of the arm alone, without the adjustment."
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """What a sweep found. Numbers that are not known, or not finite, are None."""
+
+    name: str
+    metric: str
+    """What arms are compared by, such as eval/loss."""
+
+    mode: Literal["min", "max"]
+    """Whether less or more of it is better."""
+
+    sweep_uri: str
+    sweep: dict[str, Any]
+    """The sweep file, resolved."""
+
+    is_over: bool
+    """Whether nothing more happens by itself."""
+
+    states: dict[State, int]
+    """How many trials are in each state; states without any are left out."""
+
+    stage_states: dict[State, int]
+    """The same of the stages."""
+
+    rule: str
+    """When an arm is called better or worse."""
+
+    arms: tuple[Arm, ...]
+    """In the order of the plan, controls too."""
+
+    curves: tuple[Curve, ...]
+    """One for each arm, in their order."""
+
+    grids: tuple[Grid, ...]
+    qualities: tuple[Quality, ...]
+    languages: Languages
+    costs: tuple[Cost, ...]
+    """Stages, then arms."""
+
+    total_cost: Cost
+    to_target: tuple[ToTarget, ...]
+    events: tuple[Event, ...]
+    written_at: float
+    """Seconds since the epoch."""
+
+    @property
+    def num_trials(self) -> int:
+        """Trials of the plan."""
+        return sum(self.states.values())
+
+    def label(self, arm: str) -> str:
+        """Return the label of an arm."""
+        return next(a.label for a in self.arms if a.id == arm)
+
+
+def summarise(ledger: Ledger) -> Summary:
+    """Return what a ledger says, at this moment."""
+    pairing = pairing_of(ledger)
+    return Summary(
+        name=ledger.sweep["name"],
+        metric=pairing.metric,
+        mode=pairing.mode,
+        sweep_uri=ledger.uri,
+        sweep=ledger.sweep,
+        is_over=ledger.is_over,
+        states=dict(Counter(trial.state for trial in ledger.trials)),
+        stage_states=dict(Counter(stage.state for stage in ledger.stages)),
+        rule=RULE,
+        arms=arms_of(pairing),
+        curves=curves_of(pairing),
+        grids=grids_of(pairing),
+        qualities=qualities_of(pairing),
+        languages=languages_of(pairing),
+        costs=costs_of(pairing),
+        total_cost=total_cost(pairing),
+        to_target=targets_of(pairing),
+        events=events_of(pairing),
+        written_at=time.time(),
+    )

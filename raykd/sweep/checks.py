@@ -1,0 +1,85 @@
+"""What speaks against comparing trials as a sweep says: its metric and its scheduler's rungs."""
+
+import itertools
+import math
+
+from raykd.config.schema.run import RunConfig
+from raykd.data.manifest import read_manifest
+from raykd.errors import RaykdError
+from raykd.sweep.ledger import Record
+
+_PREFIX = "eval/"
+_OF_TEACHER = ("agreement", "teacher")
+
+_NEARLY = 0.95
+"""Share of a rung's tokens that counts as the rung, as in ``raykd.sweep.halving``."""
+
+
+def metric_problem(metric: str, config: RunConfig) -> str | None:
+    """Return why a trial's evaluations do not give a metric; None where they do."""
+    if config.data.eval_split is None:
+        return f"data.eval_split is null, but trials are compared by metric={metric}"
+    name, _, language = metric.removeprefix(_PREFIX).partition("/")
+    if metric.startswith(_PREFIX) and name in _OF_TEACHER:
+        return None if config.teachers else f"metric={metric} needs a teacher; a control has none"
+    known = _metric_names(config)
+    if metric.startswith(_PREFIX) and name in known:
+        return _language_problem(metric, language, config)
+    return (
+        f"metric={metric} is none that evaluations of {config.task} give: "
+        f"{', '.join(_PREFIX + name for name in known)}, each of a language too, such as "
+        f"{_PREFIX}loss/en"
+    )
+
+
+def rung_problem(rungs: tuple[int, ...], record: Record, config: RunConfig) -> str | None:
+    """Return why a trial cannot be compared at rungs; None where it can.
+
+    Args:
+        rungs: Tokens of each.
+        record: The trial.
+        config: Of the trial.
+    """
+    every = min(config.train.eval_every_steps, record.num_steps)
+    if not every or not rungs:
+        return None
+    tokens = record.planned_tokens * every / record.num_steps
+    key = f"train.eval_every_steps={config.train.eval_every_steps}"
+    if _NEARLY * tokens > rungs[0]:
+        return (
+            f"scheduler.asha.first_rung: the first rung, {rungs[0]:,} tokens, comes before the "
+            f"first evaluation, {tokens:,.0f} tokens ({key}); raise it, or evaluate more often"
+        )
+    for early, late in itertools.pairwise(rungs):
+        if _evaluation(early, tokens) == _evaluation(late, tokens):
+            return (
+                f"scheduler.asha.reduction_factor: one evaluation would decide for two rungs, "
+                f"{early:,} and {late:,} tokens ({key}); raise it, or evaluate more often"
+            )
+    return None
+
+
+def _metric_names(config: RunConfig) -> tuple[str, ...]:
+    names = ["loss", "accuracy"]
+    names += ["perplexity"] if config.task.endswith("_lm") else ["macro_f1", "matthews"]
+    if config.task == "token_classification":
+        names.append("entity_f1")
+    if config.student.pretrained is not None and config.train.eval_first:
+        names.append("forgetting")
+    return tuple(names)
+
+
+def _language_problem(metric: str, language: str, config: RunConfig) -> str | None:
+    try:
+        languages = read_manifest(config.data.uri).languages
+    except RaykdError:
+        # The plan of the run says so.
+        return None
+    if not language or language in languages:
+        return None
+    return f"metric={metric}: the data has no language {language}: {', '.join(languages)}"
+
+
+def _evaluation(rung: int, tokens_between: float) -> int:
+    """Return which evaluation is the first to count for a rung."""
+    return math.ceil(_NEARLY * rung / tokens_between)

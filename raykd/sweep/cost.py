@@ -1,0 +1,116 @@
+"""What a planned sweep costs: tokens, FLOPs with the teachers' share, and a guess at its time.
+
+FLOPs are those of training; evaluations come on top. Nothing that is there is counted again.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from raykd.sweep.plan import PlannedRun, SweepPlan
+from raykd.sweep.room import held_at_once
+from raykd.sweep.stand_ins import stand_ins
+from raykd.train.measure import Speed, measured_speed
+
+START_SECONDS = 6.0
+"""What a run takes beside its steps: a process, its imports, the models, the last checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedCost:
+    """What runs cost, or what is left of them."""
+
+    num_runs: int
+    """Those that have steps to take."""
+
+    tokens: float
+    student_flops: float
+    """Of what learns, forward and backward; of a stage that is the teacher."""
+
+    teacher_flops: float
+    """Of the teachers' forward passes beside it."""
+
+    @property
+    def flops(self) -> float:
+        """Student and teachers."""
+        return self.student_flops + self.teacher_flops
+
+    @property
+    def teacher_share(self) -> float:
+        """The teachers' part of the FLOPs, from 0 to 1."""
+        return self.teacher_flops / self.flops if self.flops else 0.0
+
+
+def whole_cost(runs: Iterable[PlannedRun]) -> PlannedCost:
+    """Return what runs cost from their first step to their last."""
+    return _cost((run, 1.0) for run in runs)
+
+
+def cost_left(runs: Iterable[PlannedRun]) -> PlannedCost:
+    """Return what runs cost from where they stand."""
+    return _cost((run, run.share_left) for run in runs if run.share_left)
+
+
+def measured(plan: SweepPlan) -> Speed | None:
+    """Time a few steps of the costliest run that is left, here, and keep nothing of them.
+
+    Returns:
+        The speed of one worker; None where nothing is left, costs are not known, or the run asks
+        for a GPU that is not here.
+
+    Raises:
+        RaykdError: The run's data or models cannot be read.
+    """
+    left = [run for run in (*plan.stages, *plan.trials) if run.share_left and run.flops]
+    if not left:
+        return None
+    run = max(left, key=_flops_left)
+    assert run.flops is not None  # noqa: S101  others are not among them
+    with stand_ins() as models:
+        for stage in plan.stages:
+            if stage.student is not None:
+                models.add(stage.config, stage.student.config)
+        return measured_speed(models.applied(run.config), run.flops)
+
+
+def seconds(plan: SweepPlan, speed: Speed) -> float:
+    """Guess how long what is left takes; a rough figure.
+
+    Stages run side by side as far as they fit, then trials. All machines are taken to be as fast
+    as where the speed was measured, however many runs share one, and workers of a run to divide
+    its work without loss; evaluations and waiting for a free place are not counted.
+    """
+    stages = [run for run in plan.stages if run.share_left]
+    at_once = min((held_at_once(run.need, plan.nodes) for run in stages), default=1)
+    if plan.sweep.max_concurrent_trials is not None:
+        at_once = min(at_once, plan.sweep.max_concurrent_trials)
+    trials = [run for run in plan.trials if run.share_left]
+    return _phase_seconds(stages, at_once, speed) + _phase_seconds(trials, plan.at_once, speed)
+
+
+def _phase_seconds(runs: Sequence[PlannedRun], at_once: int, speed: Speed) -> float:
+    """Return the time of runs that wait for nothing but a place."""
+    if not runs:
+        return 0.0
+    each = [
+        START_SECONDS + _flops_left(run) / (speed.flops_per_second * run.need.num_bundles)
+        for run in runs
+    ]
+    return max(*each, sum(each) / max(at_once, 1))
+
+
+def _flops_left(run: PlannedRun) -> float:
+    return _cost([(run, run.share_left)]).flops
+
+
+def _cost(parts: Iterable[tuple[PlannedRun, float]]) -> PlannedCost:
+    tokens = student = teachers = 0.0
+    num_runs = 0
+    for run, part in parts:
+        of_run = part * run.record.planned_tokens
+        num_runs += 1
+        tokens += of_run
+        student += of_run * run.record.flops_per_token.get("student", 0.0)
+        teachers += of_run * run.record.flops_per_token.get("teachers", 0.0)
+    return PlannedCost(
+        num_runs=num_runs, tokens=tokens, student_flops=student, teacher_flops=teachers
+    )

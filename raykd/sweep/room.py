@@ -1,0 +1,157 @@
+"""What machines hold: how many runs of a kind fit at the same time, and why one never does.
+
+A run asks for bundles, one for each worker. A bundle lies on one machine; those of one run may
+lie on several. A bundle with less than one GPU shares it with others. Pure arithmetic, but for
+``this_machine``.
+"""
+
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from raykd.config.schema.run import RunConfig
+from raykd.config.schema.sweep import NodeConfig
+
+Resource = Literal["CPUs", "GPUs", "memory"]
+
+_NEARLY = 1e-9
+"""So that ten times 0.1 is 1."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Need:
+    """What a run asks of machines while it goes on."""
+
+    num_workers: int
+    cpus_per_worker: float
+    gpus_per_worker: float
+    memory_bytes: int | None
+    """Estimate for one worker, of the GPU where it has one; None where it is not known."""
+
+    @property
+    def num_bundles(self) -> int:
+        """Places on machines: a run without workers is trained where its trial lies."""
+        return max(self.num_workers, 1)
+
+    def __str__(self) -> str:
+        """Return the bundles in words."""
+        each = f"{{CPU: {self.cpus_per_worker:g}, GPU: {self.gpus_per_worker:g}}}"
+        return f"{self.num_bundles} worker(s) of {each} each"
+
+
+def need_of(config: RunConfig, memory_bytes: int | None) -> Need:
+    """Return what a run asks for, with the estimate of its memory."""
+    cluster = config.cluster
+    return Need(
+        num_workers=cluster.num_workers,
+        cpus_per_worker=cluster.cpus_per_worker,
+        gpus_per_worker=cluster.gpus_per_worker,
+        memory_bytes=memory_bytes,
+    )
+
+
+def this_machine() -> NodeConfig:
+    """Return what this machine has."""
+    gpus = torch.cuda.device_count()
+    return NodeConfig(
+        cpus=float(os.cpu_count() or 1),
+        gpus=float(gpus),
+        memory_gb=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9,
+        gpu_memory_gb=torch.cuda.get_device_properties(0).total_memory / 1e9 if gpus else None,
+    )
+
+
+def held_at_once(need: Need, nodes: Iterable[NodeConfig]) -> int:
+    """Return how many runs with a need fit on machines at the same time."""
+    bundles = sum(node.count * min(_bundles(need, node).values()) for node in nodes)
+    return int(bundles // need.num_bundles)
+
+
+def scarcest(need: Need, nodes: Iterable[NodeConfig]) -> Resource:
+    """Return what the machines run out of first."""
+    held: dict[Resource, float] = {"CPUs": 0, "GPUs": 0, "memory": 0}
+    for node in nodes:
+        for resource, number in _bundles(need, node).items():
+            held[resource] += node.count * number
+    return min(held, key=lambda resource: held[resource])
+
+
+def room_problem(need: Need, nodes: Sequence[NodeConfig]) -> str | None:
+    """Return why a run with a need can never start on machines; None where it can."""
+    if need.gpus_per_worker > 1 and need.gpus_per_worker % 1:
+        value = need.gpus_per_worker
+        return f"cluster.gpus_per_worker must be whole or below 1, got {value:g}"
+    if held_at_once(need, nodes):
+        return None
+    bare = Need(
+        num_workers=need.num_workers,
+        cpus_per_worker=need.cpus_per_worker,
+        gpus_per_worker=need.gpus_per_worker,
+        memory_bytes=None,
+    )
+    if not any(min(_bundles(bare, node).values()) for node in nodes):
+        return (
+            f"{need} do not fit: the largest machine has {_largest(nodes)}; lower "
+            "cluster.cpus_per_worker or gpus_per_worker, or declare nodes"
+        )
+    if not held_at_once(bare, nodes):
+        places = sum(node.count * min(_bundles(bare, node).values()) for node in nodes)
+        return (
+            f"{need} do not fit: there is room for {places:g}, and the largest machine has "
+            f"{_largest(nodes)}; lower cluster.num_workers, or declare nodes"
+        )
+    return _memory_problem(need, nodes)
+
+
+def _bundles(need: Need, node: NodeConfig) -> dict[Resource, float]:
+    """Return how many bundles each resource of one machine holds; infinite where it asks none."""
+    gpus = math.inf
+    if need.gpus_per_worker > 0:
+        gpus = _whole(node.gpus) * _workers_per_gpu(need)
+    return {
+        "CPUs": _whole(node.cpus / need.cpus_per_worker),
+        "GPUs": gpus if need.gpus_per_worker <= 1 else _whole(node.gpus / need.gpus_per_worker),
+        "memory": _in_memory(need, node),
+    }
+
+
+def _in_memory(need: Need, node: NodeConfig) -> float:
+    """Return how many bundles the memory of a machine holds, or that of its GPUs."""
+    on_gpu = need.gpus_per_worker > 0
+    gigabytes = node.gpu_memory_gb if on_gpu else node.memory_gb
+    if need.memory_bytes is None or gigabytes is None:
+        return math.inf
+    at_once = _whole(gigabytes * 1e9 / need.memory_bytes)
+    if not on_gpu:
+        return at_once
+    # A worker computes on one GPU, however many it holds.
+    gpus = _whole(node.gpus / max(need.gpus_per_worker, 1))
+    return gpus * min(at_once, _workers_per_gpu(need))
+
+
+def _workers_per_gpu(need: Need) -> int:
+    return max(1, _whole(1 / need.gpus_per_worker))
+
+
+def _whole(number: float) -> int:
+    return math.floor(number + _NEARLY)
+
+
+def _largest(nodes: Iterable[NodeConfig]) -> str:
+    node = max(nodes, key=lambda node: (node.gpus, node.cpus))
+    return f"{{CPU: {node.cpus:g}, GPU: {node.gpus:g}}}"
+
+
+def _memory_problem(need: Need, nodes: Iterable[NodeConfig]) -> str:
+    on_gpu = need.gpus_per_worker > 0
+    sizes = [(node.gpu_memory_gb if on_gpu else node.memory_gb) or 0 for node in nodes]
+    whose = "GPU" if on_gpu else "machine"
+    return (
+        f"{need.num_bundles} worker(s) need about {(need.memory_bytes or 0) / 1e9:.2f} GB each, "
+        f"but the largest {whose} has {max(sizes):.2f} GB; lower train.micro_batch_size, or "
+        "declare nodes"
+    )

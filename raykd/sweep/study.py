@@ -1,0 +1,211 @@
+"""Where a sweep stands and what comes next: the one writer of its ledger. No Ray.
+
+Whoever runs the trials asks ``next_run``, tells of starts, reports and ends, and asks
+``should_stop``. Everything is a function of what is in storage, so a study that is made anew
+after any interruption goes on as if there had been none.
+"""
+
+import math
+import time
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+
+from raykd.config.schema.sweep import SweepConfig
+from raykd.sweep.halving import Halving, rung_tokens
+from raykd.sweep.ledger import (
+    Attempt,
+    Metrics,
+    Record,
+    State,
+    SweepPaths,
+    write_records,
+)
+from raykd.train.checkpoint import committed_steps
+from raykd.train.metrics import evaluations
+from raykd.train.paths import RunPaths
+from raykd.train.worker import read_result
+
+_FLUSH_SECONDS = 2.0
+"""Evaluations reach the ledger this late at most; changes of state at once."""
+
+
+class Study:
+    """The runs of a sweep in the order of the plan, and what becomes of them."""
+
+    def __init__(
+        self,
+        sweep: SweepConfig,
+        paths: SweepPaths,
+        records: Iterable[Record],
+        *,
+        at_once: int,
+        deadline: float = math.inf,
+        only: Collection[str] | None = None,
+    ) -> None:
+        self._sweep = sweep
+        self._paths = paths
+        self._at_once = at_once
+        self._deadline = deadline
+        """On the monotonic clock: no run starts after it, and running ones stop."""
+        self._only = only
+        """Ids of the runs that may start; None where all may."""
+        self._released: set[str] = set()
+        """Runs that were handed out and have not ended."""
+        self.records: dict[str, Record] = {}
+        self._dirty: set[str] = set()
+        self._flushed_at = time.monotonic()
+        self._halving: Halving | None = None
+        self.add(records)
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Take up further runs, stages before the trials that need them."""
+        added = {record.id: record for record in records if record.id not in self.records}
+        self.records |= added
+        if self._halving is None and self._sweep.scheduler is not None and added:
+            asha = self._sweep.scheduler.asha
+            longest = max(r.planned_tokens for r in added.values() if r.kind == "trial")
+            self._halving = Halving(
+                rung_tokens(asha, longest),
+                reduction_factor=asha.reduction_factor,
+                metric=self._sweep.metric,
+                mode=self._sweep.mode,
+            )
+        for record in added.values():
+            if record.kind == "trial" and self._halving is not None:
+                self._halving.add(record.id)
+        self._dirty |= set(added)
+        self._judge()
+        self.flush()
+
+    @property
+    def is_out_of_time(self) -> bool:
+        """Whether the time budget is spent."""
+        return time.monotonic() > self._deadline
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing left to do, or no time left to do it."""
+        if self._released:
+            return False
+        return self.is_out_of_time or not any(map(self._may_start, self.records.values()))
+
+    def next_run(self) -> Record | None:
+        """Hand out the next run that can start, or None where there is none at present."""
+        if self.is_out_of_time or len(self._released) >= self._at_once:
+            return None
+        for record in list(self.records.values()):
+            if not self._may_start(record) or record.id in self._released:
+                continue
+            needed = {self.records[stage].state for stage in record.needs}
+            if needed & {State.FAILED, State.BLOCKED}:
+                self._change(replace(record, state=State.BLOCKED))
+            elif needed <= {State.DONE}:
+                self._released.add(record.id)
+                return record
+        return None
+
+    def started(self, run_id: str) -> None:
+        """Note that a run is being trained, from its newest checkpoint on."""
+        record = self.records[run_id]
+        steps = committed_steps(RunPaths(record.run_uri).checkpoints)
+        attempt = Attempt(
+            started_at=time.time(),
+            first_step=steps[-1] if steps else 0,
+            world_size=max(record.config["cluster"]["num_workers"], 1),
+        )
+        attempts = (*record.attempts, attempt)
+        self._change(replace(record, state=State.RUNNING, attempts=attempts))
+
+    def reported(self, run_id: str, metrics: Metrics) -> None:
+        """Note an evaluation; one that is done again takes the place of the first."""
+        record = self.records[run_id]
+        before = tuple(e for e in record.evaluations if e["step"] < metrics["step"])
+        self.records[run_id] = replace(record, evaluations=(*before, metrics))
+        self._dirty.add(run_id)
+        if record.kind == "trial":
+            self._judge()
+        if time.monotonic() - self._flushed_at > _FLUSH_SECONDS:
+            self.flush()
+
+    def should_stop(self, run_id: str) -> bool:
+        """Tell whether a running trial is to end before its last step."""
+        return self.is_out_of_time or self.records[run_id].stop is not None
+
+    def ended(self, run_id: str) -> None:
+        """Note that a run has ended by itself or was stopped; storage says how."""
+        record = self._closed(run_id)
+        paths = RunPaths(record.run_uri)
+        record = replace(record, evaluations=tuple(evaluations(paths.metrics)))
+        result = read_result(paths)
+        if result is not None and result.is_done:
+            state = State.DONE
+        elif self.should_stop(run_id):
+            state = State.WAITING
+        else:
+            self.failed(run_id, error_class="TrainingFailedError", error="ended without a result")
+            return
+        self._change(replace(record, state=_after_stop(record, state)))
+        self._judge()
+
+    def failed(
+        self, run_id: str, *, error_class: str, error: str, is_deterministic: bool = False
+    ) -> None:
+        """Note that a run failed; it starts again while it has failures left.
+
+        Args:
+            run_id: The run.
+            error_class: Of the exception.
+            error: Its text, in one line.
+            is_deterministic: Whether another attempt would meet it again.
+        """
+        if self.records[run_id].state is not State.RUNNING:
+            # Its process died before it began.
+            self.started(run_id)
+        record = self._closed(run_id)
+        last = replace(record.attempts[-1], error_class=error_class, error=error)
+        record = replace(record, attempts=(*record.attempts[:-1], last))
+        is_final = is_deterministic or record.failures > self._sweep.max_failures
+        state = State.FAILED if is_final else State.WAITING
+        self._change(replace(record, state=_after_stop(record, state)))
+        self._judge()
+
+    def interrupted(self) -> None:
+        """Note that whoever ran the trials has gone: they wait for the next start."""
+        for run_id in sorted(self._released):
+            record = self.records[run_id]
+            if record.state is State.RUNNING:
+                self._change(replace(self._closed(run_id), state=State.WAITING))
+        self._released.clear()
+
+    def flush(self) -> None:
+        """Write what has changed to the ledger."""
+        write_records(self._paths, [self.records[run_id] for run_id in self._dirty])
+        self._dirty.clear()
+        self._flushed_at = time.monotonic()
+
+    def _may_start(self, record: Record) -> bool:
+        return record.state is State.WAITING and (self._only is None or record.id in self._only)
+
+    def _closed(self, run_id: str) -> Record:
+        self._released.discard(run_id)
+        record = self.records[run_id]
+        *earlier, last = record.attempts
+        return replace(record, attempts=(*earlier, replace(last, ended_at=time.time())))
+
+    def _judge(self) -> None:
+        """Let the scheduler decide what it can."""
+        if self._halving is None:
+            return
+        for run_id, stop in self._halving.advance(self.records).items():
+            record = replace(self.records[run_id], stop=stop)
+            self._change(replace(record, state=_after_stop(record, record.state)))
+
+    def _change(self, record: Record) -> None:
+        self.records[record.id] = record
+        self._dirty.add(record.id)
+        self.flush()
+
+
+def _after_stop(record: Record, state: State) -> State:
+    """Return the state of a run, where the scheduler's decision outranks its end."""
+    return State.STOPPED if record.stop is not None and state is not State.RUNNING else state
