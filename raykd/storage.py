@@ -11,20 +11,23 @@ A local one is written in a sibling folder and renamed; a remote one is uploaded
 each verified. So a reader sees all of it or, without COMMITTED, knows that it is not there.
 """
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import pyarrow as pa
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 from fsspec.implementations.local import LocalFileSystem
 
 from raykd import __version__
@@ -35,6 +38,12 @@ MANIFEST = "manifest.json"
 COMMITTED = "COMMITTED"
 
 _BLOCK_BYTES = 8 << 20
+
+_CONFLICT_ATTEMPTS = 10
+"""S3 asks for another try when two conditional requests, or one and a deletion, meet."""
+
+_NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+"""How file systems refuse hard links that have none, such as FAT and some user-space ones."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -92,6 +101,8 @@ def read_bytes(uri: str, *, start: int = 0) -> bytes:
     """
     with _named(uri):
         filesystem, path = _filesystem(uri)
+        # A listing from before another process wrote it would hide it.
+        filesystem.invalidate_cache(path)
         return bytes(filesystem.cat_file(path, start=start or None))
 
 
@@ -121,6 +132,53 @@ def write_bytes(uri: str, content: bytes) -> None:
         aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         aside.write_bytes(content)
         aside.replace(target)
+
+
+def read_many(uris: list[str]) -> dict[str, bytes]:
+    """Return what is stored at each URI, all at once; without those where nothing is."""
+    if not uris:
+        return {}
+    with _named(uris[0]):
+        filesystem, _ = _filesystem(uris[0])
+        paths = {_filesystem(uri)[1]: uri for uri in uris}
+        found = filesystem.cat(list(paths), on_error="return")
+    if broken := next((e for e in found.values() if _is_failure(e)), None):
+        message = f"{uris[0]}: {type(broken).__name__}: {broken}"
+        raise StorageError(message) from broken
+    return {paths[path]: content for path, content in found.items() if isinstance(content, bytes)}
+
+
+def write_many(contents: dict[str, bytes]) -> None:
+    """Replace what is stored at each URI, remote ones all at once."""
+    if not contents:
+        return
+    first = next(iter(contents))
+    if is_local(first):
+        for uri, content in contents.items():
+            write_bytes(uri, content)
+        return
+    with _named(first):
+        _filesystem(first)[0].pipe(
+            {_filesystem(uri)[1]: content for uri, content in contents.items()}
+        )
+
+
+def create_bytes(uri: str, content: bytes) -> bool:
+    """Store at a URI where nothing is: of several writers at once, exactly one succeeds.
+
+    This holds on this machine's file systems, where readers see all or nothing, and for S3
+    servers that know conditional puts, as AWS does. Elsewhere it is as exclusive as what fsspec
+    offers there as ``mode="create"``: for some stores, only a look before the write.
+
+    Returns:
+        False where something is there, which stays. It may be this very content: a request is
+        repeated when its answer is lost.
+    """
+    with _named(uri):
+        filesystem, path = _filesystem(uri)
+        if isinstance(filesystem, LocalFileSystem):
+            return _create_file(Path(path), content)
+        return _create_object(filesystem, path, content)
 
 
 def list_names(uri: str) -> list[str]:
@@ -257,6 +315,61 @@ def _named(uri: str) -> Iterator[None]:
     except (OSError, BotoCoreError, ValueError, ImportError) as error:
         message = f"{uri}: {type(error).__name__}: {error}"
         raise StorageError(message) from error
+
+
+def _is_failure(found: Any) -> bool:
+    return isinstance(found, Exception) and not isinstance(found, FileNotFoundError)
+
+
+def _create_file(target: Path, content: bytes) -> bool:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        aside.write_bytes(content)
+        _link(aside, target)
+    except FileExistsError:
+        return False
+    finally:
+        aside.unlink(missing_ok=True)
+    return True
+
+
+def _link(aside: Path, target: Path) -> None:
+    """Give a file its place; unlike a rename, this replaces nothing."""
+    try:
+        os.link(aside, target)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        # Exclusive all the same; for a moment, readers may see the first half.
+        with target.open("xb") as stream:
+            stream.write(aside.read_bytes())
+
+
+def _create_object(filesystem: Any, path: str, content: bytes) -> bool:
+    for attempt in range(1, _CONFLICT_ATTEMPTS + 1):
+        try:
+            filesystem.pipe_file(path, content, mode="create")
+        except FileExistsError:
+            return False
+        except OSError as error:
+            status = _http_status(error)
+            # s3fs knows it only where the server names the condition that failed.
+            if status == HTTPStatus.PRECONDITION_FAILED:
+                return False
+            if status != HTTPStatus.CONFLICT or attempt == _CONFLICT_ATTEMPTS:
+                raise
+        else:
+            break
+    return True
+
+
+def _http_status(error: OSError) -> int | None:
+    """Return what an S3 server answered, where that is the cause of an error."""
+    cause = error.__cause__
+    if not isinstance(cause, ClientError):
+        return None
+    return int(cause.response["ResponseMetadata"]["HTTPStatusCode"])
 
 
 def _aside(uri: str) -> Path:

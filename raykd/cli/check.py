@@ -1,11 +1,13 @@
-"""Say what a run would do, and everything that is wrong with it, without starting anything."""
+"""Say what a run or sweep would do, and all that is wrong with it, without starting anything."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from raykd.cli import check_sweep
 from raykd.cli.quiet import quiet_libraries
-from raykd.cli.train import add_run_arguments
-from raykd.config.load import load_run
+from raykd.config.load import is_sweep, load_run
+from raykd.errors import ConfigError
 
 if TYPE_CHECKING:
     from raykd.config.schema.run import RunConfig
@@ -14,14 +16,32 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``raykd check``."""
-    add_run_arguments(parser)
+    parser.add_argument("config", type=Path, metavar="FILE.yaml", help="a run, or a sweep")
     parser.add_argument(
-        "--init", action="store_true", help="show where every tensor of the student comes from"
+        "overrides", nargs="*", metavar="KEY=VALUE", help="replace one value; see raykd explain"
+    )
+    parser.add_argument(
+        "--init",
+        action="store_true",
+        help="of a run: show where every tensor of the student comes from",
+    )
+    parser.add_argument(
+        "--no-measure",
+        action="store_true",
+        help="of a sweep: do not time a few steps here to guess how long it takes",
     )
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the plan and its problems; return 2 when there are any."""
+    if is_sweep(options.config):
+        if options.init:
+            message = f"{options.config}: is a sweep, --init is for runs; check its base with it"
+            raise ConfigError(message)
+        return check_sweep.run(options.config, options.overrides, measures=not options.no_measure)
+    if options.no_measure:
+        message = f"{options.config}: is a run, --no-measure is for sweeps; leave it out"
+        raise ConfigError(message)
     config = load_run(options.config, options.overrides)
     quiet_libraries()
     # Imported here: torch takes seconds, and --help must be instant.

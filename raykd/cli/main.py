@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from raykd import __version__
-from raykd.cli import check, doctor, evaluate, explain, export, prepare, train
+from raykd.cli import check, doctor, evaluate, explain, export, prepare, report, sweep, train
 from raykd.errors import RaykdError
 
 _DESCRIPTION = "Distillation studies of language models, on one laptop or a Ray cluster."
@@ -15,6 +15,9 @@ examples:
   raykd prepare  --demo stdlib-docs --output data/stdlib-docs
   raykd check    configs/runs/demo_student.yaml
   raykd train    configs/runs/demo_teacher.yaml cluster.num_workers=0 train.num_steps=20
+  raykd check    configs/sweeps/demo.yaml
+  raykd sweep    configs/sweeps/demo.yaml
+  raykd report   configs/sweeps/demo.yaml --watch
   raykd evaluate runs/demo-teacher-1a2b3c4d
   raykd export   runs/demo-teacher-1a2b3c4d --output models/teacher
   raykd doctor   losses --dtype bfloat16
@@ -27,8 +30,10 @@ off. Exit status: 0 done, 1 the run failed or was stopped, 2 the input is wrong.
 
 _COMMANDS = {
     "prepare": (prepare, "turn text into the tokenised data that runs read"),
-    "check": (check, "say what a run would do, and everything that is wrong with it"),
+    "check": (check, "say what a run or a sweep would do, and everything that is wrong with it"),
     "train": (train, "train a model, from a teacher or alone; again to continue"),
+    "sweep": (sweep, "run a study: teachers, trials and their controls; again to continue"),
+    "report": (report, "say what a study found: verdicts, curves, costs, as text and as a page"),
     "evaluate": (evaluate, "score the model of a run, beside its teacher"),
     "export": (export, "write the model of a run or checkpoint as a transformers directory"),
     "doctor": (doctor, "prove the losses right on this machine, or see if two models fit"),

@@ -16,6 +16,8 @@ def quiet_libraries() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"ray\b.*")
     logging.basicConfig(level=logging.WARNING, format="raykd: %(message)s")
     logging.getLogger("ray").setLevel(logging.ERROR)

@@ -3,6 +3,7 @@
 The only module that knows OmegaConf. Everything it returns is plain Python.
 """
 
+import functools
 import json
 import math
 import re
@@ -122,13 +123,20 @@ def _checked(given: Mapping[str, Any], schema: type[_Config], *, origin: str) ->
         problems += _entry_problems(given)
     _report(origin, problems)
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.create(dict(given)))
+        structured = _structured(schema)  # type: ignore[arg-type]  # a class is hashable
+        merged = OmegaConf.merge(structured, OmegaConf.create(dict(given)))
         config: _Config = OmegaConf.to_object(merged)  # type: ignore[assignment]
     except _UNFIT:
         _report(origin, _key_problems(given, schema))
         raise
     _report(origin, [*_number_problems(config), *config.problems()])
     return config
+
+
+@functools.cache
+def _structured(schema: Schema) -> Any:
+    """Return the schema as OmegaConf knows it; to merge it with anything makes a copy."""
+    return OmegaConf.structured(schema)
 
 
 def _report(origin: str, problems: Sequence[str]) -> None:
@@ -173,7 +181,7 @@ def _number_problems(config: RunConfig | SweepConfig) -> list[str]:
 
 def _key_problems(given: Mapping[str, Any], schema: Schema) -> list[str]:
     """Merge each given key alone, so that one bad key does not hide the next."""
-    merged = OmegaConf.structured(schema)
+    merged = _structured(schema)  # type: ignore[arg-type]  # a class is hashable
     found: dict[_Parts, str] = {}
     for parts, value in _walk(given):
         if any(parts[: len(bad)] == bad for bad in found):

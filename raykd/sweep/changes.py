@@ -36,7 +36,7 @@ def difference(ledger: Ledger, plan: SweepPlan) -> Difference:
     """
     planned = {record.id: record for record in plan.records}
     missing = [record for record in ledger.records.values() if record.id not in planned]
-    kept = {"trial"} if plan.suggested else set()
+    kept = {"trial"} if plan.num_unknown_samples else set()
     return Difference(
         new=tuple(record for record in planned.values() if record.id not in ledger.records),
         dropped=tuple(record for record in missing if record.kind not in kept),

@@ -93,7 +93,7 @@ def arm_labels(arms: Mapping[str, Record], coordinates: Coordinates) -> dict[str
 
 
 def run_labels(records: Iterable[Record]) -> dict[str, str]:
-    """Return a name for each run of a sweep: its coordinates, and its seed where there are more."""
+    """Return a name for each run of a sweep, with the seed where there are several."""
     every = list(records)
     trials = [record for record in every if record.kind == "trial"]
     arms = {record.arm: record for record in reversed(trials)}

@@ -6,7 +6,8 @@ FLOPs are those of training; evaluations come on top. Nothing that is there is c
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from raykd.sweep.plan import PlannedRun, SweepPlan
+from raykd.sweep.plan import SweepPlan
+from raykd.sweep.planned_runs import PlannedRun
 from raykd.sweep.room import held_at_once
 from raykd.sweep.stand_ins import stand_ins
 from raykd.train.measure import Speed, measured_speed

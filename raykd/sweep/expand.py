@@ -18,7 +18,7 @@ from raykd.sweep.ledger import KIND
 from raykd.sweep.space import Draws, Point, points_of
 from raykd.sweep.stages import TeacherModel, shared_changes, teacher_models
 from raykd.train.inputs import input_fingerprint, input_uris
-from raykd.train.paths import run_paths
+from raykd.train.paths import located, run_paths
 
 _ONLY_TEACHER = "teacher"
 """Name in the run of the sweep's teacher, where the base names none."""
@@ -54,12 +54,7 @@ class Expansion:
             replace_value(self._base, key, value)
         self._fingerprint = functools.cache(input_fingerprint)
         self._models = teacher_models(sweep, self._pinned)
-        made = {name: m.stage for (name, _), m in self._models.items() if m.stage is not None}
-        stages = [
-            _entry("stage", stage, coordinates={"teacher": name})
-            for name, stage in reversed(made.items())
-        ]
-        self.stages = tuple({stage.id: stage for stage in reversed(stages)}.values())
+        self.stages = _stages(self._models)
         """Each teacher's run, once."""
         self._stage_ids = {run_paths(stage.config).run: stage.id for stage in self.stages}
 
@@ -82,7 +77,7 @@ class Expansion:
                 for config, point in arms:
                     self._add(config, point, seed, found)
         _report(self._sweep, problems)
-        return list(found.values())
+        return [e if e.control in found else replace(e, control=None) for e in found.values()]
 
     def _config(self, point: Point) -> RunConfig:
         """Return the run of a point, checked, with the base's own seed."""
@@ -123,7 +118,7 @@ class Expansion:
                 "trial",
                 pinned,
                 coordinates=point.coordinates,
-                control=control_id if control_id in found else None,
+                control=control_id,
                 needs=_needs(config, self._stage_ids),
             )
             found.setdefault(entry.id, entry)
@@ -131,7 +126,22 @@ class Expansion:
     def _pinned(self, config: RunConfig) -> RunConfig:
         """Return a run that names what its inputs hold."""
         inputs = {key: self._fingerprint(key, uri) for key, uri in input_uris(config).items()}
-        return replace(config, inputs=inputs)
+        return replace(located(config), inputs=inputs)
+
+
+def _stages(models: Mapping[tuple[str, float | None], TeacherModel]) -> tuple[Entry, ...]:
+    """Return each run that makes a teacher once, with the milestones of all who need it."""
+    entries: dict[str, Entry] = {}
+    for (name, _), model in models.items():
+        if model.stage is None:
+            continue
+        entry = _entry("stage", model.stage, coordinates={"teacher": name})
+        known = entries.setdefault(entry.id, entry)
+        checkpoint = known.config.checkpoint
+        kept = {*checkpoint.milestones, *model.stage.checkpoint.milestones}
+        checkpoint = replace(checkpoint, milestones=tuple(sorted(kept)))
+        entries[entry.id] = replace(known, config=replace(known.config, checkpoint=checkpoint))
+    return tuple(entries.values())
 
 
 def _entry(
@@ -207,6 +217,9 @@ def _report(sweep: SweepConfig, problems: Mapping[str, Sequence[Point]]) -> None
     for text, points in list(problems.items())[:_MOST_TOLD]:
         example = ", ".join(f"{k}={v}" for k, v in points[0].coordinates.items()) or "the base"
         others = f" and {len(points) - 1} other(s)" if len(points) > 1 else ""
-        lines.append(f"{example}{others}:\n{text.partition(chr(10))[2]}")
+        # What a check finds has a heading of its own; other errors are one line.
+        lines.append(f"{example}{others}:\n{text.partition(chr(10))[2] or f'  - {text}'}")
+    if (num_untold := len(problems) - len(lines)) > 0:
+        lines.append(f"and {num_untold} other kinds of problems")
     message = f"{sweep.name}: some trials cannot run\n" + "\n".join(lines)
     raise ConfigError(message)

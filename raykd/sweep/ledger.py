@@ -246,7 +246,8 @@ def read_ledger(uri: str) -> Ledger:
     return Ledger(
         uri=paths.sweep,
         sweep=index["sweep"],
-        records={run_id: records[run_id] for run_id in index["runs"]},
+        # A driver may have died between the index and the first records.
+        records={run_id: records[run_id] for run_id in index["runs"] if run_id in records},
     )
 
 

@@ -7,11 +7,11 @@ after any interruption goes on as if there had been none.
 
 import math
 import time
-from collections.abc import Collection, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from raykd.config.schema.sweep import SweepConfig
-from raykd.sweep.halving import Halving, rung_tokens
+from raykd.sweep.halving import Halving
 from raykd.sweep.ledger import (
     Attempt,
     Metrics,
@@ -29,6 +29,23 @@ _FLUSH_SECONDS = 2.0
 """Evaluations reach the ledger this late at most; changes of state at once."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What bounds one start of a sweep."""
+
+    at_once: int
+    """Runs at the same time."""
+
+    deadline: float = math.inf
+    """On the monotonic clock: no run starts after it, and running ones stop."""
+
+    only: Collection[str] | None = None
+    """Ids of the runs that may start; None where all may."""
+
+    rungs: tuple[int, ...] = ()
+    """Tokens at which the scheduler compares trials; empty without one."""
+
+
 class Study:
     """The runs of a sweep in the order of the plan, and what becomes of them."""
 
@@ -38,49 +55,39 @@ class Study:
         paths: SweepPaths,
         records: Iterable[Record],
         *,
-        at_once: int,
-        deadline: float = math.inf,
-        only: Collection[str] | None = None,
+        limits: Limits,
+        more: Callable[[Mapping[str, Record]], Iterable[Record]] | None = None,
     ) -> None:
         self._sweep = sweep
         self._paths = paths
-        self._at_once = at_once
-        self._deadline = deadline
-        """On the monotonic clock: no run starts after it, and running ones stop."""
-        self._only = only
-        """Ids of the runs that may start; None where all may."""
+        self._limits = limits
+        self._more = more
+        """Asked after every end for runs that follow from the results so far; None for none."""
         self._released: set[str] = set()
         """Runs that were handed out and have not ended."""
         self.records: dict[str, Record] = {}
         self._dirty: set[str] = set()
         self._flushed_at = time.monotonic()
-        self._halving: Halving | None = None
-        self.add(records)
+        self._halving = _halving(sweep, limits.rungs)
+        self._add(records)
+        self._go_on()
 
-    def add(self, records: Iterable[Record]) -> None:
-        """Take up further runs, stages before the trials that need them."""
+    def _add(self, records: Iterable[Record]) -> bool:
+        """Take up further runs, stages before the trials that need them; tell if there are any."""
         added = {record.id: record for record in records if record.id not in self.records}
         self.records |= added
-        if self._halving is None and self._sweep.scheduler is not None and added:
-            asha = self._sweep.scheduler.asha
-            longest = max(r.planned_tokens for r in added.values() if r.kind == "trial")
-            self._halving = Halving(
-                rung_tokens(asha, longest),
-                reduction_factor=asha.reduction_factor,
-                metric=self._sweep.metric,
-                mode=self._sweep.mode,
-            )
         for record in added.values():
             if record.kind == "trial" and self._halving is not None:
                 self._halving.add(record.id)
         self._dirty |= set(added)
         self._judge()
         self.flush()
+        return bool(added)
 
     @property
     def is_out_of_time(self) -> bool:
         """Whether the time budget is spent."""
-        return time.monotonic() > self._deadline
+        return time.monotonic() > self._limits.deadline
 
     @property
     def is_over(self) -> bool:
@@ -91,7 +98,7 @@ class Study:
 
     def next_run(self) -> Record | None:
         """Hand out the next run that can start, or None where there is none at present."""
-        if self.is_out_of_time or len(self._released) >= self._at_once:
+        if self.is_out_of_time or len(self._released) >= self._limits.at_once:
             return None
         for record in list(self.records.values()):
             if not self._may_start(record) or record.id in self._released:
@@ -145,7 +152,7 @@ class Study:
             self.failed(run_id, error_class="TrainingFailedError", error="ended without a result")
             return
         self._change(replace(record, state=_after_stop(record, state)))
-        self._judge()
+        self._go_on()
 
     def failed(
         self, run_id: str, *, error_class: str, error: str, is_deterministic: bool = False
@@ -167,7 +174,7 @@ class Study:
         is_final = is_deterministic or record.failures > self._sweep.max_failures
         state = State.FAILED if is_final else State.WAITING
         self._change(replace(record, state=_after_stop(record, state)))
-        self._judge()
+        self._go_on()
 
     def interrupted(self) -> None:
         """Note that whoever ran the trials has gone: they wait for the next start."""
@@ -184,13 +191,21 @@ class Study:
         self._flushed_at = time.monotonic()
 
     def _may_start(self, record: Record) -> bool:
-        return record.state is State.WAITING and (self._only is None or record.id in self._only)
+        only = self._limits.only
+        return record.state is State.WAITING and (only is None or record.id in only)
 
     def _closed(self, run_id: str) -> Record:
         self._released.discard(run_id)
         record = self.records[run_id]
         *earlier, last = record.attempts
         return replace(record, attempts=(*earlier, replace(last, ended_at=time.time())))
+
+    def _go_on(self) -> None:
+        """Decide what an end has made decidable, and take up what follows from it."""
+        self._judge()
+        # Runs that are done already have no end to ask after.
+        while self._more is not None and self._add(self._more(self.records)):
+            pass
 
     def _judge(self) -> None:
         """Let the scheduler decide what it can."""
@@ -204,6 +219,17 @@ class Study:
         self.records[record.id] = record
         self._dirty.add(record.id)
         self.flush()
+
+
+def _halving(sweep: SweepConfig, rungs: tuple[int, ...]) -> Halving | None:
+    if sweep.scheduler is None:
+        return None
+    return Halving(
+        rungs,
+        reduction_factor=sweep.scheduler.asha.reduction_factor,
+        metric=sweep.metric,
+        mode=sweep.mode,
+    )
 
 
 def _after_stop(record: Record, state: State) -> State:

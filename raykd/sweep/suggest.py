@@ -8,15 +8,12 @@ suggestions, on any number of machines.
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from raykd.config.schema.sweep import DimensionConfig, SweepConfig
 from raykd.errors import ConfigError
 from raykd.sweep.ledger import Record, State
 from raykd.sweep.space import Draws, drawn_dimensions
-
-if TYPE_CHECKING:
-    import optuna
 
 IN_FLIGHT = 4
 """Samples that are trained at the same time: so many are suggested without any result."""
@@ -53,20 +50,21 @@ def _suggested(
         # With one seed for all, those that are suggested from the same results would be equal.
         sampler=optuna.samplers.TPESampler(seed=sweep.seed + len(draws)),
     )
+    states = optuna.trial.TrialState
     for sample, value in zip(draws, values, strict=False):
         study.add_trial(
             optuna.trial.create_trial(
                 params={key: _as_param(dimensions[key], given) for key, given in sample.items()},
                 distributions=distributions,
                 value=value,
-                state=optuna.trial.TrialState.FAIL if value is None else None,
+                state=states.FAIL if value is None else states.COMPLETE,
             )
         )
     params = study.ask(distributions).params
     return {key: _from_param(dimensions[key], param) for key, param in params.items()}
 
 
-def _distribution(dimension: DimensionConfig) -> "optuna.distributions.BaseDistribution":
+def _distribution(dimension: DimensionConfig) -> Any:
     optuna = _optuna()
     if dimension.choice is not None:
         # By index: Optuna's own choices cannot be sections.

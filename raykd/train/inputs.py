@@ -2,12 +2,11 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
 
 from raykd import storage
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import read_manifest
-from raykd.errors import ConfigError
+from raykd.errors import ConfigError, ModelError
 from raykd.models.files import CONFIG_FILE
 from raykd.models.load import resolve_model
 
@@ -73,13 +72,17 @@ def _model_fingerprint(source: str) -> str:
     try:
         return storage.read_bytes(storage.join(where, storage.COMMITTED)).decode().strip()
     except FileNotFoundError:
+        names = _names(where)
+        if CONFIG_FILE not in names:
+            message = f"{source}: holds no model: there is no {CONFIG_FILE}"
+            raise ModelError(message) from None
         digest = hashlib.sha256()
-        for name in _names(where):
+        for name in names:
             digest.update(name.encode())
             digest.update(storage.read_bytes(storage.join(where, name)))
         return digest.hexdigest()
 
 
-def _names(where: str) -> Iterator[str]:
+def _names(where: str) -> list[str]:
     """Name the files of a model that say what it computes."""
-    return (name for name in storage.list_names(where) if name.endswith(_READ))
+    return [name for name in storage.list_names(where) if name.endswith(_READ)]

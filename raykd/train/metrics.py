@@ -1,11 +1,10 @@
-"""The metrics of a run, in storage: one JSON object per line, and TensorBoard where asked."""
+"""The metrics of a run, in storage: one JSON object per line, and trackers where asked."""
 
 import json
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, Protocol
-
-from torch.utils.tensorboard import SummaryWriter
 
 from raykd import storage
 from raykd.distill.loop import FinishedStep
@@ -27,6 +26,16 @@ class Log(Protocol):
         """Make sure that storage has every record."""
 
 
+class Tracker(Protocol):
+    """Shows the records of a run elsewhere."""
+
+    def log(self, record: Record) -> None:
+        """Take one record, once."""
+
+    def close(self, *, is_done: bool) -> None:
+        """Bring everything to its place; tell whether the run has taken its last step."""
+
+
 class SilentLog:
     """Takes records and forgets them: all workers compute them, the first one writes."""
 
@@ -38,21 +47,20 @@ class SilentLog:
 
 
 class MetricsLog:
-    """Appends records to metrics.jsonl, and to TensorBoard where a directory is given.
+    """Appends records to metrics.jsonl, and gives trackers every record of that file.
 
     Opened at a step, it drops what a killed worker wrote past that step.
     """
 
-    def __init__(self, uri: str, *, step: int, tensorboard_uri: str | None = None) -> None:
+    def __init__(self, uri: str, *, step: int, trackers: Sequence[Tracker] = ()) -> None:
         self._uri = uri
         self._is_local = storage.is_local(uri)
-        self._lines = [line for line, record in _lines(uri) if record["step"] <= step]
-        self._events = (
-            None
-            if tensorboard_uri is None
-            else SummaryWriter(tensorboard_uri, purge_step=step + 1)
-        )
+        self._trackers = trackers
+        kept = [(line, record) for line, record in _lines(uri) if record["step"] <= step]
+        self._lines = [line for line, _ in kept]
         self._write_all()
+        for _, record in kept:
+            self._track(record)
 
     def append(self, record: Record) -> None:
         """Add one record; it reaches an object store a little later, or with ``flush``."""
@@ -63,20 +71,26 @@ class MetricsLog:
             self._lines.append(line)
             if time.monotonic() - self._written_at > _REMOTE_SECONDS:
                 self._write_all()
-        if self._events is not None:
-            for name, value in record.items():
-                self._events.add_scalar(name, value, int(record["step"]))
+        self._track(record)
 
     def flush(self) -> None:
         """Make sure that storage has every record."""
         if not self._is_local:
             self._write_all()
 
-    def close(self) -> None:
-        """Write what is left and end TensorBoard's thread."""
+    def close(self, *, is_done: bool) -> None:
+        """Write what is left and close the trackers.
+
+        Args:
+            is_done: The run has taken its last step.
+        """
         self.flush()
-        if self._events is not None:
-            self._events.close()
+        for tracker in self._trackers:
+            tracker.close(is_done=is_done)
+
+    def _track(self, record: Record) -> None:
+        for tracker in self._trackers:
+            tracker.log(record)
 
     def _write_all(self) -> None:
         storage.write_bytes(self._uri, "".join(f"{line}\n" for line in self._lines).encode())
@@ -155,9 +169,19 @@ class Meter:
         self._seconds = 0.0
 
 
+def measured(record: Record) -> Record:
+    """Return what a record holds at its step, without the step."""
+    return {name: value for name, value in record.items() if name != "step"}
+
+
 def read_metrics(uri: str) -> list[Record]:
     """Return the records of a run so far; none before the first."""
     return [record for _, record in _lines(uri)]
+
+
+def evaluations(uri: str) -> list[Record]:
+    """Return the evaluations of a run so far, oldest first."""
+    return [record for record in read_metrics(uri) if "eval/loss" in record]
 
 
 def forgetting(first: Record, now: Record) -> Record:
@@ -174,7 +198,7 @@ def forgetting(first: Record, now: Record) -> Record:
 
 def newest_evaluation(uri: str) -> Record:
     """Return the last evaluation of a run; empty before the first."""
-    return next((r for r in reversed(read_metrics(uri)) if "eval/loss" in r), {})
+    return next(reversed(evaluations(uri)), {})
 
 
 def _lines(uri: str) -> list[tuple[str, Any]]:

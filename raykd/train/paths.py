@@ -8,7 +8,9 @@
       checkpoints/step-00000100/   published: student/ optimizer/ state.json
       model/                published: the final model as a transformers directory
       result.json           written last: the run is done
-      tensorboard/          where asked for
+      log.txt               what a trial of a sweep printed
+      tensorboard/ wandb/   where asked for
+      tracking.json         what the trackers call the run
       ray/                  what Ray Train keeps for itself while the run goes on
 
 OUTPUT_URI may be local or remote.
@@ -63,6 +65,11 @@ class RunPaths:
         return storage.join(self.run, "result.json")
 
     @property
+    def log(self) -> str:
+        """What a trial of a sweep printed, all attempts."""
+        return storage.join(self.run, "log.txt")
+
+    @property
     def ray(self) -> str:
         """What Ray Train writes for itself; gone when the driver has ended."""
         return storage.join(self.run, "ray")
@@ -88,8 +95,13 @@ def located(config: RunConfig) -> RunConfig:
     source = None if init is None else init.method.source
     if init is not None and source is not None and source not in config.teachers:
         student = replace(student, init=init.with_source(_located_model(source)))
+    mlflow = config.tracking.mlflow
     return replace(
         config,
+        output_uri=storage.absolute(config.output_uri),
+        tracking=replace(
+            config.tracking, mlflow=None if mlflow is None else storage.absolute(mlflow)
+        ),
         data=replace(config.data, uri=storage.absolute(config.data.uri)),
         student=student,
         teachers={

@@ -24,8 +24,10 @@ from raykd.models.load import load_config
 from raykd.teachers.build import check_languages
 from raykd.train.checkpoint import committed_steps
 from raykd.train.fit import check_length, check_tokenizer
+from raykd.train.inputs import check_inputs
 from raykd.train.paths import RunPaths, run_paths
 from raykd.train.sizes import ModelPlan, memory_bytes
+from raykd.train.trackers import check_trackers
 from raykd.train.worker import read_result
 
 T = TypeVar("T")
@@ -77,6 +79,7 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
     paths = run_paths(config)
     begins = fresh or not committed_steps(paths.checkpoints)
     problems = _Problems()
+    problems.collect(lambda: check_trackers(config))
     manifest = problems.collect(lambda: read_manifest(config.data.uri))
     if manifest is None:
         return Plan(
@@ -90,6 +93,7 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
             start=None,
             memory_bytes=None,
         )
+    problems.collect(lambda: check_inputs(config))
     data = problems.collect(lambda: _plan_data(config, manifest))
     teachers = _plan_teachers(config, manifest, problems)
     student = problems.collect(lambda: _plan_student(config, manifest))

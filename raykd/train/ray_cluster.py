@@ -12,6 +12,14 @@ _ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     # Otherwise a warning on what it does about GPUs where there are none.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # raykd keeps its own records of the trials of a sweep, and handles interrupts itself.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    # Runs handed out that may be starting at the same time: the study bounds them itself.
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000",
+    # Else it prints a frame of its own.
+    "RAY_AIR_NEW_OUTPUT": "0",
     # Ray writes to object stores through Arrow, whose checksums only Amazon's S3 understands.
     "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
     "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",

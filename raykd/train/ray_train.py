@@ -6,14 +6,14 @@ only. So an attempt may end in any way Ray knows, and the next one continues exa
 
 import math
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import ray.train
 import torch
 from ray.exceptions import RayActorError
-from ray.train import FailureConfig, ScalingConfig, WorkerGroupError
+from ray.train import FailureConfig, ScalingConfig, UserCallback, WorkerGroupError
 from ray.train import RunConfig as RayRunConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -39,7 +39,11 @@ class Attempt:
 
 
 def train_under_ray(
-    config: RunConfig, paths: RunPaths, *, on_retry: Callable[[str], None]
+    config: RunConfig,
+    paths: RunPaths,
+    *,
+    on_retry: Callable[[str], None],
+    callbacks: Sequence[UserCallback] = (),
 ) -> RunResult:
     """Run the workers until the run is done, starting them again after failures.
 
@@ -47,6 +51,7 @@ def train_under_ray(
         config: The run, with absolute paths.
         paths: Where it writes.
         on_retry: Told in one line why the workers are started again.
+        callbacks: Of Ray Train, told of every evaluation.
 
     Raises:
         RaykdError: What a worker raised, where another attempt would raise it again.
@@ -54,7 +59,7 @@ def train_under_ray(
     """
     failures = 0
     while True:
-        attempt = _attempt(config, paths)
+        attempt = _attempt(config, paths, callbacks)
         if attempt.result is not None:
             return attempt.result
         failures += 1
@@ -82,7 +87,7 @@ def train_loop(arguments: dict[str, Any]) -> dict[str, Any]:
     return asdict(result)
 
 
-def _attempt(config: RunConfig, paths: RunPaths) -> Attempt:
+def _attempt(config: RunConfig, paths: RunPaths, callbacks: Sequence[UserCallback]) -> Attempt:
     cluster = config.cluster
     trainer = TorchTrainer(
         train_loop,
@@ -98,6 +103,7 @@ def _attempt(config: RunConfig, paths: RunPaths) -> Attempt:
         run_config=RayRunConfig(
             name=f"{config.name}-{uuid.uuid4().hex[:8]}",
             storage_path=paths.ray,
+            callbacks=list(callbacks),
             # By default workers that cannot be placed are waited for without end.
             failure_config=FailureConfig(controller_failure_limit=_PLACEMENT_ATTEMPTS),
         ),

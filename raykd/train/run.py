@@ -50,45 +50,78 @@ def train_run(config: RunConfig, *, fresh: bool, address: str, listener: Listene
     Raises:
         RaykdError: The run cannot start, or failed.
     """
-    paths = run_paths(config)
-    with held_lease(paths.lease, has_workers=config.cluster.num_workers > 0):
-        if fresh:
-            _clear(paths)
+    with claimed_run(config, has_workers=config.cluster.num_workers > 0, fresh=fresh) as paths:
         if (result := read_result(paths)) is not None:
             return result
-        storage.write_bytes(paths.config, as_yaml(located(config)).encode())
         with _followed(paths, listener):
             if config.cluster.num_workers == 0:
                 return _train_here(located(config), paths, listener)
             return _train_on_ray(located(config), paths, address=address, listener=listener)
 
 
+@contextmanager
+def claimed_run(
+    config: RunConfig,
+    *,
+    has_workers: bool,
+    fresh: bool = False,
+    waits: bool = False,
+    on_wait: Callable[[str], None] | None = None,
+) -> Iterator[RunPaths]:
+    """Be the only one to write a run while the block runs; its configuration is written.
+
+    Args:
+        config: The run.
+        has_workers: Whether other processes than this one train it.
+        fresh: Remove what an earlier start left.
+        waits: Wait for another live driver of the run to end, instead of refusing.
+        on_wait: Told in one line whom it waits for.
+
+    Raises:
+        ConfigError: Another live driver writes the run, and ``waits`` is false.
+    """
+    paths = run_paths(config)
+    with held_lease(paths.lease, has_workers=has_workers, waits=waits, on_wait=on_wait):
+        if fresh:
+            _clear(paths)
+        if read_result(paths) is None:
+            storage.write_bytes(paths.config, as_yaml(located(config)).encode())
+        yield paths
+
+
 def _clear(paths: RunPaths) -> None:
-    """Remove what a run has left, its checkpoints first; the lease stays."""
-    for uri in (
-        paths.result,
-        paths.checkpoints,
-        paths.model,
-        paths.metrics,
-        paths.tensorboard,
-        paths.init,
-        paths.config,
-    ):
-        storage.delete(uri)
+    """Remove what a run has left, first of all that it is done; the lease stays."""
+    storage.delete(paths.result)
+    lease = paths.lease.rpartition("/")[2]
+    for name in storage.list_names(paths.run):
+        if not name.startswith(lease):
+            storage.delete(storage.join(paths.run, name))
 
 
 def _train_here(config: RunConfig, paths: RunPaths, listener: Listener) -> RunResult:
-    if config.cluster.gpus_per_worker > 0 and not torch.cuda.is_available():
+    context = Context(
+        world=World(device=device_of(config)),
+        report=lambda _: None,
+        should_stop=listener.should_stop,
+    )
+    return train_worker(config, paths, context)
+
+
+def device_of(config: RunConfig) -> torch.device:
+    """Return what a run in this process computes on.
+
+    Raises:
+        ConfigError: It asks for a GPU, and there is none.
+    """
+    if config.cluster.gpus_per_worker == 0:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
         message = (
             f"cluster.gpus_per_worker is {config.cluster.gpus_per_worker}, but PyTorch finds no "
             "GPU here; set it to 0"
         )
         raise ConfigError(message)
-    device = torch.device("cuda" if config.cluster.gpus_per_worker > 0 else "cpu")
-    context = Context(
-        world=World(device=device), report=lambda _: None, should_stop=listener.should_stop
-    )
-    return train_worker(config, paths, context)
+    return torch.device("cuda")
 
 
 def _train_on_ray(

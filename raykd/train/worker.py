@@ -29,6 +29,7 @@ from raykd.train.metrics import (
     newest_evaluation,
 )
 from raykd.train.paths import RunPaths
+from raykd.train.trackers import open_trackers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,15 +114,12 @@ def _opened_log(config: RunConfig, paths: RunPaths, run: Distillation) -> Iterat
     if run.world.rank != 0:
         yield SilentLog()
         return
-    log = MetricsLog(
-        paths.metrics,
-        step=run.state.step,
-        tensorboard_uri=paths.tensorboard if config.tracking.tensorboard else None,
-    )
+    trackers = open_trackers(config, paths, step=run.state.step)
+    log = MetricsLog(paths.metrics, step=run.state.step, trackers=trackers)
     try:
         yield log
     finally:
-        log.close()
+        log.close(is_done=run.state.step >= run.num_steps)
 
 
 def _note_start(start: StudentStart, paths: RunPaths, log: Log) -> None:

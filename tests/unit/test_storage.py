@@ -1,10 +1,20 @@
 """Published directories are whole or not there, on this machine and in an object store."""
 
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, repeat
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pyarrow as pa
 import pyarrow.ipc
 import pytest
+from moto.s3.exceptions import PreconditionFailed
+from moto.s3.responses import S3Response
 from raykd import storage
 from raykd.errors import PublicationError, StorageError
 
@@ -133,3 +143,108 @@ def test_only_paths_become_absolute() -> None:
     assert storage.absolute("runs").startswith("/")
     # Shells leave ~ alone in output_uri=~/runs.
     assert storage.absolute("~/runs") == str(Path.home() / "runs")
+
+
+def test_what_another_process_has_written_since_a_listing_is_read(s3_uri: str) -> None:
+    uri = storage.join(s3_uri, "inner", "new")
+    storage.write_bytes(storage.join(s3_uri, "inner", "old"), b"")
+    assert storage.list_names(storage.join(s3_uri, "inner")) == ["old"]
+    s3 = boto3.client("s3")
+    s3.put_object(Bucket=s3_uri.removeprefix("s3://"), Key="inner/new", Body=b"x")
+    assert not storage.create_bytes(uri, b"y")
+    assert storage.read_bytes(uri) == b"x"
+
+
+@pytest.fixture
+def atomic_puts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the test's server look and write in one step, as S3 does."""
+    lock, put = threading.Lock(), S3Response.put_object
+
+    def put_alone(response: S3Response) -> Any:
+        with lock:
+            return put(response)
+
+    monkeypatch.setattr(S3Response, "put_object", put_alone)
+
+
+def test_one_of_many_writers_creates(storage_uri: str, atomic_puts: None) -> None:
+    uri = storage.join(storage_uri, "inner", "thing")
+    together = threading.Barrier(16)
+
+    def create(number: int) -> bool:
+        together.wait()
+        return storage.create_bytes(uri, str(number).encode())
+
+    with ThreadPoolExecutor(16) as pool:
+        created = list(pool.map(create, range(16)))
+    assert created.count(True) == 1
+    assert storage.read_bytes(uri) == str(created.index(True)).encode()
+    assert storage.list_names(storage.join(storage_uri, "inner")) == ["thing"]
+
+
+def test_what_is_there_stays(storage_uri: str) -> None:
+    uri = storage.join(storage_uri, "thing")
+    storage.write_bytes(uri, b"old")
+    assert not storage.create_bytes(uri, b"new")
+    assert storage.read_bytes(uri) == b"old"
+    storage.delete(uri)
+    assert storage.create_bytes(uri, b"new")
+    assert storage.read_bytes(uri) == b"new"
+
+
+@pytest.fixture
+def answers_of_puts(monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterator[Any]], None]:
+    """Let the test's server give these answers; at None, it does what it is asked."""
+    put = S3Response.put_object
+
+    def set_answers(answers: Iterator[Any]) -> None:
+        monkeypatch.setattr(S3Response, "put_object", lambda r: next(answers) or put(r))
+
+    return set_answers
+
+
+CONFLICT: Any = (409, {}, "<Error><Code>ConditionalRequestConflict</Code></Error>")
+
+
+def test_a_conflict_of_requests_is_no_answer(
+    s3_uri: str, answers_of_puts: Callable[[Iterator[Any]], None]
+) -> None:
+    uri = storage.join(s3_uri, "thing")
+    answers_of_puts(chain([CONFLICT, CONFLICT], repeat(None)))
+    assert storage.create_bytes(uri, b"x")
+    answers_of_puts(chain([CONFLICT], repeat(None)))
+    assert not storage.create_bytes(uri, b"y")
+    answers_of_puts(repeat(CONFLICT))
+    with pytest.raises(StorageError, match="thing: OSError"):
+        storage.create_bytes(uri, b"z")
+
+
+def test_a_server_need_not_name_the_condition_that_failed(
+    s3_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(response: S3Response) -> Any:
+        raise PreconditionFailed(failed_condition="")
+
+    monkeypatch.setattr(S3Response, "put_object", refuse)
+    assert not storage.create_bytes(storage.join(s3_uri, "thing"), b"x")
+
+
+def test_creating_is_exclusive_without_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+    uri = str(tmp_path / "thing")
+    assert [storage.create_bytes(uri, content) for content in (b"x", b"y")] == [True, False]
+    assert storage.read_bytes(uri) == b"x"
+    assert storage.list_names(str(tmp_path)) == ["thing"]
+
+
+def test_a_failure_to_create_is_named(tmp_path: Path, s3_uri: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="file/thing: "):
+        storage.create_bytes(str(tmp_path / "file" / "thing"), b"")
+    with pytest.raises(FileNotFoundError, match="s3://raykd-no-such-bucket/x: nothing is there"):
+        storage.create_bytes("s3://raykd-no-such-bucket/x", b"")

@@ -65,6 +65,7 @@ class RunConfig:
             *self.optimizer.problems(),
             *self.checkpoint.problems(),
             *self.cluster.problems(),
+            *self.tracking.problems(),
             *self._teacher_problems(),
             *self._task_problems(),
             *self._evaluation_problems(),

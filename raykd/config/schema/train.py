@@ -170,3 +170,20 @@ class TrackingConfig:
 
     tensorboard: bool = False
     """Write TensorBoard events beside metrics.jsonl."""
+
+    mlflow: str | None = None
+    """Log to MLflow, in the experiment named like the run: the URI of a server or of a database,
+    such as http://host:5000 or sqlite:////home/me/mlflow.db, or a directory, which gets a database
+    mlflow.db. Needs raykd[mlflow]."""
+
+    wandb: str | None = None
+    """Log to this project of Weights & Biases: offline into RUN/wandb, to be sent by wandb sync,
+    or at once with WANDB_MODE=online where the workers run. Needs raykd[wandb]."""
+
+    def problems(self) -> list[str]:
+        """Return every reason this section cannot run, each naming its key."""
+        return [
+            f"tracking.{name} is empty: give a value, or leave it out"
+            for name in ("mlflow", "wandb")
+            if getattr(self, name) == ""
+        ]

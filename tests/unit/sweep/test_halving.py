@@ -1,4 +1,4 @@
-"""Which trials stop is decided by their metrics in the order of the plan, not by who comes first."""
+"""Which trials stop follows from their metrics in the order of the plan, whoever comes first."""
 
 import itertools
 import random

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from raykd import storage
 from raykd.config.load import as_yaml, checked_sweep, plain
-from raykd.config.schema.sweep import SweepConfig
+from raykd.config.schema.sweep import NodeConfig, SweepConfig
 from raykd.data.manifest import read_manifest
+from raykd.errors import ConfigError
 from raykd.sweep.changes import continued, difference
 from raykd.sweep.cost import START_SECONDS, cost_left, measured, seconds, whole_cost
 from raykd.sweep.kinds import kind_of
 from raykd.sweep.ledger import Ledger, State, Stop
-from raykd.sweep.plan import PlannedRun, SweepPlan, plan_sweep
+from raykd.sweep.plan import SweepPlan, plan_sweep, require_runnable
+from raykd.sweep.planned_runs import PlannedRun
 from raykd.train.measure import Speed
 
 from tests.prepared import write_prepared
@@ -91,14 +93,14 @@ def test_a_sweep_is_planned_before_its_teachers_are_trained_and_nothing_is_writt
 
 def test_planned_tokens_are_rows_times_their_mean_length(directory: Path) -> None:
     plan = plan_sweep(sweep_of(directory))
-    shards = [s for s in read_manifest(str(directory / "data")).shards if s.split == "train"]
+    shards = read_manifest(str(directory / "data")).shards("train")
     mean = sum(s.tokens for s in shards) / sum(s.rows for s in shards)
     assert {record.planned_tokens for record in plan.records} == {round(6 * 8 * mean)}
 
 
 def test_a_student_starts_from_a_teacher_that_is_not_there_yet(directory: Path) -> None:
     wide = SMALL | {"overrides": {"student.architecture.num_layers": 4}}
-    search = {"student.init": {"grid": [None, {"remap": {}}]}}
+    search: dict[str, Any] = {"student.init": {"grid": [None, {"remap": {}}]}}
     plan = plan_sweep(sweep_of(directory, teachers={"small": SMALL, "wide": wide}, search=search))
     # A teacher of as many layers is fine, one of more is not, as its control finds too.
     problem = only_problem(plan)
@@ -123,11 +125,15 @@ def test_an_architecture_is_taken_from_a_teacher_that_is_not_there_yet(directory
     assert measured(plan) is not None
 
 
-def test_a_teacher_of_other_tokens_is_refused_before_it_is_trained(directory: Path) -> None:
+def test_a_teacher_of_shorter_rows_is_refused_before_it_is_trained(directory: Path) -> None:
     write_prepared(
         directory / "short", {"train": {"de": [9]}, "validation": {"de": [4]}}, max_length=8
     )
-    small = SMALL | {"overrides": {"data.uri": str(directory / "short")}}
+    overrides = {
+        "data.uri": str(directory / "short"),
+        "student.architecture.settings": {"max_position_embeddings": 8},
+    }
+    small = SMALL | {"overrides": overrides}
     plan = plan_sweep(sweep_of(directory, teachers={"small": small}))
     stage = plan.stages[0].record
     assert f"teachers.old.model: {stage.run_uri} reads at most 8 tokens" in only_problem(plan)
@@ -179,7 +185,7 @@ def test_a_trial_that_is_done_is_reused(directory: Path) -> None:
 
 
 def test_a_thousand_trials_of_a_few_kinds_have_a_few_plans(directory: Path) -> None:
-    search = {
+    search: dict[str, Any] = {
         "optimizer.learning_rate": {"grid": [0.1, 0.01]},
         "losses.forward_kl.weight": {"grid": [1, 2, "4 -> 1", 0]},
         "losses.forward_kl.temperature": {"grid": [1, 2]},
@@ -208,6 +214,8 @@ def test_bundles_that_fit_nowhere_are_a_problem_of_all_trials_told_once(director
     problem = only_problem(plan)
     assert problem.startswith("stage small and 2 other(s): 3 worker(s) of {CPU: 1, GPU: 1} each")
     assert plan.at_once == 0
+    with pytest.raises(ConfigError, match=r"study: 1 problem\(s\)\n  - stage small"):
+        require_runnable(plan)
 
 
 def test_memory_is_a_problem_where_one_run_has_too_little_and_a_limit_where_many_do(
@@ -217,12 +225,16 @@ def test_memory_is_a_problem_where_one_run_has_too_little_and_a_limit_where_many
     problem = only_problem(plan_sweep(sweep_of(directory, nodes=tiny)))
     assert "need about 0.45 GB each, but the largest machine has 0.10 GB" in problem
     plan = plan_sweep(sweep_of(directory, nodes={"one": {"cpus": 8, "memory_gb": 1}}))
-    assert (plan.at_once, plan.at_once_by) == (2, "memory of the declared nodes")
+    assert (plan.at_once, plan.at_once_by) == (2, "memory")
 
 
 def test_trials_at_once_are_limited_by_machines_or_by_the_sweep(directory: Path) -> None:
     plan = plan_sweep(sweep_of(directory))
-    assert (plan.at_once, plan.at_once_by) == (8, "CPUs of the declared nodes")
+    assert (plan.at_once, plan.at_once_by) == (8, "CPUs")
+    assert not plan.is_known
+    there = [NodeConfig(count=2, cpus=3), NodeConfig(cpus=1, gpus=1)]
+    plan = plan_sweep(sweep_of(directory, nodes={}), nodes=there)
+    assert (plan.at_once, plan.cpus, plan.gpus) == (7, 7, 1)
     plan = plan_sweep(sweep_of(directory, max_concurrent_trials=3))
     assert (plan.at_once, plan.at_once_by) == (3, "max_concurrent_trials")
 
@@ -266,13 +278,13 @@ def test_a_stage_with_a_problem_hides_its_trials_not_itself(directory: Path) -> 
     assert only_problem(plan).startswith("stage small: student.architecture")
 
 
-def test_what_optuna_suggests_is_in_the_cost_but_not_in_the_records(directory: Path) -> None:
+def test_what_optuna_will_suggest_is_in_the_cost_but_not_in_the_records(directory: Path) -> None:
     search = {"optimizer.learning_rate": {"log_uniform": [1e-4, 1e-2]}}
-    plan = plan_sweep(sweep_of(directory, search=search, searcher="optuna", num_samples=5))
+    plan = plan_sweep(sweep_of(directory, search=search, searcher="optuna", num_samples=7))
     assert not plan.problems
-    assert [record.kind for record in plan.records] == ["stage"]
-    assert len(plan.trials) == 5 * 2
-    drawn = plan_sweep(sweep_of(directory, search=search, num_samples=5))
+    assert [record.kind for record in plan.records] == ["stage", *["trial"] * 4 * 2]
+    assert len(plan.trials) == 7 * 2
+    drawn = plan_sweep(sweep_of(directory, search=search, num_samples=7))
     assert whole_cost(plan.trials).tokens == pytest.approx(whole_cost(drawn.trials).tokens)
 
 
@@ -312,7 +324,7 @@ def test_fractions_of_gpus_let_trials_share_one(directory: Path) -> None:
     nodes = {"gpu": {"cpus": 32, "gpus": 2, "gpu_memory_gb": 80}}
     overrides = {"cluster.gpus_per_worker": 0.25}
     plan = plan_sweep(sweep_of(directory, nodes=nodes, overrides=overrides))
-    assert (plan.at_once, plan.at_once_by) == (8, "GPUs of the declared nodes")
+    assert (plan.at_once, plan.at_once_by) == (8, "GPUs")
 
 
 def test_a_student_pretrained_by_a_stage_is_planned(directory: Path) -> None:

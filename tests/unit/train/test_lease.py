@@ -7,16 +7,20 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from moto.s3.responses import S3Response
 from raykd import storage
 from raykd.errors import ConfigError
 from raykd.train.lease import (
     EXPIRY_SECONDS,
     ORPHAN_SECONDS,
     Lease,
+    _took,
     held_lease,
     read_lease,
     write_lease,
@@ -128,6 +132,8 @@ def test_an_expired_lease_is_taken_over(uri: str, host: str | None) -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raykd.train.lease.HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr("raykd.train.lease.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("raykd.train.lease.REMOTE_POLL_SECONDS", 0.2)
 
 
 def test_the_lease_is_renewed_while_it_is_held(tmp_path: Path, quick: None) -> None:
@@ -173,3 +179,142 @@ def test_what_is_no_lease_is_named(uri: str, content: bytes) -> None:
 def test_a_lease_is_readable_json(uri: str) -> None:
     write_lease(uri, lease(host="here"))
     assert json.loads(storage.read_bytes(uri))["host"] == "here"
+
+
+def files_of_lease(uri: str) -> list[str]:
+    """Return what lies beside the lease, itself included."""
+    return storage.list_names(uri.rpartition("/")[0])
+
+
+def holder(uri: str) -> str | None:
+    found = read_lease(uri)
+    return found.holder if found else None
+
+
+def write_successor(uri: str, dead: Lease, successor: Lease) -> None:
+    write_lease(f"{uri}.after.{dead.holder}", successor)
+
+
+def test_a_waiting_driver_is_told_for_whom_and_goes_on_when_the_lease_is_free(
+    uri: str, quick: None
+) -> None:
+    told: list[str] = []
+    is_waiting = threading.Event()
+
+    def on_wait(message: str) -> None:
+        told.append(message)
+        is_waiting.set()
+
+    def drive() -> str | None:
+        with held_lease(uri, has_workers=False, waits=True, on_wait=on_wait):
+            return holder(uri)
+
+    with ThreadPoolExecutor() as pool:
+        with held_lease(uri, has_workers=False):
+            first = holder(uri)
+            second = pool.submit(drive)
+            assert is_waiting.wait(60)
+            assert holder(uri) == first
+        assert second.result() not in (first, None)
+    (message,) = told
+    assert f"process {os.getpid()} on {socket.gethostname()}, last seen" in message
+    assert files_of_lease(uri) == []
+
+
+def test_a_holder_whose_clock_is_ahead_is_not_waited_for_for_ever(
+    uri: str, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raykd.train.lease.EXPIRY_SECONDS", 0.1)
+    write_lease(uri, lease(host="elsewhere", silent=-1e9))
+    with held_lease(uri, has_workers=False, waits=True):
+        pass
+    assert files_of_lease(uri) == []
+
+
+def test_workers_of_a_driver_that_died_here_are_waited_for(
+    uri: str, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raykd.train.lease.ORPHAN_SECONDS", 0.1)
+    # Its clock is ahead, so that however slow this test is, there is some time left to wait.
+    write_lease(uri, lease(process_id=dead_process_id(), workers=True, silent=-1_000))
+    told: list[str] = []
+    with held_lease(uri, has_workers=False, on_wait=told.append):
+        assert len(told) == 1
+    assert files_of_lease(uri) == []
+
+
+def test_a_driver_that_died_in_a_takeover_is_followed(uri: str) -> None:
+    process_id = dead_process_id()
+    first, second, third = (
+        replace(lease(process_id=process_id, workers=False), holder=name) for name in "abc"
+    )
+    write_lease(uri, first)
+    write_successor(uri, first, second)
+    write_successor(uri, second, third)
+    with held_lease(uri, has_workers=False):
+        assert holder(uri) not in ("a", "b", "c", None)
+    assert files_of_lease(uri) == []
+
+
+def test_a_live_driver_in_a_takeover_holds_the_lease(uri: str) -> None:
+    dead = replace(lease(process_id=dead_process_id(), workers=False), holder="dead")
+    write_lease(uri, dead)
+    write_successor(uri, dead, lease(host="elsewhere"))
+    with (
+        pytest.raises(ConfigError, match=r"written by process .* on elsewhere"),
+        held_lease(uri, has_workers=False),
+    ):
+        pass
+    assert read_lease(uri) == dead
+
+
+@pytest.mark.parametrize("is_released", [True, False])
+def test_a_takeover_that_comes_too_late_leaves_nothing(uri: str, is_released: bool) -> None:
+    dead, late = replace(lease(), holder="dead"), replace(lease(), holder="late")
+    write_lease(uri, lease())
+    if is_released:
+        storage.delete(uri)
+    names = files_of_lease(uri)
+    assert not _took(uri, [dead], late)
+    assert files_of_lease(uri) == names
+
+
+def test_a_driver_that_saw_no_lease_replaces_none(uri: str) -> None:
+    write_lease(uri, lease())
+    assert not _took(uri, [], replace(lease(), holder="late"))
+    assert holder(uri) == "another"
+
+
+def test_a_dead_driver_has_one_successor(uri: str) -> None:
+    dead = replace(lease(), holder="dead")
+    write_lease(uri, dead)
+    write_successor(uri, dead, lease())
+    assert not _took(uri, [dead], replace(lease(), holder="late"))
+    assert holder(uri) == "dead"
+    assert holder(f"{uri}.after.dead") == "another"
+
+
+def test_what_dead_drivers_left_goes_with_the_release(uri: str) -> None:
+    write_successor(uri, replace(lease(), holder="dead"), lease())
+    storage.write_bytes(f"{uri.rpartition('/')[0]}/result.json", b"")
+    with held_lease(uri, has_workers=False):
+        pass
+    assert files_of_lease(uri) == ["result.json"]
+
+
+def test_a_lease_whose_creation_was_not_answered_is_held(
+    s3_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = storage.join(s3_uri, "run", "lease.json")
+    put = S3Response.put_object
+    statuses: list[int] = []
+
+    def fail_after(response: S3Response) -> Any:
+        monkeypatch.setattr(S3Response, "put_object", put)
+        statuses.append(put(response)[0])
+        return 500, {}, "<Error><Code>InternalError</Code></Error>"
+
+    monkeypatch.setattr(S3Response, "put_object", fail_after)
+    with held_lease(uri, has_workers=False):
+        assert statuses == [200]
+    assert files_of_lease(uri) == []

@@ -9,6 +9,7 @@ import pytest
 from raykd import storage
 from raykd.distill.loop import FinishedStep
 from raykd.train.metrics import Meter, MetricsLog, MetricsTail, Record, read_metrics
+from raykd.train.trackers import TensorBoardTracker
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 
@@ -25,7 +26,7 @@ def write(uri: str, new: list[Record], *, step: int = 0) -> None:
     log = MetricsLog(uri, step=step)
     for record in new:
         log.append(record)
-    log.close()
+    log.close(is_done=True)
 
 
 def test_nothing_is_read_before_the_first_record(uri: str) -> None:
@@ -53,7 +54,7 @@ def test_reopening_alone_drops_the_records_that_readers_see(uri: str) -> None:
     write(uri, records(1, 2, 3))
     log = MetricsLog(uri, step=1)
     assert read_metrics(uri) == records(1)
-    log.close()
+    log.close(is_done=True)
 
 
 def test_a_line_that_was_never_finished_is_not_read_and_goes_on_reopening(uri: str) -> None:
@@ -69,7 +70,7 @@ def test_a_record_is_on_this_machine_before_the_log_is_closed(tmp_path: Path) ->
     log = MetricsLog(uri, step=0)
     log.append(records(1)[0])
     assert read_metrics(uri) == records(1)
-    log.close()
+    log.close(is_done=True)
 
 
 def test_flushing_brings_every_record_to_storage(uri: str) -> None:
@@ -78,7 +79,7 @@ def test_flushing_brings_every_record_to_storage(uri: str) -> None:
         log.append(record)
     log.flush()
     assert read_metrics(uri) == records(1, 2, 3)
-    log.close()
+    log.close(is_done=True)
 
 
 def test_infinite_values_read_back(uri: str) -> None:
@@ -94,10 +95,10 @@ def scalars(directory: Path, name: str) -> list[tuple[int, float]]:
 def test_tensorboard_gets_every_metric_and_forgets_what_is_done_again(tmp_path: Path) -> None:
     uri, directory = str(tmp_path / "metrics.jsonl"), tmp_path / "tensorboard"
     for step, new in [(0, records(1, 2, 4)), (2, records(4, 8))]:
-        log = MetricsLog(uri, step=step, tensorboard_uri=str(directory))
+        log = MetricsLog(uri, step=step, trackers=[TensorBoardTracker(str(directory))])
         for record in new:
             log.append(record)
-        log.close()
+        log.close(is_done=True)
     assert scalars(directory, "train/loss") == [(1, 1.0), (2, 0.5), (4, 0.25), (8, 0.125)]
     assert scalars(directory, "tokens") == [(1, 10.0), (2, 20.0), (4, 40.0), (8, 80.0)]
 
@@ -166,4 +167,4 @@ def test_a_tail_tells_each_record_once_and_survives_a_restart(uri: str) -> None:
     log.append(records(3)[0])
     log.flush()
     assert tail.new_records() == records(3)
-    log.close()
+    log.close(is_done=True)

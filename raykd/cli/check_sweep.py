@@ -1,0 +1,201 @@
+"""Say what a sweep would do: its plan, its cost, how long it may take, and what is wrong."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from raykd.cli.quiet import quiet_libraries
+from raykd.config.load import load_sweep
+from raykd.errors import RaykdError
+
+if TYPE_CHECKING:
+    from raykd.sweep.ledger import Ledger
+    from raykd.sweep.plan import SweepPlan
+    from raykd.sweep.planned_runs import PlannedRun
+
+_Lines = Iterator[tuple[str, str]]
+
+
+def run(path: Path, overrides: Sequence[str], *, measures: bool) -> int:
+    """Print the plan of a sweep and its problems; return 2 when there are any.
+
+    Args:
+        path: The sweep file.
+        overrides: Of its keys, or of keys of its runs.
+        measures: Time a few steps in this process.
+    """
+    sweep = load_sweep(path, overrides)
+    quiet_libraries()
+    # Imported here: torch takes seconds, and --help must be instant.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    from raykd.report.terminal import WIDTH  # noqa: PLC0415
+    from raykd.sweep.plan import plan_sweep  # noqa: PLC0415
+
+    plan = plan_sweep(sweep)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDTH)
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in plan_lines(plan, measures=measures and not plan.problems):
+        table.add_row(Text(name), Text(text))
+    console.print(table)
+    if plan.problems:
+        console.print(f"\n{len(plan.problems)} problem(s)", markup=False)
+        for problem in plan.problems:
+            console.print(f"  - {problem}", markup=False)
+        return 2
+    console.print("\nready", markup=False)
+    return 0
+
+
+def plan_lines(plan: "SweepPlan", *, measures: bool) -> _Lines:
+    """Yield the plan as pairs of a heading and a text.
+
+    Args:
+        plan: Of the sweep.
+        measures: Time a few steps in this process.
+    """
+    from raykd.sweep.changes import continued  # noqa: PLC0415  --help must be instant
+
+    ledger = _ledger(plan)
+    yield "sweep", plan.uri
+    yield from _ledger_lines(plan, ledger)
+    if ledger is not None:
+        plan = continued(plan, ledger)
+    yield from (("stage", _stage_text(stage)) for stage in plan.stages)
+    yield from _trial_lines(plan)
+    yield from _coordinate_lines(plan)
+    yield from _cost_lines(plan)
+    yield from _room_lines(plan)
+    if plan.rungs:
+        yield "rungs", f"trials are compared at {', '.join(f'{r:,}' for r in plan.rungs)} tokens"
+    if measures:
+        yield "time", _time_text(plan)
+
+
+def _ledger(plan: "SweepPlan") -> "Ledger | None":
+    from raykd.sweep.ledger import read_ledger  # noqa: PLC0415  --help must be instant
+
+    return read_ledger(plan.uri) if plan.is_known else None
+
+
+def _ledger_lines(plan: "SweepPlan", ledger: "Ledger | None") -> _Lines:
+    from raykd.sweep.changes import difference  # noqa: PLC0415  --help must be instant
+
+    if ledger is None:
+        yield "found", "nothing yet"
+        return
+    yield "found", f"a ledger of {len(ledger.records)} runs: {_states(ledger)}"
+    changes = difference(ledger, plan).lines()
+    yield from (("changed", line) for line in changes)
+
+
+def _states(ledger: "Ledger") -> str:
+    counted = Counter(record.state.value for record in ledger.records.values())
+    return ", ".join(f"{number} {state}" for state, number in counted.items())
+
+
+def _stage_text(stage: "PlannedRun") -> str:
+    record = stage.record
+    qualities = ", ".join(f"{fraction:g}" for fraction in stage.config.checkpoint.milestones)
+    return (
+        f"teacher {record.coordinates['teacher']}: {_standing(stage)}; qualities {qualities}; "
+        f"{record.num_steps:,} steps, {record.planned_tokens:,} tokens"
+    )
+
+
+def _standing(run: "PlannedRun") -> str:
+    """Say where a run begins."""
+    if run.record.state.is_terminal:
+        return "there" if run.first_step == run.record.num_steps else run.record.state.value
+    return f"continues at step {run.first_step:,}" if run.first_step else "to be trained"
+
+
+def _trial_lines(plan: "SweepPlan") -> _Lines:
+    known = [run.record for run in plan.runs if run.record.kind == "trial"]
+    if plan.num_unknown_samples:
+        number = len(plan.sample) * plan.num_unknown_samples
+        yield "trials", f"at most {number:,} more, suggested by Optuna while the sweep runs"
+    arms, seeds = len({r.arm for r in known}), len({r.seed for r in known})
+    controls = sum(r.is_control for r in known)
+    text = f"{len(known):,}: {arms:,} arm(s) x {seeds} seed(s), {controls:,} of them controls"
+    if plan.num_excluded:
+        text += f"; {plan.num_excluded:,} point(s) excluded"
+    yield "trials", text
+    if done := sum(r.is_reused for r in known):
+        yield "", f"{done:,} found done, and reused"
+    begun = [r for r in plan.trials if r.first_step and r.share_left]
+    if begun:
+        yield "", f"{len(begun):,} continue from a checkpoint"
+
+
+def _coordinate_lines(plan: "SweepPlan") -> _Lines:
+    """Yield each coordinate with its values and the trials that have each."""
+    from raykd.sweep.coordinates import value_text  # noqa: PLC0415  --help must be instant
+
+    counts: dict[str, Counter[str]] = {}
+    for run in plan.trials:
+        for name, value in run.record.coordinates.items():
+            counts.setdefault(name, Counter())[json.dumps(value, sort_keys=True)] += 1
+    for name, counted in counts.items():
+        values = (f"{value_text(json.loads(v))} ({n:,})" for v, n in counted.items())
+        yield f"  {name}", ", ".join(values)
+
+
+def _cost_lines(plan: "SweepPlan") -> _Lines:
+    from raykd.report.units import amount, share  # noqa: PLC0415  --help must be instant
+    from raykd.sweep.cost import cost_left, whole_cost  # noqa: PLC0415
+
+    everything = (*plan.stages, *plan.trials)
+    parts = (
+        ("cost", "stages", cost_left(plan.stages)),
+        ("", "trials", cost_left(plan.trials)),
+        ("", "with what is done", whole_cost(everything)),
+    )
+    for heading, name, cost in parts:
+        text = (
+            f"{name}: {cost.num_runs:,} run(s), {amount(cost.tokens).strip()} tokens, "
+            f"{amount(cost.flops)}FLOPs"
+        )
+        if cost.teacher_share:
+            text += f", {share(cost.teacher_share)} for teachers"
+        yield heading, text
+
+
+def _room_lines(plan: "SweepPlan") -> _Lines:
+    sizes = [r.need.memory_bytes for r in plan.trials if r.need.memory_bytes is not None]
+    nodes = "; ".join(
+        f"{node.count} x {node.cpus:g} CPU, {node.gpus:g} GPU"
+        + (f", {node.memory_gb:.1f} GB" if node.memory_gb is not None else "")
+        for node in plan.nodes
+    )
+    yield "machines", nodes if plan.sweep.nodes else f"{nodes}: this one"
+    if sizes:
+        yield "memory", f"about {max(sizes) / 1e9:.2f} GB for a worker of a trial, estimated"
+    yield "at once", f"{plan.at_once} trial(s), limited by {plan.at_once_by}"
+
+
+def _time_text(plan: "SweepPlan") -> str:
+    from raykd.report.units import amount, duration  # noqa: PLC0415  --help must be instant
+    from raykd.sweep.cost import cost_left, measured, seconds  # noqa: PLC0415
+
+    if not cost_left((*plan.stages, *plan.trials)).num_runs:
+        return "nothing is left to do"
+    try:
+        speed = measured(plan)
+    except RaykdError as error:
+        return f"not known: {error}"
+    if speed is None:
+        return "not known: the runs ask for a GPU, and there is none here to time a step on"
+    return (
+        f"roughly {duration(seconds(plan, speed))} without evaluations: a step of the largest "
+        f"student took {speed.seconds_per_step:.3f} s here ({speed.where}, "
+        f"{amount(speed.flops_per_second)}FLOP/s); the machines are taken to be alike"
+    )

@@ -1,0 +1,67 @@
+"""Run a sweep: stages, trials, controls. The same command again goes on where it stands."""
+
+import argparse
+from pathlib import Path
+
+from raykd.cli.quiet import quiet_libraries
+from raykd.config.load import is_sweep, load_sweep
+from raykd.errors import ConfigError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``raykd sweep``."""
+    parser.add_argument("config", type=Path, metavar="SWEEP.yaml", help="what to run")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="replace a value of the sweep, or of all its runs; see raykd explain --sweep",
+    )
+    parser.add_argument(
+        "--address",
+        default="local",
+        metavar="HOST",
+        help="Ray cluster to join, such as auto; default: a Ray of its own on this machine",
+    )
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="try failed runs again, from their checkpoints"
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="COORDINATE=VALUE",
+        help="run these trials and their controls alone, such as teacher=small; may be repeated",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the sweep; return 0 where every run is done or stopped early, else 1."""
+    if not is_sweep(options.config):
+        message = f"{options.config}: is a run, not a sweep, which has 'base:'; use raykd train"
+        raise ConfigError(message)
+    sweep = load_sweep(options.config, options.overrides)
+    quiet_libraries()
+    # Imported here: torch and Ray take seconds, and --help must be instant.
+    from raykd.cli.progress import console  # noqa: PLC0415
+    from raykd.cli.report import write  # noqa: PLC0415
+    from raykd.cli.sweep_progress import SweepDisplay  # noqa: PLC0415
+    from raykd.sweep.ledger import State, SweepPaths  # noqa: PLC0415
+    from raykd.sweep.plan import plan_sweep, require_runnable  # noqa: PLC0415
+    from raykd.tune.run import SweepOptions, reachable_nodes, run_sweep  # noqa: PLC0415
+
+    with reachable_nodes(options.address) as nodes, SweepDisplay() as display:
+        plan = plan_sweep(sweep, nodes=nodes)
+        require_runnable(plan)
+        display.plan(plan)
+        ledger = run_sweep(
+            plan,
+            SweepOptions(
+                address=options.address, retries_failed=options.retry_failed, only=options.only
+            ),
+            on_step=display.show,
+        )
+    console.print()
+    console.print(write(ledger, SweepPaths(sweep=ledger.uri).report)[1])
+    is_good = all(r.state in (State.DONE, State.STOPPED) for r in ledger.records.values())
+    return 0 if is_good else 1

@@ -1,0 +1,128 @@
+"""How a sweep looks while it goes on: one live block on a terminal, a line per change in a log."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from raykd.cli.progress import console, duration
+from raykd.sweep.changes import difference
+from raykd.sweep.coordinates import run_labels
+from raykd.sweep.ledger import Record, State, read_ledger
+from raykd.sweep.plan import SweepPlan
+from raykd.sweep.study import Study
+
+_REFRESH_SECONDS = 0.5
+_LABEL_WIDTH = 52
+
+
+class SweepDisplay:
+    """Shows where a sweep stands."""
+
+    def __init__(self) -> None:
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._labels: dict[str, str] = {}
+        self._states: dict[str, State] = {}
+        self._shown_at = 0.0
+        self._started_at = time.monotonic()
+
+    def __enter__(self) -> Self:
+        """Start the live block, where there is a terminal."""
+        if console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the live block; what was printed stays."""
+        self._live.stop()
+
+    def plan(self, plan: SweepPlan) -> None:
+        """Say in a few lines what is going to happen, and what has changed since last time."""
+        records = plan.records
+        self._labels = run_labels(records)
+        done = sum(record.state is State.DONE for record in records)
+        self._print(f"sweep {plan.uri}")
+        self._print(
+            f"{len(plan.stages)} teacher's run(s) and {len(plan.trials)} trials, {done} of them "
+            f"there already; {plan.at_once} at a time"
+        )
+        known = read_ledger(plan.uri) if plan.is_known else None
+        for line in [] if known is None else difference(known, plan).lines():
+            self._print(f"changed: {line}")
+
+    def show(self, study: Study) -> None:
+        """Show where the study stands, where that has changed."""
+        records = study.records
+        if len(self._labels) < len(records):
+            self._labels = run_labels(records.values())
+        for record in records.values():
+            before = self._states.get(record.id, State.WAITING)
+            if record.state is not before:
+                self._states[record.id] = record.state
+                self._print(self._change(record, records))
+        if console.is_terminal and time.monotonic() - self._shown_at > _REFRESH_SECONDS:
+            self._shown_at = time.monotonic()
+            self._live.update(self._block(study), refresh=True)
+
+    def _change(self, record: Record, records: dict[str, Record]) -> str:
+        over = sum(r.state.is_terminal for r in records.values())
+        width = len(str(len(records)))
+        parts = [
+            f"{over:>{width}}/{len(records)}",
+            f"{record.state.value:<8}",
+            f"{self._labels[record.id]:<{_LABEL_WIDTH}}",
+            *_facts(record),
+        ]
+        return "  ".join(parts).rstrip()
+
+    def _block(self, study: Study) -> Group:
+        records = study.records.values()
+        counts = Counter(record.state for record in records)
+        told = ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
+        passed = duration(time.monotonic() - self._started_at)
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 2))
+        for record in records:
+            if record.state is State.RUNNING:
+                table.add_row(Text(self._labels[record.id]), *map(Text, _running(record)))
+        return Group(Text(f"{told}; {passed}"), table)
+
+    def _print(self, line: str) -> None:
+        console.print(line, markup=False)
+
+
+def _facts(record: Record) -> Iterator[str]:
+    """Say what a change of state is about."""
+    last = record.attempts[-1] if record.attempts else None
+    if record.state is State.RUNNING and last is not None and last.first_step:
+        yield f"continues at step {last.first_step}"
+    if record.stop is not None:
+        yield f"stopped early at {record.stop.value:.4f}, step {record.stop.step}"
+    elif record.state is State.DONE and "eval/loss" in record.last_evaluation:
+        yield f"eval/loss {record.last_evaluation['eval/loss']:.4f}"
+    if record.state.is_terminal and last is not None and last.seconds is not None:
+        yield duration(last.seconds)
+    if last is not None and last.error is not None and record.state is not State.RUNNING:
+        yield f"{last.error_class}: {last.error}"
+
+
+def _running(record: Record) -> tuple[str, str, str]:
+    """Return how far a running trial is: step, loss, time."""
+    evaluation = record.last_evaluation
+    step = int(evaluation.get("step", record.attempts[-1].first_step))
+    loss = f"eval/loss {evaluation['eval/loss']:.4f}" if evaluation else ""
+    return (
+        f"step {step}/{record.num_steps}",
+        loss,
+        duration(time.time() - record.attempts[-1].started_at),
+    )

@@ -1,0 +1,114 @@
+"""The runs of a sweep with what is known before they start: models, cost, need, progress."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from raykd.config.load import plain
+from raykd.config.schema.run import RunConfig
+from raykd.sweep.expand import Entry
+from raykd.sweep.kinds import KindPlan, Planner
+from raykd.sweep.ledger import Record, State
+from raykd.sweep.problems import Problems
+from raykd.sweep.progress import Progress, progress_of
+from raykd.sweep.room import Need, need_of
+from raykd.sweep.stand_ins import StandIns
+from raykd.train.flops import RunFlops
+from raykd.train.paths import run_paths
+from raykd.train.sizes import ModelPlan
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedRun:
+    """One run of the sweep."""
+
+    record: Record
+    config: RunConfig
+    first_step: int
+    """Step it would continue from; the last one where it is done."""
+
+    student: ModelPlan | None
+    """None where there are problems, as ``flops``."""
+
+    flops: RunFlops | None
+    need: Need
+
+    @property
+    def share_left(self) -> float:
+        """Share of its steps that are still to be taken; 0 where it is over."""
+        if self.record.state.is_terminal or not self.record.num_steps:
+            return 0.0
+        return 1 - self.first_step / self.record.num_steps
+
+
+class Runs:
+    """Plans runs, and collects what speaks against them."""
+
+    def __init__(self, models: StandIns, found: Problems) -> None:
+        """Begin with none.
+
+        Args:
+            models: For the models of stages; those that are planned are added.
+            found: Takes what speaks against runs.
+        """
+        self._models = models
+        self._planner = Planner(models)
+        self._found = found
+        self._unknown: set[str] = set()
+        """Stages that cannot be planned, and so none of the trials that need them."""
+
+    def planned_stages(self, entries: Sequence[Entry]) -> tuple[PlannedRun, ...]:
+        """Plan the stages, whose models then stand in for themselves."""
+        stages = self.planned(entries)
+        for stage in stages:
+            if stage.student is None:
+                self._unknown.add(stage.record.id)
+            else:
+                self._models.add(stage.config, stage.student.config)
+        return stages
+
+    def planned(self, entries: Sequence[Entry]) -> tuple[PlannedRun, ...]:
+        """Plan runs from where they stand, and note their problems."""
+        planned = []
+        progress = progress_of([run_paths(entry.config) for entry in entries])
+        for entry, so_far in zip(entries, progress, strict=True):
+            is_known = self._unknown.isdisjoint(entry.needs)
+            kind = self._planner.of(entry.config) if is_known else KindPlan()
+            run = _run(entry, kind, so_far)
+            for problem in kind.problems:
+                self._found.add(run.record, problem)
+            self._found.add_room(run.record, run.need)
+            planned.append(run)
+        return tuple(planned)
+
+
+def _run(entry: Entry, kind: KindPlan, progress: Progress) -> PlannedRun:
+    flops: dict[str, float] = {}
+    if kind.flops is not None:
+        flops = {
+            "student": kind.flops.student_per_token,
+            "teachers": kind.flops.teachers_per_token,
+        }
+    record = Record(
+        id=entry.id,
+        kind=entry.kind,
+        run_uri=run_paths(entry.config).run,
+        coordinates=entry.coordinates,
+        arm=entry.arm,
+        seed=entry.config.train.seed,
+        control=entry.control,
+        config=plain(entry.config),
+        num_steps=kind.num_steps,
+        planned_tokens=kind.planned_tokens,
+        flops_per_token=flops,
+        needs=entry.needs,
+        state=State.DONE if progress.is_done else State.WAITING,
+        evaluations=progress.evaluations,
+    )
+    return PlannedRun(
+        record=record,
+        config=entry.config,
+        first_step=kind.num_steps if progress.is_done else min(progress.step, kind.num_steps),
+        student=kind.student,
+        flops=kind.flops,
+        need=need_of(entry.config, kind.memory_bytes),
+    )

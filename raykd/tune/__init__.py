@@ -1,0 +1,1 @@
+"""Sweeps under Ray Tune: it places the trials; what they are and what follows is raykd.sweep."""

@@ -1,0 +1,166 @@
+"""A sweep from the driver's side: one session of Ray Tune over its stages and trials."""
+
+import json
+import math
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from raykd.config.load import as_yaml, plain
+from raykd.config.schema.sweep import NodeConfig
+from raykd.sweep.ledger import Ledger, Record, SweepPaths, read_ledger, write_index
+from raykd.sweep.plan import SweepPlan, known_records, plan_sweep
+from raykd.sweep.resume import resumed, selected
+from raykd.sweep.study import Limits, Study
+from raykd.train.lease import held_lease
+from raykd.train.ray_cluster import LOCAL, ray_cluster
+
+_DRIVER_BYTES = 100e6
+"""What a trial of several workers reserves for itself: memory, and no CPU that a worker needs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepOptions:
+    """What is asked of one start of a sweep."""
+
+    address: str
+    """``local``, or the address of a Ray cluster."""
+
+    retries_failed: bool = False
+    only: Collection[str] = ()
+    """Coordinates of the trials to run, such as ``teacher=small``; all where empty."""
+
+
+@contextmanager
+def reachable_nodes(address: str) -> Iterator[list[NodeConfig]]:
+    """Stay connected to a cluster and yield its machines; none for a Ray that is still to start.
+
+    Args:
+        address: ``local``, or the address of a Ray cluster.
+    """
+    if address == LOCAL:
+        yield []
+        return
+    with ray_cluster(address, num_cpus=0, num_gpus=0):
+        # Imported here: Ray's environment is set above.
+        import ray  # noqa: PLC0415
+
+        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        yield [
+            NodeConfig(
+                cpus=found["CPU"],
+                gpus=found.get("GPU", 0.0),
+                memory_gb=found["memory"] / 1e9 if "memory" in found else None,
+            )
+            for found in alive
+            if found.get("CPU")
+        ]
+
+
+def run_sweep(
+    plan: SweepPlan, options: SweepOptions, *, on_step: Callable[[Study], None]
+) -> Ledger:
+    """Bring a sweep to its end, from wherever an earlier start left it.
+
+    Args:
+        plan: Of the sweep.
+        options: Of this start.
+        on_step: Called several times a second while trials run.
+
+    Raises:
+        RaykdError: The sweep is being run by another driver, or the options are wrong.
+    """
+    paths = SweepPaths(sweep=plan.uri)
+    # Trials hold leases of their own, so those of a dead driver need not be waited for here.
+    with held_lease(paths.lease, has_workers=False):
+        study = _study(plan, paths, options)
+        if not study.is_over:
+            _run_trials(study, plan, options, on_step)
+    return read_ledger(paths.sweep)
+
+
+def _study(plan: SweepPlan, paths: SweepPaths, options: SweepOptions) -> Study:
+    """Join the plan with what the ledger knows, and write both to the ledger."""
+    sweep = plan.sweep
+    known = known_records(sweep)
+    records = resumed(plan.records, known, retries_failed=options.retries_failed)
+    only = selected(records, options.only) if options.only else None
+    _write_index(paths, plan)
+
+    def more(found: Mapping[str, Record]) -> Sequence[Record]:
+        further = plan_sweep(sweep, nodes=plan.nodes, known=found)
+        if len(further.records) > len(found):
+            _write_index(paths, further)
+        return further.records
+
+    minutes = sweep.time_budget_minutes
+    return Study(
+        sweep,
+        paths,
+        records,
+        limits=Limits(
+            at_once=plan.at_once,
+            deadline=math.inf if minutes is None else time.monotonic() + 60 * minutes,
+            only=only,
+            rungs=plan.rungs,
+        ),
+        more=more if plan.num_unknown_samples else None,
+    )
+
+
+def _write_index(paths: SweepPaths, plan: SweepPlan) -> None:
+    run_ids = [record.id for record in plan.records]
+    write_index(paths, sweep=plain(plan.sweep), text=as_yaml(plan.sweep), run_ids=run_ids)
+
+
+def _run_trials(
+    study: Study, plan: SweepPlan, options: SweepOptions, on_step: Callable[[Study], None]
+) -> None:
+    with (
+        ray_cluster(options.address, num_cpus=plan.cpus, num_gpus=plan.gpus),
+        tempfile.TemporaryDirectory(prefix="raykd-tune-") as scratch,
+    ):
+        # Imported here: Ray's environment is set above.
+        from ray import tune  # noqa: PLC0415
+        from raykd.tune.adapters import RUN, StudyCallback, StudyScheduler, StudySearcher  # noqa: PLC0415
+        from raykd.tune.trial import train_trial  # noqa: PLC0415
+
+        tuner = tune.Tuner(
+            tune.with_resources(train_trial, _resources),
+            tune_config=tune.TuneConfig(
+                num_samples=-1,
+                search_alg=StudySearcher(study),
+                scheduler=StudyScheduler(study),
+                # A process of its own for every trial: nothing is carried from one to the next.
+                reuse_actors=False,
+                trial_name_creator=lambda trial: str(trial.config[RUN]),
+                trial_dirname_creator=lambda trial: f"{trial.config[RUN]}-{trial.trial_id}",
+            ),
+            run_config=tune.RunConfig(
+                storage_path=scratch,
+                verbose=0,
+                callbacks=[StudyCallback(study, lambda: on_step(study))],
+                failure_config=tune.FailureConfig(max_failures=0),
+            ),
+        )
+        try:
+            tuner.fit()
+        finally:
+            study.interrupted()
+            on_step(study)
+
+
+def _resources(arguments: dict[str, Any]) -> Any:
+    """Return what Tune reserves for a trial; workers of Ray Train are placed beside it."""
+    from ray.tune import PlacementGroupFactory  # noqa: PLC0415
+
+    cluster = json.loads(arguments["config"])["cluster"]
+    if cluster["num_workers"] > 1:
+        return PlacementGroupFactory([{"memory": _DRIVER_BYTES}])
+    bundle = {"CPU": cluster["cpus_per_worker"]}
+    if cluster["gpus_per_worker"]:
+        bundle["GPU"] = cluster["gpus_per_worker"]
+    return PlacementGroupFactory([bundle])

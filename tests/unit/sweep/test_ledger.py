@@ -1,0 +1,128 @@
+"""What is written of a sweep is read back, on this machine and in S3, whatever is missing."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+from raykd import storage
+from raykd.errors import ConfigError
+from raykd.sweep.ledger import (
+    Attempt,
+    Ledger,
+    State,
+    Stop,
+    SweepPaths,
+    read_ledger,
+    read_records,
+    write_index,
+    write_records,
+)
+
+from tests.sweeps import ledger_of, rich_ledger, trial_of, write_ledger
+
+
+def test_a_ledger_with_one_of_everything_is_read_back(storage_uri: str) -> None:
+    ledger = rich_ledger(storage.join(storage_uri, "rich"), is_over=False)
+    write_ledger(ledger)
+    found = read_ledger(ledger.uri)
+    assert found == ledger
+    assert list(found.records) == list(ledger.records)
+    assert {record.state for record in found.records.values()} == set(State)
+    assert read_ledger(f"{ledger.uri}/") == found
+
+
+def test_metrics_that_are_no_numbers_are_read_back(storage_uri: str) -> None:
+    values = {"eval/loss": math.inf, "eval/accuracy": -math.inf, "eval/other": math.nan}
+    trial = trial_of({}, evaluations=({"step": 1.0, "tokens": 5.0, **values},))
+    stop = Stop(rung_tokens=5, step=1, value=math.nan)
+    ledger = ledger_of([replace(trial, stop=stop)], uri=storage_uri)
+    write_ledger(ledger)
+    (found,) = read_ledger(storage_uri).records.values()
+    assert found.last_evaluation["eval/loss"] == math.inf
+    assert found.last_evaluation["eval/accuracy"] == -math.inf
+    assert math.isnan(found.last_evaluation["eval/other"])
+    assert found.stop is not None
+    assert math.isnan(found.stop.value)
+
+
+def test_coordinates_keep_their_types(storage_uri: str) -> None:
+    coordinates = {
+        "student.init": None,
+        "losses": {"cross_entropy": {"weight": "1"}},
+        "layers": [0, 2],
+        "rate": 0.1 + 0.2,
+        "steps": 3,
+        "on": True,
+        "language": "日本語",
+    }
+    ledger = ledger_of([trial_of(coordinates)], uri=storage_uri)
+    write_ledger(ledger)
+    (found,) = read_ledger(storage_uri).trials
+    assert [(v, type(v)) for v in found.coordinates.values()] == [
+        (v, type(v)) for v in coordinates.values()
+    ]
+
+
+def test_where_no_sweep_is_that_is_said(storage_uri: str) -> None:
+    uri = storage.join(storage_uri, "gone")
+    with pytest.raises(ConfigError, match="gone: holds no sweep; give the directory"):
+        read_ledger(uri)
+
+
+def test_records_of_another_plan_are_ignored(storage_uri: str) -> None:
+    first, second, third = (trial_of({"x": x}) for x in (1, 2, 3))
+    write_ledger(ledger_of([first, second, third], uri=storage_uri))
+    write_ledger(smaller := ledger_of([third, first], uri=storage_uri))
+    found = read_ledger(storage_uri)
+    assert found == smaller
+    assert list(found.records) == [third.id, first.id]
+    paths = SweepPaths(sweep=storage_uri)
+    storage.write_bytes(storage.join(storage_uri, "records", "notes.txt"), b"no record")
+    assert read_ledger(storage_uri) == smaller
+    assert set(read_records(paths, [second.id, "unknown"])) == {second.id}
+
+
+def test_a_driver_that_died_before_its_records_leaves_a_ledger_that_is_read(
+    storage_uri: str,
+) -> None:
+    first, second = (trial_of({"x": x}) for x in (1, 2))
+    paths = SweepPaths(sweep=storage_uri)
+    write_index(paths, sweep={"name": "study"}, text="name: study\n", run_ids=[first.id, second.id])
+    assert read_ledger(storage_uri).records == {}
+    write_records(paths, [second])
+    assert list(read_ledger(storage_uri).records) == [second.id]
+
+
+def test_the_sweep_file_and_the_index_are_beside_each_other(storage_uri: str) -> None:
+    ledger = ledger_of([trial_of({})], uri=storage_uri)
+    write_ledger(ledger)
+    assert storage.list_names(storage_uri) == ["index.json", "records", "sweep.yaml"]
+    paths = SweepPaths(sweep=storage_uri)
+    assert storage.read_bytes(paths.config) == b"name: study\n"
+    index = json.loads(storage.read_bytes(paths.index))
+    assert index == {"sweep": ledger.sweep, "runs": list(ledger.records)}
+    assert storage.list_names(f"{storage_uri}/records") == [f"{i}.json" for i in ledger.records]
+
+
+def test_what_follows_from_a_record() -> None:
+    failed = Attempt(started_at=1.0, ended_at=3.5, error_class="ModelError", error="why")
+    killed = Attempt(started_at=4.0)
+    trial = replace(trial_of({}), attempts=(failed, killed, failed), forgiven_failures=1)
+    assert (failed.seconds, killed.seconds) == (2.5, None)
+    assert (trial.failures, trial.error) == (1, "why")
+    assert (trial.last_evaluation, trial.tokens) == ({}, 0)
+    assert not trial.is_reused
+    assert replace(trial, attempts=()).is_reused
+    assert not replace(trial, attempts=(), state=State.WAITING).is_reused
+    assert trial_of({}, is_control=True).is_control
+
+
+@pytest.mark.parametrize(
+    ("state", "is_over"),
+    [(s, s not in (State.WAITING, State.RUNNING)) for s in State],
+)
+def test_a_sweep_is_over_when_every_run_has_ended(state: State, is_over: bool) -> None:
+    records = [trial_of({"x": 1}), replace(trial_of({"x": 2}), state=state)]
+    ledger: Ledger = ledger_of(records)
+    assert ledger.is_over == is_over
