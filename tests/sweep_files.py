@@ -17,7 +17,7 @@ SMALL = {"run": "teacher.yaml"}
 
 WEIGHT = "losses.forward_kl.weight"
 
-BOTH_LOSSES = {"cross_entropy": {}, "forward_kl": {}}
+BOTH_LOSSES: dict[str, Any] = {"cross_entropy": {}, "forward_kl": {}}
 
 _RUN: dict[str, Any] = {
     "task": "masked_lm",

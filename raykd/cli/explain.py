@@ -5,7 +5,9 @@ import os
 import sys
 import textwrap
 
-from raykd.config.keys import KeyDoc, advice_for, key_docs
+from raykd.config.keys import KeyDoc, Schema, advice_for, key_docs
+from raykd.config.schema.run import RunConfig
+from raykd.config.schema.sweep import SweepConfig
 from raykd.errors import ConfigError
 
 _WIDTH = 99
@@ -16,14 +18,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "key", nargs="?", default="", metavar="KEY", help="a key or section, such as losses"
     )
+    parser.add_argument(
+        "--sweep", action="store_true", help="keys of a sweep file; default: those of a run file"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Print every key that begins with the given one."""
-    wanted = options.key.split(".") if options.key else []
-    found = [doc for doc in key_docs() if doc.begins_with(wanted)]
+    schema = SweepConfig if options.sweep else RunConfig
+    found = _found(options.key, schema)
     if not found:
-        message = f"{options.key}: no such key; {advice_for(options.key)}"
+        message = f"{options.key}: no such key; {_advice(options.key, schema)}"
         raise ConfigError(message)
     try:
         print("\n".join(map(explanation, found)), flush=True)
@@ -31,6 +36,22 @@ def run(options: argparse.Namespace) -> int:
         # The reader, such as head, has seen enough; Python's own flush at exit must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _found(key: str, schema: Schema) -> list[KeyDoc]:
+    """Return a key of a file and all keys in it; every key where it is empty."""
+    wanted = key.split(".") if key else []
+    docs = key_docs(schema)  # type: ignore[arg-type]  # a class is hashable
+    return [doc for doc in docs if doc.begins_with(wanted)]
+
+
+def _advice(unknown: str, schema: Schema) -> str:
+    """Say where a key is known, in the other kind of file or under another name."""
+    if schema is RunConfig and _found(unknown, SweepConfig):
+        return f"it belongs to a sweep: raykd explain --sweep {unknown}"
+    if schema is SweepConfig and _found(unknown, RunConfig):
+        return f"it belongs to a run: raykd explain {unknown}"
+    return advice_for(unknown, schema)
 
 
 def explanation(doc: KeyDoc) -> str:

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="beside a sweep file: what raykd sweep was given, such as output_uri=s3://...",
     )
     parser.add_argument(
-        "--watch", action="store_true", help="show it until the sweep is over, or Ctrl-C"
+        "--watch", action="store_true", help="show it while the sweep goes on, or until Ctrl-C"
     )
     parser.add_argument(
         "--output", metavar="DIR", help="directory of the files; default: report/ in the sweep's"
@@ -100,7 +100,7 @@ def write(
 
 
 def watch(uri: str, output_uri: str, *, console: "Console", pause: Callable[[], None]) -> None:
-    """Show the report in place until the sweep is over; in a log, one line for each change.
+    """Show the report in place while the sweep goes on; in a log, one line for each change.
 
     Args:
         uri: Directory of the sweep.
@@ -110,12 +110,12 @@ def watch(uri: str, output_uri: str, *, console: "Console", pause: Callable[[], 
     """
     from rich.live import Live as Display  # noqa: PLC0415  --help must be instant
 
-    from raykd.sweep.ledger import read_ledger  # noqa: PLC0415
+    from raykd.sweep.ledger import is_driven, read_ledger  # noqa: PLC0415
 
     with Display(console=console, auto_refresh=False, transient=True) as live:
         ledger = read_ledger(uri)
         report = _show(ledger, output_uri, live)
-        while not ledger.is_over:
+        while not ledger.is_over and is_driven(ledger):
             pause()
             changed = read_ledger(uri)
             # As text: a loss that is not a number equals itself there.

@@ -66,6 +66,9 @@ class SweepDisplay:
         records = study.records
         if len(self._labels) < len(records):
             self._labels = run_labels(records.values())
+        if not self._states:
+            # What is over at the start is counted above.
+            self._states = {r.id: r.state for r in records.values() if r.state.is_terminal}
         for record in records.values():
             before = self._states.get(record.id, State.WAITING)
             if record.state is not before:

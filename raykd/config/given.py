@@ -55,15 +55,25 @@ def apply_override(given: dict[str, Any], override: str) -> None:
     Raises:
         ConfigError: It is no override, or its key leads through a list.
     """
-    key, separator, _ = override.partition("=")
-    if not separator or not all(key.split(".")):
-        message = f"override {override!r} must have the form key=value, such as train.seed=3"
-        raise ConfigError(message)
+    key = override_key(override)
     try:
         replace_value(given, key, override_value(override))
     except ConfigError as error:
         message = f"override {override!r}: {error}"
         raise ConfigError(message) from error
+
+
+def override_key(override: str) -> str:
+    """Return the key of an override.
+
+    Raises:
+        ConfigError: It is no override.
+    """
+    key, separator, _ = override.partition("=")
+    if not separator or not all(key.split(".")):
+        message = f"override {override!r} must have the form key=value, such as train.seed=3"
+        raise ConfigError(message)
+    return key
 
 
 def override_value(override: str) -> Any:

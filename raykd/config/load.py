@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from raykd.config.given import apply_override, override_value, read_mapping
+from raykd.config.given import apply_override, override_key, override_value, read_mapping
 from raykd.config.keys import ANY_NAME, Schema, advice_for, key_doc
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.sweep import SweepConfig
@@ -50,19 +50,15 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
 
     Args:
         path: A YAML file shaped like SweepConfig.
-        overrides: Later wins. A key of a run is put among the sweep's own overrides.
+        overrides: Later wins. A key of a run is put among the sweep's own overrides; one of a
+            teacher's run is ``teachers.NAME.overrides.KEY``.
 
     Raises:
         ConfigError: As ``load_run``.
     """
     given = read_mapping(path)
     for override in overrides:
-        key, separator, _ = override.partition("=")
-        if separator and key.partition(".")[0] not in {f.name for f in fields(SweepConfig)}:
-            shared = given.setdefault("overrides", {})
-            shared[key] = override_value(override)
-        else:
-            apply_override(given, override)
+        _apply_to_sweep(given, override)
     beside = path.parent
     for section in [given, *_mappings(given.get("teachers"))]:
         for key in ("base", "run"):
@@ -106,6 +102,25 @@ def plain(config: RunConfig | SweepConfig) -> dict[str, Any]:
 def as_yaml(config: RunConfig | SweepConfig) -> str:
     """Return a resolved configuration as YAML that loads again."""
     return write_yaml(plain(config))
+
+
+def _apply_to_sweep(given: dict[str, Any], override: str) -> None:
+    """Put the value of an override in its place; a key of a run is one among the overrides."""
+    key = override_key(override)
+    if key.partition(".")[0] not in {f.name for f in fields(SweepConfig)}:
+        key = f"overrides.{key}"
+    parents, is_of_run, key_of_run = f".{key}".partition(".overrides.")
+    if not is_of_run:
+        apply_override(given, override)
+        return
+    section = given
+    for parent in [*parents.split(".")[1:], "overrides"]:
+        if not isinstance(section.get(parent), dict):
+            section[parent] = {}
+        section = section[parent]
+    # The later is applied last: it may be a section around an earlier one.
+    section.pop(key_of_run, None)
+    section[key_of_run] = override_value(override)
 
 
 def _mappings(section: Any) -> list[dict[str, Any]]:

@@ -126,8 +126,10 @@ def plan_sweep(
     with stand_ins() as models:
         runs = Runs(models, found)
         stages = runs.planned_stages(expansion.stages)
-        trials = runs.planned(expansion.trials(samples))
-        of_first = {entry.id for entry in expansion.trials(samples[:1])}
+        entries = expansion.trials(samples)
+        first = entries if len(samples) == 1 else expansion.trials(samples[:1])
+        trials = runs.planned(entries)
+    of_first = {entry.id for entry in first}
     sample = tuple(run for run in trials if run.record.id in of_first)
     # Those of the first sample: what is suggested later must not move the rungs.
     rungs = _rungs(sweep, sample if sweep.searcher == "optuna" else trials)

@@ -211,9 +211,13 @@ class Study:
         """Let the scheduler decide what it can."""
         if self._halving is None:
             return
-        for run_id, stop in self._halving.advance(self.records).items():
+        stops = self._halving.advance(self.records)
+        for run_id, stop in stops.items():
             record = replace(self.records[run_id], stop=stop)
-            self._change(replace(record, state=_after_stop(record, record.state)))
+            self.records[run_id] = replace(record, state=_after_stop(record, record.state))
+        if stops:
+            self._dirty |= set(stops)
+            self.flush()
 
     def _change(self, record: Record) -> None:
         self.records[record.id] = record

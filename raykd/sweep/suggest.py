@@ -13,7 +13,7 @@ from typing import Any
 from raykd.config.schema.sweep import DimensionConfig, SweepConfig
 from raykd.errors import ConfigError
 from raykd.sweep.ledger import Record, State
-from raykd.sweep.space import Draws, drawn_dimensions
+from raykd.sweep.space import Draws, drawn_dimensions, points_of
 
 IN_FLIGHT = 4
 """Samples that are trained at the same time: so many are suggested without any result."""
@@ -29,8 +29,10 @@ def suggested_draws(sweep: SweepConfig, records: Mapping[str, Record]) -> list[D
     values: list[float | None] = []
     while len(draws) < sweep.num_samples:
         while len(values) <= len(draws) - IN_FLIGHT:
-            trials = [r for r in records.values() if _is_of(r, draws[len(values)])]
-            if not trials or not all(record.state.is_terminal for record in trials):
+            sample = draws[len(values)]
+            trials = [r for r in records.values() if _is_of(r, sample)]
+            is_waited_for = not trials and points_of(sweep, sample)
+            if is_waited_for or not all(record.state.is_terminal for record in trials):
                 return draws
             values.append(_value(sweep, trials))
         draws.append(_suggested(sweep, draws, values))

@@ -18,6 +18,7 @@ _ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
     # Runs handed out that may be starting at the same time: the study bounds them itself.
     "TUNE_MAX_PENDING_TRIALS_PG": "1000",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     # Else it prints a frame of its own.
     "RAY_AIR_NEW_OUTPUT": "0",
     # Ray writes to object stores through Arrow, whose checksums only Amazon's S3 understands.

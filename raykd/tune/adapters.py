@@ -118,7 +118,7 @@ class StudyCallback(Callback):  # type: ignore[misc]  # Ray is untyped
         **info: Any,
     ) -> None:
         """Note a failure: an error of the run, or the death of its process."""
-        error = trial.get_pickled_error()
+        error = trial.get_pickled_error() or trial.get_error()
         cause = error.cause if isinstance(error, RayTaskError) else error
         self._study.failed(
             trial.config[RUN],

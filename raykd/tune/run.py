@@ -102,13 +102,24 @@ def _study(plan: SweepPlan, paths: SweepPaths, options: SweepOptions) -> Study:
         paths,
         records,
         limits=Limits(
-            at_once=plan.at_once,
+            at_once=plan.at_once + _num_queued(plan),
             deadline=math.inf if minutes is None else time.monotonic() + 60 * minutes,
             only=only,
             rungs=plan.rungs,
         ),
         more=more if plan.num_unknown_samples else None,
     )
+
+
+def _num_queued(plan: SweepPlan) -> int:
+    """Return how many runs Tune is given before there is room for them.
+
+    It keeps the process of a trial that ends for one that waits, and only then: with as many in
+    its queue as run, none waits for a process to start. That is safe where Tune itself keeps the
+    number of trials down, as each reserves the CPUs or GPUs that it uses.
+    """
+    reserve = all(run.need.num_workers <= 1 for run in plan.runs)
+    return plan.at_once if reserve and plan.at_once_by in ("CPUs", "GPUs") else 0
 
 
 def _write_index(paths: SweepPaths, plan: SweepPlan) -> None:
@@ -134,8 +145,8 @@ def _run_trials(
                 num_samples=-1,
                 search_alg=StudySearcher(study),
                 scheduler=StudyScheduler(study),
-                # A process of its own for every trial: nothing is carried from one to the next.
-                reuse_actors=False,
+                # Runs have processes of their own, so what Tune keeps between them is empty.
+                reuse_actors=True,
                 trial_name_creator=lambda trial: str(trial.config[RUN]),
                 trial_dirname_creator=lambda trial: f"{trial.config[RUN]}-{trial.trial_id}",
             ),

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 from raykd.cli.main import build_parser, parse
-from raykd.config.keys import key_docs
 from raykd.config.identity import run_id
-from raykd.config.load import load_run
+from raykd.config.keys import key_docs
+from raykd.config.load import is_sweep, load_run, load_sweep
+from raykd.config.schema.run import RunConfig
+from raykd.config.schema.sweep import SweepConfig
+from raykd.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 PLACES = [
@@ -86,7 +89,8 @@ def test_commands_are_found_where_they_must_be() -> None:
     places = {command.place for command in LINES}
     assert {"README.md", "configs/runs/demo_student.yaml", "raykd/cli/main.py"} <= places
     shown = {command.words[0] for command in LINES}
-    assert shown == {"prepare", "check", "train", "evaluate", "export", "explain", "doctor"}
+    models = {"prepare", "train", "evaluate", "export"}
+    assert shown == models | {"check", "sweep", "report", "explain", "doctor"}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=str)
@@ -97,19 +101,44 @@ def test_a_named_command_exists(command: Command) -> None:
 @pytest.mark.parametrize("command", LINES, ids=str)
 def test_a_command_line_parses_and_names_what_exists(command: Command) -> None:
     options = parse(command.words)
-    load_named_run(options)
+    load_named_file(options)
     require_named_key(options)
 
 
-def load_named_run(options: argparse.Namespace) -> None:
-    """Load the run with its overrides, unless a program fills in its name."""
-    if (path := getattr(options, "config", None)) is not None and "{" not in str(path):
-        load_run(ROOT / path, options.overrides)
+def load_named_file(options: argparse.Namespace) -> None:
+    """Load the run or sweep with its overrides, unless a program fills in its name."""
+    named = str(getattr(options, "config", None) or getattr(options, "sweep", ""))
+    if named.endswith(".yaml") and "{" not in named:
+        path = ROOT / named
+        if not is_sweep(path):
+            load_run(path, options.overrides)
+            return
+        # Keys of runs are put among the sweep's overrides, for its runs to check.
+        for key in load_sweep(path, options.overrides).overrides:
+            require_key(key, RunConfig)
 
 
 def require_named_key(options: argparse.Namespace) -> None:
-    if (key := getattr(options, "key", None)) is not None:
-        assert any(doc.begins_with(key.split(".")) for doc in key_docs())
+    if key := getattr(options, "key", None):
+        require_key(key, SweepConfig if options.sweep else RunConfig)
+
+
+def require_key(key: str, schema: type[RunConfig | SweepConfig]) -> None:
+    docs = key_docs(schema)  # type: ignore[arg-type]  # a class is hashable
+    assert any(doc.begins_with(key.split(".")) for doc in docs), key
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["report", "configs/sweeps/demo.yaml", "seedz=[1]"],
+        ["sweep", "configs/sweeps/none.yaml"],
+        ["check", "configs/sweeps/demo.yaml", "search=1"],
+    ],
+)
+def test_a_command_line_that_names_what_is_not_there_would_be_found(words: list[str]) -> None:
+    with pytest.raises((ConfigError, AssertionError)):
+        load_named_file(parse(words))
 
 
 def test_the_run_names_in_the_readme_are_those_of_its_commands() -> None:
@@ -123,3 +152,16 @@ def test_the_run_names_in_the_readme_are_those_of_its_commands() -> None:
     }
     assert len(shown) == 2
     assert shown <= expected
+
+
+def test_the_study_in_the_readme_is_one(tmp_path: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (study,) = [block for block in blocks if "\nbase: " in block]
+    (tmp_path / "study.yaml").write_text(study)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    sweep = load_sweep(tmp_path / "study.yaml")
+    for named in [sweep.base, *(teacher.run or "" for teacher in sweep.teachers.values())]:
+        load_run(Path(named))
+    overrides = [key for teacher in sweep.teachers.values() for key in teacher.overrides]
+    for key in [*sweep.search, *overrides]:
+        require_key(key, RunConfig)

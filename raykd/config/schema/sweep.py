@@ -1,5 +1,6 @@
 """The root of a sweep's configuration: one study in one file."""
 
+import math
 import re
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
@@ -39,7 +40,7 @@ class DimensionConfig:
         values = getattr(self, given[0])
         if given[0] in ("grid", "choice"):
             return [] if values else [f"{key}.{given[0]} is empty: give at least one value"]
-        if len(values) != 2 or not values[0] < values[1]:  # noqa: PLR2004  low and high
+        if len(values) != 2 or not -math.inf < values[0] < values[1] < math.inf:  # noqa: PLR2004
             return [f"{key}.{given[0]} must be [low, high] with low < high, got {list(values)}"]
         if self.log_uniform is not None and values[0] <= 0:
             return [f"{key}.log_uniform must begin above 0, got {list(values)}"]
@@ -252,6 +253,8 @@ class SweepConfig:
             found.append("train.seed is searched: give seeds instead")
         reserved = {"teacher", "quality"} & {*self.pairs, *self.search}
         found += [f"pairs.{name}: the name is that of the teachers' axis" for name in reserved]
+        named_alike = self.pairs.keys() & self.search.keys()
+        found += [f"pairs.{name}: the name is that of a searched key" for name in named_alike]
         known = {*self.search, *self.pairs, "teacher", "quality"}
         for index, excluded in enumerate(self.exclude):
             if unknown := sorted(set(excluded) - known):

@@ -7,6 +7,7 @@ import pytest
 from raykd.cli.explain import explanation
 from raykd.cli.main import main
 from raykd.config.keys import KeyDoc, key_docs
+from raykd.config.schema.sweep import SweepConfig
 
 
 def explained(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -81,6 +82,42 @@ def test_an_unknown_key_ends_with_2_and_advice(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == f"raykd: {typed}: no such key; {advice}\n"
+
+
+def test_every_key_of_a_sweep_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    keys = shown_keys(explained(capsys, "--sweep"))
+    assert keys == [doc.key for doc in key_docs(SweepConfig)]
+    assert {"base", "search.<name>.grid", "scheduler.asha.first_rung"} <= set(keys)
+
+
+def test_a_section_of_a_sweep_is_shown_with_what_is_in_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = explained(capsys, "teachers.small.milestones", "--sweep")
+    assert text.startswith("teachers.<name>.milestones  (list of float, default [1.0])\n    Frac")
+    keys = shown_keys(explained(capsys, "--sweep", "scheduler"))
+    assert keys[:2] == ["scheduler", "scheduler.asha"]
+    assert len(keys) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["--sweep", "searchr"], "did you mean searcher?"),
+        (["--sweep", "milestones"], "did you mean teachers.<name>.milestones?"),
+        (["--sweep", "losses"], "it belongs to a run: raykd explain losses"),
+        (["searcher"], "it belongs to a sweep: raykd explain --sweep searcher"),
+        (
+            ["teachers.small.run"],
+            "it belongs to a sweep: raykd explain --sweep teachers.small.run",
+        ),
+    ],
+)
+def test_an_unknown_key_is_looked_for_in_both_kinds_of_files(
+    arguments: list[str], advice: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", *arguments]) == 2
+    assert capsys.readouterr().err == f"raykd: {arguments[-1]}: no such key; {advice}\n"
 
 
 def test_long_texts_are_wrapped_and_indented() -> None:

@@ -8,7 +8,10 @@ import pytest
 from raykd import __version__
 from raykd.cli.main import build_parser, main, parse
 
-COMMANDS = ["prepare", "check", "train", "evaluate", "export", "doctor", "explain"]
+COMMANDS = [
+    *("prepare", "check", "train", "sweep", "report"),
+    *("evaluate", "export", "doctor", "explain"),
+]
 HEAVY = ["torch", "ray", "pyarrow", "transformers", "datasets", "numpy", "rich", "fsspec"]
 
 LOADED = f"""
@@ -49,7 +52,17 @@ def test_version_is_the_package_version(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["distill"], ["train"], ["train", "x.yaml", "--fast"], ["explain", "a", "b"]]
+    "arguments",
+    [
+        [],
+        ["distill"],
+        ["train"],
+        ["train", "x.yaml", "--fast"],
+        ["sweep"],
+        ["sweep", "x.yaml", "--fresh"],
+        ["report"],
+        ["explain", "a", "b"],
+    ],
 )
 def test_a_wrong_command_line_ends_with_2_and_the_usage(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
@@ -70,6 +83,11 @@ def test_overrides_may_stand_before_and_after_flags(words: str) -> None:
         ["a=1", "b=2"],
         True,
     )
+
+
+def test_trials_may_be_chosen_more_than_once_and_between_overrides() -> None:
+    options = parse(["sweep", "x.yaml", "--only", "a=1", "seeds=[1]", "--only", "b=2"])
+    assert (options.only, options.overrides) == (["a=1", "b=2"], ["seeds=[1]"])
 
 
 def test_a_wrong_configuration_is_one_message_and_status_2(

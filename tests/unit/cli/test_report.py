@@ -13,10 +13,15 @@ import pytest
 from raykd import storage
 from raykd.cli.report import add_arguments, run, sweep_uri, watch
 from raykd.errors import ConfigError
-from raykd.sweep.ledger import State
+from raykd.sweep.ledger import State, SweepPaths
 from rich.console import Console
 
 from tests.sweeps import evaluations_of, ledger_of, rich_ledger, trial_of, write_ledger
+
+
+def drive(uri: str) -> None:
+    """Leave what a driver that is at a sweep leaves."""
+    storage.write_bytes(SweepPaths(sweep=uri).lease, b"{}")
 
 
 def parsed(*arguments: str) -> argparse.Namespace:
@@ -74,6 +79,7 @@ def test_a_directory_takes_no_overrides() -> None:
 def test_a_log_gets_a_line_for_each_change_until_the_sweep_is_over(tmp_path: Path) -> None:
     uri, stream = str(tmp_path / "rich"), io.StringIO()
     write_ledger(rich_ledger(uri, is_over=False))
+    drive(uri)
     console = Console(file=stream, width=200)
     watch(uri, f"{uri}/report", console=console, pause=finish(uri))
     lines = [line for line in stream.getvalue().splitlines() if line.startswith("rich:")]
@@ -90,6 +96,7 @@ def test_a_loss_that_is_not_a_number_is_no_change(tmp_path: Path) -> None:
         write_ledger(ledger_of([replace(diverged, state=next(ends))], uri=uri))
 
     write_ledger(ledger_of([diverged], uri=uri))
+    drive(uri)
     watch(uri, f"{uri}/report", console=Console(file=stream, width=200), pause=pause)
     lines = [line for line in stream.getvalue().splitlines() if line.startswith("study:")]
     assert [", over" in line for line in lines] == [False, True, True]
@@ -98,6 +105,7 @@ def test_a_loss_that_is_not_a_number_is_no_change(tmp_path: Path) -> None:
 def test_the_page_asks_to_be_read_again_while_the_sweep_goes_on(tmp_path: Path) -> None:
     uri, pages = str(tmp_path / "rich"), []
     write_ledger(rich_ledger(uri, is_over=False))
+    drive(uri)
     end = finish(uri)
 
     def pause() -> None:
@@ -112,6 +120,7 @@ def test_the_page_asks_to_be_read_again_while_the_sweep_goes_on(tmp_path: Path) 
 def test_a_terminal_shows_the_report_in_place_and_leaves_it_at_the_end(tmp_path: Path) -> None:
     uri, stream = str(tmp_path / "rich"), io.StringIO()
     write_ledger(rich_ledger(uri, is_over=False))
+    drive(uri)
     console = Console(file=stream, width=100, force_terminal=True, color_system=None)
     watch(uri, f"{uri}/report", console=console, pause=finish(uri))
     assert stream.getvalue().rstrip().endswith("report.html")
@@ -127,7 +136,17 @@ def test_an_interrupt_ends_the_watch_quietly(
     monkeypatch.setattr(time, "sleep", interrupt)
     uri = str(tmp_path / "rich")
     write_ledger(rich_ledger(uri, is_over=False))
+    drive(uri)
     assert run(parsed(uri, "--watch")) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "not watched any more; the sweep itself goes on"
     assert storage.exists(f"{uri}/report/report.html")
+
+
+def test_a_sweep_whose_driver_has_gone_is_not_watched_for_ever(tmp_path: Path) -> None:
+    uri, stream = str(tmp_path / "rich"), io.StringIO()
+    write_ledger(rich_ledger(uri, is_over=False))
+    drive(uri)
+    console = Console(file=stream, width=200)
+    watch(uri, f"{uri}/report", console=console, pause=lambda: storage.delete(f"{uri}/lease.json"))
+    assert "still going" in stream.getvalue()

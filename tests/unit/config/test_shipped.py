@@ -1,4 +1,4 @@
-"""What is shipped is true: every run file loads, and every key of the schema has an effect."""
+"""What is shipped is true: run files load, sweeps are ready, every key has an effect."""
 
 import ast
 import dataclasses
@@ -10,11 +10,25 @@ from typing import Any
 import pytest
 import raykd
 from raykd.config.keys import ANY_NAME, key_docs
-from raykd.config.load import load_run
+from raykd.config.load import load_run, load_sweep
 from raykd.config.schema.run import RunConfig
+from raykd.config.schema.sweep import SweepConfig
+from raykd.models.load import save_model
+from raykd.sweep.plan import plan_sweep
+
+from tests.prepared import write_prepared
+from tests.tiny_models import tiny_model
 
 ROOT = Path(__file__).parents[3]
 RUNS = sorted((ROOT / "configs" / "runs").glob("*.yaml"))
+SWEEPS = sorted((ROOT / "configs" / "sweeps").glob("*.yaml"))
+CONFIGURATIONS = sorted((ROOT / "configs").glob("*/*.yaml"))
+
+SHORT = [
+    *("train.num_steps=12", "train.num_epochs=null", "train.eval_every_steps=1"),
+    *("seeds=[1]", "nodes={any: {cpus: 4}}"),
+]
+"""Steps that the little data of a test is enough for, one seed, and room for two workers."""
 
 
 def test_there_are_run_files() -> None:
@@ -24,6 +38,53 @@ def test_there_are_run_files() -> None:
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.name)
 def test_a_run_file_loads_under_its_own_name(path: Path) -> None:
     assert load_run(path).name == path.stem.replace("_", "-")
+
+
+def test_there_are_sweep_files() -> None:
+    assert {"demo.yaml", "weak_teacher.yaml", "amtss.yaml"} <= {path.name for path in SWEEPS}
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.name)
+def test_a_sweep_file_loads_under_its_own_name(path: Path) -> None:
+    sweep = load_sweep(path)
+    assert sweep.name == path.stem.replace("_", "-")
+    for named in [sweep.base, *(teacher.run for teacher in sweep.teachers.values())]:
+        assert named is None or Path(named).resolve() in RUNS
+
+
+def test_every_configuration_has_one_line_in_the_list() -> None:
+    lines = (ROOT / "configs" / "README.md").read_text().splitlines()
+    listed = [line.split()[1] for line in lines if line.startswith(("| runs/", "| sweeps/"))]
+    names = [str(path.relative_to(ROOT / "configs")) for path in CONFIGURATIONS]
+    assert sorted(listed) == names
+
+
+def prepare_inputs(sweep: SweepConfig, directory: Path) -> None:
+    """Write what a sweep's runs name, where they name it, but small."""
+    languages = {"eng_Latn": [40], "deu_Latn": [24]}
+    write_prepared(
+        directory / load_run(Path(sweep.base)).data.uri,
+        {"train": languages, "validation": languages},
+        labels=("a", "b", "c"),
+    )
+    encoder = tiny_model(
+        "bert", "masked_lm", num_layers=4, hidden_size=128, num_heads=4, intermediate_size=512
+    )
+    save_model(encoder, directory / "models" / "amtss-encoder")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.name)
+def test_a_sweep_is_ready_once_its_inputs_are_there(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare_inputs(load_sweep(path), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    plan = plan_sweep(load_sweep(path, SHORT))
+    assert plan.problems == ()
+    trials = {run.record.id: run.record for run in plan.trials}
+    assert all(trial.control in trials for trial in trials.values())
+    assert 0 < sum(trial.is_control for trial in trials.values()) < len(trials)
 
 
 @dataclasses.dataclass(frozen=True)

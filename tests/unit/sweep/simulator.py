@@ -27,7 +27,7 @@ CHECKPOINT_EVERY = 2
 """Evaluations."""
 
 
-class DriverDied(Exception):
+class DriverDiedError(Exception):
     """The driver is gone in the middle of its work."""
 
 
@@ -90,7 +90,7 @@ class Cluster:
             events: The driver dies after so many; None where it does not.
 
         Raises:
-            DriverDied: It has.
+            DriverDiedError: It has.
         """
         self._running = {}
         last = None if events is None else self.num_events + events
@@ -106,7 +106,7 @@ class Cluster:
 
     def _count(self, last: int | None) -> None:
         if self.num_events == last:
-            raise DriverDied
+            raise DriverDiedError
         self.num_events += 1
 
     def _advance(self, study: Study, run_id: str, last: int | None) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from raykd import storage
+from raykd.config.schema.sweep import SweepConfig
 from raykd.errors import ConfigError, RaykdError
 from raykd.models.load import save_model
 from raykd.sweep.expand import Entry
@@ -30,6 +31,12 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def trials_of(directory: Path, **given: Any) -> list[Entry]:
     return expanded(sweep_in(directory, **given))[1]
+
+
+def ids_of(sweep: SweepConfig) -> set[str]:
+    """Return the ids of all runs, stages and trials."""
+    stages, trials = expanded(sweep)
+    return {entry.id for entry in [*stages, *trials]}
 
 
 def identities(entries: Sequence[Entry]) -> list[tuple[Any, ...]]:
@@ -57,27 +64,28 @@ def refusal(directory: Path, **given: Any) -> str:
 # Identities
 
 
+def runs_in(directory: Path, model: str, **given: Any) -> list[tuple[Any, ...]]:
+    """Return the runs of a sweep with a teacher that it trains and one that is there."""
+    teachers = {"small": HALVES, "ready": {"model": model}}
+    search: dict[str, Any] = {INIT: {"grid": [None, {"remap": {}}]}}
+    stages, trials = expanded(sweep_in(directory, teachers=teachers, search=search, **given))
+    return identities([*stages, *trials])
+
+
 def test_runs_are_the_same_wherever_they_lie(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = []
-    for place in ("here", "there"):
-        (tmp_path / place).mkdir()
-        directory = write_runs(tmp_path / place)
+    here, there = tmp_path / "here", tmp_path / "there"
+    for directory in (here, there):
+        directory.mkdir()
+        write_runs(directory)
         save_model(tiny_model("bert", "masked_lm"), directory / "model")
-        given = {
-            "teachers": {"small": HALVES, "ready": {"model": str(directory / "model")}},
-            "search": {INIT: {"grid": [None, {"remap": {}}]}},
-            "runs_uri": str(directory / f"runs-{place}"),
-        }
-        found.append(identities(sum(expanded(sweep_in(directory, **given)), [])))
+    runs = runs_in(here, str(here / "model"))
+    assert len(runs) == 1 + 3 * 2 + 4
+    assert runs_in(there, str(there / "model"), runs_uri=str(there / "outputs")) == runs
     # Named from where the command runs.
-    monkeypatch.chdir(directory)
-    given["teachers"] = {"small": HALVES, "ready": {"model": "model"}}
-    relative = sweep_in(directory, **given, overrides={"data.uri": "data"})
-    found.append(identities(sum(expanded(relative), [])))
-    assert len(found[0]) == 1 + 3 * 2 + 4
-    assert found[0] == found[1] == found[2]
+    monkeypatch.chdir(there)
+    assert runs_in(there, "model", overrides={"data.uri": "data"}) == runs
 
 
 def test_other_data_makes_every_run_another(tmp_path: Path) -> None:
@@ -88,7 +96,7 @@ def test_other_data_makes_every_run_another(tmp_path: Path) -> None:
         splits = {"train": {"de": [9]}, "validation": {"de": [4]}}
         write_prepared(directory / "data", splits, seed=seed)
         write_runs(directory)
-        found.append({entry.id for entry in sum(expanded(sweep_in(directory)), [])})
+        found.append(ids_of(sweep_in(directory)))
     assert len(found[0]) == 3
     assert not found[0] & found[1]
 
@@ -123,9 +131,8 @@ def test_other_weights_of_a_teacher_make_the_trials_another_but_not_the_control(
 def test_runs_are_others_where_a_key_has_an_effect(
     directory: Path, key: str, value: Any, has_effect: bool
 ) -> None:
-    before = {entry.id for entry in sum(expanded(sweep_in(directory)), [])}
-    changed = expanded(sweep_in(directory, overrides={key: value}))
-    after = {entry.id for entry in sum(changed, [])}
+    before = ids_of(sweep_in(directory))
+    after = ids_of(sweep_in(directory, overrides={key: value}))
     assert len(before) == len(after) == 3
     assert (not before & after) if has_effect else before == after
 
@@ -298,7 +305,7 @@ def test_a_control_keeps_the_teacher_that_it_depends_on(
 def test_teachers_together_keep_their_settings_and_share_one_control(tmp_path: Path) -> None:
     teachers = {"de": {"model": "none", "languages": ["de"]}, "en": {"model": "none"}}
     directory = write_runs(tmp_path, teachers=teachers)
-    ways = [None, {"importance": {}}, {"fixed": {"weights": {"de": 1, "en": 2}}}]
+    ways: list[Any] = [None, {"importance": {}}, {"fixed": {"weights": {"de": 1, "en": 2}}}]
     stages, trials = expanded(
         sweep_in(
             directory,
@@ -437,7 +444,7 @@ def test_a_wrong_run_of_a_teacher_is_named(directory: Path) -> None:
 
 
 def test_what_all_points_share_is_checked_with_each(directory: Path) -> None:
-    search = {INIT: {"grid": [{"remap": {}}, {"remap": {}, "expand": {}}]}}
+    search: dict[str, Any] = {INIT: {"grid": [{"remap": {}}, {"remap": {}, "expand": {}}]}}
     assert "needs exactly one method" in refusal(directory, search=search)
 
 

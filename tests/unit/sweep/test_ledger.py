@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from raykd import storage
@@ -32,13 +33,14 @@ def test_a_ledger_with_one_of_everything_is_read_back(storage_uri: str) -> None:
     assert read_ledger(f"{ledger.uri}/") == found
 
 
-def test_metrics_that_are_no_numbers_are_read_back(storage_uri: str) -> None:
+def test_metrics_that_are_no_numbers_are_read_back(tmp_path: Path) -> None:
+    uri = str(tmp_path)
     values = {"eval/loss": math.inf, "eval/accuracy": -math.inf, "eval/other": math.nan}
     trial = trial_of({}, evaluations=({"step": 1.0, "tokens": 5.0, **values},))
     stop = Stop(rung_tokens=5, step=1, value=math.nan)
-    ledger = ledger_of([replace(trial, stop=stop)], uri=storage_uri)
+    ledger = ledger_of([replace(trial, stop=stop)], uri=uri)
     write_ledger(ledger)
-    (found,) = read_ledger(storage_uri).records.values()
+    (found,) = read_ledger(uri).records.values()
     assert found.last_evaluation["eval/loss"] == math.inf
     assert found.last_evaluation["eval/accuracy"] == -math.inf
     assert math.isnan(found.last_evaluation["eval/other"])
@@ -46,7 +48,8 @@ def test_metrics_that_are_no_numbers_are_read_back(storage_uri: str) -> None:
     assert math.isnan(found.stop.value)
 
 
-def test_coordinates_keep_their_types(storage_uri: str) -> None:
+def test_coordinates_keep_their_types(tmp_path: Path) -> None:
+    uri = str(tmp_path)
     coordinates = {
         "student.init": None,
         "losses": {"cross_entropy": {"weight": "1"}},
@@ -56,9 +59,9 @@ def test_coordinates_keep_their_types(storage_uri: str) -> None:
         "on": True,
         "language": "日本語",
     }
-    ledger = ledger_of([trial_of(coordinates)], uri=storage_uri)
+    ledger = ledger_of([trial_of(coordinates)], uri=uri)
     write_ledger(ledger)
-    (found,) = read_ledger(storage_uri).trials
+    (found,) = read_ledger(uri).trials
     assert [(v, type(v)) for v in found.coordinates.values()] == [
         (v, type(v)) for v in coordinates.values()
     ]
@@ -70,16 +73,17 @@ def test_where_no_sweep_is_that_is_said(storage_uri: str) -> None:
         read_ledger(uri)
 
 
-def test_records_of_another_plan_are_ignored(storage_uri: str) -> None:
+def test_records_of_another_plan_are_ignored(tmp_path: Path) -> None:
+    uri = str(tmp_path)
     first, second, third = (trial_of({"x": x}) for x in (1, 2, 3))
-    write_ledger(ledger_of([first, second, third], uri=storage_uri))
-    write_ledger(smaller := ledger_of([third, first], uri=storage_uri))
-    found = read_ledger(storage_uri)
+    write_ledger(ledger_of([first, second, third], uri=uri))
+    write_ledger(smaller := ledger_of([third, first], uri=uri))
+    found = read_ledger(uri)
     assert found == smaller
     assert list(found.records) == [third.id, first.id]
-    paths = SweepPaths(sweep=storage_uri)
-    storage.write_bytes(storage.join(storage_uri, "records", "notes.txt"), b"no record")
-    assert read_ledger(storage_uri) == smaller
+    paths = SweepPaths(sweep=uri)
+    storage.write_bytes(storage.join(uri, "records", "notes.txt"), b"no record")
+    assert read_ledger(uri) == smaller
     assert set(read_records(paths, [second.id, "unknown"])) == {second.id}
 
 
@@ -88,21 +92,24 @@ def test_a_driver_that_died_before_its_records_leaves_a_ledger_that_is_read(
 ) -> None:
     first, second = (trial_of({"x": x}) for x in (1, 2))
     paths = SweepPaths(sweep=storage_uri)
-    write_index(paths, sweep={"name": "study"}, text="name: study\n", run_ids=[first.id, second.id])
+    write_index(
+        paths, sweep={"name": "study"}, text="name: study\n", run_ids=[first.id, second.id]
+    )
     assert read_ledger(storage_uri).records == {}
     write_records(paths, [second])
     assert list(read_ledger(storage_uri).records) == [second.id]
 
 
-def test_the_sweep_file_and_the_index_are_beside_each_other(storage_uri: str) -> None:
-    ledger = ledger_of([trial_of({})], uri=storage_uri)
+def test_the_sweep_file_and_the_index_are_beside_each_other(tmp_path: Path) -> None:
+    uri = str(tmp_path)
+    ledger = ledger_of([trial_of({})], uri=uri)
     write_ledger(ledger)
-    assert storage.list_names(storage_uri) == ["index.json", "records", "sweep.yaml"]
-    paths = SweepPaths(sweep=storage_uri)
+    assert storage.list_names(uri) == ["index.json", "records", "sweep.yaml"]
+    paths = SweepPaths(sweep=uri)
     assert storage.read_bytes(paths.config) == b"name: study\n"
     index = json.loads(storage.read_bytes(paths.index))
     assert index == {"sweep": ledger.sweep, "runs": list(ledger.records)}
-    assert storage.list_names(f"{storage_uri}/records") == [f"{i}.json" for i in ledger.records]
+    assert storage.list_names(f"{uri}/records") == [f"{i}.json" for i in ledger.records]
 
 
 def test_what_follows_from_a_record() -> None:

@@ -32,7 +32,7 @@ def test_a_sweep_of_nothing_is_its_base() -> None:
 
 
 def test_every_teacher_meets_every_pair_and_every_value() -> None:
-    pairs = {
+    pairs: dict[str, dict[str, dict[str, Any]]] = {
         "soft": {
             "no": {WEIGHT: 0.5, "losses.forward_kl.temperature": 1},
             "yes": {WEIGHT: 2, "losses.forward_kl.temperature": 4},

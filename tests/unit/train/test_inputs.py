@@ -81,9 +81,7 @@ def test_a_path_from_where_the_command_runs_is_an_input(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_model(directory / "model")
-    config = small_run(
-        directory, teachers={"old": {"model": "model"}}, losses={"forward_kl": {}}
-    )
+    config = small_run(directory, teachers={"old": {"model": "model"}}, losses={"forward_kl": {}})
     assert KEY not in input_uris(config)
     monkeypatch.chdir(directory)
     assert input_uris(config)[KEY] == "model"

@@ -1,0 +1,88 @@
+"""What the process of a run does: train, tell each evaluation, keep a log."""
+
+import logging
+import math
+import os
+import pickle
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+
+from raykd import storage
+from raykd.config.schema.run import RunConfig
+from raykd.distill.world import World
+from raykd.errors import StorageError, TrainingFailedError
+from raykd.train.metrics import Record
+from raykd.train.paths import located
+from raykd.train.run import claimed_run, device_of
+from raykd.train.worker import Context, read_result, train_worker
+
+logger = logging.getLogger(__name__)
+
+
+def train_and_tell(config: RunConfig, log_uri: str, connection: Connection) -> None:
+    """Train a run; send each evaluation and wait for an answer; at the end None or the error."""
+
+    def report(metrics: Record) -> None:
+        connection.send(dict(metrics))
+        connection.recv()
+
+    with _printed_to(log_uri):
+        try:
+            _train(config, report)
+        except Exception as error:
+            logger.exception("the run failed")
+            connection.send(_portable(error))
+        else:
+            connection.send(None)
+
+
+def _train(config: RunConfig, report: Callable[[Record], None]) -> None:
+    torch.set_num_threads(max(1, math.floor(config.cluster.cpus_per_worker)))
+    with claimed_run(config, has_workers=False, waits=True, on_wait=logger.warning) as paths:
+        if read_result(paths) is None:
+            world = World(device=device_of(config))
+            context = Context(world=world, report=report, should_stop=lambda: False)
+            train_worker(located(config), paths, context)
+
+
+@contextmanager
+def _printed_to(uri: str) -> Iterator[None]:
+    """Add to the file at a URI what this process prints and logs, libraries in C too."""
+    is_local = storage.is_local(uri)
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(uri) if is_local else Path(directory, "log.txt")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not is_local:
+            with suppress(FileNotFoundError):
+                path.write_bytes(storage.read_bytes(uri))
+        with path.open("ab", buffering=0) as stream:
+            os.dup2(stream.fileno(), 1)
+            os.dup2(stream.fileno(), 2)
+        line = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+        logging.basicConfig(level=logging.WARNING, format=line, force=True)
+        try:
+            yield
+        finally:
+            if not is_local:
+                _upload(path, uri)
+
+
+def _upload(path: Path, uri: str) -> None:
+    try:
+        storage.write_bytes(uri, path.read_bytes())
+    except StorageError as error:
+        logger.warning("the log of the run is lost: %s", error)
+
+
+def _portable(error: Exception) -> Exception:
+    """Return an error as it is, or its text where it does not survive the way to the parent."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301  what was dumped in this line
+    except (TypeError, AttributeError, pickle.PicklingError):
+        return TrainingFailedError(f"{type(error).__name__}: {error}")
+    return error
