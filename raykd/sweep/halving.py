@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Literal
 
-from raykd.config.schema.sweep import AshaConfig
+from raykd.config.schema.search import AshaConfig
 from raykd.sweep.ledger import Metrics, Record, Stop
 
 _NEARLY = 0.95

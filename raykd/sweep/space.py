@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from raykd.config.schema.sweep import DimensionConfig, SweepConfig
+from raykd.config.schema.search import DimensionConfig
+from raykd.config.schema.sweep import SweepConfig
 
 Draws = Mapping[str, Any]
 """Searched key to the value that was drawn."""

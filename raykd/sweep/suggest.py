@@ -10,7 +10,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from raykd.config.schema.sweep import DimensionConfig, SweepConfig
+from raykd.config.schema.search import DimensionConfig
+from raykd.config.schema.sweep import SweepConfig
 from raykd.errors import ConfigError
 from raykd.sweep.ledger import Record, State
 from raykd.sweep.space import Draws, drawn_dimensions, points_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ray.tune.schedulers import AsyncHyperBandScheduler
-from raykd.config.schema.sweep import AshaConfig
+from raykd.config.schema.search import AshaConfig
 from raykd.sweep.halving import Halving, rung_tokens
 from raykd.sweep.ledger import Metrics, Record, State, Stop
 
