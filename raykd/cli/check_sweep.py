@@ -29,17 +29,14 @@ def run(path: Path, overrides: Sequence[str], *, measures: bool) -> int:
     sweep = load_sweep(path, overrides)
     quiet_libraries()
     # Imported here: torch takes seconds, and --help must be instant.
-    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from raykd.report.terminal import WIDTH  # noqa: PLC0415
+    from raykd.cli.report import report_console  # noqa: PLC0415
     from raykd.sweep.plan import plan_sweep  # noqa: PLC0415
 
     plan = plan_sweep(sweep)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=WIDTH)
+    console = report_console()
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")

@@ -44,14 +44,9 @@ def run(options: argparse.Namespace) -> int:
     uri = sweep_uri(options.sweep, options.overrides)
     quiet_libraries()
     # Imported here: Arrow takes a second, and --help must be instant.
-    from rich.console import Console  # noqa: PLC0415
-
-    from raykd.report.terminal import WIDTH  # noqa: PLC0415
     from raykd.sweep.ledger import SweepPaths, read_ledger  # noqa: PLC0415
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=WIDTH)
+    console = report_console()
     output_uri = options.output or SweepPaths(sweep=uri).report
     if not options.watch:
         console.print(write(read_ledger(uri), output_uri)[1])
@@ -61,6 +56,16 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         console.print("not watched any more; the sweep itself goes on", markup=False)
     return 0
+
+
+def report_console() -> "Console":
+    """Return the terminal, or a log that is wide enough for a report."""
+    from rich.console import Console as Terminal  # noqa: PLC0415  --help must be instant
+
+    from raykd.report.terminal import WIDTH  # noqa: PLC0415
+
+    console = Terminal(highlight=False)
+    return console if console.is_terminal else Terminal(highlight=False, width=WIDTH)
 
 
 def sweep_uri(named: str, overrides: list[str]) -> str:

@@ -36,15 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the sweep; return 0 where every run is done or stopped early, else 1."""
+    """Run the sweep; return 0 where every run asked for is done or stopped early, else 1."""
     if not is_sweep(options.config):
         message = f"{options.config}: is a run, not a sweep, which has 'base:'; use raykd train"
         raise ConfigError(message)
     sweep = load_sweep(options.config, options.overrides)
     quiet_libraries()
     # Imported here: torch and Ray take seconds, and --help must be instant.
-    from raykd.cli.progress import console  # noqa: PLC0415
-    from raykd.cli.report import write  # noqa: PLC0415
+    from raykd.cli.report import report_console, write  # noqa: PLC0415
     from raykd.cli.sweep_progress import SweepDisplay  # noqa: PLC0415
     from raykd.sweep.ledger import State, SweepPaths  # noqa: PLC0415
     from raykd.sweep.plan import plan_sweep, require_runnable  # noqa: PLC0415
@@ -61,7 +60,10 @@ def run(options: argparse.Namespace) -> int:
             ),
             on_step=display.show,
         )
+    console = report_console()
     console.print()
     console.print(write(ledger, SweepPaths(sweep=ledger.uri).report)[1])
-    is_good = all(r.state in (State.DONE, State.STOPPED) for r in ledger.records.values())
-    return 0 if is_good else 1
+    states = {record.state for record in ledger.records.values()}
+    # Those that wait were not asked for, or the time is over.
+    bad = {State.FAILED, State.BLOCKED} | (set() if options.only else {State.WAITING})
+    return 1 if states & bad else 0

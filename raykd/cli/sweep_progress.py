@@ -28,6 +28,7 @@ class SweepDisplay:
     def __init__(self) -> None:
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._labels: dict[str, str] = {}
+        self._metric = "eval/loss"
         self._states: dict[str, State] = {}
         self._shown_at = 0.0
         self._started_at = time.monotonic()
@@ -50,6 +51,7 @@ class SweepDisplay:
     def plan(self, plan: SweepPlan) -> None:
         """Say in a few lines what is going to happen, and what has changed since last time."""
         records = plan.records
+        self._metric = plan.sweep.metric
         self._labels = run_labels(records)
         done = sum(record.state is State.DONE for record in records)
         self._print(f"sweep {plan.uri}")
@@ -85,7 +87,7 @@ class SweepDisplay:
             f"{over:>{width}}/{len(records)}",
             f"{record.state.value:<8}",
             f"{self._labels[record.id]:<{_LABEL_WIDTH}}",
-            *_facts(record),
+            *_facts(record, self._metric),
         ]
         return "  ".join(parts).rstrip()
 
@@ -97,35 +99,37 @@ class SweepDisplay:
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 2))
         for record in records:
             if record.state is State.RUNNING:
-                table.add_row(Text(self._labels[record.id]), *map(Text, _running(record)))
+                table.add_row(
+                    Text(self._labels[record.id]), *map(Text, _running(record, self._metric))
+                )
         return Group(Text(f"{told}; {passed}"), table)
 
     def _print(self, line: str) -> None:
         console.print(line, markup=False)
 
 
-def _facts(record: Record) -> Iterator[str]:
+def _facts(record: Record, metric: str) -> Iterator[str]:
     """Say what a change of state is about."""
     last = record.attempts[-1] if record.attempts else None
     if record.state is State.RUNNING and last is not None and last.first_step:
         yield f"continues at step {last.first_step}"
     if record.stop is not None:
         yield f"stopped early at {record.stop.value:.4f}, step {record.stop.step}"
-    elif record.state is State.DONE and "eval/loss" in record.last_evaluation:
-        yield f"eval/loss {record.last_evaluation['eval/loss']:.4f}"
+    elif record.state is State.DONE and metric in record.last_evaluation:
+        yield f"{metric} {record.last_evaluation[metric]:.4f}"
     if record.state.is_terminal and last is not None and last.seconds is not None:
         yield duration(last.seconds)
     if last is not None and last.error is not None and record.state is not State.RUNNING:
         yield f"{last.error_class}: {last.error}"
 
 
-def _running(record: Record) -> tuple[str, str, str]:
-    """Return how far a running trial is: step, loss, time."""
+def _running(record: Record, metric: str) -> tuple[str, str, str]:
+    """Return how far a running trial is: step, metric, time."""
     evaluation = record.last_evaluation
     step = int(evaluation.get("step", record.attempts[-1].first_step))
-    loss = f"eval/loss {evaluation['eval/loss']:.4f}" if evaluation else ""
+    value = f"{metric} {evaluation[metric]:.4f}" if metric in evaluation else ""
     return (
         f"step {step}/{record.num_steps}",
-        loss,
+        value,
         duration(time.time() - record.attempts[-1].started_at),
     )

@@ -78,7 +78,8 @@ def advice_for(unknown: str, schema: Schema = RunConfig) -> str:
     if len(close) > _MOST_ADVISED:
         others = len(close) - _MOST_ADVISED
         close = [*close[:_MOST_ADVISED], f"{others} others of that name"]
-    return f"did you mean {' or '.join(close)}?" if close else "raykd explain lists all keys"
+    explain = "raykd explain --sweep" if schema is SweepConfig else "raykd explain"
+    return f"did you mean {' or '.join(close)}?" if close else f"{explain} lists all keys"
 
 
 def _walk(schema: type, parents: tuple[str, ...]) -> Iterator[KeyDoc]:
@@ -132,7 +133,7 @@ def _type_name(hint: Any) -> str:
 def _default(field: "dataclasses.Field[Any]") -> str | None:
     if field.default_factory is not dataclasses.MISSING:
         made = field.default_factory()
-        return str(made) if isinstance(made, dict) else "as below"
+        return str(made) if isinstance(made, dict | list) else "as below"
     if field.default is dataclasses.MISSING:
         return None
     default = field.default

@@ -107,7 +107,14 @@ def as_yaml(config: RunConfig | SweepConfig) -> str:
 def _apply_to_sweep(given: dict[str, Any], override: str) -> None:
     """Put the value of an override in its place; a key of a run is one among the overrides."""
     key = override_key(override)
-    if key.partition(".")[0] not in {f.name for f in fields(SweepConfig)}:
+    first = key.partition(".")[0]
+    if first not in {f.name for f in fields(SweepConfig)}:
+        if first not in {f.name for f in fields(RunConfig)}:
+            message = f"override {override!r}: no such key; {advice_for(key, SweepConfig)}"
+            raise ConfigError(message)
+        for teacher in _mappings(given.get("teachers")):
+            # The command line goes before what the file says of one teacher.
+            _mapping(teacher.get("overrides")).pop(key, None)
         key = f"overrides.{key}"
     parents, is_of_run, key_of_run = f".{key}".partition(".overrides.")
     if not is_of_run:
@@ -123,10 +130,14 @@ def _apply_to_sweep(given: dict[str, Any], override: str) -> None:
     section[key_of_run] = override_value(override)
 
 
+def _mapping(section: Any) -> dict[str, Any]:
+    """Return a section that is a mapping: what else is there is found later."""
+    return section if isinstance(section, dict) else {}
+
+
 def _mappings(section: Any) -> list[dict[str, Any]]:
-    """Return the entries of a section that are mappings: what else is there is found later."""
-    entries = section.values() if isinstance(section, dict) else ()
-    return [entry for entry in entries if isinstance(entry, dict)]
+    """Return the entries of a section that are mappings."""
+    return [entry for entry in _mapping(section).values() if isinstance(entry, dict)]
 
 
 _Config = TypeVar("_Config", RunConfig, SweepConfig)

@@ -47,10 +47,10 @@ class Halving:
         self._metric = metric
         self._sign = 1.0 if mode == "max" else -1.0
 
-    def add(self, trial_id: str) -> None:
-        """Take up a trial that follows those before it in the plan."""
-        if self._rungs:
-            self._rungs[0].queue.append(trial_id)
+    def add(self, record: Record) -> None:
+        """Take up a trial that follows those before it in the plan; controls are left alone."""
+        if self._rungs and record.kind == "trial" and not record.is_control:
+            self._rungs[0].queue.append(record.id)
 
     def advance(self, records: Mapping[str, Record]) -> dict[str, Stop]:
         """Return the stops that can be decided from what is known, beside those before."""
@@ -85,7 +85,7 @@ class Halving:
         if record.stop is not None:
             # It was decided before: what failed then and is known now does not undo it.
             return record.stop.rung_tokens == rung.tokens
-        return not record.is_control and cutoff is not None and value < cutoff
+        return cutoff is not None and value < cutoff
 
 
 class _Rung:

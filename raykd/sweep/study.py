@@ -77,8 +77,8 @@ class Study:
         added = {record.id: record for record in records if record.id not in self.records}
         self.records |= added
         for record in added.values():
-            if record.kind == "trial" and self._halving is not None:
-                self._halving.add(record.id)
+            if self._halving is not None:
+                self._halving.add(record)
         self._dirty |= set(added)
         self._judge()
         self.flush()

@@ -79,7 +79,7 @@ class _Wait:
         if is_dead and (not lease.has_workers or silent_seconds >= ORPHAN_SECONDS):
             return True
         holder = (
-            f"{self.uri}: the run is being written by process {lease.process_id} on "
+            f"{self.uri}: is being written by process {lease.process_id} on "
             f"{lease.host}, last seen {silent_seconds:.0f} s ago"
         )
         if not is_dead and not self.is_patient:

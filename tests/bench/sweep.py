@@ -89,7 +89,8 @@ def raykd(*arguments: str) -> float:
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"{arguments}\n{done.stdout}{done.stderr}")
+        message = f"{arguments}\n{done.stdout}{done.stderr}"
+        raise RuntimeError(message)
     return time.monotonic() - started_at
 
 
@@ -236,17 +237,20 @@ def loss_of(config: RunConfig) -> float:
     """Return the loss at the end of a run."""
     result = read_result(run_paths(config))
     if result is None:
-        raise RuntimeError(f"{run_paths(config).run}: is not done")
+        message = f"{run_paths(config).run}: is not done"
+        raise RuntimeError(message)
     return result.metrics["eval/loss"]
 
 
 def require_same(apart: Mapping[str, float], together: Mapping[str, float]) -> None:
     """Refuse a comparison of ways that do different work."""
     if apart.keys() != together.keys():
-        raise RuntimeError(f"other trials: {sorted(apart)} and {sorted(together)}")
+        message = f"other trials: {sorted(apart)} and {sorted(together)}"
+        raise RuntimeError(message)
     for label, loss in apart.items():
         if abs(loss - together[label]) > _NEARLY:
-            raise RuntimeError(f"{label}: loss {loss} apart and {together[label]} in the sweep")
+            message = f"{label}: loss {loss} apart and {together[label]} in the sweep"
+            raise RuntimeError(message)
 
 
 def whole_table(apart: Apart, seconds: float, *, num_stages: int) -> Table:
@@ -328,7 +332,6 @@ def one_step_runs(directory: Path, number: int) -> None:
     directory.mkdir()
     given = run_given(directory, num_layers=2, num_steps=1)
     given["data"] = {"uri": str(directory.parent / "data"), "eval_split": None}
-    given["train"]["eval_every_steps"] = 0
     (directory / "base.yaml").write_text(write_yaml({"name": "base"} | given))
     sweep = {
         "name": "starts",
@@ -342,7 +345,8 @@ def one_step_runs(directory: Path, number: int) -> None:
     ledger = run_sweep(plan_of(path), SweepOptions(address=LOCAL), on_step=lambda _: None)
     states = {record.state for record in ledger.records.values()}
     if states != {State.DONE}:
-        raise RuntimeError(f"runs of one step ended as {states}")
+        message = f"runs of one step ended as {states}"
+        raise RuntimeError(message)
 
 
 def trial_table(seconds: Mapping[str, list[float]], number: int) -> Table:

@@ -50,7 +50,7 @@ class AshaConfig:
 
     At each rung a trial stops where its metric is worse than the best 1/reduction_factor of the
     trials before it in the plan. The plan's order decides, not the order of arrival: a sweep that
-    is interrupted stops the same trials. Controls are compared with, but never stop.
+    is interrupted stops the same trials. Controls are no part of it: they never stop.
     """
 
     first_rung: float = 0.25

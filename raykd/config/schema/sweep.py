@@ -88,8 +88,8 @@ class SweepConfig:
     """Directory of all runs of the sweep; null leaves each run file its own output_uri."""
 
     overrides: dict[str, Any] = field(default_factory=dict)
-    """Keys of a run and their values, for the base and the run of every teacher. On the command
-    line a key of a run, such as data.uri=URI, is put here."""
+    """Keys of a run and their values, for the base and the run of every teacher. A key of a run on
+    the command line, such as data.uri=URI, is put here, and goes before a teacher's own."""
 
     teachers: dict[str, SweepTeacherConfig] = field(default_factory=dict)
     """Name to teacher. Each quality of each teacher is one value of the coordinate teacher."""
@@ -113,7 +113,8 @@ class SweepConfig:
     """Draws of the keys that are drawn; the grid is tried with each of them."""
 
     searcher: Literal["random", "optuna"] = "random"
-    """Who draws: random search, or Optuna's TPE, which learns from the trials before."""
+    """Who draws: random search, or Optuna's TPE, which learns from the trials before; it needs
+    raykd[optuna]."""
 
     seed: int = 17
     """Of the draws."""
@@ -193,7 +194,7 @@ class SweepConfig:
         return found
 
     def _idle_draws(self) -> list[str]:
-        """Return the drawn values that turn a teacher's loss off: a control says nothing of them."""
+        """Return the drawn values that turn a teacher's loss off, and so are the control."""
         return [
             f"searcher=optuna: search.{key} draws 0, which is the control; leave it out"
             for key, dimension in self.search.items()
@@ -214,6 +215,10 @@ class SweepConfig:
             found += self._idle_draws()
         if len(set(self.seeds)) < len(self.seeds):
             found.append(f"seeds has one twice: {list(self.seeds)}")
+        return [*found, *self._limit_problems()]
+
+    def _limit_problems(self) -> list[str]:
+        found = []
         if self.max_concurrent_trials is not None and self.max_concurrent_trials < 1:
             found.append(f"max_concurrent_trials must be >= 1, got {self.max_concurrent_trials}")
         if self.max_failures < 0:

@@ -41,7 +41,7 @@ def at(tokens: int, value: float) -> Metrics:
 def halving(ids: list[str], rungs: tuple[int, ...] = RUNGS) -> Halving:
     made = Halving(rungs, reduction_factor=3, metric="eval/loss", mode="min")
     for trial_id in ids:
-        made.add(trial_id)
+        made.add(record(trial_id))
     return made
 
 
@@ -163,13 +163,16 @@ def test_one_that_failed_before_the_rung_is_not_waited_for() -> None:
     assert set(made.advance(records)) == {"c"}
 
 
-def test_a_control_never_stops_but_counts() -> None:
-    made = halving(["control", "worse", "bad-control"])
+def test_controls_are_left_alone() -> None:
+    made = halving([])
     records = {
         "control": record("control", control="control", evaluations=(at(100, 1.0),)),
-        "worse": record("worse", evaluations=(at(100, 2.0),)),
+        "first": record("first", evaluations=(at(100, 2.0),)),
+        "worse": record("worse", evaluations=(at(100, 3.0),)),
         "bad-control": record("bad-control", control="bad-control", evaluations=(at(100, 9.0),)),
     }
+    for known in records.values():
+        made.add(known)
     assert set(made.advance(records)) == {"worse"}
 
 
