@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test lint bench clean
 
-# The main job on two cores: prepare data, train a teacher, a student and its control.
+# The main job on two cores: prepare data, run a study of teachers, weights and starts.
 demo: $(VENV)/runtime
 	$(BIN)/python jobs/demo.py
 
 # Unit tests on both cores, then those that take longer, then those that start Ray.
 test: $(VENV)/dev
 	$(BIN)/pytest -n 2
+	tests/browser/install_chromium.sh
 	$(BIN)/pytest -n 2 -m "slow and not ray"
 	$(BIN)/pytest -m ray
 
@@ -25,9 +26,12 @@ lint: $(VENV)/dev
 bench: $(VENV)/dev
 	$(BIN)/python tests/bench/overhead.py
 	$(BIN)/python tests/bench/streaming.py
+	$(BIN)/python tests/bench/sweep.py
+	$(BIN)/python tests/bench/halving.py
+	$(BIN)/python tests/bench/thousand.py
 
 clean:
-	rm -rf $(VENV) data runs
+	rm -rf $(VENV) data runs sweeps
 
 $(VENV)/runtime: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

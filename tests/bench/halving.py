@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,10 @@ from tests.sweep_files import SMALL, WEIGHT, write_runs, write_sweep
 
 NUM_STEPS = 96
 EVAL_EVERY_STEPS = 4
+
 _POLL_SECONDS = 0.3
 _NEARLY = 1e-6
+_TRIALS = ("stopped", "at rungs of tokens", "tokens", "saved", "best", "its loss")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,12 +52,8 @@ class Size:
     """The driver is killed as soon as so many trials are over."""
 
 
-WIDE = Size(
-    rates=(1e-2, 3e-2, 3e-3, 1e-3),
-    weights=(0.5, 1.0, 4.0, "4 -> 1"),
-    kills=(4, 11),
-)
-SMALL_SIZE = Size(rates=(1e-2, 1e-3), weights=(0.5, 4.0), kills=(2,))
+WIDE = Size(rates=(1e-2, 3e-2, 3e-3, 1e-3), weights=(0.5, 1.0, 4.0, "4 -> 1"), kills=(4, 11))
+FEW = Size(rates=(1e-2, 1e-3), weights=(0.5, 4.0), kills=(2,))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,9 +89,10 @@ class Outcome:
         return min(self.finals, key=lambda label: self.finals[label])
 
     @property
-    def num_continued(self) -> int:
-        """Trials that went on from a checkpoint."""
-        return sum(any(a.first_step for a in r.attempts) for r in self.trials.values())
+    def num_interrupted(self) -> int:
+        """Attempts that ended with the driver."""
+        attempts = (a for record in self.trials.values() for a in record.attempts)
+        return sum(a.ended_at is None for a in attempts)
 
 
 def main() -> int:
@@ -101,7 +100,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small", action="store_true", help="4 trials instead of 16")
     options = parser.parse_args()
-    size = SMALL_SIZE if options.small else WIDE
+    size = FEW if options.small else WIDE
     with tempfile.TemporaryDirectory(prefix="raykd-bench-") as directory:
         ways = {
             "grid": outcome(Path(directory, "grid"), size, scheduler=None),
@@ -117,9 +116,7 @@ def main() -> int:
     return 0 if all(claims.values()) else 1
 
 
-def outcome(
-    directory: Path, size: Size, *, scheduler: Any, kills: tuple[int, ...] = ()
-) -> Outcome:
+def outcome(directory: Path, size: Size, *, scheduler: Any, kills: Sequence[int] = ()) -> Outcome:
     """Bring the grid to its end in one way."""
     path = write_grid(directory, size, scheduler)
     uri = str(directory / "sweeps" / "study")
@@ -207,17 +204,11 @@ def claims_of(ways: Mapping[str, Outcome], *, num_kills: int) -> dict[str, bool]
         ),
         "the best trial of the grid is kept": asha.best == killed.best == grid.best,
         "halving trains on fewer tokens": asha.tokens < grid.tokens,
-        f"{num_kills} kill(s) hit trials at work": interrupted(killed) >= num_kills,
+        f"{num_kills} kill(s) hit trials at work": killed.num_interrupted >= num_kills,
         "killed or not, the same trials stop, at the same rungs and losses": (
             killed.stops == asha.stops and bool(asha.stops)
         ),
     }
-
-
-def interrupted(way: Outcome) -> int:
-    """Return how many attempts ended with the driver."""
-    attempts = (a for record in way.trials.values() for a in record.attempts)
-    return sum(a.ended_at is None for a in attempts)
 
 
 def outcome_table(ways: Mapping[str, Outcome]) -> Table:
@@ -225,9 +216,7 @@ def outcome_table(ways: Mapping[str, Outcome]) -> Table:
     num_trials = len(ways["grid"].trials)
     table = Table(title=f"{num_trials} trials of {NUM_STEPS} steps, two at a time")
     table.add_column("way")
-    for heading in ("stopped", "at rungs of tokens", "tokens", "saved", "best", "its loss"):
-        table.add_column(heading, justify="right")
-    for heading in ("driver starts", "continued", "seconds"):
+    for heading in (*_TRIALS, "driver starts", "interrupted", "seconds"):
         table.add_column(heading, justify="right")
     for name, way in ways.items():
         rungs = sorted({stop.rung_tokens for stop in way.stops.values()})
@@ -241,7 +230,7 @@ def outcome_table(ways: Mapping[str, Outcome]) -> Table:
             way.best,
             f"{way.finals[way.best]:.5f}",
             str(way.starts),
-            str(way.num_continued),
+            str(way.num_interrupted),
             f"{way.seconds:.0f}",
         )
     return table

@@ -5,15 +5,65 @@ import sys
 from pathlib import Path
 
 import pytest
+from raykd import storage
+from raykd.sweep.ledger import State, SweepPaths
+from raykd.sweep.plan import sweep_uri
+
+from tests.bench.thousand import Costs, simulated, thousand
+
+
+def run_program(name: str) -> str:
+    """Run a program in its small mode; return what it prints."""
+    program = Path(__file__).with_name(name)
+    finished = subprocess.run(
+        [sys.executable, str(program), "--small"], capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return finished.stdout
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_streaming_runs_and_finds_the_memory_bounded() -> None:
-    program = Path(__file__).with_name("streaming.py")
-    finished = subprocess.run(
-        [sys.executable, str(program), "--small"], capture_output=True, text=True, check=False
-    )
-    assert finished.returncode == 0, finished.stdout + finished.stderr
-    assert "x datasets iterable" in finished.stdout
-    assert "memory of raykd rows" in finished.stdout
+    printed = run_program("streaming.py")
+    assert "x datasets iterable" in printed
+    assert "memory of raykd rows" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_a_sweep_and_its_runs_one_by_one_end_with_the_same_losses() -> None:
+    printed = run_program("sweep.py")
+    assert "3 trials, 2 teachers; losses equal" in printed
+    assert "raykd, a run of 1 step" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_a_killed_driver_stops_the_same_trials_in_the_small_grid_too() -> None:
+    printed = run_program("halving.py")
+    assert "the same trials stop, at the same rungs and losses" in printed
+    assert " NO " not in printed
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_driver_that_starts_anew_halfway_brings_1_000_trials_to_their_verdicts(
+    tmp_path: Path,
+) -> None:
+    sweep = thousand(tmp_path)
+    summary = simulated(sweep, Costs())
+    assert summary.is_over
+    assert summary.num_trials == 1000
+    assert summary.stage_states == {State.DONE: 2}
+    assert set(summary.states) == {State.DONE, State.STOPPED}
+    controls = [arm for arm in summary.arms if arm.is_control]
+    assert len(summary.arms) == 200
+    # Controls never stop early.
+    assert [arm.num_done for arm in controls] == [5] * 8
+    verdicts = [arm.comparison for arm in summary.arms if not arm.is_control]
+    assert None not in verdicts
+    report = SweepPaths(sweep=sweep_uri(sweep)).report
+    assert {"report.html", "trials.parquet", "summary.json"} <= set(storage.list_names(report))

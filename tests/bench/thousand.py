@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from raykd.config.load import as_yaml, plain
 from raykd.config.schema.sweep import NodeConfig, SweepConfig
@@ -73,12 +74,12 @@ def thousand(directory: Path, *, small: bool = False) -> SweepConfig:
         "eval_every_steps": NUM_STEPS // NUM_EVALUATIONS,
     }
     write_runs(directory, train=train)
-    deep = SMALL | {"overrides": {"student.architecture.num_layers": 3}}
+    deep: dict[str, Any] = SMALL | {"overrides": {"student.architecture.num_layers": 3}}
     return sweep_in(
         directory,
         teachers={
-            name: teacher | {"milestones": [0.5, 1]}
-            for name, teacher in {"small": SMALL, "deep": deep}.items()
+            "small": SMALL | {"milestones": [0.5, 1]},
+            "deep": deep | {"milestones": [0.5, 1]},
         },
         search={
             "optimizer.learning_rate": {"grid": _RATES[:2] if small else _RATES},

@@ -1,26 +1,28 @@
-"""The demo runs from nothing to its table, here with small numbers."""
+"""The demo runs from nothing to its verdicts, here with small numbers."""
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from raykd.sweep.ledger import State, read_ledger
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
-    "train.num_steps=6",
-    "train.eval_every_steps=3",
+    "train.num_steps=4",
+    "train.eval_every_steps=2",
     "train.log_every_steps=2",
-    "train.global_batch_size=8",
+    "train.global_batch_size=4",
     "train.micro_batch_size=4",
 ]
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(300)
-def test_demo_ends_in_a_table_and_working_commands(tmp_path: Path) -> None:
+@pytest.mark.timeout(900)
+def test_demo_ends_in_verdicts_a_page_and_working_commands(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "jobs" / "demo.py"), "--directory", str(tmp_path), *SMALL],
         capture_output=True,
@@ -29,22 +31,23 @@ def test_demo_ends_in_a_table_and_working_commands(tmp_path: Path) -> None:
         env=os.environ | {"COLUMNS": "200"},
     )
     assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
-    losses = re.findall(
-        r"^ *(teacher|student), \d layers, .* (\d\.\d{4}) +\d+\.\d +\d+ *$",
-        done.stdout,
-        re.MULTILINE,
-    )
-    assert [role for role, _ in losses] == ["teacher", "student", "student"]
-    assert all(4 < float(loss) < 10 for _, loss in losses)
-    exported = re.search(r"a transformers directory: (\S+)", done.stdout)
-    assert exported is not None
-    assert Path(exported[1], "model.safetensors").exists()
-    evaluate = re.search(r"^  \S*raykd (evaluate \S+)$", done.stdout, re.MULTILINE)
-    assert evaluate is not None
+    ledger = read_ledger(str(tmp_path / "sweeps" / "demo"))
+    assert len(ledger.stages) == 2
+    # 2 teachers x 2 qualities x 2 weights x 2 starts; a control for the random start, and one
+    # for each quality where the student starts from it.
+    assert len(ledger.trials) == 16 + 1 + 4
+    assert {record.state for record in ledger.records.values()} == {State.DONE}
+    assert done.stdout.count("inconclusive") == 16
+    page = re.search(r"^report: (\S+\.html)$", done.stdout, re.MULTILINE)
+    assert page is not None
+    assert "</html>" in Path(page[1]).read_text()
+    commands = re.findall(r"^  \S*raykd (.+)$", done.stdout, re.MULTILINE)
+    assert len(commands) == 3
     again = subprocess.run(
-        [sys.executable, "-m", "raykd", *evaluate[1].split()],
+        [sys.executable, "-m", "raykd", *shlex.split(commands[0]), *SMALL],
         capture_output=True,
         text=True,
         check=True,
+        cwd=ROOT,
     )
-    assert losses[2][1] in again.stdout
+    assert "21 of them there already" in again.stdout

@@ -60,7 +60,7 @@ optimizer:
 checkpoint: {every_steps: 100, keep_last: 3, keep_best: false, milestones: [0.25, 1]}
 cluster: {num_workers: 4, gpus_per_worker: 1, cpus_per_worker: 2, max_failures: 5}
 tracking: {tensorboard: true}
-inputs: {data.uri: 1a2b}
+inputs: {teachers.absent.model: 1a2b}
 """)
 
 RUN = checked_run(COMPLETE, origin="complete")
