@@ -50,4 +50,4 @@ def test_demo_ends_in_verdicts_a_page_and_working_commands(tmp_path: Path) -> No
         check=True,
         cwd=ROOT,
     )
-    assert "21 of them there already" in again.stdout
+    assert "23 of them there already" in again.stdout
