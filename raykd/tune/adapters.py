@@ -7,6 +7,7 @@ again, so nothing of it needs to be saved.
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ray.exceptions import RayTaskError
@@ -15,6 +16,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from ray import cloudpickle
 from raykd.sweep.ledger import Record
 from raykd.sweep.study import Study
 from raykd.train.failures import is_deterministic
@@ -118,13 +120,12 @@ class StudyCallback(Callback):  # type: ignore[misc]  # Ray is untyped
         **info: Any,
     ) -> None:
         """Note a failure: an error of the run, or the death of its process."""
-        error = trial.get_pickled_error() or trial.get_error()
-        cause = error.cause if isinstance(error, RayTaskError) else error
+        cause = _cause(trial)
         self._study.failed(
             trial.config[RUN],
             error_class=type(cause).__name__,
             error=_first_line(cause),
-            is_deterministic=isinstance(cause, BaseException) and is_deterministic(cause),
+            is_deterministic=is_deterministic(cause),
         )
 
 
@@ -138,6 +139,15 @@ def trial_arguments(record: Record) -> dict[str, str]:
         "config": json.dumps(record.config),
         "log": RunPaths(record.run_uri).log,
     }
+
+
+def _cause(trial: Trial) -> BaseException:
+    """Return what the trial raised, or what ended its process."""
+    if trial.pickled_error_file is None:
+        return ChildProcessError("the trial ended without saying why")
+    # Tune has just written it, in the scratch directory of this process.
+    error: BaseException = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    return error.cause if isinstance(error, RayTaskError) else error
 
 
 def _first_line(error: object) -> str:

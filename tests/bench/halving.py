@@ -19,7 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,6 @@ EVAL_EVERY_STEPS = 4
 
 _POLL_SECONDS = 0.3
 _NEARLY = 1e-6
-_TRIALS = ("stopped", "at rungs of tokens", "tokens", "saved", "best", "its loss")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -212,28 +212,34 @@ def claims_of(ways: Mapping[str, Outcome], *, num_kills: int) -> dict[str, bool]
 
 
 def outcome_table(ways: Mapping[str, Outcome]) -> Table:
-    """Return a line for each way."""
-    num_trials = len(ways["grid"].trials)
-    table = Table(title=f"{num_trials} trials of {NUM_STEPS} steps, two at a time")
-    table.add_column("way")
-    for heading in (*_TRIALS, "driver starts", "interrupted", "seconds"):
-        table.add_column(heading, justify="right")
-    for name, way in ways.items():
-        rungs = sorted({stop.rung_tokens for stop in way.stops.values()})
-        at = {rung: sum(s.rung_tokens == rung for s in way.stops.values()) for rung in rungs}
-        table.add_row(
-            name,
-            f"{len(way.stops)} ({len(way.stops) / num_trials:.2f})",
-            ", ".join(f"{number} at {rung:,}" for rung, number in at.items()),
-            f"{way.tokens:,}",
-            f"{1 - way.tokens / ways['grid'].tokens:.2f}",
-            way.best,
-            f"{way.finals[way.best]:.5f}",
-            str(way.starts),
-            str(way.num_interrupted),
-            f"{way.seconds:.0f}",
-        )
+    """Return a column for each way."""
+    grid = ways["grid"]
+    table = Table(
+        title=f"{len(grid.trials)} trials of {NUM_STEPS} steps, two at a time",
+        caption=f"best of the grid: {grid.best}",
+    )
+    table.add_column("")
+    for name in ways:
+        table.add_column(name, justify="right")
+    rows: dict[str, Callable[[Outcome], str]] = {
+        "trials stopped, share": lambda way: f"{len(way.stops) / len(way.trials):.2f}",
+        "stopped, at rungs of tokens": rungs_text,
+        "tokens": lambda way: f"{way.tokens:,}",
+        "tokens saved, share": lambda way: f"{1 - way.tokens / grid.tokens:.2f}",
+        "lowest loss": lambda way: f"{way.finals[way.best]:.6f}",
+        "starts of the driver": lambda way: str(way.starts),
+        "attempts that ended with it": lambda way: str(way.num_interrupted),
+        "seconds": lambda way: f"{way.seconds:.0f}",
+    }
+    for heading, text in rows.items():
+        table.add_row(heading, *map(text, ways.values()))
     return table
+
+
+def rungs_text(way: Outcome) -> str:
+    """Return how many trials stopped at each rung."""
+    stopped = Counter(stop.rung_tokens for stop in way.stops.values())
+    return ", ".join(f"{stopped[rung]} at {rung:,}" for rung in sorted(stopped))
 
 
 def claim_table(claims: Mapping[str, bool]) -> Table:
