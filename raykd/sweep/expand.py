@@ -77,7 +77,9 @@ class Expansion:
                 for config, point in arms:
                     self._add(config, point, seed, found)
         _report(self._sweep, problems)
-        return [e if e.control in found else replace(e, control=None) for e in found.values()]
+        # A run without a teacher's loss is a control where something is compared with it.
+        controls = found.keys() & {e.control for e in found.values() if e.control != e.id}
+        return [e if e.control in controls else replace(e, control=None) for e in found.values()]
 
     def _config(self, point: Point) -> RunConfig:
         """Return the run of a point, checked, with the base's own seed."""

@@ -37,7 +37,6 @@ from tests.sweep_files import SMALL, WEIGHT, write_runs, write_sweep
 
 NUM_STEPS = 96
 EVAL_EVERY_STEPS = 4
-
 _POLL_SECONDS = 0.3
 _NEARLY = 1e-6
 
@@ -102,12 +101,11 @@ def main() -> int:
     options = parser.parse_args()
     size = FEW if options.small else WIDE
     with tempfile.TemporaryDirectory(prefix="raykd-bench-") as directory:
+        root, asha = Path(directory), {"asha": {"first_rung": 0.25}}
         ways = {
-            "grid": outcome(Path(directory, "grid"), size, scheduler=None),
-            "asha": outcome(Path(directory, "asha"), size, scheduler={"asha": {}}),
-            "killed": outcome(
-                Path(directory, "killed"), size, scheduler={"asha": {}}, kills=size.kills
-            ),
+            "grid": outcome(root / "grid", size, scheduler=None),
+            "asha": outcome(root / "asha", size, scheduler=asha),
+            "killed": outcome(root / "killed", size, scheduler=asha, kills=size.kills),
         }
     claims = claims_of(ways, num_kills=len(size.kills))
     console = Console()
@@ -137,12 +135,8 @@ def write_grid(directory: Path, size: Size, scheduler: Any) -> Path:
     directory.mkdir()
     splits = {"train": {"de": [50] * 8, "en": [50] * 8}, "validation": {"de": [40], "en": [40]}}
     write_prepared(directory / "data", splits)
-    train = {
-        "num_steps": NUM_STEPS,
-        "global_batch_size": 16,
-        "micro_batch_size": 16,
-        "eval_every_steps": EVAL_EVERY_STEPS,
-    }
+    batch = {"global_batch_size": 16, "micro_batch_size": 16}
+    train = batch | {"num_steps": NUM_STEPS, "eval_every_steps": EVAL_EVERY_STEPS}
     write_runs(directory, train=train, checkpoint={"every_steps": 12})
     teacher = {"train.num_steps": NUM_STEPS, "optimizer.learning_rate": 1e-2}
     return write_sweep(

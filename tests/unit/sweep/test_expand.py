@@ -266,11 +266,12 @@ def test_the_control_of_pure_distillation_learns_from_labels(tmp_path: Path) -> 
     assert control.id in {entry.id for entry in both}
 
 
-def test_a_base_without_teachers_is_its_own_control(tmp_path: Path) -> None:
+@pytest.mark.parametrize("controls", [True, False])
+def test_without_any_teacher_there_are_no_controls(tmp_path: Path, controls: bool) -> None:
     directory = write_runs(tmp_path, teachers={}, losses={"cross_entropy": {}})
     search = {"optimizer.learning_rate": {"grid": [1e-3, 1e-2]}}
-    trials = trials_of(directory, teachers={}, search=search, controls=False)
-    assert [trial.control for trial in trials] == [trial.id for trial in trials]
+    trials = trials_of(directory, teachers={}, search=search, controls=controls)
+    assert [trial.control for trial in trials] == [None, None]
     assert [trial.coordinates for trial in trials] == [
         {"optimizer.learning_rate": 1e-3},
         {"optimizer.learning_rate": 1e-2},
