@@ -10,12 +10,13 @@ BIN := $(VENV)/bin
 demo: $(VENV)/runtime
 	$(BIN)/python jobs/demo.py
 
-# Unit tests on both cores, then those that take longer, then those that start Ray.
+# Unit tests on both cores, then those that take longer, then those that start Ray. The programs of
+# bench that start Ray have slow tests of their own: pytest -m "ray and slow".
 test: $(VENV)/dev
 	$(BIN)/pytest -n 2
 	tests/browser/install_chromium.sh
 	$(BIN)/pytest -n 2 -m "slow and not ray"
-	$(BIN)/pytest -m ray
+	$(BIN)/pytest -m "ray and not slow"
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

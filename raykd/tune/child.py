@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
@@ -44,7 +45,9 @@ def train_in_child(config: RunConfig, *, log_uri: str, report: Callable[[Metrics
     try:
         while (metrics := _received(ours, child)) is not None:
             report(metrics)
-            ours.send(None)
+            # Where the child is gone, the next look for a message says so.
+            with suppress(ConnectionError):
+                ours.send(None)
     finally:
         # Also where the report ends this thread: the scheduler has stopped the trial.
         child.kill()
@@ -56,7 +59,7 @@ def _received(connection: Connection, child: BaseProcess) -> Metrics | None:
     """Return the next evaluation of a run, None at its end; raise what it raised."""
     try:
         message: Metrics | Exception | None = connection.recv()
-    except EOFError as error:
+    except (EOFError, ConnectionError) as error:
         child.join()
         text = f"the process of the run ended with exit code {child.exitcode}"
         raise ChildProcessError(text) from error

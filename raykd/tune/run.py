@@ -118,8 +118,13 @@ def _num_queued(plan: SweepPlan) -> int:
     its queue as run, none waits for a process to start. That is safe where Tune itself keeps the
     number of trials down, as each reserves the CPUs or GPUs that it uses.
     """
-    reserve = all(run.need.num_workers <= 1 for run in plan.runs)
-    return plan.at_once if reserve and plan.at_once_by in ("CPUs", "GPUs") else 0
+    is_bounded = _are_alone(plan) and plan.at_once_by in ("CPUs", "GPUs")
+    return plan.at_once if is_bounded else 0
+
+
+def _are_alone(plan: SweepPlan) -> bool:
+    """Tell whether every run has one worker."""
+    return all(run.need.num_workers <= 1 for run in plan.runs)
 
 
 def _write_index(paths: SweepPaths, plan: SweepPlan) -> None:
@@ -145,8 +150,9 @@ def _run_trials(
                 num_samples=-1,
                 search_alg=StudySearcher(study),
                 scheduler=StudyScheduler(study),
-                # Runs have processes of their own, so what Tune keeps between them is empty.
-                reuse_actors=True,
+                # Runs of one worker have processes of their own: what Tune keeps between them is
+                # empty. One with workers of Ray Train ends only with the process that has them.
+                reuse_actors=_are_alone(plan),
                 trial_name_creator=lambda trial: str(trial.config[RUN]),
                 trial_dirname_creator=lambda trial: f"{trial.config[RUN]}-{trial.trial_id}",
             ),

@@ -1,0 +1,108 @@
+"""A run in a process of its own trains as one in this process, and takes everything with it."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from raykd.config.schema.run import RunConfig
+from raykd.errors import NonFiniteLossError
+from raykd.train.metrics import evaluations
+from raykd.train.paths import run_paths
+from raykd.train.run import Listener, train_run
+from raykd.train.worker import read_result
+from raykd.tune.child import Metrics, train_in_child
+
+from tests.small_runs import small_data, small_run
+
+# The server that children are forked from imports everything once.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    small_data(tmp_path / "data")
+    return tmp_path
+
+
+def child_run(directory: Path, **changes: Any) -> RunConfig:
+    return small_run(directory, **{"cluster": {"num_workers": 1}} | changes)
+
+
+def holder(config: RunConfig) -> int:
+    """Return the process that writes a run."""
+    pid: int = json.loads(Path(run_paths(config).lease).read_text())["process_id"]
+    return pid
+
+
+def trained(config: RunConfig) -> list[Metrics]:
+    told: list[Metrics] = []
+    train_in_child(config, log_uri=run_paths(config).log, report=told.append)
+    return told
+
+
+def test_it_does_what_a_run_in_this_process_does(directory: Path) -> None:
+    here = small_run(directory, output_uri=str(directory / "here"))
+    quiet = Listener(
+        on_record=lambda _: None, on_message=lambda _: None, should_stop=lambda: False
+    )
+    train_run(here, fresh=False, address="local", listener=quiet)
+    there = child_run(directory)
+    told = trained(there)
+    assert told == evaluations(run_paths(here).metrics)
+    assert evaluations(run_paths(there).metrics) == told
+    assert Path(run_paths(there).log).read_text() == ""
+    # A run that is done says nothing new.
+    assert trained(there) == []
+
+
+def test_each_run_has_a_process_that_is_gone_at_its_end(directory: Path) -> None:
+    pids = []
+    for seed in (1, 2):
+        config = child_run(directory, train__seed=seed)
+        train_in_child(
+            config,
+            log_uri=run_paths(config).log,
+            report=lambda _: pids.append(holder(config)),  # noqa: B023  called at once
+        )
+    assert len(set(pids)) == 2
+    assert os.getpid() not in pids
+    assert not any(map(psutil.pid_exists, pids))
+
+
+def test_an_error_is_raised_here_and_told_in_the_log(directory: Path) -> None:
+    config = child_run(directory, optimizer={"learning_rate": 1e30, "warmup_fraction": 0.0})
+    with pytest.raises(NonFiniteLossError, match="the loss is"):
+        trained(config)
+    assert "Traceback" in Path(run_paths(config).log).read_text()
+
+
+def test_a_killed_process_is_an_error_and_the_run_continues(directory: Path) -> None:
+    config = child_run(directory)
+
+    def kill(_: Metrics) -> None:
+        os.kill(holder(config), signal.SIGKILL)
+
+    with pytest.raises(ChildProcessError, match="exit code -9"):
+        train_in_child(config, log_uri=run_paths(config).log, report=kill)
+    assert read_result(run_paths(config)) is None
+    trained(config)
+    result = read_result(run_paths(config))
+    assert result is not None
+    assert result.is_done
+
+
+def test_a_run_ends_with_whoever_asked_for_it(directory: Path) -> None:
+    config = child_run(directory, train__num_steps=10_000)
+    pids = []
+
+    def stop(_: Metrics) -> None:
+        pids.append(holder(config))
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        train_in_child(config, log_uri=run_paths(config).log, report=stop)
+    assert not psutil.pid_exists(pids[0])
