@@ -52,8 +52,8 @@ def _print_next(places: Sequence[str]) -> None:
     console.print("\nNext:")
     for command, why in (
         (f"sweep {sweep} {shlex.join(places)}", "finds all of it done"),
-        (f"sweep {sweep} {shlex.join(places)} 'seeds=[1,2,3]'", "adds seeds, and so verdicts"),
-        (f"check {sweep} {shlex.join(places)} 'seeds=[1,2,3]'", "says what that would cost"),
+        (f"sweep {sweep} {shlex.join(places)} 'seeds=[17,18,19]'", "adds seeds, and so verdicts"),
+        (f"check {sweep} {shlex.join(places)} 'seeds=[17,18,19]'", "says what that would cost"),
     ):
         console.print(f"  # {why}\n  {command_name} {command}", markup=False)
 
