@@ -154,7 +154,7 @@ def rich_ledger(uri: str = "sweeps/rich", *, is_over: bool = True) -> Ledger:
     hurts with weight 4. Beside what is done: one trial failed, one stopped, two blocked by a
     teacher that failed, one reused, one resumed; one running and one waiting unless over.
     """
-    rng = random.Random(7)  # noqa: S311  no secret
+    rng = random.Random(7)
     strong = stage_of("strong", values=[4.0, 3.4, 3.1, 2.9])
     broken = replace(
         stage_of("broken", values=[], state=State.FAILED),
@@ -172,7 +172,7 @@ def rich_ledger(uri: str = "sweeps/rich", *, is_over: bool = True) -> Ledger:
 
 def many_trials(num_trials: int, *, num_evaluations: int = 20) -> Ledger:
     """Return a sweep of arms of 5 seeds, one of ten arms a control."""
-    rng = random.Random(3)  # noqa: S311  no secret
+    rng = random.Random(3)
     records: list[Record] = []
     controls: list[Record] = []
     for index in range(num_trials // 5):

@@ -48,12 +48,10 @@ def halving(ids: list[str], rungs: tuple[int, ...] = RUNGS) -> Halving:
 def curves(seed: int) -> dict[str, list[Metrics]]:
     """Return nine evaluations of each trial; a trial that is good early is mostly good late."""
     draw = random.Random(seed)
+    levels = {f"t{index}": draw.random() for index in range(NUM_TRIALS)}
     return {
-        f"t{index}": [
-            at(100 * step, level + 1 / step + draw.gauss(0, 0.05)) for step in range(1, 10)
-        ]
-        for index in range(NUM_TRIALS)
-        if (level := draw.random()) is not None
+        trial_id: [at(100 * step, level + 1 / step + draw.gauss(0, 0.05)) for step in range(1, 10)]
+        for trial_id, level in levels.items()
     }
 
 
