@@ -41,6 +41,7 @@ def test_everything_of_a_run_lies_in_its_directory_and_apart() -> None:
         "config": "s3://bucket/runs/a/run.yaml",
         "init": "s3://bucket/runs/a/init.json",
         "lease": "s3://bucket/runs/a/lease.json",
+        "log": "s3://bucket/runs/a/log.txt",
         "metrics": "s3://bucket/runs/a/metrics.jsonl",
         "model": "s3://bucket/runs/a/model",
         "ray": "s3://bucket/runs/a/ray",
@@ -82,7 +83,7 @@ def test_uris_and_names_of_the_hub_stay(tmp_path: Path, monkeypatch: pytest.Monk
         student={"pretrained": "org/model"},
         teachers={"a": {"model": "s3://bucket/runs/a"}},
     )
-    assert located(config) == config
+    assert located(config) == replace(config, output_uri=str(tmp_path / "runs"))
 
 
 def test_locating_a_run_keeps_everything_else(
@@ -91,5 +92,6 @@ def test_locating_a_run_keeps_everything_else(
     monkeypatch.chdir(tmp_path)
     config = run(optimizer={"learning_rate": 0.5}, checkpoint={"milestones": [0.5]})
     here = located(config)
-    assert replace(here, data=config.data) == config
+    assert here.output_uri == str(tmp_path / "runs")
+    assert replace(here, data=config.data, output_uri=config.output_uri) == config
     assert located(here) == here
