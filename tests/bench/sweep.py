@@ -48,7 +48,7 @@ class Size:
     """Trials of each kind and round of the second table."""
 
 
-WHOLE = Size(num_steps=60, seeds=(1, 2, 3, 4), tune_trials=3)
+WHOLE = Size(num_steps=30, seeds=(1, 2, 3, 4), tune_trials=2)
 SMALL_SIZE = Size(num_steps=4, seeds=(1,), tune_trials=1)
 
 
@@ -56,7 +56,7 @@ def main() -> int:
     """Compare the ways and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small", action="store_true", help="3 trials of 4 steps instead of 12")
-    parser.add_argument("--rounds", type=int, default=3, help="of the second table")
+    parser.add_argument("--rounds", type=int, default=2, help="of the second table")
     options = parser.parse_args()
     size = SMALL_SIZE if options.small else WHOLE
     with tempfile.TemporaryDirectory(prefix="raykd-bench-") as directory:
