@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ray.tune.schedulers import AsyncHyperBandScheduler
 from raykd.config.schema.search import AshaConfig
 from raykd.sweep.halving import Halving, rung_tokens
 from raykd.sweep.ledger import Metrics, Record, State, Stop
@@ -95,6 +94,9 @@ def test_the_order_of_arrival_changes_nothing(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_one_by_one_it_decides_as_rays_scheduler(seed: int) -> None:
+    # Imported here: Ray reads its environment then, which tests that start it have yet to set.
+    from ray.tune.schedulers import AsyncHyperBandScheduler  # noqa: PLC0415
+
     found = curves(seed)
     theirs = AsyncHyperBandScheduler(
         time_attr="tokens",
