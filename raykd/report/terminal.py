@@ -45,7 +45,7 @@ def terminal_report(summary: Summary, *, page_uri: str) -> Group:
     for grid in [g for g in summary.grids if len(g.columns) <= _MAX_COLUMNS][:_MAX_GRIDS]:
         parts += [Text(), *_grid_table(grid)]
     parts += [Text(), *_cost_table(summary), *_events(summary.events)]
-    parts += [Text(), Text(f"report: {page_uri}", overflow="fold")]
+    parts += [Text(), Text(f"report: {page_uri}", no_wrap=True, overflow="ignore")]
     return Group(*parts)
 
 
