@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     console = report_console()
     output_uri = options.output or SweepPaths(sweep=uri).report
     if not options.watch:
-        console.print(write(read_ledger(uri), output_uri)[1])
+        console.print(write(read_ledger(uri), output_uri)[1], crop=False)
         return 0
     try:
         watch(uri, output_uri, console=console, pause=_pause)
@@ -127,7 +127,7 @@ def watch(uri: str, output_uri: str, *, console: "Console", pause: Callable[[], 
             if repr(changed) != repr(ledger):
                 ledger = changed
                 report = _show(ledger, output_uri, live)
-    console.print(report)
+    console.print(report, crop=False)
 
 
 def _show(ledger: "Ledger", output_uri: str, live: "Live") -> "Group":

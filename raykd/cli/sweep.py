@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         )
     console = report_console()
     console.print()
-    console.print(write(ledger, SweepPaths(sweep=ledger.uri).report)[1])
+    console.print(write(ledger, SweepPaths(sweep=ledger.uri).report)[1], crop=False)
     states = {record.state for record in ledger.records.values()}
     # Those that wait were not asked for, or the time is over.
     bad = {State.FAILED, State.BLOCKED} | (set() if options.only else {State.WAITING})
