@@ -63,9 +63,7 @@ def test_each_teacher_is_trained_once_for_two_overlapping_sweeps(
     assert all(logged(first, record.id) == "" for record in first.trials)
 
 
-def test_trials_of_several_workers_stop_early(
-    tmp_path: Path, ray_of_four: Any
-) -> None:
+def test_trials_of_several_workers_stop_early(tmp_path: Path, ray_of_four: Any) -> None:
     status, ledger = sweep(
         tmp_path,
         teachers={},
