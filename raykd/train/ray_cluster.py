@@ -1,6 +1,7 @@
 """Ray for a run: a quiet one on this machine, or the cluster at an address."""
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,6 +31,9 @@ _LOCAL_ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
 _OBJECT_STORE_BYTES = 200_000_000
+_LOOPBACK = "127.0.0.1"
+_PORT = "RAY_GCS_SERVER_PORT"
+"""Where Ray reads the port of its head from; no argument of ray.init has it."""
 
 
 @contextmanager
@@ -51,21 +55,44 @@ def ray_cluster(address: str, *, num_cpus: float, num_gpus: float) -> Iterator[N
         yield
         return
     if address == LOCAL:
-        ray.init(
-            address=LOCAL,
-            num_cpus=max(1, round(num_cpus)),
-            num_gpus=max(0, round(num_gpus)),
-            # Without it Ray Train cannot clean up after a dead controller: its cleaner asks
-            # the dashboard, and the workers' CPUs would stay reserved for ever.
-            include_dashboard=True,
-            dashboard_host="127.0.0.1",
-            log_to_driver=False,
-            logging_level="error",
-            object_store_memory=_OBJECT_STORE_BYTES,
-        )
+        _start_here(num_cpus=num_cpus, num_gpus=num_gpus)
     else:
         ray.init(address=address, log_to_driver=False, logging_level="error")
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _start_here(*, num_cpus: float, num_gpus: float) -> None:
+    """Start a Ray of this process's own, whose processes know it from any other on the machine."""
+    import ray  # noqa: PLC0415  its environment is set above
+
+    port = _free_port()
+    os.environ[_PORT] = str(port)
+    try:
+        ray.init(
+            address=LOCAL,
+            # Ray Train's cleaner looks for the controller in whatever Ray it finds. In another one
+            # there is none, and it takes away the places of workers that live.
+            runtime_env={"env_vars": {"RAY_ADDRESS": f"{_LOOPBACK}:{port}"}},
+            num_cpus=max(1, round(num_cpus)),
+            num_gpus=max(0, round(num_gpus)),
+            # Without it Ray Train cannot clean up after a dead controller: its cleaner asks
+            # the dashboard, and the workers' CPUs would stay reserved for ever.
+            include_dashboard=True,
+            dashboard_host=_LOOPBACK,
+            log_to_driver=False,
+            logging_level="error",
+            object_store_memory=_OBJECT_STORE_BYTES,
+        )
+    finally:
+        # Another Ray that this process starts later, or a process of its, needs its own.
+        del os.environ[_PORT]
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind((_LOOPBACK, 0))
+        port: int = listener.getsockname()[1]
+        return port

@@ -1,7 +1,10 @@
-"""Sweeps on a real local Ray: stages once, workers inside trials, failures."""
+"""Sweeps on a real local Ray: stages once, workers inside trials, failures; nothing is left."""
 
 import json
-from collections.abc import Iterator
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,26 @@ TWO_TEACHERS = {
     "tiny": {"run": "teacher.yaml", "overrides": {"student.architecture.num_layers": 1}},
 }
 RATE = "optimizer.learning_rate"
+
+
+ANOTHER_RAY = """
+import sys
+from raykd.train.ray_cluster import LOCAL, ray_cluster
+with ray_cluster(LOCAL, num_cpus=1, num_gpus=0):
+    print("up", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def another_ray() -> Iterator[None]:
+    """Keep a second Ray on the machine, as another sweep or another user would."""
+    command = [sys.executable, "-c", ANOTHER_RAY]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        yield
+        # Leaving the block closes its input, which ends it.
 
 
 @pytest.fixture
@@ -63,7 +86,9 @@ def test_each_teacher_is_trained_once_for_two_overlapping_sweeps(
     assert all(logged(first, record.id) == "" for record in first.trials)
 
 
-def test_trials_of_several_workers_stop_early(tmp_path: Path, ray_of_four: Any) -> None:
+def test_trials_of_several_workers_stop_early_and_leave_nothing_reserved(
+    tmp_path: Path, another_ray: None, ray_of_four: Any
+) -> None:
     status, ledger = sweep(
         tmp_path,
         teachers={},
@@ -85,6 +110,15 @@ def test_trials_of_several_workers_stop_early(tmp_path: Path, ray_of_four: Any) 
         State.STOPPED,
     ]
     assert all(record.evaluations for record in ledger.trials)
+    cpus = ray_of_four.cluster_resources()["CPU"]
+    until(lambda: ray_of_four.available_resources().get("CPU") == cpus)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what Ray does in its own time; the test's limit ends it."""
+    pause = threading.Event()
+    while not condition():
+        pause.wait(0.1)
 
 
 def test_a_failed_trial_is_told_and_is_tried_again_when_asked(
