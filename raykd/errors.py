@@ -4,10 +4,13 @@
   + ConfigError        the YAML, an override or an argument is wrong; fix it and run again
   + DataError          a row, a file or a schema is wrong; fix the data set
   + ModelError         a model is missing, of an unknown family, or does not fit its use
-  + StorageError       storage refused or dropped a request; safe to retry
+  + StorageError       storage cannot be reached or dropped a request; safe to retry
+    + StorageDeniedError storage refuses, and would again
   + PublicationError   a directory is missing, uncommitted, or not what its manifest says
   + CheckpointError    a checkpoint is missing, torn or from another run
-  + NonFiniteLossError training diverged; the same step would diverge again
+  + DivergedError      training diverged; the same step would diverge again
+    + NonFiniteLossError the loss or the gradient norm is NaN or infinite
+    + LossSpikeError     the loss is far above the losses before
   + TrainingFailedError the workers kept failing until the retries were spent
 
 Each takes exactly one argument, the message, because Ray pickles exceptions
@@ -44,9 +47,15 @@ class ModelError(RaykdError):
 
 
 class StorageError(RaykdError):
-    """Storage refused or dropped a request."""
+    """Storage cannot be reached, is full, or dropped a request."""
 
     retryable = True
+
+
+class StorageDeniedError(StorageError):
+    """Storage refuses: no such bucket, no permission, wrong credentials or address."""
+
+    retryable = False
 
 
 class PublicationError(RaykdError):
@@ -59,8 +68,16 @@ class CheckpointError(RaykdError):
     """A checkpoint is missing, incomplete or belongs to another run."""
 
 
-class NonFiniteLossError(RaykdError):
+class DivergedError(RaykdError):
+    """Training stopped before a step that would harm the weights."""
+
+
+class NonFiniteLossError(DivergedError):
     """The loss or the gradient norm became NaN or infinite."""
+
+
+class LossSpikeError(DivergedError):
+    """The loss rose far above the losses before."""
 
 
 class TrainingFailedError(RaykdError):

@@ -1,7 +1,10 @@
 """Fixtures that many tests share."""
 
 import os
+import uuid
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import boto3
@@ -10,6 +13,9 @@ import pytest
 import torch
 from hypothesis import settings
 from moto.server import ThreadedMotoServer
+
+from tests.servers.proxy import Proxy
+from tests.servers.rclone import ACCESS_KEY, SECRET_KEY, Rclone
 
 # Threads of tiny tensors only wait for one another; for this process and those it starts.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -30,17 +36,28 @@ def s3_server() -> Iterator[str]:
     server.stop()
 
 
-def set_s3_environment(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+def set_s3_environment(
+    monkeypatch: pytest.MonkeyPatch,
+    endpoint: str,
+    *,
+    access_key: str = "test",
+    secret_key: str = "test",  # noqa: S107  # the mock server accepts any
+) -> None:
     """Point every S3 client of this process and those it starts at the test's server."""
     for name, value in {
         "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",  # the mock server accepts any
+        "AWS_ACCESS_KEY_ID": access_key,
+        "AWS_SECRET_ACCESS_KEY": secret_key,
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
+        # Servers other than AWS's own refuse the trailing checksums that clients send by default.
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
     }.items():
         monkeypatch.setenv(name, value)
+    # Instances are cached by their arguments, which the environment is no part of.
+    fsspec.filesystem("s3").clear_instance_cache()
 
 
 @pytest.fixture
@@ -49,7 +66,48 @@ def s3_uri(s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> s
     set_s3_environment(monkeypatch, s3_server)
     bucket = f"raykd-{abs(hash(tmp_path)):x}"
     boto3.client("s3", endpoint_url=s3_server).create_bucket(Bucket=bucket)
-    fsspec.filesystem("s3").clear_instance_cache()
+    return f"s3://{bucket}"
+
+
+@pytest.fixture(scope="session")
+def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rclone]:
+    """Serve a directory as S3 by a process of its own, which checks signatures."""
+    directory = tmp_path_factory.mktemp("rclone")
+    with closing(Rclone(directory / "buckets", directory / "log")) as server:
+        server.start()
+        yield server
+
+
+@pytest.fixture
+def rclone_uri(rclone_server: Rclone, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the URI of an empty bucket of rclone, with the environment set for all clients."""
+    rclone_server.start()
+    return _bucket_of_rclone(rclone_server, rclone_server.endpoint, monkeypatch)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FaultyS3:
+    """An empty bucket of rclone that clients reach through a proxy."""
+
+    uri: str
+    proxy: Proxy
+    server: Rclone
+
+
+@pytest.fixture
+def faulty_s3(rclone_server: Rclone, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]:
+    """Give a bucket whose requests a test can let fail, on a server that it can kill."""
+    rclone_server.start()
+    with closing(Proxy(rclone_server.port)) as proxy:
+        proxy.start()
+        uri = _bucket_of_rclone(rclone_server, proxy.endpoint, monkeypatch)
+        yield FaultyS3(uri=uri, proxy=proxy, server=rclone_server)
+
+
+def _bucket_of_rclone(server: Rclone, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    set_s3_environment(monkeypatch, endpoint, access_key=ACCESS_KEY, secret_key=SECRET_KEY)
+    bucket = f"raykd-{uuid.uuid4().hex[:12]}"
+    boto3.client("s3", endpoint_url=server.endpoint).create_bucket(Bucket=bucket)
     return f"s3://{bucket}"
 
 

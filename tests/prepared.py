@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
-from raykd import storage
 from raykd.data.manifest import (
     KIND,
     TOKENIZER_DIRECTORY,
@@ -16,6 +15,7 @@ from raykd.data.manifest import (
     row_schema,
 )
 from raykd.data.tokenizers import tokenizer_info
+from raykd.published.publishing import publishing
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
@@ -62,7 +62,7 @@ def write_prepared(
     next_id = 0
     shards: dict[str, tuple[Shard, ...]] = {}
     tokenizer = word_tokenizer()
-    with storage.publishing(str(path), kind=KIND) as publication:
+    with publishing(str(path), kind=KIND) as publication:
         tokenizer.save_pretrained(publication.path / TOKENIZER_DIRECTORY)
         for split, languages in splits.items():
             (publication.path / split).mkdir()

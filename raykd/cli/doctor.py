@@ -3,6 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, get_args
 
+from raykd.cli.debug import debug_option
 from raykd.cli.quiet import quiet_libraries
 from raykd.config.schema.run import TaskName
 from raykd.errors import ConfigError
@@ -22,7 +23,8 @@ _VERDICTS = {"ok": "ok", "warning": "[yellow]warning[/]", "error": "[red]error[/
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``raykd doctor``."""
     subjects = parser.add_subparsers(dest="subject", metavar="SUBJECT", required=True)
-    losses = subjects.add_parser("losses", help=_LOSSES, description=_LOSSES)
+    debug = [debug_option()]
+    losses = subjects.add_parser("losses", help=_LOSSES, description=_LOSSES, parents=debug)
     losses.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     losses.add_argument(
         "--dtype",
@@ -30,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="as train.precision, and as the teacher's dtype",
     )
-    pair = subjects.add_parser("pair", help=_PAIR, description=_PAIR)
+    pair = subjects.add_parser("pair", help=_PAIR, description=_PAIR, parents=debug)
     for name in ("teacher", "student"):
         pair.add_argument(
             name, metavar=name.upper(), help="Hub name, or directory of a model, run or checkpoint"

@@ -5,8 +5,19 @@ import sys
 from collections.abc import Sequence
 
 from raykd import __version__
-from raykd.cli import check, doctor, evaluate, explain, export, prepare, report, sweep, train
-from raykd.errors import RaykdError
+from raykd.cli import (
+    check,
+    doctor,
+    evaluate,
+    explain,
+    export,
+    prepare,
+    replay,
+    report,
+    sweep,
+    train,
+)
+from raykd.cli.debug import debug_option, tell
 
 _DESCRIPTION = "Distillation studies of language models, on one laptop or a Ray cluster."
 
@@ -20,12 +31,14 @@ examples:
   raykd report   configs/sweeps/demo.yaml --watch
   raykd evaluate runs/demo-teacher-1a2b3c4d
   raykd export   runs/demo-teacher-1a2b3c4d --output models/teacher
+  raykd replay   runs/demo-teacher-1a2b3c4d --step 120
   raykd doctor   losses --dtype bfloat16
   raykd doctor   pair runs/demo-teacher-1a2b3c4d models/student --data data/stdlib-docs
   raykd explain  losses.forward_kl
 
 Overrides are key=value, any number, later wins; null switches an optional section
 off. Exit status: 0 done, 1 the run failed or was stopped, 2 the input is wrong.
+--debug, before or after a command, shows where in the program an error comes from.
 """
 
 _COMMANDS = {
@@ -36,6 +49,7 @@ _COMMANDS = {
     "report": (report, "say what a study found: verdicts, curves, costs, as text and as a page"),
     "evaluate": (evaluate, "score the model of a run, beside its teacher"),
     "export": (export, "write the model of a run or checkpoint as a transformers directory"),
+    "replay": (replay, "take one step of a run once more: what its rows do to loss and gradient"),
     "doctor": (doctor, "prove the losses right on this machine, or see if two models fit"),
     "explain": (explain, "document configuration keys"),
 }
@@ -48,11 +62,15 @@ def build_parser() -> argparse.ArgumentParser:
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[debug_option()],
     )
     parser.add_argument("--version", action="version", version=f"raykd {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (module, summary) in _COMMANDS.items():
-        module.add_arguments(commands.add_parser(name, help=summary, description=module.__doc__))
+        command = commands.add_parser(
+            name, help=summary, description=module.__doc__, parents=[debug_option()]
+        )
+        module.add_arguments(command)
     return parser
 
 
@@ -75,10 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     module, _ = _COMMANDS[options.command]
     try:
         status: int = module.run(options)
-    except RaykdError as error:
-        print(f"raykd: {error}", file=sys.stderr)
-        return error.exit_status
     except KeyboardInterrupt:
         print("raykd: interrupted; what is finished stays", file=sys.stderr)
         return 1
+    except Exception as error:  # noqa: BLE001  of whatever kind, users get one line, not a traceback
+        return tell(error, debug="debug" in options)
     return status

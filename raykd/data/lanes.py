@@ -12,10 +12,14 @@ import pyarrow.ipc
 
 from raykd import storage
 from raykd.data.manifest import Manifest, Shard
-from raykd.errors import DataError, StorageError
+from raykd.data.shard_checks import check_batch, expected_schema
+from raykd.errors import DataError
 
 _OPEN_FILES = 8
 """Shards each reading thread keeps open."""
+
+_UNREADABLE = (pa.ArrowException, OSError, EOFError, IndexError, ValueError, OverflowError)
+"""How Arrow, and the comparison with the manifest, refuse a file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +49,9 @@ def addresses(manifest: Manifest, shards: Sequence[Shard]) -> tuple[BatchAddress
 class BatchReader:
     """Reads record batches on several threads; each thread opens its own files."""
 
-    def __init__(self, *, num_threads: int = 4) -> None:
+    def __init__(self, manifest: Manifest, *, num_threads: int = 4) -> None:
+        self._manifest = manifest
+        self._schema = expected_schema(manifest)
         self._local = threading.local()
         self._threads = ThreadPoolExecutor(num_threads, thread_name_prefix="raykd-read")
 
@@ -68,8 +74,17 @@ class BatchReader:
             self._local.opened = functools.lru_cache(_OPEN_FILES)(_open)
         try:
             batch = self._local.opened(address.uri).get_batch(address.index)
-        except (pa.ArrowException, OSError, IndexError) as error:
-            message = f"{address.uri}: record batch {address.index} cannot be read: {error}"
+            check_batch(batch, self._manifest, schema=self._schema)
+        except FileNotFoundError as error:
+            message = (
+                f"{address.uri}: is missing, but the manifest names it; prepare the data again"
+            )
+            raise DataError(message) from error
+        except _UNREADABLE as error:
+            message = (
+                f"{address.uri}: record batch {address.index} cannot be read: "
+                f"{' '.join(str(error).split())}; prepare the data again"
+            )
             raise DataError(message) from error
         if batch.num_rows != address.rows:
             message = (
@@ -83,10 +98,7 @@ class BatchReader:
 
 
 def _open(uri: str) -> pa.RecordBatchFileReader:
-    try:
-        return pa.ipc.open_file(storage.open_arrow(uri))
-    except FileNotFoundError as error:
-        raise StorageError(str(error)) from error
+    return pa.ipc.open_file(storage.open_arrow(uri))
 
 
 class Lane:

@@ -12,13 +12,24 @@ and where the data has them ``label`` (int32), ``word_labels`` (list of int16, o
 -100 where no word begins) and ``token_type_ids`` (list of uint8).
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import pyarrow as pa
 
-from raykd import storage
+from raykd.data.json_values import (
+    boolean,
+    fields_of,
+    integer,
+    integers,
+    listed,
+    mapping,
+    path_within,
+    text,
+    texts,
+)
 from raykd.errors import DataError
+from raykd.published.directory import read_published
 
 KIND = "data"
 TOKENIZER_DIRECTORY = "tokenizer"
@@ -112,18 +123,18 @@ class Manifest:
 def row_schema(vocab_size: int, *, has_label: bool, has_words: bool, has_types: bool) -> pa.Schema:
     """Return the columns of a shard."""
     token_type = pa.uint16() if vocab_size <= 1 << 16 else pa.uint32()
-    fields = [
+    columns = [
         pa.field("input_ids", pa.list_(token_type)),
         pa.field("row_id", pa.int64()),
         pa.field("language", pa.dictionary(pa.int16(), pa.string())),
     ]
     if has_label:
-        fields.append(pa.field("label", pa.int32()))
+        columns.append(pa.field("label", pa.int32()))
     if has_words:
-        fields.append(pa.field("word_labels", pa.list_(pa.int16())))
+        columns.append(pa.field("word_labels", pa.list_(pa.int16())))
     if has_types:
-        fields.append(pa.field("token_type_ids", pa.list_(pa.uint8())))
-    return pa.schema(fields)
+        columns.append(pa.field("token_type_ids", pa.list_(pa.uint8())))
+    return pa.schema(columns)
 
 
 def manifest_content(manifest: Manifest) -> dict[str, Any]:
@@ -138,36 +149,70 @@ def read_manifest(uri: str) -> Manifest:
 
     Raises:
         PublicationError: Nothing is committed at the URI.
-        DataError: The manifest does not have the fields of this version.
+        DataError: The manifest does not have the fields of this version, or a value that
+            cannot be, such as a shard outside the directory.
     """
-    published = storage.read_published(uri, kind=KIND)
-    content = published.content
+    published = read_published(uri, kind=KIND)
     try:
-        tokenizer = content["tokenizer"]
-        return Manifest(
-            uri=uri,
-            fingerprint=published.fingerprint,
-            languages=tuple(content["languages"]),
-            tokenizer=TokenizerInfo(
-                **{**tokenizer, "special_ids": tuple(tokenizer["special_ids"])}
-            ),
-            max_length=content["max_length"],
-            labels=_optional_tuple(content["labels"]),
-            word_labels=_optional_tuple(content["word_labels"]),
-            has_token_types=content["has_token_types"],
-            options=content["options"],
-            splits={
-                name: tuple(
-                    Shard(**{**shard, "batch_rows": tuple(shard["batch_rows"])})
-                    for shard in shards
-                )
-                for name, shards in content["splits"].items()
-            },
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        message = f"{uri}: the manifest lacks or misstates a field: {error}; prepare it again"
+        return _manifest(published.content, uri=uri, fingerprint=published.fingerprint)
+    except ValueError as error:
+        message = f"{uri}: the manifest misstates the data: {error}; prepare the data again"
         raise DataError(message) from error
 
 
-def _optional_tuple(values: list[str] | None) -> tuple[str, ...] | None:
-    return None if values is None else tuple(values)
+def _manifest(content: Any, *, uri: str, fingerprint: str) -> Manifest:
+    names = tuple(f.name for f in fields(Manifest) if f.name not in ("uri", "fingerprint"))
+    given = fields_of(content, names, "content")
+    languages = texts(given["languages"], "languages")
+    return Manifest(
+        uri=uri,
+        fingerprint=fingerprint,
+        languages=languages,
+        tokenizer=_tokenizer(given["tokenizer"]),
+        max_length=integer(given["max_length"], "max_length", minimum=1, below=1 << 31),
+        labels=_optional_texts(given["labels"], "labels"),
+        word_labels=_optional_texts(given["word_labels"], "word_labels"),
+        has_token_types=boolean(given["has_token_types"], "has_token_types"),
+        options=mapping(given["options"], "options"),
+        splits={
+            name: tuple(
+                _shard(shard, f"splits.{name}[{index}]", languages=languages)
+                for index, shard in enumerate(listed(shards, f"splits.{name}"))
+            )
+            for name, shards in mapping(given["splits"], "splits").items()
+        },
+    )
+
+
+def _tokenizer(value: Any) -> TokenizerInfo:
+    names = tuple(field.name for field in fields(TokenizerInfo))
+    given = fields_of(value, names, "tokenizer")
+    size = integer(given["vocab_size"], "tokenizer.vocab_size", minimum=1, below=1 << 31)
+    mask_id = given["mask_id"]
+    return TokenizerInfo(
+        fingerprint=text(given["fingerprint"], "tokenizer.fingerprint"),
+        vocab_size=size,
+        pad_id=integer(given["pad_id"], "tokenizer.pad_id", minimum=0, below=size),
+        mask_id=None
+        if mask_id is None
+        else integer(mask_id, "tokenizer.mask_id", minimum=0, below=size),
+        special_ids=integers(given["special_ids"], "tokenizer.special_ids", minimum=0, below=size),
+    )
+
+
+def _shard(value: Any, where: str, *, languages: tuple[str, ...]) -> Shard:
+    given = fields_of(value, tuple(field.name for field in fields(Shard)), where)
+    language = text(given["language"], f"{where}.language")
+    if language not in languages:
+        message = f"{where}.language is {language!r}, which is none of languages"
+        raise ValueError(message)
+    return Shard(
+        path=path_within(given["path"], f"{where}.path"),
+        language=language,
+        batch_rows=integers(given["batch_rows"], f"{where}.batch_rows", minimum=1),
+        tokens=integer(given["tokens"], f"{where}.tokens", minimum=0),
+    )
+
+
+def _optional_texts(value: Any, where: str) -> tuple[str, ...] | None:
+    return None if value is None else texts(value, where)

@@ -120,7 +120,7 @@ def training_rows(
     """
     rank, world_size = worker
     weights = state.weights or mixing_weights(manifest, config)
-    reader = BatchReader()
+    reader = BatchReader(manifest)
     streams = {
         name: RowStream(
             addresses(manifest, shards),
@@ -157,7 +157,7 @@ def evaluation_rows(
     """Yield this worker's share of a split in pieces; the workers cover every row once."""
     rank, world_size = worker
     batches = addresses(manifest, chosen_shards(manifest, config, split))[rank::world_size]
-    reader = BatchReader(num_threads=1)
+    reader = BatchReader(manifest, num_threads=1)
     try:
         pieces: list[pa.RecordBatch] = []
         waiting = 0

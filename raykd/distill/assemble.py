@@ -101,7 +101,10 @@ def assemble(
         projections=objective.projections,
     )
     options = LoopOptions(
-        num_steps=num_steps(config, manifest), seed=config.train.seed, optimizer=config.optimizer
+        num_steps=num_steps(config, manifest),
+        seed=config.train.seed,
+        optimizer=config.optimizer,
+        loss_spike_factor=config.train.loss_spike_factor,
     )
     return Distillation(
         config=config,

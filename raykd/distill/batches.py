@@ -1,12 +1,13 @@
 """The batches of a run: to train on, to evaluate on, to measure on before it begins."""
 
 from collections.abc import Iterator
+from contextlib import closing
 
 from raykd.batch import Batch, Rows
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import Manifest
 from raykd.data.prefetch import prefetched
-from raykd.data.stream import evaluation_rows, initial_state, training_rows
+from raykd.data.stream import DataState, evaluation_rows, initial_state, training_rows
 from raykd.distill.loop import StepBatches, TrainState
 from raykd.distill.world import World
 from raykd.tasks.task import Task
@@ -57,6 +58,20 @@ class StepReader:
                 micro_batches=tuple(self._task.collate(piece) for piece in pieces),
                 data=step.state,
             )
+
+
+def step_rows(config: RunConfig, manifest: Manifest, state: DataState) -> Rows:
+    """Return the rows of all workers in the step that follows a state of the data."""
+    steps = training_rows(
+        manifest,
+        config.data,
+        seed=config.train.seed,
+        global_batch_size=config.train.global_batch_size,
+        worker=(0, 1),
+        state=state,
+    )
+    with closing(steps):
+        return next(steps).rows
 
 
 def evaluation_batches(

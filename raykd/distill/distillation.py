@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from raykd.batch import Rows
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import Manifest
 from raykd.data.mixture import adaptive_weights
 from raykd.data.stream import with_weights
-from raykd.distill.batches import StepReader, evaluation_batches
+from raykd.distill.batches import StepReader, evaluation_batches, step_rows
 from raykd.distill.evaluate import Evaluation, evaluate
 from raykd.distill.loop import LoopOptions, TrainState
 from raykd.distill.start import StudentStart
@@ -57,6 +58,10 @@ class Distillation:
         return StepReader(
             self.config, self.manifest, self.task, state=self.state, world=self.world
         )
+
+    def next_rows(self) -> Rows:
+        """Return the rows of all workers in the next step, in the order of the data."""
+        return step_rows(self.config, self.manifest, self.state.data)
 
     def evaluate(self, split: str | None = None) -> Evaluation:
         """Score student and teachers on a split, ``data.eval_split`` unless named."""

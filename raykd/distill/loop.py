@@ -6,7 +6,6 @@ between two steps. So the same loop runs under Ray Train, in a notebook and in a
 
 import contextlib
 import hashlib
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,10 +15,10 @@ from torch.nn.parallel import DistributedDataParallel
 from raykd.batch import Batch
 from raykd.config.schema.train import OptimizerConfig
 from raykd.data.stream import DataState
+from raykd.distill.diverged import divergence, mean_with
 from raykd.distill.optimizer import learning_rate
 from raykd.distill.step import DistillationStep, StepCounts
 from raykd.distill.world import World
-from raykd.errors import NonFiniteLossError
 from raykd.models.scored import ScoredModel
 
 
@@ -43,6 +42,9 @@ class TrainState:
     projections: torch.nn.ModuleDict
     """What layer losses learn beside the student; trained and restored with it."""
 
+    recent_loss: float | None = None
+    """Exponential mean of the losses of the last steps; None before the first."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepBatches:
@@ -53,6 +55,20 @@ class StepBatches:
 
     data: DataState
     """Where the data stands after this step."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepLoss:
+    """What the backward pass of one step found, over all workers."""
+
+    loss: float
+    """Objective: the weighted sum of the terms."""
+
+    terms: dict[str, float]
+    """Each term whose weight is not 0, unweighted."""
+
+    tokens: int
+    """Tokens in the step, padding not counted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +100,12 @@ class LoopOptions:
     num_steps: int
     seed: int
     optimizer: OptimizerConfig
+    loss_spike_factor: float | None = None
+    """Loss over the mean of recent losses from which on a step is a spike; None is never."""
+
+    def progress(self, step: int) -> float:
+        """Return how far the run is when ``step`` steps are taken: 0 at first, 1 in the last."""
+        return step / max(self.num_steps - 1, 1)
 
 
 def training_steps(
@@ -97,39 +119,71 @@ def training_steps(
     """Take optimizer steps until ``num_steps``, yielding after each.
 
     Raises:
-        NonFiniteLossError: On all workers alike, before a bad gradient reaches the weights.
+        DivergedError: On all workers alike, before a bad gradient reaches the weights.
     """
     parallel = _parallel(objective, world)
     while state.step < options.num_steps:
         batches = next(steps)
-        torch.manual_seed(_dropout_seed(options.seed, state.step, world.rank))
         rate = learning_rate(options.optimizer, step=state.step, num_steps=options.num_steps)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        progress = state.step / max(options.num_steps - 1, 1)
-        sums = _accumulate(parallel, batches, progress=progress, world=world)
+        found = backward(parallel, batches, step=state.step, options=options, world=world)
         grad_norm = torch.nn.utils.clip_grad_norm_(
             objective.parameters(), options.optimizer.max_grad_norm
         )
-        loss, *terms, tokens = sums.tolist()
-        names = [term.name for term, _ in objective.active_terms(progress)]
         finished = FinishedStep(
             step=state.step + 1,
-            loss=loss,
-            terms=dict(zip(names, terms, strict=True)),
+            loss=found.loss,
+            terms=found.terms,
             grad_norm=float(grad_norm),
             learning_rate=rate,
-            tokens=int(tokens),
+            tokens=found.tokens,
         )
-        _require_finite(finished)
+        error = divergence(
+            step=finished.step,
+            loss=finished.loss,
+            grad_norm=finished.grad_norm,
+            recent_loss=state.recent_loss,
+            spike_factor=options.loss_spike_factor,
+        )
+        if error is not None:
+            raise error
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
         state.step, state.data = finished.step, batches.data
         state.tokens += finished.tokens
+        state.recent_loss = mean_with(finished.loss, state.recent_loss)
         yield finished
 
 
-def _parallel(objective: DistillationStep, world: World) -> torch.nn.Module:
+def backward(
+    parallel: DistillationStep | DistributedDataParallel,
+    batches: StepBatches,
+    *,
+    step: int,
+    options: LoopOptions,
+    world: World,
+) -> StepLoss:
+    """Add the gradient of one step to the parameters; neither clips it nor uses it.
+
+    Args:
+        parallel: The objective, wrapped where there are several workers.
+        batches: This worker's.
+        step: Optimizer steps taken before.
+        options: Of the run.
+        world: Every worker takes part.
+    """
+    torch.manual_seed(_dropout_seed(options.seed, step, world.rank))
+    progress = options.progress(step)
+    loss, *terms, tokens = _accumulate(parallel, batches, progress=progress, world=world).tolist()
+    objective = parallel.module if isinstance(parallel, DistributedDataParallel) else parallel
+    names = [term.name for term, _ in objective.active_terms(progress)]
+    return StepLoss(loss=loss, terms=dict(zip(names, terms, strict=True)), tokens=int(tokens))
+
+
+def _parallel(
+    objective: DistillationStep, world: World
+) -> DistillationStep | DistributedDataParallel:
     if world.size == 1:
         return objective
     return DistributedDataParallel(
@@ -172,15 +226,3 @@ def _synchronised(
 def _dropout_seed(seed: int, step: int, rank: int) -> int:
     digest = hashlib.sha256(f"{seed} {step} {rank}".encode()).digest()
     return int.from_bytes(digest[:8]) >> 1
-
-
-def _require_finite(finished: FinishedStep) -> None:
-    if math.isfinite(finished.loss) and math.isfinite(finished.grad_norm):
-        return
-    message = (
-        f"step {finished.step}: the loss is {finished.loss} and the gradient norm "
-        f"{finished.grad_norm}. The weights are still those of step {finished.step - 1}. "
-        f"Lower optimizer.learning_rate, raise optimizer.warmup_fraction, or set "
-        f"train.precision=float32."
-    )
-    raise NonFiniteLossError(message)

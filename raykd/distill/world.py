@@ -24,6 +24,14 @@ class World:
             torch.distributed.all_reduce(values)
         return values
 
+    def highest(self, values: list[int]) -> list[int]:
+        """Return the element-wise maximum of some numbers over all workers."""
+        if self.size == 1:
+            return values
+        tensor = torch.tensor(values, device=self.device)
+        torch.distributed.all_reduce(tensor, op=torch.distributed.ReduceOp.MAX)
+        return [int(value) for value in tensor.tolist()]
+
     def from_first(self, value: T) -> T:
         """Return the value of the first worker; what the others pass is ignored."""
         if self.size == 1:

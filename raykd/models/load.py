@@ -2,6 +2,7 @@
 
 import difflib
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +31,7 @@ from raykd.models.files import (
 from raykd.models.parts import places_of
 from raykd.models.per_language import PerLanguageModel
 from raykd.models.quiet import quiet_transformers
+from raykd.published.directory import COMMITTED
 
 logger = logging.getLogger(__name__)
 
@@ -52,11 +54,11 @@ def resolve_model(source: str) -> str:
         return storage.join(source, "student")
     if not _has(source, "run.yaml"):
         return source
-    if _has(source, "model", storage.COMMITTED):
+    if _has(source, "model", COMMITTED):
         return storage.join(source, "model")
     checkpoints = storage.join(source, "checkpoints")
     for name in reversed(storage.list_names(checkpoints)):
-        if _has(checkpoints, name, storage.COMMITTED):
+        if _has(checkpoints, name, COMMITTED):
             return storage.join(checkpoints, name, "student")
     message = f"{source}: the run has no model and no checkpoint yet; train it first"
     raise ModelError(message)
@@ -124,19 +126,38 @@ def load_model(
     return model
 
 
-def save_model(model: Any, path: Path) -> None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelFiles:
+    """What a model's directory is going to hold."""
+
+    config: Any
+    tensors: dict[str, dict[str, torch.Tensor]]
+    """By file and name."""
+
+
+def model_files(model: Any) -> ModelFiles:
+    """Return what to write of a model; the tensors share their memory with it."""
+    is_shared = isinstance(model, PerLanguageModel)
+    config = config_with_languages(model.config, model.languages if is_shared else None)
+    config.architectures = [type(model.model if is_shared else model).__name__]
+    return ModelFiles(config=config, tensors=tensors_by_file(model))
+
+
+def save_files(files: ModelFiles, path: Path) -> None:
     """Write configuration and weights into a directory that ``from_pretrained`` reads.
 
     Of a PerLanguageModel it reads the model of the first language.
     """
     path.mkdir(parents=True, exist_ok=True)
-    is_shared = isinstance(model, PerLanguageModel)
-    config = config_with_languages(model.config, model.languages if is_shared else None)
-    config.architectures = [type(model.model if is_shared else model).__name__]
-    config.save_pretrained(path)
-    for file, tensors in tensors_by_file(model).items():
+    files.config.save_pretrained(path)
+    for file, tensors in files.tensors.items():
         contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
         save_file(contiguous, path / file, metadata={"format": "pt"})
+
+
+def save_model(model: Any, path: Path) -> None:
+    """Write a model into a directory that ``from_pretrained`` reads."""
+    save_files(model_files(model), path)
 
 
 def load_weights(model: Any, path: Path) -> None:

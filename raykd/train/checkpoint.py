@@ -2,40 +2,44 @@
 
     checkpoints/step-00000100/
       student/      config.json, model.safetensors and the tokenizer: a transformers directory
-      optimizer/    adamw.safetensors, one tensor per parameter and moment; and where losses on
-                    layers learn maps from the student's width to the teacher's, those:
-                    layer_maps.safetensors
+      optimizer/    adamw-00001-of-00002.safetensors, one tensor per parameter and moment, a file
+                    for each worker that wrote it; and where losses on layers learn maps from the
+                    student's width to the teacher's, those: layer_maps.safetensors
       state.json    step, tokens, data state, what the run was at the time
       manifest.json COMMITTED
 
-Nothing here is ever unpickled. The teacher is not in a checkpoint, only in the configuration.
+Nothing here is ever unpickled. Tensors are whole and named like the model's, so any number of
+workers restores them. The teacher is not in a checkpoint: the manifest says which it was.
 """
 
-import dataclasses
 import json
 import logging
-import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from raykd import __version__, storage
 from raykd.data.stream import DataState
 from raykd.distill.loop import TrainState
 from raykd.errors import CheckpointError, PublicationError
-from raykd.models.load import load_weights, save_model
+from raykd.models.load import load_weights
+from raykd.published.directory import COMMITTED, fetched, read_published
 
 KIND = "checkpoint"
 STATE_FILE = "state.json"
 STUDENT_DIRECTORY = "student"
-_OPTIMIZER_FILE = "optimizer/adamw.safetensors"
-_LAYER_MAPS_FILE = "optimizer/layer_maps.safetensors"
-_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+LAYER_MAPS_FILE = "optimizer/layer_maps.safetensors"
+MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+RUN = "run"
+"""Where the manifest says which run a checkpoint is of."""
+
+_OPTIMIZER_PREFIX = "adamw-"
 _PREFIX = "step-"
 
 logger = logging.getLogger(__name__)
@@ -64,8 +68,21 @@ class RunState:
     first_evaluation: dict[str, float] | None
     """The metrics before the first step, where the run was evaluated there."""
 
+    recent_loss: float | None = None
+    """Exponential mean of the losses of the last steps."""
+
     raykd_version: str = __version__
     torch_version: str = torch.__version__
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundCheckpoint:
+    """A checkpoint that is whole."""
+
+    uri: str
+    step: int
+    path: Path
+    """Of its files on this machine."""
 
 
 def checkpoint_name(step: int) -> str:
@@ -73,21 +90,9 @@ def checkpoint_name(step: int) -> str:
     return f"{_PREFIX}{step:08d}"
 
 
-def write_checkpoint(
-    uri: str, state: TrainState, *, run_state: RunState, tokenizer_path: Path
-) -> None:
-    """Publish the state of a run at a URI."""
-    with storage.publishing(uri, kind=KIND) as publication:
-        student_path = publication.path / STUDENT_DIRECTORY
-        shutil.copytree(tokenizer_path, student_path)
-        save_model(state.student.model, student_path)
-        (publication.path / "optimizer").mkdir()
-        save_file(_moments(state), publication.path / _OPTIMIZER_FILE)
-        if projections := state.projections.state_dict():
-            save_file(projections, publication.path / _LAYER_MAPS_FILE)
-        text = json.dumps(dataclasses.asdict(run_state), indent=1)
-        (publication.path / STATE_FILE).write_text(text)
-        publication.content["step"] = run_state.step
+def optimizer_file(part: int, count: int) -> str:
+    """Return where a worker, counted from 0, puts its share of the optimizer's state."""
+    return f"optimizer/{_OPTIMIZER_PREFIX}{part + 1:05d}-of-{count:05d}.safetensors"
 
 
 def restore_checkpoint(uri: str, state: TrainState) -> RunState:
@@ -100,9 +105,10 @@ def restore_checkpoint(uri: str, state: TrainState) -> RunState:
         saved = read_run_state(path)
         load_weights(state.student.model, path / STUDENT_DIRECTORY)
         if state.projections.state_dict():
-            _load_projections(state, path / _LAYER_MAPS_FILE)
-        _load_moments(state, load_file(path / _OPTIMIZER_FILE), uri)
+            _load_projections(state, path / LAYER_MAPS_FILE)
+        _load_moments(state, _saved_moments(path), uri)
     state.step, state.tokens, state.data = saved.step, saved.tokens, saved.data
+    state.recent_loss = saved.recent_loss
     return saved
 
 
@@ -119,27 +125,55 @@ def read_run_state(path: Path) -> RunState:
     )
 
 
-def committed_steps(checkpoints_uri: str) -> list[int]:
-    """Return the steps of the checkpoint directories, rising; some may be broken."""
+def checkpoint_steps(checkpoints_uri: str) -> list[int]:
+    """Return the steps of the checkpoint directories, rising; some may be half or broken."""
     names = storage.list_names(checkpoints_uri)
     steps = (name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX))
     return sorted(int(step) for step in steps if step.isdigit())
 
 
-def newest_valid_checkpoint(checkpoints_uri: str) -> str | None:
-    """Return the newest checkpoint whose every byte is what its manifest says.
+def committed_steps(checkpoints_uri: str) -> list[int]:
+    """Return the steps of the checkpoints that are committed, rising; some may be broken."""
+    commits = {
+        storage.join(checkpoints_uri, checkpoint_name(step), COMMITTED): step
+        for step in checkpoint_steps(checkpoints_uri)
+    }
+    found = storage.read_many(list(commits))
+    return [step for commit, step in commits.items() if commit in found]
 
-    Broken ones are skipped with a warning that names the file.
+
+@contextmanager
+def newest_checkpoint(
+    checkpoints_uri: str, *, run: str | None = None
+) -> Iterator[FoundCheckpoint | None]:
+    """Yield the newest checkpoint whose every byte is what its manifest says, if there is one.
+
+    Those that are skipped are named in a warning, with the reason.
+
+    Args:
+        checkpoints_uri: Where the checkpoints of a run lie.
+        run: The run that the checkpoint must be of; any where None.
+
+    Raises:
+        StorageError: Storage cannot be reached: it says nothing about the checkpoints.
     """
-    for step in reversed(committed_steps(checkpoints_uri)):
+    for step in reversed(checkpoint_steps(checkpoints_uri)):
         uri = storage.join(checkpoints_uri, checkpoint_name(step))
-        try:
-            storage.verify(storage.read_published(uri, kind=KIND))
-        except PublicationError as error:
-            logger.warning("skipping checkpoint of step %d: %s", step, error)
-            continue
-        return uri
-    return None
+        with ExitStack() as stack:
+            try:
+                path = stack.enter_context(_opened(uri, run))
+            except PublicationError as error:
+                logger.warning("skipping checkpoint of step %d: %s", step, error)
+                continue
+            yield FoundCheckpoint(uri=uri, step=step, path=path)
+            return
+    yield None
+
+
+def newest_valid_checkpoint(checkpoints_uri: str) -> str | None:
+    """Return the URI of the newest checkpoint whose every byte is what its manifest says."""
+    with newest_checkpoint(checkpoints_uri) as found:
+        return None if found is None else found.uri
 
 
 def kept_steps(
@@ -149,7 +183,22 @@ def kept_steps(
     return {*sorted(steps)[-keep_last:]} | (set(steps) & {best_step, *milestones})
 
 
-def _trained(state: TrainState) -> Iterator[tuple[str, torch.nn.Parameter]]:
+@contextmanager
+def _opened(uri: str, run: str | None) -> Iterator[Path]:
+    published = read_published(uri, kind=KIND)
+    if run is not None and (found := published.content.get(RUN)) != run:
+        message = f"{uri}: is of another run: {found}"
+        raise PublicationError(message)
+    with fetched(published) as path:
+        yield path
+
+
+def _saved_moments(path: Path) -> dict[str, torch.Tensor]:
+    files = sorted((path / "optimizer").glob(f"{_OPTIMIZER_PREFIX}*.safetensors"))
+    return {name: tensor for file in files for name, tensor in load_file(file).items()}
+
+
+def trained_parameters(state: TrainState) -> Iterator[tuple[str, torch.nn.Parameter]]:
     """Yield what the optimizer changes: the student, and what losses on layers learn."""
     yield from state.student.named_parameters()
     yield from state.projections.named_parameters(prefix="projections")
@@ -163,18 +212,9 @@ def _load_projections(state: TrainState, path: Path) -> None:
         raise CheckpointError(message) from error
 
 
-def _moments(state: TrainState) -> dict[str, torch.Tensor]:
-    tensors = {}
-    for name, parameter in _trained(state):
-        for moment in _MOMENTS:
-            if parameter in state.optimizer.state:
-                tensors[f"{name}/{moment}"] = state.optimizer.state[parameter][moment]
-    return tensors
-
-
 def _load_moments(state: TrainState, tensors: dict[str, torch.Tensor], uri: str) -> None:
-    for name, parameter in _trained(state):
-        moments = {m: tensors.pop(f"{name}/{m}") for m in _MOMENTS if f"{name}/{m}" in tensors}
+    for name, parameter in trained_parameters(state):
+        moments = {m: tensors.pop(f"{name}/{m}") for m in MOMENTS if f"{name}/{m}" in tensors}
         if moments and moments["exp_avg"].shape != parameter.shape:
             message = (
                 f"{uri}: the moments of {name} have shape {tuple(moments['exp_avg'].shape)}, "

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from raykd import __version__, storage
+from raykd import __version__
 from raykd.config.load import as_yaml
 from raykd.config.schema.run import RunConfig
 from raykd.config.yaml_text import write_yaml
@@ -12,6 +12,7 @@ from raykd.models.files import PROJECTIONS_FILE
 from raykd.models.load import save_model
 from raykd.models.per_language import PerLanguageModel
 from raykd.models.scored import ScoredModel
+from raykd.published.publishing import publishing
 
 KIND = "model"
 
@@ -33,7 +34,7 @@ def export_model(
         tokenizer_path: Local directory of the tokenizer of the data.
         metrics: The last evaluation, for the model card.
     """
-    with storage.publishing(uri, kind=KIND) as publication:
+    with publishing(uri, kind=KIND) as publication:
         shutil.copytree(tokenizer_path, publication.path, dirs_exist_ok=True)
         save_model(student.model, publication.path)
         model = student.model

@@ -14,6 +14,7 @@ from raykd.distill.world import World
 from raykd.errors import CheckpointError, ConfigError, DataError
 from raykd.models.per_language import PerLanguageModel, single_language_model
 from raykd.models.scored import ScoredModel
+from raykd.published.directory import read_published
 from raykd.train.checkpoint import KIND, newest_valid_checkpoint, restore_checkpoint
 from raykd.train.export import export_model
 from raykd.train.metrics import Record, read_metrics
@@ -91,7 +92,7 @@ def _find(uri: str) -> _Place:
     if checkpoint is None:
         message = f"{uri}: the run has no valid checkpoint yet"
         raise CheckpointError(message)
-    storage.read_published(checkpoint, kind=KIND)
+    read_published(checkpoint, kind=KIND)
     return _Place(
         paths=paths,
         config=located(checked_run(given, origin=paths.config)),

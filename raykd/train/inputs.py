@@ -9,6 +9,7 @@ from raykd.data.manifest import read_manifest
 from raykd.errors import ConfigError, ModelError
 from raykd.models.files import CONFIG_FILE
 from raykd.models.load import resolve_model
+from raykd.published.directory import COMMITTED
 
 _DATA = "data.uri"
 _READ = (CONFIG_FILE, ".safetensors")
@@ -70,7 +71,7 @@ def _model_fingerprint(source: str) -> str:
         return f"{named['run']}/{named['step']}"
     where = resolve_model(source)
     try:
-        return storage.read_bytes(storage.join(where, storage.COMMITTED)).decode().strip()
+        return storage.read_bytes(storage.join(where, COMMITTED)).decode().strip()
     except FileNotFoundError:
         names = _names(where)
         if CONFIG_FILE not in names:

@@ -1,26 +1,42 @@
 """Which checkpoints of a run are written, restored and kept."""
 
+import functools
 import math
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from raykd import storage
 from raykd.config.schema.run import RunConfig
 from raykd.distill.distillation import Distillation
+from raykd.distill.world import World
 from raykd.errors import ConfigError
+from raykd.published.directory import withdraw
+from raykd.published.places import PARTIAL, Part
+from raykd.train.background import Background
 from raykd.train.checkpoint import (
+    RUN,
     BestEvaluation,
     RunState,
     checkpoint_name,
+    checkpoint_steps,
     committed_steps,
     kept_steps,
+    newest_checkpoint,
     restore_checkpoint,
-    write_checkpoint,
 )
+from raykd.train.inputs import input_fingerprint, input_uris
 from raykd.train.paths import RunPaths
+from raykd.train.snapshot import publish_snapshot, take_snapshot
 
 
 class CheckpointKeeper:
-    """The checkpoints of one run: the first worker writes, all restore the same one."""
+    """The checkpoints of one run: all workers write a share of each, and restore the same one.
+
+    They are written in the background, one at a time.
+    """
 
     def __init__(
         self, config: RunConfig, paths: RunPaths, run: Distillation, *, tokenizer_path: Path
@@ -31,6 +47,11 @@ class CheckpointKeeper:
         self._tokenizer_path = tokenizer_path
         self._milestones = milestone_steps(config.checkpoint.milestones, run.num_steps)
         self._best: BestEvaluation | None = None
+        self._origin = functools.cache(lambda: _origin(config, paths))
+        self._attempt: str = run.world.from_first(uuid.uuid4().hex[:8])
+        self._background = Background("raykd-checkpoint")
+        self._is_postponed = False
+        self._written_step: int | None = None
         self.first_evaluation: dict[str, float] | None = None
         """The metrics before the first step, where the run was evaluated there."""
 
@@ -50,26 +71,86 @@ class CheckpointKeeper:
             raise ConfigError(message)
         self._best = saved.best
         self.first_evaluation = saved.first_evaluation
+        self._written_step = saved.step
 
     def note_evaluation(self, step: int, *, loss: float) -> None:
         """Remember the step of the lowest loss."""
         if self._best is None or loss < self._best.loss:
             self._best = BestEvaluation(step=step, loss=loss)
 
-    def is_due(self, step: int) -> bool:
-        """Tell whether a checkpoint is to be written after a step."""
-        return (
-            step % self._config.every_steps == 0
-            or step in (self._run.num_steps, *self._milestones)
-            or step == self._best_step
-        )
+    @property
+    def is_busy(self) -> bool:
+        """Whether this worker is still writing its share of the last checkpoint."""
+        return self._background.is_busy
 
-    def write(self) -> None:
-        """Write the run's state and drop the checkpoints that are not kept."""
-        if self._run.world.rank != 0:
-            return
+    def is_due(self, step: int, *, is_busy: bool) -> bool:
+        """Tell whether a checkpoint is to be written after a step.
+
+        A periodic one waits, while training goes on, until the last one is written: then the
+        newest state is. Milestones, the best and the last state are of their very step.
+
+        Args:
+            step: The step.
+            is_busy: Whether any worker is still writing.
+        """
+        if step in (self._run.num_steps, self._best_step, *self._milestones):
+            return True
+        is_periodic = self._is_postponed or step % self._config.every_steps == 0
+        self._is_postponed = is_periodic and is_busy
+        return is_periodic and not is_busy
+
+    def write(self, *, before: Callable[[], None]) -> None:
+        """Take the run's state, and write it in the background, after the last one is written.
+
+        Args:
+            before: Done in the background before the checkpoint appears.
+
+        Raises:
+            RaykdError: The last checkpoint could not be written.
+        """
         state = self._run.state
-        run_state = RunState(
+        if state.step == self._written_step:
+            return
+        self._background.wait()
+        world = self._run.world
+        snapshot = take_snapshot(state, run_state=self._run_state(), world=world)
+        part = Part(index=world.rank, count=world.size, token=f"{self._attempt}-{state.step}")
+        uri = storage.join(self._uri, checkpoint_name(state.step))
+
+        def work() -> None:
+            before()
+            publish_snapshot(
+                uri,
+                snapshot,
+                part=part,
+                origin=self._origin() if world.rank == 0 else {},
+                tokenizer_path=self._tokenizer_path,
+            )
+            if world.rank == 0:
+                self._prune()
+
+        self._background.start(work)
+        self._written_step, self._is_postponed = state.step, False
+
+    def raise_failure(self) -> None:
+        """Raise what kept a checkpoint from being written."""
+        self._background.raise_failure()
+
+    def wait(self) -> None:
+        """Return when everything is written.
+
+        Raises:
+            RaykdError: The last checkpoint could not be written.
+        """
+        self._background.wait()
+
+    def settle(self) -> None:
+        """Return when nothing is being written, after a failure that counts for more."""
+        self._background.settle()
+
+    def _run_state(self) -> RunState:
+        state = self._run.state
+        return RunState(
             step=state.step,
             tokens=state.tokens,
             data=state.data,
@@ -77,14 +158,8 @@ class CheckpointKeeper:
             world_size=self._run.world.size,
             best=self._best,
             first_evaluation=self.first_evaluation,
+            recent_loss=state.recent_loss,
         )
-        write_checkpoint(
-            storage.join(self._uri, checkpoint_name(state.step)),
-            state,
-            run_state=run_state,
-            tokenizer_path=self._tokenizer_path,
-        )
-        self._prune()
 
     @property
     def _best_step(self) -> int | None:
@@ -100,9 +175,50 @@ class CheckpointKeeper:
             milestones=self._milestones,
         )
         for step in sorted(set(steps) - kept):
-            storage.delete(storage.join(self._uri, checkpoint_name(step)))
+            withdraw(storage.join(self._uri, checkpoint_name(step)))
 
 
 def milestone_steps(milestones: tuple[float, ...], num_steps: int) -> tuple[int, ...]:
     """Return the steps of the milestones, given as fractions of the run."""
     return tuple(max(1, math.floor(fraction * num_steps + 0.5)) for fraction in milestones)
+
+
+def find_checkpoint(paths: RunPaths, world: World, stack: ExitStack) -> str | None:
+    """Return where to continue from, which every worker may read until the stack is closed.
+
+    The first worker finds it, and removes what a dead attempt has left after it.
+    """
+    if world.rank != 0:
+        uri: str | None = world.from_first(None)
+        return uri
+    found = stack.enter_context(newest_checkpoint(paths.checkpoints, run=paths.name))
+    _tidy(paths.checkpoints, after=0 if found is None else found.step)
+    world.from_first(None if found is None else found.uri)
+    return None if found is None else str(found.path)
+
+
+def _tidy(checkpoints_uri: str, *, after: int) -> None:
+    """Remove the broken checkpoints after a step, and what was never committed."""
+    for step in checkpoint_steps(checkpoints_uri):
+        if step > after:
+            withdraw(storage.join(checkpoints_uri, checkpoint_name(step)))
+    for name in storage.list_names(checkpoints_uri):
+        if name.startswith(".") and name.endswith(PARTIAL):
+            storage.delete(storage.join(checkpoints_uri, name))
+
+
+def _origin(config: RunConfig, paths: RunPaths) -> dict[str, Any]:
+    """Return what a checkpoint says of where it comes from: the run, the teachers by reference."""
+    stored = input_uris(config)
+    teachers = {}
+    for name, teacher in config.teachers.items():
+        key = f"teachers.{name}.model"
+        known = config.inputs.get(key)
+        if known is None and key in stored:
+            known = input_fingerprint(key, stored[key])
+        teachers[name] = {
+            "model": teacher.model,
+            "revision": teacher.revision,
+            "fingerprint": known,
+        }
+    return {RUN: paths.name, "teachers": teachers}

@@ -1,6 +1,7 @@
 """The metrics of a run, in storage: one JSON object per line, and trackers where asked."""
 
 import json
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from typing import Any, Protocol
 
 from raykd import storage
 from raykd.distill.loop import FinishedStep
+from raykd.train.background import Background
 
 Record = dict[str, float]
 """Metric names such as train/loss to values; always with step and tokens."""
@@ -49,7 +51,8 @@ class SilentLog:
 class MetricsLog:
     """Appends records to metrics.jsonl, and gives trackers every record of that file.
 
-    Opened at a step, it drops what a killed worker wrote past that step.
+    Opened at a step, it drops what a killed worker wrote past that step. In an object store the
+    file is written in the background: training goes on while the store is away.
     """
 
     def __init__(self, uri: str, *, step: int, trackers: Sequence[Tracker] = ()) -> None:
@@ -58,7 +61,11 @@ class MetricsLog:
         self._trackers = trackers
         kept = [(line, record) for line, record in _lines(uri) if record["step"] <= step]
         self._lines = [line for line, _ in kept]
+        self._num_written = 0
+        self._writing = threading.Lock()
+        self._background = Background("raykd-metrics")
         self._write_all()
+        self._written_at = time.monotonic()
         for _, record in kept:
             self._track(record)
 
@@ -69,12 +76,14 @@ class MetricsLog:
             storage.append_bytes(self._uri, f"{line}\n".encode())
         else:
             self._lines.append(line)
-            if time.monotonic() - self._written_at > _REMOTE_SECONDS:
-                self._write_all()
+            is_due = time.monotonic() - self._written_at > _REMOTE_SECONDS
+            if is_due and not self._background.is_busy:
+                self._background.start(self._write_all)
+                self._written_at = time.monotonic()
         self._track(record)
 
     def flush(self) -> None:
-        """Make sure that storage has every record."""
+        """Make sure that storage has every record; from any thread."""
         if not self._is_local:
             self._write_all()
 
@@ -84,6 +93,7 @@ class MetricsLog:
         Args:
             is_done: The run has taken its last step.
         """
+        self._background.settle()
         self.flush()
         for tracker in self._trackers:
             tracker.close(is_done=is_done)
@@ -93,8 +103,12 @@ class MetricsLog:
             tracker.log(record)
 
     def _write_all(self) -> None:
-        storage.write_bytes(self._uri, "".join(f"{line}\n" for line in self._lines).encode())
-        self._written_at = time.monotonic()
+        with self._writing:
+            lines = list(self._lines)
+            if len(lines) != self._num_written or not lines:
+                text = "".join(f"{line}\n" for line in lines)
+                storage.write_bytes(self._uri, text.encode())
+                self._num_written = len(lines)
 
 
 class MetricsTail:

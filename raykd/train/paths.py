@@ -6,6 +6,7 @@
       init.json             where each tensor of a built student came from
       metrics.jsonl         one line per report or evaluation
       checkpoints/step-00000100/   published: student/ optimizer/ state.json
+      leave.json            what the driver asks of the workers: to leave with a checkpoint
       model/                published: the final model as a transformers directory
       result.json           written last: the run is done
       log.txt               what a trial of a sweep printed
@@ -30,6 +31,11 @@ class RunPaths:
     run: str
 
     @property
+    def name(self) -> str:
+        """The run's name and hash."""
+        return self.run.rstrip("/").rpartition("/")[2]
+
+    @property
     def config(self) -> str:
         """The resolved configuration."""
         return storage.join(self.run, "run.yaml")
@@ -38,6 +44,11 @@ class RunPaths:
     def lease(self) -> str:
         """Who is writing the run."""
         return storage.join(self.run, "lease.json")
+
+    @property
+    def leave(self) -> str:
+        """What the driver asks of the workers."""
+        return storage.join(self.run, "leave.json")
 
     @property
     def metrics(self) -> str:

@@ -22,6 +22,7 @@ from raykd.config.schema.run import RunConfig
 from raykd.distill.world import World
 from raykd.errors import RaykdError, TrainingFailedError
 from raykd.train.failures import Decision, decide, is_deterministic
+from raykd.train.leave import Leave
 from raykd.train.paths import RunPaths
 from raykd.train.worker import Context, RunResult, train_worker
 
@@ -82,7 +83,7 @@ def train_loop(arguments: dict[str, Any]) -> dict[str, Any]:
     result = train_worker(
         config,
         RunPaths(arguments["run_uri"]),
-        Context(world=world, report=ray.train.report, should_stop=lambda: False),
+        Context(world=world, report=ray.train.report, leave=lambda: Leave.NO),
     )
     return asdict(result)
 

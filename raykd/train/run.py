@@ -12,7 +12,9 @@ from raykd.config.load import as_yaml
 from raykd.config.schema.run import RunConfig
 from raykd.distill.world import World
 from raykd.errors import ConfigError
+from raykd.published.directory import withdraw
 from raykd.train.lease import held_lease
+from raykd.train.leave import Leave
 from raykd.train.metrics import MetricsTail, Record
 from raykd.train.paths import RunPaths, located, run_paths
 from raykd.train.ray_cluster import ray_cluster
@@ -95,14 +97,14 @@ def _clear(paths: RunPaths) -> None:
     lease = paths.lease.rpartition("/")[2]
     for name in storage.list_names(paths.run):
         if not name.startswith(lease):
-            storage.delete(storage.join(paths.run, name))
+            withdraw(storage.join(paths.run, name))
 
 
 def _train_here(config: RunConfig, paths: RunPaths, listener: Listener) -> RunResult:
     context = Context(
         world=World(device=device_of(config)),
         report=lambda _: None,
-        should_stop=listener.should_stop,
+        leave=lambda: Leave.STOPPED if listener.should_stop() else Leave.NO,
     )
     return train_worker(config, paths, context)
 

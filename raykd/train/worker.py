@@ -5,7 +5,7 @@ The same code runs in this process and in a Ray Train worker; they differ in the
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 
 from raykd import storage
@@ -16,9 +16,10 @@ from raykd.distill.distillation import Distillation
 from raykd.distill.loop import training_steps
 from raykd.distill.start import StudentStart
 from raykd.distill.world import World
-from raykd.train.checkpoint import newest_valid_checkpoint
+from raykd.errors import DivergedError
 from raykd.train.export import export_model
-from raykd.train.keeper import CheckpointKeeper
+from raykd.train.keeper import CheckpointKeeper, find_checkpoint
+from raykd.train.leave import Leave
 from raykd.train.metrics import (
     Log,
     Meter,
@@ -29,6 +30,7 @@ from raykd.train.metrics import (
     newest_evaluation,
 )
 from raykd.train.paths import RunPaths
+from raykd.train.replay import explained
 from raykd.train.trackers import open_trackers
 
 
@@ -41,8 +43,8 @@ class Context:
     report: Callable[[Record], None]
     """Called by every worker alike, with the metrics of each evaluation."""
 
-    should_stop: Callable[[], bool]
-    """Whether to leave after this step, with a checkpoint; every worker gets one answer."""
+    leave: Callable[[], Leave]
+    """Asked after every step; what one worker hears, all do: leave, with a checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,19 +62,32 @@ class RunResult:
     model_uri: str | None
     """The exported model of a run that is done."""
 
+    leave: Leave = Leave.NO
+    """Why the run is not done."""
+
 
 def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunResult:
-    """Train from the newest valid checkpoint to the last step; return how it ended."""
-    checkpoint = _newest_checkpoint(paths, context.world)
-    run = assemble(config, world=context.world, is_restored=checkpoint is not None)
-    with storage.local_copy(storage.join(config.data.uri, TOKENIZER_DIRECTORY)) as tokenizer_path:
+    """Train from the newest valid checkpoint to the last step; return how it ended.
+
+    Raises:
+        RaykdError: The run cannot go on; among others DivergedError, with what replays the step.
+    """
+    with ExitStack() as stack:
+        checkpoint = find_checkpoint(paths, context.world, stack)
+        run = assemble(config, world=context.world, is_restored=checkpoint is not None)
+        tokenizer_path = stack.enter_context(
+            storage.local_copy(storage.join(config.data.uri, TOKENIZER_DIRECTORY))
+        )
         keeper = CheckpointKeeper(config, paths, run, tokenizer_path=tokenizer_path)
         if checkpoint is not None:
             keeper.restore(checkpoint)
         with _opened_log(config, paths, run) as log:
             if run.start is not None and context.world.rank == 0:
                 _note_start(run.start, paths, log)
-            metrics = _train(run, context, log=log, keeper=keeper)
+            try:
+                metrics, leave = _train(run, context, log=log, keeper=keeper)
+            except DivergedError as error:
+                raise explained(error, run, paths) from error
         # None is made where a worker was killed between its last checkpoint and this place.
         metrics = metrics or newest_evaluation(paths.metrics)
         is_done = run.state.step >= run.num_steps
@@ -82,6 +97,7 @@ def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunRes
             num_steps=run.num_steps,
             metrics=metrics,
             model_uri=paths.model if is_done else None,
+            leave=Leave.NO if is_done else leave,
         )
         if is_done and context.world.rank == 0:
             export_model(
@@ -101,11 +117,6 @@ def read_result(paths: RunPaths) -> RunResult | None:
         return RunResult(**json.loads(storage.read_bytes(paths.result)))
     except FileNotFoundError:
         return None
-
-
-def _newest_checkpoint(paths: RunPaths, world: World) -> str | None:
-    found = newest_valid_checkpoint(paths.checkpoints) if world.rank == 0 else None
-    return world.from_first(found)
 
 
 @contextmanager
@@ -129,8 +140,29 @@ def _note_start(start: StudentStart, paths: RunPaths, log: Log) -> None:
         log.append({"step": 0, "tokens": 0, "init/logit_difference": start.logit_difference})
 
 
-def _train(run: Distillation, context: Context, *, log: Log, keeper: CheckpointKeeper) -> Record:
-    """Take the steps that remain; log, evaluate and checkpoint when each is due."""
+def _train(
+    run: Distillation, context: Context, *, log: Log, keeper: CheckpointKeeper
+) -> tuple[Record, Leave]:
+    """Take the steps that remain; return the last evaluation, and why it left before the end."""
+    try:
+        found = _stepped(run, context, log=log, keeper=keeper)
+        keeper.wait()
+    except DivergedError:
+        if run.state.step > 0:
+            # The weights are those before the step: a replay begins right there.
+            keeper.write(before=log.flush)
+            keeper.wait()
+        raise
+    except Exception:
+        keeper.settle()
+        raise
+    return found
+
+
+def _stepped(
+    run: Distillation, context: Context, *, log: Log, keeper: CheckpointKeeper
+) -> tuple[Record, Leave]:
+    """Log, evaluate and checkpoint when each is due."""
     metrics: Record = {}
     if run.evaluates_first:
         metrics = _evaluated(run, context, log=log, keeper=keeper)
@@ -147,14 +179,14 @@ def _train(run: Distillation, context: Context, *, log: Log, keeper: CheckpointK
             keeper.note_evaluation(finished.step, loss=metrics["eval/loss"])
             if run.mixes_adaptively:
                 steps.restart()
-        stops = context.should_stop()
-        if stops or keeper.is_due(finished.step):
-            log.flush()
-            keeper.write()
-        if stops:
-            break
+        keeper.raise_failure()
+        leave, is_busy = run.world.highest([context.leave(), keeper.is_busy])
+        if keeper.is_due(finished.step, is_busy=bool(is_busy)) or leave:
+            keeper.write(before=log.flush)
+        if leave:
+            return metrics, Leave(leave)
         meter.resume()
-    return metrics
+    return metrics, Leave.NO
 
 
 def _evaluated(

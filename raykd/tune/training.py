@@ -16,6 +16,7 @@ from raykd import storage
 from raykd.config.schema.run import RunConfig
 from raykd.distill.world import World
 from raykd.errors import StorageError, TrainingFailedError
+from raykd.train.leave import Leave
 from raykd.train.metrics import Record
 from raykd.train.paths import located
 from raykd.train.run import claimed_run, device_of
@@ -46,7 +47,7 @@ def _train(config: RunConfig, report: Callable[[Record], None]) -> None:
     with claimed_run(config, has_workers=False, waits=True, on_wait=logger.warning) as paths:
         if read_result(paths) is None:
             world = World(device=device_of(config))
-            context = Context(world=world, report=report, should_stop=lambda: False)
+            context = Context(world=world, report=report, leave=lambda: Leave.NO)
             train_worker(located(config), paths, context)
 
 

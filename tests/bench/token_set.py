@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from raykd import storage
 from raykd.data.manifest import (
     KIND,
     Manifest,
@@ -14,6 +13,7 @@ from raykd.data.manifest import (
     row_schema,
 )
 from raykd.data.prepare.writer import ShardWriter
+from raykd.published.publishing import publishing
 
 ROW_TOKENS = 128
 TOKENIZER = TokenizerInfo(
@@ -31,7 +31,7 @@ def write_token_set(path: Path, *, num_rows: int, batch_rows: int) -> Manifest:
     """Publish rows of 128 tokens, uint16 and zstd, in one language."""
     schema = row_schema(TOKENIZER.vocab_size, has_label=False, has_words=False, has_types=False)
     generator = np.random.default_rng(0)
-    with storage.publishing(str(path), kind=KIND) as publication:
+    with publishing(str(path), kind=KIND) as publication:
         writer = ShardWriter(
             publication.path, schema, split="train", language="en", batch_rows=batch_rows
         )

@@ -36,7 +36,9 @@ def test_wrong_inputs_end_with_2_and_failures_with_1() -> None:
         "PublicationError": 2,
         "StorageError": 1,
         "CheckpointError": 1,
+        "DivergedError": 1,
         "NonFiniteLossError": 1,
+        "LossSpikeError": 1,
         "TrainingFailedError": 1,
     }
 

@@ -166,6 +166,10 @@ class PrepareOptions:
         ):
             if value < minimum:
                 found.append(f"--{name} must be >= {minimum}, got {value}")
+        if self.labels is not None and "" in self.labels:
+            found.append(f"--labels has an empty label: {','.join(self.labels)!r}")
+        if not self.language:
+            found.append("--language is empty: give a code such as en, or leave it out")
         if self.labels is not None and len(set(self.labels)) != len(self.labels):
             found.append(f"--labels names a label twice: {', '.join(self.labels)}")
         return found

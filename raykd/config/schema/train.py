@@ -81,6 +81,11 @@ class TrainConfig:
     """Evaluate before the first step too. A pretrained student's later evaluations then report
     forgetting: the accuracy it began with minus the one it has, in all and per language."""
 
+    loss_spike_factor: float | None = None
+    """Stop before a step whose loss is more than this many times the mean of recent losses, such
+    as 3, from the eleventh step on; null never does. A NaN or an infinite loss always stops. A
+    term whose weight jumps up makes a spike too."""
+
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
         found = []
@@ -105,6 +110,8 @@ class TrainConfig:
             found.append(f"train.num_epochs must be > 0, got {self.num_epochs}")
         if not 0 <= self.seed < 2**31:
             found.append(f"train.seed must be in [0, 2^31), got {self.seed}")
+        if self.loss_spike_factor is not None and self.loss_spike_factor <= 1:
+            found.append(f"train.loss_spike_factor must be > 1, got {self.loss_spike_factor}")
         return found
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ from raykd.config.schema.prepare import PrepareOptions
 from raykd.data.manifest import Manifest, read_manifest
 from raykd.data.prepare.inputs import Inputs
 from raykd.errors import ConfigError, PublicationError
+from raykd.published.directory import COMMITTED
 
 
 def recorded_options(options: PrepareOptions, inputs: Inputs) -> dict[str, Any]:
@@ -31,9 +33,10 @@ def finished_data(options: PrepareOptions, inputs: Inputs) -> Manifest | None:
         ConfigError: Something else is there.
     """
     uri = options.output_uri
+    _check_writable(uri)
     if options.overwrites or not storage.list_names(uri):
         return None
-    if not storage.exists(storage.join(uri, storage.COMMITTED)):
+    if not storage.exists(storage.join(uri, COMMITTED)):
         if not storage.is_local(uri):
             return None  # an upload that was interrupted; local directories appear at once
         message = f"{uri}: holds files that are no prepared data; name another --output"
@@ -61,11 +64,38 @@ def work_directory(options: PrepareOptions, inputs: Inputs) -> Path:
     return root.with_name(f"{root.name}{key}")
 
 
+def discard_useless_work(work: Path, inputs: Inputs) -> None:
+    """Remove a work directory whose inputs are wrong: mended ones get another directory.
+
+    What is not on this machine may be right, and have failed on its way.
+    """
+    if all(file.format is not None and storage.is_local(file.uri) for file in inputs.files):
+        shutil.rmtree(work, ignore_errors=True)
+
+
 def remove_work(uri: str) -> None:
     """Remove all work directories of a published output, those of abandoned options too."""
     root = _work_root(uri)
     for path in root.parent.glob(f"{root.name}*"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _check_writable(uri: str) -> None:
+    """Refuse a local output below something that is no directory, or may not be written.
+
+    Raises:
+        ConfigError: The message names what stands in the way.
+    """
+    if not storage.is_local(uri):
+        return
+    with storage.local_copy(uri) as path:
+        nearest = next(parent for parent in path.absolute().parents if parent.exists())
+    if not nearest.is_dir():
+        message = f"{uri}: {nearest} is a file, not a directory; name another --output"
+        raise ConfigError(message)
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        message = f"{uri}: nothing can be written to {nearest}; name another --output"
+        raise ConfigError(message)
 
 
 def _work_root(uri: str) -> Path:
@@ -87,7 +117,7 @@ def _difference(manifest: Manifest, options: PrepareOptions, inputs: Inputs) -> 
     ]
     if differing:
         return f"holds data prepared with other options ({'; '.join(differing)})"
-    committed = storage.join(manifest.uri, storage.COMMITTED)
+    committed = storage.join(manifest.uri, COMMITTED)
     if found.get("inputs") != wanted["inputs"] or inputs.changed_since(committed):
         return "was prepared from inputs that have changed since"
     return None

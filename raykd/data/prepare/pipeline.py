@@ -25,6 +25,7 @@ from raykd.data.manifest import (
 from raykd.data.prepare.assembly import Assembly
 from raykd.data.prepare.examples import Recipe, Rejection, merged
 from raykd.data.prepare.existing import (
+    discard_useless_work,
     finished_data,
     recorded_options,
     remove_work,
@@ -39,6 +40,7 @@ from raykd.data.prepare.survey import survey
 from raykd.data.prepare.writer import Size
 from raykd.data.tokenizers import load_tokenizer, tells_pairs_apart, tokenizer_info
 from raykd.errors import ConfigError, DataError
+from raykd.published.publishing import publishing
 
 _SURVEY = "survey.json"
 
@@ -104,7 +106,6 @@ def prepare(options: PrepareOptions, *, on_progress: Callable[[Progress], None])
         ConfigError: The options do not fit each other, or other data is at the output.
         DataError: A source is missing or unreadable, or no row is left.
     """
-    started = time.monotonic()
     if problems := options.problems():
         message = "raykd prepare: " + "; ".join(problems)
         raise ConfigError(message)
@@ -112,7 +113,16 @@ def prepare(options: PrepareOptions, *, on_progress: Callable[[Progress], None])
     if (finished := finished_data(options, inputs)) is not None:
         return PrepareReport(manifest=finished, was_done=True)
     work = work_directory(options, inputs)
-    job = _Job(options=options, inputs=inputs, work=work, on_progress=on_progress)
+    try:
+        return _made(_Job(options=options, inputs=inputs, work=work, on_progress=on_progress))
+    except (ConfigError, DataError):
+        discard_useless_work(work, inputs)
+        raise
+
+
+def _made(job: _Job) -> PrepareReport:
+    """Make the data set, from its first row to its publication."""
+    started, options = time.monotonic(), job.options
     tokenizer, labels = _surveyed(job)
     recipe = _recipe(job, tokenizer, labels=labels)
     parts = _tokenised(job, recipe)
@@ -209,7 +219,7 @@ def _publish(job: _Job, parts: list[Part], *, tokenizer: Any, recipe: Recipe) ->
     def report(number: int) -> None:
         job.on_progress(Progress(stage="writing", share=number / len(parts)))
 
-    with storage.publishing(options.output_uri, kind=KIND) as publication:
+    with publishing(options.output_uri, kind=KIND) as publication:
         shutil.copytree(job.work / TOKENIZER_DIRECTORY, publication.path / TOKENIZER_DIRECTORY)
         assembly = Assembly(publication.path, schema, layout=layout)
         splits = assembly.write(parts, report)

@@ -3,6 +3,8 @@
 import csv
 import itertools
 import json
+import lzma
+import zlib
 from collections.abc import Iterator
 
 import fsspec
@@ -18,7 +20,10 @@ def place(uri: str, *, unit: str, number: int) -> str:
         lines = _csv_lines(uri)
     else:
         return f"{uri}: {unit} {number}"
-    line = next(itertools.islice(lines, number - 1, None), None)
+    try:
+        line = next(itertools.islice(lines, number - 1, None), None)
+    except csv.Error:
+        line = None  # a field that is too long for the standard library
     return f"{uri}: {unit} {number}" if line is None else f"{uri}: line {line}"
 
 
@@ -64,8 +69,8 @@ def malformed_line(uri: str) -> str | None:
                 json.loads(line.lstrip("\ufeff"))
     except json.JSONDecodeError as error:
         return f"{uri}: line {number} is no JSON: {error.msg} at column {error.colno}"
-    except (OSError, EOFError):
-        return None  # not even text: whoever asks knows more
+    except (OSError, EOFError, RecursionError, lzma.LZMAError, zlib.error):
+        return None  # not even text, or too deep: whoever asks knows more
     return None
 
 

@@ -1,7 +1,10 @@
 """Rows of files and Hub data sets, read as a stream through ``datasets``."""
 
+import csv
 import difflib
 import glob
+import lzma
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,7 +22,18 @@ from raykd.data.prepare.sources import SourceFile, ending
 from raykd.errors import DataError
 
 _ROWS_PER_READ = 256
-_READING_ERRORS = (OSError, EOFError, ValueError, pa.ArrowException, DatasetsError)
+_READING_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    RecursionError,
+    csv.Error,
+    lzma.LZMAError,
+    zlib.error,
+    pa.ArrowException,
+    DatasetsError,
+)
+"""How parsers and decompressors refuse a file."""
 
 
 def read_rows(file: SourceFile, options: PrepareOptions) -> Iterator[RawRows]:
@@ -116,7 +130,10 @@ def _explained(file: SourceFile) -> Iterator[None]:
         yield
     except _READING_ERRORS as error:
         reason = " ".join(str(error).split())
-        message = f"{file.uri}: cannot be read as {file.format}: {reason}"
+        message = (
+            f"{file.uri}: cannot be read as {file.format}: {reason}; mend the file, or name its "
+            "format with --format"
+        )
         if file.format is None:
             message = (
                 f"{file.uri}: is no file here, and cannot be read as a Hub data set: {reason}"

@@ -36,7 +36,10 @@ def survey(rows: Iterable[RawRows], options: PrepareOptions) -> tuple[Any, tuple
     texts = _texts_and_labels(rows, labels, options=options)
     if tokenizer is None:
         if not (sample := evenly_sampled(texts)):
-            message = "no rows are left to train a tokenizer on: every source is empty"
+            message = (
+                "no rows are left to train a tokenizer on: the training split has no text, or "
+                "none that is UTF-8; give other sources"
+            )
             raise DataError(message)
         tokenizer = train_tokenizer(sample, options.tokenizer, max_length=options.max_length)
     else:

@@ -1,5 +1,6 @@
 """Train a tokenizer: the same texts in the same order always give the same tokenizer."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -22,6 +23,9 @@ from raykd.data.tokenizers import special_tokens_from
 SAMPLE_CHARACTERS = 32 << 20
 
 _LONGEST_TEXT = 1 << 20
+_LONG_WORD = re.compile(r"\S{1000}")
+"""What is longer is cut: trainers take time in the square of a word's length."""
+
 _COVERAGE = 0.9995
 """Share of the characters of the texts that get a token of their own (as SentencePiece)."""
 
@@ -34,7 +38,7 @@ def evenly_sampled(texts: Iterable[str], *, limit: int = SAMPLE_CHARACTERS) -> l
     """
     kept: list[str] = []
     size, bound = 0, 1.0
-    for text in (text[:_LONGEST_TEXT] for text in texts):
+    for text in (_LONG_WORD.sub(r"\g<0> ", text[:_LONGEST_TEXT]) for text in texts):
         if _sample_share(text) >= bound:
             continue
         kept.append(text)

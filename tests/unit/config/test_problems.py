@@ -144,6 +144,7 @@ def run_with(*changes: str) -> RunConfig:
         ],
         ("train={num_epochs: 0}", "train.num_epochs must be > 0, got 0.0"),
         ("train.seed=-1", "train.seed must be in [0, 2^31), got -1"),
+        ("train.loss_spike_factor=1", "train.loss_spike_factor must be > 1, got 1.0"),
         ("train.seed=2147483648", "train.seed must be in [0, 2^31), got 2147483648"),
         *[
             (f"optimizer.{name}=0", f"optimizer.{name} must be > 0, got 0.0")

@@ -27,8 +27,8 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 
 @pytest.fixture
-def reader() -> Iterator[BatchReader]:
-    reader = BatchReader()
+def reader(manifest: Manifest) -> Iterator[BatchReader]:
+    reader = BatchReader(manifest)
     yield reader
     reader.close()
 
@@ -106,7 +106,7 @@ def test_tokens_belong_to_their_rows(manifest: Manifest, reader: BatchReader) ->
 
 def test_nothing_is_held_of_epochs_that_are_over(manifest: Manifest) -> None:
     # One thread: each keeps files open, and which thread reads what is chance.
-    reader = BatchReader(num_threads=1)
+    reader = BatchReader(manifest, num_threads=1)
     rows = stream(manifest, reader, range(NUM_LANES))
     held = []
     for epoch in range(4):

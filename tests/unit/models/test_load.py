@@ -10,6 +10,7 @@ from raykd.config.schema.run import TaskName
 from raykd.errors import CheckpointError, ModelError
 from raykd.models.build import AUTO_CLASSES
 from raykd.models.load import load_config, load_model, load_weights, resolve_model, save_model
+from raykd.published.publishing import publishing
 from safetensors.torch import load_file, save_file
 
 from tests.tiny_models import FAMILY_IDS, FAMILY_TASKS, LABELS, tiny_model
@@ -72,7 +73,7 @@ def test_runs_and_checkpoints_resolve_to_their_models(storage_uri: str) -> None:
 def test_models_load_from_a_uri(storage_uri: str, tmp_path: Path) -> None:
     model = tiny_model("bert", "masked_lm")
     uri = storage.join(storage_uri, "model")
-    with storage.publishing(uri, kind="model") as publication:
+    with publishing(uri, kind="model") as publication:
         save_model(model, publication.path)
     loaded = load_model(uri, "masked_lm", labels=None)
     for name, tensor in model.state_dict().items():

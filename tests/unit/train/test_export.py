@@ -10,10 +10,13 @@ import torch
 from raykd.data.manifest import TOKENIZER_DIRECTORY
 from raykd.data.stream import initial_state
 from raykd.distill.loop import TrainState
+from raykd.distill.world import World
 from raykd.models.per_language import PerLanguageModel
 from raykd.models.scored import ScoredModel
-from raykd.train.checkpoint import RunState, restore_checkpoint, write_checkpoint
+from raykd.published.places import Part
+from raykd.train.checkpoint import RunState, restore_checkpoint
 from raykd.train.export import export_model
+from raykd.train.snapshot import publish_snapshot, take_snapshot
 
 from tests.small_runs import small_data, small_run
 from tests.tiny_models import padded_batch, tiny_model
@@ -104,7 +107,8 @@ def test_a_checkpoint_restores_every_head_and_its_moments_bit_by_bit(
         best=None,
         first_evaluation=None,
     )
-    write_checkpoint(uri, trained, run_state=run_state, tokenizer_path=tokenizer_path)
+    snapshot = take_snapshot(trained, run_state=run_state, world=World())
+    publish_snapshot(uri, snapshot, part=Part(), origin={}, tokenizer_path=tokenizer_path)
     restore_checkpoint(uri, fresh)
     pairs = zip(trained.student.named_parameters(), fresh.student.named_parameters(), strict=True)
     for (name, before), (restored_name, after) in pairs:

@@ -13,6 +13,7 @@ from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import read_manifest
 from raykd.errors import ConfigError, RaykdError
 from raykd.models.load import save_model
+from raykd.published.publishing import publishing
 from raykd.train.inputs import check_inputs, input_fingerprint, input_uris
 from raykd.train.plan import plan_run
 
@@ -36,7 +37,7 @@ def write_model(path: Path, *, seed: int = 0) -> str:
 
 
 def publish_model(uri: str, *, seed: int = 0) -> None:
-    with storage.publishing(uri, kind="model") as publication:
+    with publishing(uri, kind="model") as publication:
         write_model(publication.path, seed=seed)
 
 

@@ -14,6 +14,7 @@ from raykd.config.schema.run import RunConfig
 from raykd.errors import ConfigError, DataError, NonFiniteLossError
 from raykd.models.build import AUTO_CLASSES
 from raykd.models.load import load_model
+from raykd.published.directory import read_published
 from raykd.train.checkpoint import checkpoint_name, committed_steps
 from raykd.train.finished import evaluate_run, export_run
 from raykd.train.metrics import Record, read_metrics
@@ -106,7 +107,7 @@ def corrupt(file: Path) -> None:
     ("damaged", "damage"),
     [
         ("student/model.safetensors", truncate),
-        ("optimizer/adamw.safetensors", corrupt),
+        ("optimizer/adamw-00001-of-00001.safetensors", corrupt),
         ("state.json", Path.unlink),
         ("manifest.json", corrupt),
         ("COMMITTED", Path.unlink),
@@ -135,13 +136,13 @@ def test_a_done_run_is_left_alone_and_fresh_starts_over(directory: Path) -> None
     config = small_run(directory)
     first = train(config)
     paths = run_paths(config)
-    before = storage.read_published(paths.model, kind="model").fingerprint
+    before = read_published(paths.model, kind="model").fingerprint
     assert train(config, should_stop=stop_after(1)) == first
     again = train(config, fresh=True, should_stop=stop_after(1))
     assert (again.is_done, again.step) == (False, 1)
     assert committed_steps(paths.checkpoints) == [1]
     assert train(config) == first
-    assert storage.read_published(paths.model, kind="model").fingerprint == before
+    assert read_published(paths.model, kind="model").fingerprint == before
 
 
 def test_a_run_killed_before_its_last_words_finds_them_again(directory: Path) -> None:

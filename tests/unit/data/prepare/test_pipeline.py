@@ -16,6 +16,7 @@ from raykd.data.manifest import read_manifest, row_schema
 from raykd.data.prepare.pipeline import PrepareReport, Progress, prepare
 from raykd.data.tokenizers import load_tokenizer, tokenizer_info
 from raykd.errors import ConfigError, DataError
+from raykd.published.directory import read_published, verify
 from transformers import AutoTokenizer
 
 Row = dict[str, object]
@@ -68,7 +69,7 @@ def _table(report: PrepareReport, split: str) -> pa.Table:
 def test_a_data_set_holds_every_row_as_its_manifest_says(options: PrepareOptions) -> None:
     report = prepare(options, on_progress=_ignore)
     manifest = read_manifest(options.output_uri)
-    storage.verify(storage.read_published(options.output_uri, kind="data"))
+    verify(read_published(options.output_uri, kind="data"))
     assert manifest == report.manifest
     assert manifest.languages == ("en", "pt-BR")
     assert manifest.labels == ("0", "1", "2")

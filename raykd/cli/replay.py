@@ -1,0 +1,114 @@
+"""Take one step of a run once more and say what its rows did, for a step that diverged."""
+
+import argparse
+import math
+from typing import TYPE_CHECKING
+
+from raykd.cli.quiet import quiet_libraries
+from raykd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.table import Table
+
+    from raykd.distill.step_report import GradientReport, RowReport, StepReport
+
+_MOST_GRADIENTS = 8
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``raykd replay``."""
+    parser.add_argument("uri", metavar="RUN_URI", help="directory of a run")
+    parser.add_argument(
+        "--step", type=int, required=True, metavar="N", help="step to replay, counted from 1"
+    )
+    parser.add_argument(
+        "--rows", type=int, default=8, metavar="K", help="rows to show, worst first; default: 8"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what the step does; a NaN is an answer too."""
+    if options.rows < 1:
+        message = f"--rows must be >= 1, got {options.rows}"
+        raise ConfigError(message)
+    quiet_libraries()
+    # Imported here: torch takes seconds, and --help must be instant.
+    from raykd.cli.progress import console  # noqa: PLC0415
+    from raykd.train.replay import replay_step  # noqa: PLC0415
+
+    def tell(line: str) -> None:
+        console.print(line, markup=False)
+
+    report = replay_step(options.uri, step=options.step, on_message=tell)
+    for line in step_lines(report):
+        tell(line)
+    console.print()
+    console.print(gradients_table(report.gradients), soft_wrap=False)
+    console.print()
+    console.print(rows_table(report.rows[: options.rows]), soft_wrap=False)
+    if (more := len(report.rows) - options.rows) > 0:
+        tell(f"and {more} more; --rows {len(report.rows)} shows all")
+    return 0
+
+
+def step_lines(report: "StepReport") -> list[str]:
+    """Return the numbers of the step, and whether training stops there."""
+    terms = "".join(f"  {name} {value!r}" for name, value in report.terms.items())
+    lines = [
+        f"step {report.step}  loss {report.loss!r}{terms}  grad {report.grad_norm!r}",
+        "training goes on after this step" if report.error is None else str(report.error),
+    ]
+    bad = [gradient for gradient in report.gradients if gradient.num_not_finite]
+    if bad:
+        lines.append(f"{len(bad)} of {len(report.gradients)} gradients are not finite")
+    return lines
+
+
+def gradients_table(gradients: "tuple[GradientReport, ...]") -> "Table":
+    """Return the gradients that are not finite, or where all are the largest."""
+    bad = [gradient for gradient in gradients if gradient.num_not_finite]
+    table = _table("gradient of", "norm", "not finite")
+    for gradient in (bad or gradients)[:_MOST_GRADIENTS]:
+        count = f"{gradient.num_not_finite} of {gradient.num_values}" if bad else "-"
+        table.add_row(gradient.name, _number(gradient.norm), count)
+    return table
+
+
+def rows_table(rows: "Iterable[RowReport]") -> "Table":
+    """Return the rows, each alone and with dropout off, with as much text as there is room."""
+    from rich.text import Text  # noqa: PLC0415
+
+    table = _table("row", "language", "tokens", "loss alone", "grad alone")
+    # The one column that may shrink; each of its cells stays a line.
+    table.add_column("text")
+    for row in rows:
+        table.add_row(
+            str(row.row_id),
+            row.language,
+            str(row.tokens),
+            _number(row.loss),
+            _number(row.grad_norm),
+            Text(_one_line(row.text), no_wrap=True, overflow="ellipsis"),
+        )
+    return table
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if math.isfinite(value) else f"[red]{value}[/]"
+
+
+def _one_line(text: str) -> str:
+    """Return text without line breaks and control characters, which a terminal would obey."""
+    shown = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(shown.split())
+
+
+def _table(*columns: str) -> "Table":
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    return table

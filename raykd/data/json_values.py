@@ -1,0 +1,91 @@
+"""JSON of others, read with suspicion: a value is what it should be, or a ValueError says where.
+
+Where a value lies is told by its place in the document, such as ``splits.train[0].path``.
+"""
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+
+_SHOWN_CHARACTERS = 60
+"""Of a wrong value; what is longer would not be read."""
+
+
+def fields_of(value: Any, names: tuple[str, ...], where: str) -> dict[str, Any]:
+    """Return a JSON object that has exactly the given fields."""
+    fields = mapping(value, where)
+    if missing := [name for name in names if name not in fields]:
+        message = f"{where} lacks {missing[0]!r}"
+        raise ValueError(message)
+    if unknown := [name for name in fields if name not in names]:
+        message = f"{where} has the unknown field {unknown[0]!r}"
+        raise ValueError(message)
+    return fields
+
+
+def mapping(value: Any, where: str) -> dict[str, Any]:
+    """Return a JSON object."""
+    if not isinstance(value, Mapping):
+        raise _unlike(value, "an object", where)
+    return dict(value)
+
+
+def listed(value: Any, where: str) -> list[Any]:
+    """Return a JSON array."""
+    if not isinstance(value, list):
+        raise _unlike(value, "a list", where)
+    return value
+
+
+def text(value: Any, where: str) -> str:
+    """Return a string with something in it."""
+    if not isinstance(value, str) or not value:
+        raise _unlike(value, "a text", where)
+    return value
+
+
+def texts(value: Any, where: str) -> tuple[str, ...]:
+    """Return different strings."""
+    found = tuple(text(one, f"{where}[{index}]") for index, one in enumerate(listed(value, where)))
+    if len(set(found)) < len(found):
+        raise _unlike(value, "a list without repetition", where)
+    return found
+
+
+def integer(value: Any, where: str, *, minimum: int, below: int = 1 << 63) -> int:
+    """Return a whole number in a range."""
+    if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value < below:
+        raise _unlike(value, f"a whole number in [{minimum}, {below})", where)
+    return value
+
+
+def integers(value: Any, where: str, *, minimum: int, below: int = 1 << 63) -> tuple[int, ...]:
+    """Return whole numbers in a range."""
+    return tuple(
+        integer(one, f"{where}[{index}]", minimum=minimum, below=below)
+        for index, one in enumerate(listed(value, where))
+    )
+
+
+def boolean(value: Any, where: str) -> bool:
+    """Return true or false."""
+    if not isinstance(value, bool):
+        raise _unlike(value, "true or false", where)
+    return value
+
+
+def path_within(value: Any, where: str) -> str:
+    """Return a relative path that does not leave the directory it is relative to."""
+    path = text(value, where)
+    parts = path.split("/")
+    leaves = ":" in path or "\\" in path or "\0" in path or not {"", ".", ".."}.isdisjoint(parts)
+    if leaves or PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute():
+        raise _unlike(value, "a path inside the directory", where)
+    return path
+
+
+def _unlike(value: Any, wanted: str, where: str) -> ValueError:
+    shown = repr(value)
+    if len(shown) > _SHOWN_CHARACTERS:
+        shown = f"{shown[:_SHOWN_CHARACTERS]}..."
+    return ValueError(f"{where} is {shown}, not {wanted}")

@@ -1,0 +1,70 @@
+"""Whether a record batch holds what the manifest says: else an id would miss its table.
+
+An id beyond the vocabulary stops a GPU without a word on which row it was.
+"""
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from raykd.data.manifest import NO_LABEL, Manifest, row_schema
+
+
+def expected_schema(manifest: Manifest) -> pa.Schema:
+    """Return the columns that every shard of a data set has."""
+    return row_schema(
+        manifest.tokenizer.vocab_size,
+        has_label=manifest.labels is not None,
+        has_words=manifest.word_labels is not None,
+        has_types=manifest.has_token_types,
+    )
+
+
+def check_batch(batch: pa.RecordBatch, manifest: Manifest, *, schema: pa.Schema) -> None:
+    """Compare a record batch with its manifest.
+
+    Args:
+        batch: As it was read.
+        manifest: Of the data set.
+        schema: Its ``expected_schema``.
+
+    Raises:
+        ValueError: They differ; the message says in what.
+    """
+    if not batch.schema.equals(schema):
+        message = f"it has the columns {_named(batch.schema)}, not {_named(schema)}"
+        raise ValueError(message)
+    batch.validate(full=True)
+    lists = [name for name in schema.names if pa.types.is_list(schema.field(name).type)]
+    values = {
+        name: batch[name].flatten() if name in lists else batch[name] for name in schema.names
+    }
+    for name in schema.names:
+        if batch[name].null_count or values[name].null_count:
+            message = f"{name} has a null"
+            raise ValueError(message)
+    lengths = pc.list_value_length(batch["input_ids"])
+    _check_range("tokens of a row", lengths, minimum=1, maximum=manifest.max_length)
+    for name in lists:
+        if not pc.list_value_length(batch[name]).equals(lengths):
+            message = f"{name} has not one entry for each token"
+            raise ValueError(message)
+    _check_range("input_ids", values["input_ids"], maximum=manifest.tokenizer.vocab_size - 1)
+    if manifest.labels is not None:
+        _check_range("label", values["label"], maximum=len(manifest.labels) - 1)
+    if manifest.word_labels is not None:
+        scored = values["word_labels"].filter(pc.not_equal(values["word_labels"], NO_LABEL))
+        _check_range("word_labels", scored, maximum=len(manifest.word_labels) - 1)
+
+
+def _check_range(name: str, values: Any, *, minimum: int = 0, maximum: int) -> None:
+    found = pc.min_max(values).as_py()
+    for value in (found["min"], found["max"]):
+        if value is not None and not minimum <= value <= maximum:
+            message = f"{name}: {value} is not in [{minimum}, {maximum}]"
+            raise ValueError(message)
+
+
+def _named(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} ({field.type})" for field in schema)

@@ -1,0 +1,56 @@
+"""Whether a step may change the weights: by its own numbers and the mean of losses before it.
+
+Pure functions of floats that are alike on all workers, so all workers decide alike.
+"""
+
+import math
+
+from raykd.errors import DivergedError, LossSpikeError, NonFiniteLossError
+
+_MEAN_DECAY = 0.9
+"""Of the mean of recent losses: about the last ten steps count."""
+
+_STEPS_BEFORE_SPIKES = 10
+"""Steps whose loss is never called a spike: the mean of fewer says little."""
+
+
+def mean_with(loss: float, recent_loss: float | None) -> float:
+    """Return the exponential mean of recent losses with one more; None is of no losses."""
+    if recent_loss is None:
+        return loss
+    return _MEAN_DECAY * recent_loss + (1 - _MEAN_DECAY) * loss
+
+
+def divergence(
+    *,
+    step: int,
+    loss: float,
+    grad_norm: float,
+    recent_loss: float | None,
+    spike_factor: float | None,
+) -> DivergedError | None:
+    """Return why a step must not change the weights, or None where it may.
+
+    Args:
+        step: Counted from 1.
+        loss: Of the step.
+        grad_norm: Global L2 norm of its gradient.
+        recent_loss: ``mean_with`` of the losses before; None before the first.
+        spike_factor: Loss over that mean from which on a step is a spike; None is never.
+    """
+    kept = f"The weights are still those of step {step - 1}."
+    if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+        return NonFiniteLossError(
+            f"step {step}: the loss is {loss} and the gradient norm {grad_norm}. {kept} Lower "
+            "optimizer.learning_rate, raise optimizer.warmup_fraction, or set "
+            "train.precision=float32."
+        )
+    if spike_factor is None or recent_loss is None or step <= _STEPS_BEFORE_SPIKES:
+        return None
+    if loss <= spike_factor * recent_loss:
+        return None
+    return LossSpikeError(
+        f"step {step}: the loss is {loss:.6g}, more than train.loss_spike_factor="
+        f"{spike_factor:g} times the mean of recent losses, {recent_loss:.6g}. {kept} Lower "
+        "optimizer.learning_rate, mend or remove the rows, or raise the factor."
+    )

@@ -1,0 +1,161 @@
+"""What one step of a run does, in detail: its loss, its gradients, and each of its rows.
+
+The backward pass is that of the training loop, bit by bit; the weights stay as they are.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from raykd.batch import IntArray, Rows
+from raykd.distill.distillation import Distillation
+from raykd.distill.diverged import divergence
+from raykd.distill.loop import backward
+from raykd.distill.step import StepCounts
+from raykd.errors import DivergedError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GradientReport:
+    """The gradient of one parameter."""
+
+    name: str
+    norm: float
+    """L2 norm before clipping."""
+
+    num_values: int
+    num_not_finite: int
+    """How many of the values are NaN or infinite."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowReport:
+    """One row, alone, with dropout off."""
+
+    row_id: int
+    language: str
+    tokens: int
+    loss: float
+    """The objective, as if the row were the whole step."""
+
+    grad_norm: float
+    """Global L2 norm of the gradient of that loss."""
+
+    text: str
+    """As the tokenizer decodes it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepReport:
+    """What one step does."""
+
+    step: int
+    loss: float
+    terms: dict[str, float]
+    """Unweighted."""
+
+    grad_norm: float
+    """Global L2 norm of the gradient before clipping."""
+
+    error: DivergedError | None
+    """Why training stops before this step changes the weights; None where it does not."""
+
+    gradients: tuple[GradientReport, ...]
+    """Those that are not finite first, then the largest."""
+
+    rows: tuple[RowReport, ...]
+    """Of all workers; those that are not finite first, then by falling loss."""
+
+
+def report_next_step(run: Distillation, *, decode: Callable[[IntArray], str]) -> StepReport:
+    """Take the backward pass of a run's next step, and no step.
+
+    Args:
+        run: In one process; its gradients are gone afterwards, all else is as before.
+        decode: From the tokens of a row to its text.
+    """
+    steps = run.steps()
+    batches = next(steps)
+    # Ends the thread that reads ahead.
+    steps.restart()
+    run.objective.zero_grad(set_to_none=True)
+    state, options = run.state, run.loop_options
+    found = backward(run.objective, batches, step=state.step, options=options, world=run.world)
+    grad_norm = _grad_norm(run.objective)
+    return StepReport(
+        step=state.step + 1,
+        loss=found.loss,
+        terms=found.terms,
+        grad_norm=grad_norm,
+        error=divergence(
+            step=state.step + 1,
+            loss=found.loss,
+            grad_norm=grad_norm,
+            recent_loss=state.recent_loss,
+            spike_factor=options.loss_spike_factor,
+        ),
+        gradients=_gradients(run.objective),
+        rows=_row_reports(run, run.next_rows(), decode),
+    )
+
+
+def _grad_norm(module: torch.nn.Module) -> float:
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    return float(torch.nn.utils.get_total_norm(gradients))
+
+
+def _gradients(module: torch.nn.Module) -> tuple[GradientReport, ...]:
+    reports = [
+        GradientReport(
+            name=name.removeprefix("student.model."),
+            norm=float(parameter.grad.norm()),
+            num_values=parameter.numel(),
+            num_not_finite=int((~parameter.grad.isfinite()).sum()),
+        )
+        for name, parameter in module.named_parameters()
+        if parameter.grad is not None
+    ]
+    return tuple(sorted(reports, key=lambda report: _worst_first(report.norm)))
+
+
+def _row_reports(
+    run: Distillation, rows: Rows, decode: Callable[[IntArray], str]
+) -> tuple[RowReport, ...]:
+    was_training = run.objective.training
+    run.objective.eval()
+    reports = [_row_report(run, row, decode) for row in _one_by_one(rows)]
+    run.objective.zero_grad(set_to_none=True)
+    run.objective.train(was_training)
+    return tuple(
+        sorted(reports, key=lambda row: (_worst_first(row.loss), _worst_first(row.grad_norm)))
+    )
+
+
+def _one_by_one(rows: Rows) -> Iterable[Rows]:
+    return (rows.take(np.array([index])) for index in range(len(rows)))
+
+
+def _row_report(run: Distillation, row: Rows, decode: Callable[[IntArray], str]) -> RowReport:
+    batch = run.task.collate(row).to(run.world.device)
+    counts = StepCounts(
+        positions=max(float(len(batch.positions_P)), 1.0), tokens=float(batch.num_tokens)
+    )
+    run.objective.zero_grad(set_to_none=True)
+    output = run.objective(batch, run.loop_options.progress(run.state.step), counts)
+    output.loss.backward()
+    return RowReport(
+        row_id=int(row.row_ids_B[0]),
+        language=run.manifest.languages[int(row.languages_B[0])],
+        tokens=int(row.lengths_B[0]),
+        loss=float(output.loss.detach()),
+        grad_norm=_grad_norm(run.objective),
+        text=decode(row.token_ids_T),
+    )
+
+
+def _worst_first(value: float) -> tuple[bool, float]:
+    """Order what is not finite before all else, then the largest."""
+    return (True, -value) if math.isfinite(value) else (False, 0.0)

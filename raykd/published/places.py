@@ -1,0 +1,186 @@
+"""Where the files of a publication gather before the commit: beside a local target, or in it.
+
+Several processes bring files to one place; the first of them commits.
+"""
+
+import json
+import os
+import shutil
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from raykd import storage
+from raykd.published.directory import COMMITTED, MANIFEST
+from raykd.published.staging import require_room, staging_directory
+from raykd.remote.retry import named
+from raykd.remote.transfers import upload
+
+Files = dict[str, dict[str, Any]]
+
+PARTS = ".parts"
+"""Folder of a remote directory whose writers have not all arrived."""
+
+PARTIAL = ".partial"
+"""How the folder beside a local target ends."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """One process among those that publish a directory together."""
+
+    index: int = 0
+    """The part 0 commits, after all others have arrived."""
+
+    count: int = 1
+    token: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+    """Alike in all parts of one attempt, and in no other attempt."""
+
+
+class Place(ABC):
+    """Where one publication gathers."""
+
+    @abstractmethod
+    @contextmanager
+    def staged(self, *, num_bytes: int) -> Iterator[Path]:
+        """Yield an empty local directory for the files of this process."""
+
+    @abstractmethod
+    def bring(self, staged: Path, names: list[str]) -> None:
+        """Move or upload staged files to the place."""
+
+    @abstractmethod
+    def note(self, files: Files) -> None:
+        """Tell the first process that all files of this one are there."""
+
+    @abstractmethod
+    def noted(self, part: int) -> Files | None:
+        """Return what another process noted, or None before."""
+
+    @abstractmethod
+    def commit(self, manifest: bytes, commit: bytes) -> None:
+        """Make the directory appear; what else was at the target goes."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """Remove what can be removed after a failure."""
+
+
+class LocalPlace(Place):
+    """A folder beside the target, renamed at the end."""
+
+    def __init__(self, uri: str, part: Part) -> None:
+        self._uri = uri
+        self._part = part
+        self._target = storage.local_path(uri)
+        self._aside = self._target.with_name(f".{self._target.name}.{part.token}{PARTIAL}")
+
+    @contextmanager
+    def staged(self, *, num_bytes: int) -> Iterator[Path]:
+        """Yield a folder on the target's disk: its files need no copy."""
+        with named(self._uri):
+            directory = self._aside / f"part-{self._part.index}"
+            directory.mkdir(parents=True)
+            (self._aside / "whole").mkdir(exist_ok=True)
+            require_room(self._aside, num_bytes)
+        yield directory
+
+    def bring(self, staged: Path, names: list[str]) -> None:
+        """Move files, after they are safe on the disk."""
+        for name in names:
+            target = self._aside / "whole" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _flush(staged / name)
+            (staged / name).rename(target)
+        shutil.rmtree(staged)
+
+    def note(self, files: Files) -> None:
+        """Leave a file beside the others."""
+        storage.write_bytes(str(self._noted(self._part.index)), json.dumps(files).encode())
+
+    def noted(self, part: int) -> Files | None:
+        """Look for that file."""
+        path = self._noted(part)
+        return json.loads(path.read_bytes()) if path.exists() else None
+
+    def commit(self, manifest: bytes, commit: bytes) -> None:
+        """Rename; a directory that stood there goes."""
+        whole, replaced = self._aside / "whole", self._aside / "replaced"
+        for name, content in ((MANIFEST, manifest), (COMMITTED, commit)):
+            (whole / name).write_bytes(content)
+            _flush(whole / name)
+        if self._target.exists():
+            self._target.rename(replaced)
+        whole.rename(self._target)
+        _flush(self._target.parent)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self._aside, ignore_errors=True)
+
+    def _noted(self, part: int) -> Path:
+        return self._aside / f"{part}.json"
+
+
+class RemotePlace(Place):
+    """The target itself, which has no COMMITTED until the end."""
+
+    def __init__(self, uri: str, part: Part) -> None:
+        self._uri = uri
+        self._part = part
+
+    @contextmanager
+    def staged(self, *, num_bytes: int) -> Iterator[Path]:
+        """Yield a temporary directory."""
+        with staging_directory(num_bytes=num_bytes) as directory:
+            yield directory
+
+    def bring(self, staged: Path, names: list[str]) -> None:
+        """Upload; a directory that stood there is uncommitted first."""
+        storage.delete(storage.join(self._uri, COMMITTED))
+        upload((staged / name, storage.join(self._uri, name)) for name in names)
+
+    def note(self, files: Files) -> None:
+        """Leave an object beside the others."""
+        storage.write_bytes(self._noted(self._part.index), json.dumps(files).encode())
+
+    def noted(self, part: int) -> Files | None:
+        """Look for that object."""
+        try:
+            return dict(json.loads(storage.read_bytes(self._noted(part))))
+        except FileNotFoundError:
+            return None
+
+    def commit(self, manifest: bytes, commit: bytes) -> None:
+        """Write COMMITTED, after what other writers have left is gone."""
+        files = json.loads(manifest)["files"]
+        for name in storage.list_files(self._uri):
+            if name not in files:
+                storage.delete(storage.join(self._uri, name))
+        storage.write_bytes(storage.join(self._uri, MANIFEST), manifest)
+        storage.write_bytes(storage.join(self._uri, COMMITTED), commit)
+
+    def abandon(self) -> None:
+        """Leave what is uploaded: the store may be what failed; raykd clean finds it."""
+
+    def _noted(self, part: int) -> str:
+        return storage.join(self._uri, PARTS, f"{self._part.token}-{part}.json")
+
+
+def place_of(uri: str, part: Part) -> Place:
+    """Return where a publication gathers."""
+    return LocalPlace(uri, part) if storage.is_local(uri) else RemotePlace(uri, part)
+
+
+def _flush(path: Path) -> None:
+    """Have a file or directory on the disk, not only in the machine's memory."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Requests to a store: which file system, what is tried again, what an error means."""

@@ -1,0 +1,143 @@
+"""Files to and from a store, several at a time, within a budget of memory."""
+
+import contextvars
+import hashlib
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from raykd.errors import StorageError
+from raykd.remote.filesystem import is_s3
+from raykd.remote.retry import reach
+
+BUDGET_BYTES = 256 << 20
+"""Bytes of all transfers of this process that may be in memory at a time."""
+
+_THREADS = 8
+_PART_BYTES = 16 << 20
+_PARTS_AT_ONCE = 4
+_WHOLE_BYTES = _PART_BYTES * _PARTS_AT_ONCE
+"""Most of one file that is in memory at a time."""
+
+_BLOCK_BYTES = 8 << 20
+
+
+def upload(files: Iterable[tuple[Path, str]]) -> None:
+    """Upload local files to URIs; each is compared with what the store then has.
+
+    Raises:
+        StorageError: The store refuses, or does not have what it was sent.
+    """
+    _at_once(lambda pair: _upload_file(*pair), files)
+
+
+def download(files: Iterable[tuple[str, Path]]) -> None:
+    """Fetch URIs into local files, whose directories are made."""
+    _at_once(lambda pair: _download_file(*pair), files)
+
+
+def digest(path: Path) -> str:
+    """Return the sha256 of a local file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class _Budget:
+    """Bytes that may be in memory; whoever wants more waits."""
+
+    def __init__(self, total: int) -> None:
+        self._total = self._free = total
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, wanted: int) -> Iterator[None]:
+        wanted = min(wanted, self._total)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= wanted)
+            self._free -= wanted
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += wanted
+                self._changed.notify_all()
+
+
+_budget = _Budget(BUDGET_BYTES)
+
+
+def _at_once(transfer: Any, pairs: Iterable[Any]) -> None:
+    """Run transfers on threads that share the patience of this one; raise the first error."""
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="raykd-transfer") as threads:
+        running = [
+            threads.submit(contextvars.copy_context().run, transfer, pair) for pair in pairs
+        ]
+        try:
+            for each in running:
+                each.result()
+        except BaseException:
+            threads.shutdown(cancel_futures=True)
+            raise
+
+
+def _upload_file(path: Path, uri: str) -> None:
+    size = path.stat().st_size
+
+    def put(filesystem: Any, target: str) -> None:
+        # A part that fails ends the whole upload, which s3fs then aborts at the server.
+        limits = (
+            {"chunksize": _PART_BYTES, "max_concurrency": _PARTS_AT_ONCE}
+            if is_s3(filesystem)
+            else {}
+        )
+        filesystem.put_file(str(path), target, **limits)
+
+    with _budget.taken(min(size, _WHOLE_BYTES)):
+        reach(uri, put)
+        _require_stored(path, uri, size)
+
+
+def _require_stored(path: Path, uri: str, size: int) -> None:
+    """Compare sizes, then hashes: by the store's own where it has one, else by reading back."""
+
+    def look(filesystem: Any, target: str) -> dict[str, Any]:
+        filesystem.invalidate_cache()
+        return dict(filesystem.info(target))
+
+    found = reach(uri, look)
+    if found["size"] != size:
+        message = f"{uri}: {found['size']} bytes arrived of {size}"
+        raise StorageError(message)
+    etag = str(found.get("ETag", "")).strip('"')
+    with path.open("rb") as stream:
+        md5 = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if etag != md5 and reach(uri, _digest_stored) != digest(path):
+        message = f"{uri}: what arrived differs from what was sent"
+        raise StorageError(message)
+
+
+def _digest_stored(filesystem: Any, path: str) -> str:
+    found = hashlib.sha256()
+    with filesystem.open(path, "rb", block_size=_BLOCK_BYTES, cache_type="readahead") as stream:
+        while block := stream.read(_BLOCK_BYTES):
+            found.update(block)
+    return found.hexdigest()
+
+
+def _download_file(uri: str, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    def get(filesystem: Any, source: str) -> None:
+        filesystem.invalidate_cache()
+        size = int(filesystem.info(source)["size"])
+        with _budget.taken(min(size, _WHOLE_BYTES)):
+            filesystem.get_file(source, str(path))
+        if (arrived := path.stat().st_size) != size:
+            # Passes: the next attempt may get it whole.
+            message = f"{arrived} bytes arrived of {size}"
+            raise ConnectionError(message)
+
+    reach(uri, get)

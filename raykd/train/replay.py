@@ -1,0 +1,182 @@
+"""A step of a run once more, from the checkpoint before it; nothing is written anywhere."""
+
+import itertools
+import logging
+import shlex
+from collections.abc import Callable
+
+import torch
+
+from raykd import storage
+from raykd.batch import IntArray
+from raykd.config.load import checked_run
+from raykd.config.schema.run import RunConfig
+from raykd.config.yaml_text import read_yaml
+from raykd.data.manifest import TOKENIZER_DIRECTORY, Manifest, read_manifest
+from raykd.data.tokenizers import load_tokenizer
+from raykd.distill.assemble import assemble, num_steps
+from raykd.distill.distillation import Distillation
+from raykd.distill.loop import training_steps
+from raykd.distill.step_report import StepReport, report_next_step
+from raykd.distill.world import World
+from raykd.errors import ConfigError, DivergedError, PublicationError
+from raykd.published.directory import read_published, verify
+from raykd.train.checkpoint import KIND, checkpoint_name, committed_steps, restore_checkpoint
+from raykd.train.paths import RunPaths, located
+
+_MOST_NAMED = 8
+"""Rows of a step that a message names."""
+
+logger = logging.getLogger(__name__)
+
+
+def explained(error: DivergedError, run: Distillation, paths: RunPaths) -> DivergedError:
+    """Return the error with the rows of the step that diverged, and how to replay it.
+
+    Args:
+        error: What the loop raised.
+        run: Still as it was before the step.
+        paths: Of the run.
+    """
+    row_ids = run.next_rows().row_ids_B.tolist()
+    named = ", ".join(map(str, row_ids[:_MOST_NAMED]))
+    if (more := len(row_ids) - _MOST_NAMED) > 0:
+        named += f" and {more} more"
+    command = f"raykd replay {shlex.quote(paths.run)} --step {run.state.step + 1}"
+    return type(error)(
+        f"{error} The step trains on {len(row_ids)} rows, with the ids {named}. See what each "
+        f"does: {command}"
+    )
+
+
+def replay_step(uri: str, *, step: int, on_message: Callable[[str], None]) -> StepReport:
+    """Return what a step of a run does, without taking it.
+
+    The steps from the newest valid checkpoint before it are taken again, in this process.
+
+    Args:
+        uri: Directory of the run.
+        step: Counted from 1.
+        on_message: Told in a line each where the replay starts, and what makes it differ.
+
+    Raises:
+        ConfigError: There is no run at the URI, it has no such step or does not get there, or
+            its data has changed.
+    """
+    paths = RunPaths(uri.rstrip("/"))
+    config = _config_of(paths)
+    manifest = read_manifest(config.data.uri)
+    last = num_steps(config, manifest)
+    if not 1 <= step <= last:
+        message = f"--step {step}: the run has the steps 1 to {last}"
+        raise ConfigError(message)
+    run = _run_before(step, config, manifest, paths=paths, on_message=on_message)
+    for line in _differences(run):
+        on_message(line)
+    _take_steps(run, step - 1)
+    tokenizer = load_tokenizer(storage.join(config.data.uri, TOKENIZER_DIRECTORY))
+
+    def decode(token_ids_T: IntArray) -> str:
+        return str(tokenizer.decode(token_ids_T.tolist(), skip_special_tokens=True))
+
+    return report_next_step(run, decode=decode)
+
+
+def _config_of(paths: RunPaths) -> RunConfig:
+    try:
+        given = read_yaml(storage.read_bytes(paths.config).decode())
+    except FileNotFoundError as error:
+        message = f"{paths.run}: is no run: it holds no run.yaml; name what raykd train printed"
+        raise ConfigError(message) from error
+    return located(checked_run(given, origin=paths.config))
+
+
+def _run_before(
+    step: int,
+    config: RunConfig,
+    manifest: Manifest,
+    *,
+    paths: RunPaths,
+    on_message: Callable[[str], None],
+) -> Distillation:
+    """Return the run as it was at the newest checkpoint before a step, or at its start."""
+    checkpoint = _checkpoint_before(step, paths)
+    run = assemble(config, world=World(device=_device(config)), is_restored=checkpoint is not None)
+    if checkpoint is None:
+        on_message(f"no checkpoint before step {step} is left: from the start of the run")
+        return run
+    saved = restore_checkpoint(checkpoint, run.state)
+    if saved.data_fingerprint != manifest.fingerprint:
+        message = (
+            f"{checkpoint}: was trained on other data than {manifest.uri} holds: its fingerprint "
+            f"was {saved.data_fingerprint[:12]} and is {manifest.fingerprint[:12]}. A step can "
+            "be replayed on the same data only"
+        )
+        raise ConfigError(message)
+    on_message(f"from the checkpoint of step {saved.step}")
+    return run
+
+
+def _checkpoint_before(step: int, paths: RunPaths) -> str | None:
+    """Return the newest valid checkpoint of fewer steps; broken ones are named in the log."""
+    for saved_step in reversed(committed_steps(paths.checkpoints)):
+        if saved_step >= step:
+            continue
+        uri = storage.join(paths.checkpoints, checkpoint_name(saved_step))
+        try:
+            verify(read_published(uri, kind=KIND))
+        except PublicationError as error:
+            logger.warning("skipping checkpoint of step %d: %s", saved_step, error)
+            continue
+        return uri
+    return None
+
+
+def _device(config: RunConfig) -> torch.device:
+    has_gpu = config.cluster.gpus_per_worker > 0 and torch.cuda.is_available()
+    return torch.device("cuda" if has_gpu else "cpu")
+
+
+def _differences(run: Distillation) -> list[str]:
+    """Say what makes the numbers of a replay differ from those of the run."""
+    cluster, lines = run.config.cluster, []
+    if cluster.gpus_per_worker > 0 and run.world.device.type != "cuda":
+        lines.append("the run computes on a GPU and this replay on the CPU: last digits differ")
+    if cluster.num_workers > 1:
+        line = f"the run has {cluster.num_workers} workers and this replay one process: "
+        if _has_dropout(run):
+            line += "each worker draws its own dropout, so the loss differs a little"
+        else:
+            line += "last digits differ"
+        lines.append(line)
+    return lines
+
+
+def _has_dropout(run: Distillation) -> bool:
+    settings = run.student.model.config.to_dict().items()
+    return any("drop" in name and isinstance(rate, float) and rate > 0 for name, rate in settings)
+
+
+def _take_steps(run: Distillation, num_steps: int) -> None:
+    """Bring a run to a number of steps, as its worker does but for what that writes.
+
+    Raises:
+        ConfigError: A step on the way diverges.
+    """
+    if run.mixes_adaptively and run.evaluates_first:
+        run.adapt(run.evaluate())
+    steps = run.steps()
+    remaining = training_steps(
+        run.state, run.objective, steps, options=run.loop_options, world=run.world
+    )
+    try:
+        for finished in itertools.islice(remaining, num_steps - run.state.step):
+            if run.mixes_adaptively and run.evaluates_after(finished.step):
+                run.adapt(run.evaluate())
+                steps.restart()
+    except DivergedError as error:
+        message = f"--step {num_steps + 1}: the run does not get there: {error}"
+        raise ConfigError(message) from error
+    finally:
+        # Ends the thread that reads ahead.
+        steps.restart()

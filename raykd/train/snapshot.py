@@ -1,0 +1,148 @@
+"""The state of a run at one step, in memory of its own, and how it becomes a checkpoint.
+
+Training goes on as soon as it is taken. Every worker of a run has all of the state; each takes
+and writes a share of it, as even as whole tensors allow.
+"""
+
+import dataclasses
+import heapq
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from raykd.distill.loop import TrainState
+from raykd.distill.world import World
+from raykd.models.load import ModelFiles, model_files, save_files
+from raykd.published.places import Part
+from raykd.published.publishing import Publication, publish_part
+from raykd.train.checkpoint import (
+    KIND,
+    LAYER_MAPS_FILE,
+    MOMENTS,
+    STATE_FILE,
+    STUDENT_DIRECTORY,
+    RunState,
+    optimizer_file,
+    trained_parameters,
+)
+
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """One worker's share of a checkpoint."""
+
+    model: ModelFiles | None
+    """The student; of the first worker."""
+
+    moments: Tensors
+    layer_maps: Tensors
+    """What losses on layers learn; of the first worker."""
+
+    run_state: RunState
+
+    @property
+    def num_bytes(self) -> int:
+        """Size in memory, and about that of its files."""
+        files = self.model.tensors.values() if self.model is not None else ()
+        return sum(_num_bytes(tensors) for tensors in (*files, self.moments, self.layer_maps))
+
+
+def take_snapshot(state: TrainState, *, run_state: RunState, world: World) -> Snapshot:
+    """Copy this worker's share of the state of a run."""
+    model = model_files(state.student.model)
+    maps = state.projections.state_dict()
+    moments = _moments(state)
+    others = sum(_num_bytes(tensors) for tensors in (*model.tensors.values(), maps))
+    sizes = {name: _num_bytes(tensors) for name, tensors in moments.items()}
+    mine = shares(sizes, count=world.size, taken=others)[world.rank]
+    is_first = world.rank == 0
+    return Snapshot(
+        model=_copied_model(model) if is_first else None,
+        moments=_copied({f"{name}/{m}": t for name in mine for m, t in moments[name].items()}),
+        layer_maps=_copied(maps) if is_first else {},
+        run_state=run_state,
+    )
+
+
+def publish_snapshot(
+    uri: str, snapshot: Snapshot, *, part: Part, origin: dict[str, Any], tokenizer_path: Path
+) -> None:
+    """Bring this worker's share of a checkpoint; the first worker commits it.
+
+    Args:
+        uri: Of the checkpoint.
+        snapshot: What to write.
+        part: Which worker this is.
+        origin: What the manifest says beside the step: the run, its teachers by reference.
+        tokenizer_path: Local directory of the tokenizer of the data.
+    """
+
+    def write(publication: Publication) -> None:
+        _write(snapshot, publication.path, part)
+        if snapshot.model is not None:
+            shutil.copytree(
+                tokenizer_path, publication.path / STUDENT_DIRECTORY, dirs_exist_ok=True
+            )
+            publication.content |= {"step": snapshot.run_state.step, **origin}
+
+    publish_part(uri, kind=KIND, part=part, write=write, num_bytes=snapshot.num_bytes)
+
+
+def shares(sizes: Mapping[str, int], *, count: int, taken: int) -> list[list[str]]:
+    """Deal named sizes to so many workers, the largest first, each to whom has least.
+
+    Args:
+        sizes: What to deal.
+        count: Number of workers.
+        taken: What the first worker has beside that.
+    """
+    dealt: list[list[str]] = [[] for _ in range(count)]
+    loads = [(taken if worker == 0 else 0, worker) for worker in range(count)]
+    heapq.heapify(loads)
+    for name in sorted(sizes, key=lambda name: (-sizes[name], name)):
+        load, worker = loads[0]
+        dealt[worker].append(name)
+        heapq.heapreplace(loads, (load + sizes[name], worker))
+    return dealt
+
+
+def _write(snapshot: Snapshot, path: Path, part: Part) -> None:
+    (path / "optimizer").mkdir()
+    if snapshot.moments:
+        save_file(snapshot.moments, path / optimizer_file(part.index, part.count))
+    if snapshot.layer_maps:
+        save_file(snapshot.layer_maps, path / LAYER_MAPS_FILE)
+    if snapshot.model is not None:
+        save_files(snapshot.model, path / STUDENT_DIRECTORY)
+        text = json.dumps(dataclasses.asdict(snapshot.run_state), indent=1)
+        (path / STATE_FILE).write_text(text)
+
+
+def _moments(state: TrainState) -> dict[str, Tensors]:
+    return {
+        name: {moment: state.optimizer.state[parameter][moment] for moment in MOMENTS}
+        for name, parameter in trained_parameters(state)
+        if parameter in state.optimizer.state
+    }
+
+
+def _copied_model(files: ModelFiles) -> ModelFiles:
+    return dataclasses.replace(
+        files, tensors={file: _copied(tensors) for file, tensors in files.tensors.items()}
+    )
+
+
+def _copied(tensors: Mapping[str, torch.Tensor]) -> Tensors:
+    return {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
+
+
+def _num_bytes(tensors: Mapping[str, torch.Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors.values())

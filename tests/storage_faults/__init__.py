@@ -1,0 +1,1 @@
+"""Storage on real S3 servers that are killed, restarted and disturbed."""

@@ -1,0 +1,52 @@
+"""What the tests of this folder look at: uploads that were never finished, bytes that arrived."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from tests.conftest import FaultyS3
+from tests.servers.faults import INTERNAL_ERROR, SLOW_DOWN, Fault, Lost, Reset, Slow, Truncated
+
+PART_BYTES = 16 << 20
+
+BRIEF_FAULTS: dict[str, Fault] = {
+    "slow down": SLOW_DOWN,
+    "internal error": INTERNAL_ERROR,
+    "reset": Reset(),
+    "reset in the middle": Reset(after_share=0.5),
+    "lost answer": Lost(),
+    "truncated answer": Truncated(),
+    "slow": Slow(seconds=0.2),
+}
+"""What passes: the request is to be tried again."""
+
+
+def bucket_of(store: FaultyS3) -> str:
+    return store.uri.removeprefix("s3://")
+
+
+def unfinished_uploads(store: FaultyS3) -> list[str]:
+    """Ask the server itself for the keys of multipart uploads that were begun and not ended."""
+    s3: Any = boto3.client("s3", endpoint_url=store.server.endpoint)
+    found = s3.list_multipart_uploads(Bucket=bucket_of(store)).get("Uploads", [])
+    return [upload["Key"] for upload in found]
+
+
+def stored_bytes(store: FaultyS3, key: str) -> bytes:
+    """Read what the server has on its disk."""
+    return (store.server.directory / bucket_of(store) / key).read_bytes()
+
+
+def stored_names(store: FaultyS3) -> list[str]:
+    """List what the server has on its disk."""
+    root = store.server.directory / bucket_of(store)
+    return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file())
+
+
+def random_file(path: Path, num_bytes: int) -> bytes:
+    """Write a file of random bytes and return them."""
+    content = os.urandom(num_bytes)
+    path.write_bytes(content)
+    return content
