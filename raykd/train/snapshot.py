@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch.distributed.tensor import DTensor
 
 from raykd.distill.loop import TrainState
 from raykd.distill.world import World
@@ -56,7 +57,11 @@ class Snapshot:
 
 
 def take_snapshot(state: TrainState, *, run_state: RunState, world: World) -> Snapshot:
-    """Copy this worker's share of the state of a run."""
+    """Copy this worker's share of the state of a run.
+
+    All workers call it after the same step: tensors that are sharded over them are gathered, one
+    at a time, so a checkpoint does not depend on how the run was parallel.
+    """
     model = model_files(state.student.model)
     maps = state.projections.state_dict()
     moments = _moments(state)
@@ -64,10 +69,12 @@ def take_snapshot(state: TrainState, *, run_state: RunState, world: World) -> Sn
     sizes = {name: _num_bytes(tensors) for name, tensors in moments.items()}
     mine = shares(sizes, count=world.size, taken=others)[world.rank]
     is_first = world.rank == 0
+    files = {file: _copied(tensors, keeps=is_first) for file, tensors in model.tensors.items()}
+    copied = {name: _copied(found, keeps=name in mine) for name, found in moments.items()}
     return Snapshot(
-        model=_copied_model(model) if is_first else None,
-        moments=_copied({f"{name}/{m}": t for name in mine for m, t in moments[name].items()}),
-        layer_maps=_copied(maps) if is_first else {},
+        model=dataclasses.replace(model, tensors=files) if is_first else None,
+        moments={f"{name}/{m}": t for name in mine for m, t in copied[name].items()},
+        layer_maps=_copied(maps, keeps=is_first),
         run_state=run_state,
     )
 
@@ -134,14 +141,15 @@ def _moments(state: TrainState) -> dict[str, Tensors]:
     }
 
 
-def _copied_model(files: ModelFiles) -> ModelFiles:
-    return dataclasses.replace(
-        files, tensors={file: _copied(tensors) for file, tensors in files.tensors.items()}
-    )
-
-
-def _copied(tensors: Mapping[str, torch.Tensor]) -> Tensors:
-    return {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
+def _copied(tensors: Mapping[str, torch.Tensor], *, keeps: bool) -> Tensors:
+    """Return copies in the memory of this process; of none where it only takes part."""
+    copied = {}
+    for name, tensor in tensors.items():
+        # Gathered by all workers, whoever keeps it.
+        whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        if keeps:
+            copied[name] = whole.detach().to("cpu", copy=True).contiguous()
+    return copied
 
 
 def _num_bytes(tensors: Mapping[str, torch.Tensor]) -> int:
