@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench audit clean
 
 # The main job on two cores: prepare data, run a study of teachers, weights and starts.
 demo: $(VENV)/runtime
@@ -30,6 +30,16 @@ bench: $(VENV)/dev
 	$(BIN)/python tests/bench/sweep.py
 	$(BIN)/python tests/bench/halving.py
 	$(BIN)/python tests/bench/thousand.py
+	$(BIN)/python tests/bench/checkpoint.py
+
+# One training in an object store that fails, with kills of random processes, for half an hour.
+soak: $(VENV)/dev
+	$(BIN)/python tests/soak/soak.py --minutes 30
+
+# Known vulnerabilities of the pinned versions. It asks PyPI, so it is no part of the tests; strict:
+# a package that cannot be looked up fails it.
+audit: $(VENV)/audit
+	$</bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 clean:
 	rm -rf $(VENV) data runs sweeps
@@ -43,3 +53,7 @@ $(VENV)/runtime: pyproject.toml constraints.txt
 $(VENV)/dev: $(VENV)/runtime
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev
 	touch $@
+
+$(VENV)/audit: | $(VENV)/runtime
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet pip-audit==2.10.1

@@ -6,11 +6,13 @@
   + ModelError         a model is missing, of an unknown family, or does not fit its use
   + StorageError       storage cannot be reached or dropped a request; safe to retry
     + StorageDeniedError storage refuses, and would again
+    + DiskFullError      there is no room; another attempt may find some
   + PublicationError   a directory is missing, uncommitted, or not what its manifest says
   + CheckpointError    a checkpoint is missing, torn or from another run
   + DivergedError      training diverged; the same step would diverge again
     + NonFiniteLossError the loss or the gradient norm is NaN or infinite
     + LossSpikeError     the loss is far above the losses before
+  + HungWorkerError    a worker did not come where the others waited for it
   + TrainingFailedError the workers kept failing until the retries were spent
 
 Each takes exactly one argument, the message, because Ray pickles exceptions
@@ -58,6 +60,10 @@ class StorageDeniedError(StorageError):
     retryable = False
 
 
+class DiskFullError(StorageError):
+    """A disk has no room left."""
+
+
 class PublicationError(RaykdError):
     """A published directory is missing, uncommitted, torn or of another kind."""
 
@@ -78,6 +84,12 @@ class NonFiniteLossError(DivergedError):
 
 class LossSpikeError(DivergedError):
     """The loss rose far above the losses before."""
+
+
+class HungWorkerError(RaykdError):
+    """A worker did not come where the others waited; the message names it."""
+
+    retryable = True
 
 
 class TrainingFailedError(RaykdError):

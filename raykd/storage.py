@@ -4,6 +4,7 @@ URIs are strings everywhere. Requests to a store that fail for a while are tried
 ``raykd.remote.retry``; directories that appear whole or not at all are in ``raykd.published``.
 """
 
+import contextvars
 import errno
 import io
 import os
@@ -21,7 +22,9 @@ from fsspec.implementations.local import LocalFileSystem
 
 from raykd.remote.complaints import is_missing
 from raykd.remote.filesystem import filesystem, is_local
-from raykd.remote.retry import named, patience, reach
+from raykd.remote.names import require_inside
+from raykd.remote.patience import patience
+from raykd.remote.retry import named, reach
 from raykd.remote.transfers import download
 
 __all__ = [
@@ -188,7 +191,12 @@ def list_files(uri: str) -> dict[str, int]:
         found.invalidate_cache()
         start = f"{path.rstrip('/')}/"
         listed = found.find(path, detail=True)
-        return {name.removeprefix(start): int(info["size"]) for name, info in listed.items()}
+        return {
+            name.removeprefix(start): int(info["size"])
+            for name, info in listed.items()
+            # Others mark empty folders of a store by such a key.
+            if not name.endswith("/")
+        }
 
     return reach(uri, files)
 
@@ -236,6 +244,7 @@ def local_copy(uri: str) -> Iterator[Path]:
         if not (files := list_files(uri)):
             message = f"{uri}: nothing is there"
             raise FileNotFoundError(message)
+        require_inside(files, uri=uri)
         download((join(uri, name), path / name) for name in files)
         yield path
 
@@ -247,6 +256,8 @@ class _Ranges(io.RawIOBase):
         self._uri = uri
         self._size = size
         self._position = 0
+        # Arrow reads from threads of its own, which would have the usual patience.
+        self._context = contextvars.copy_context()
 
     def readable(self) -> bool:
         return True
@@ -266,7 +277,8 @@ class _Ranges(io.RawIOBase):
         end = self._size if size < 0 else min(self._position + size, self._size)
         if end <= self._position:
             return b""
-        content = reach(self._uri, lambda found, path: self._range(found, path, end))
+        context = self._context.copy()
+        content = context.run(reach, self._uri, lambda found, path: self._range(found, path, end))
         self._position = end
         return content
 

@@ -1,4 +1,4 @@
-"""Examine what distillation rests on: the losses on this machine, a teacher and a student."""
+"""Examine what distillation rests on: the losses, a teacher and a student, the storage."""
 
 import argparse
 from typing import TYPE_CHECKING, get_args
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _LOSSES = "prove that the objective is what it says, on this device and in this precision"
 _PAIR = "say whether two models can be teacher and student, and what that costs"
+_STORAGE = "say what a store lets raykd do: it writes a small object, and removes it"
 _VERDICTS = {"ok": "ok", "warning": "[yellow]warning[/]", "error": "[red]error[/]"}
 
 
@@ -44,12 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pair.add_argument(
         "--split", default="validation", help="split of the data to score on; default: validation"
     )
+    storage = subjects.add_parser("storage", help=_STORAGE, description=_STORAGE, parents=debug)
+    storage.add_argument("uri", metavar="URI", help="where runs or data are to be written")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print what is found; return 1 when a check fails, 2 when the two models do not fit."""
     quiet_libraries()
-    return _examine_losses(options) if options.subject == "losses" else _examine_pair(options)
+    examine = {"losses": _examine_losses, "pair": _examine_pair, "storage": _examine_storage}
+    return examine[options.subject](options)
 
 
 def losses_table(findings: "list[Finding]") -> "Table":
@@ -127,6 +131,22 @@ def _examine_pair(options: argparse.Namespace) -> int:
     counts = [sum(f.verdict == verdict for f in found) for verdict in ("error", "warning")]
     console.print(f"\n{counts[0]} error(s), {counts[1]} warning(s)", markup=False)
     return 2 if counts[0] else 0
+
+
+def _examine_storage(options: argparse.Namespace) -> int:
+    from raykd.cli.progress import console  # noqa: PLC0415
+    from raykd.remote.probe import probe_steps  # noqa: PLC0415
+
+    table = _table("step", "ms", "")
+    try:
+        for step in probe_steps(options.uri):
+            verdict = "ok" if step.is_granted else "[yellow]no[/]: raykd does without"
+            table.add_row(step.name, f"{1_000 * step.seconds:.0f}", verdict)
+    finally:
+        # The error that ends the steps is told after those that were done.
+        if table.row_count:
+            console.print(table)
+    return 0
 
 
 def _table(*columns: str) -> "Table":

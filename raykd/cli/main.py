@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from raykd import __version__
 from raykd.cli import (
     check,
+    clean,
     doctor,
     evaluate,
     explain,
@@ -18,6 +19,8 @@ from raykd.cli import (
     train,
 )
 from raykd.cli.debug import debug_option, tell
+from raykd.config.credentials import refuse_credentials
+from raykd.remote.patience import COMMAND_SECONDS, patience
 
 _DESCRIPTION = "Distillation studies of language models, on one laptop or a Ray cluster."
 
@@ -34,6 +37,8 @@ examples:
   raykd replay   runs/demo-teacher-1a2b3c4d --step 120
   raykd doctor   losses --dtype bfloat16
   raykd doctor   pair runs/demo-teacher-1a2b3c4d models/student --data data/stdlib-docs
+  raykd doctor   storage s3://bucket/runs
+  raykd clean    s3://bucket/runs --older-than 2d
   raykd explain  losses.forward_kl
 
 Overrides are key=value, any number, later wins; null switches an optional section
@@ -50,7 +55,8 @@ _COMMANDS = {
     "evaluate": (evaluate, "score the model of a run, beside its teacher"),
     "export": (export, "write the model of a run or checkpoint as a transformers directory"),
     "replay": (replay, "take one step of a run once more: what its rows do to loss and gradient"),
-    "doctor": (doctor, "prove the losses right on this machine, or see if two models fit"),
+    "doctor": (doctor, "prove the losses right here, see if two models fit, or try a store"),
+    "clean": (clean, "find what killed runs and uploads have left in storage, and remove it"),
     "explain": (explain, "document configuration keys"),
 }
 
@@ -87,12 +93,20 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
+def _own_arguments(options: argparse.Namespace) -> dict[str, object]:
+    """Return what a command is given beside overrides, which are checked with their file."""
+    return {name: value for name, value in vars(options).items() if name != "overrides"}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     options = parse(arguments)
     module, _ = _COMMANDS[options.command]
     try:
-        status: int = module.run(options)
+        refuse_credentials(_own_arguments(options), origin=f"raykd {options.command}")
+        # Whoever waits at a terminal wants to hear of a wrong address soon; training has longer.
+        with patience(COMMAND_SECONDS):
+            status: int = module.run(options)
     except KeyboardInterrupt:
         print("raykd: interrupted; what is finished stays", file=sys.stderr)
         return 1

@@ -1,6 +1,7 @@
 """Run a sweep: stages, trials, controls. The same command again goes on where it stands."""
 
 import argparse
+from collections import Counter
 from pathlib import Path
 
 from raykd.cli.quiet import quiet_libraries
@@ -43,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
     sweep = load_sweep(options.config, options.overrides)
     quiet_libraries()
     # Imported here: torch and Ray take seconds, and --help must be instant.
+    from raykd.cli.interrupts import interruptible  # noqa: PLC0415
     from raykd.cli.report import report_console, write  # noqa: PLC0415
     from raykd.cli.sweep_progress import SweepDisplay  # noqa: PLC0415
     from raykd.sweep.ledger import State, SweepPaths  # noqa: PLC0415
@@ -53,17 +55,24 @@ def run(options: argparse.Namespace) -> int:
         plan = plan_sweep(sweep, nodes=nodes)
         require_runnable(plan)
         display.plan(plan)
-        ledger = run_sweep(
-            plan,
-            SweepOptions(
-                address=options.address, retries_failed=options.retry_failed, only=options.only
-            ),
-            on_step=display.show,
-        )
+        with interruptible() as stopped:
+            ledger = run_sweep(
+                plan,
+                SweepOptions(
+                    address=options.address, retries_failed=options.retry_failed, only=options.only
+                ),
+                on_step=display.show,
+                should_stop=stopped.is_set,
+            )
     console = report_console()
     console.print()
     console.print(write(ledger, SweepPaths(sweep=ledger.uri).report)[1], crop=False)
-    states = {record.state for record in ledger.records.values()}
-    # Those that wait were not asked for, or the time is over.
-    bad = {State.FAILED, State.BLOCKED} | (set() if options.only else {State.WAITING})
-    return 1 if states & bad else 0
+    states = Counter(record.state for record in ledger.records.values())
+    # With --only, those that wait were not asked for.
+    num_waiting = 0 if options.only and not stopped.is_set() else states[State.WAITING]
+    if num_waiting:
+        console.print(
+            f"{'stopped' if stopped.is_set() else 'the time is over'}: {num_waiting} of "
+            f"{len(ledger.records)} runs are not done; the same command continues"
+        )
+    return 1 if num_waiting or states[State.FAILED] or states[State.BLOCKED] else 0

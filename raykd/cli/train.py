@@ -4,7 +4,7 @@ import argparse
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -46,9 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
     plan = plan_run(config, fresh=options.fresh)
     require_runnable(plan)
-    is_here = config.cluster.num_workers == 0
-    stopping = _interruptible() if is_here else nullcontext(threading.Event())
-    with RunDisplay(num_steps=plan.num_steps) as display, stopping as stopped:
+    with RunDisplay(num_steps=plan.num_steps) as display, _interruptible() as stopped:
         display.message(f"{plan.run_uri}: {plan.found}")
         if plan.start is not None:
             for line in start_lines(plan.start):
@@ -67,16 +65,17 @@ def run(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """Yield an event that the first Ctrl-C sets; the second one interrupts as usual."""
+    """Yield an event that the first Ctrl-C or SIGTERM sets; the second one interrupts."""
     stopped = threading.Event()
-    usual = signal.getsignal(signal.SIGINT)
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
+        if stopped.is_set():
+            signal.default_int_handler(number, frame)
         stopped.set()
-        signal.signal(signal.SIGINT, usual)
 
-    signal.signal(signal.SIGINT, stop)
+    usual = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stopped
     finally:
-        signal.signal(signal.SIGINT, usual)
+        for number, handler in usual.items():
+            signal.signal(number, handler)

@@ -22,6 +22,9 @@ Schema = type[RunConfig | SweepConfig]
 ANY_NAME = "<name>"
 """Stands for the names that the user gives, as those of teachers."""
 
+_UNIONS = (UnionType, typing.Union)
+"""What ``X | None`` is: the second where X is a Literal."""
+
 _MOST_ADVISED = 3
 """Keys that are named for an unknown one; more would not be read."""
 
@@ -108,7 +111,7 @@ def _key_doc(parts: tuple[str, ...], hint: Any, *, default: str | None, text: st
 
 
 def _section_in(hint: Any) -> type | None:
-    alternatives = typing.get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    alternatives = typing.get_args(hint) if typing.get_origin(hint) in _UNIONS else (hint,)
     return next(
         (a for a in alternatives if isinstance(a, type) and dataclasses.is_dataclass(a)), None
     )
@@ -119,7 +122,7 @@ def _type_name(hint: Any) -> str:
     match typing.get_origin(hint):
         case typing.Literal:
             return " | ".join(arguments)
-        case origin if origin is UnionType:
+        case origin if origin in _UNIONS:
             return " | ".join(map(_type_name, arguments))
         case origin if origin is tuple:
             return f"list of {_type_name(arguments[0])}"

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from raykd.config.credentials import refuse_credentials, refuse_in_overrides
 from raykd.config.given import apply_override, override_key, override_value, read_mapping
 from raykd.config.keys import ANY_NAME, Schema, advice_for, key_doc
 from raykd.config.schema.run import RunConfig
@@ -39,6 +40,7 @@ def load_run(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         ConfigError: The file cannot be read, a key is unknown, a value has the wrong type,
             or the run contradicts itself. The message lists every contradiction.
     """
+    refuse_in_overrides(overrides)
     given = read_mapping(path)
     for override in overrides:
         apply_override(given, override)
@@ -56,6 +58,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
     Raises:
         ConfigError: As ``load_run``.
     """
+    refuse_in_overrides(overrides)
     given = read_mapping(path)
     for override in overrides:
         _apply_to_sweep(given, override)
@@ -144,6 +147,7 @@ _Config = TypeVar("_Config", RunConfig, SweepConfig)
 
 
 def _checked(given: Mapping[str, Any], schema: type[_Config], *, origin: str) -> _Config:
+    refuse_credentials(given, origin=origin)
     problems = _interpolation_problems(given)
     if schema is RunConfig:
         problems += _entry_problems(given)

@@ -37,25 +37,32 @@ def check_batch(batch: pa.RecordBatch, manifest: Manifest, *, schema: pa.Schema)
         raise ValueError(message)
     batch.validate(full=True)
     lists = [name for name in schema.names if pa.types.is_list(schema.field(name).type)]
+    _check_lengths(batch, lists, maximum=manifest.max_length)
     values = {
         name: batch[name].flatten() if name in lists else batch[name] for name in schema.names
     }
-    for name in schema.names:
-        if batch[name].null_count or values[name].null_count:
-            message = f"{name} has a null"
-            raise ValueError(message)
+    if holed := [
+        name for name in schema.names if batch[name].null_count + values[name].null_count
+    ]:
+        message = f"{holed[0]} has a null"
+        raise ValueError(message)
+    if not pc.all(pc.greater(batch["row_id"][1:], batch["row_id"][:-1]), min_count=0).as_py():
+        message = "row_id does not rise: an id is there twice"
+        raise ValueError(message)
+    _check_range("input_ids", values["input_ids"], maximum=manifest.tokenizer.vocab_size - 1)
+    for name, classes in (("label", manifest.labels), ("word_labels", manifest.word_labels)):
+        if classes is not None:
+            scored = values[name].filter(pc.not_equal(values[name], NO_LABEL))
+            _check_range(name, scored, maximum=len(classes) - 1)
+
+
+def _check_lengths(batch: pa.RecordBatch, lists: list[str], *, maximum: int) -> None:
     lengths = pc.list_value_length(batch["input_ids"])
-    _check_range("tokens of a row", lengths, minimum=1, maximum=manifest.max_length)
+    _check_range("tokens of a row", lengths, minimum=1, maximum=maximum)
     for name in lists:
         if not pc.list_value_length(batch[name]).equals(lengths):
             message = f"{name} has not one entry for each token"
             raise ValueError(message)
-    _check_range("input_ids", values["input_ids"], maximum=manifest.tokenizer.vocab_size - 1)
-    if manifest.labels is not None:
-        _check_range("label", values["label"], maximum=len(manifest.labels) - 1)
-    if manifest.word_labels is not None:
-        scored = values["word_labels"].filter(pc.not_equal(values["word_labels"], NO_LABEL))
-        _check_range("word_labels", scored, maximum=len(manifest.word_labels) - 1)
 
 
 def _check_range(name: str, values: Any, *, minimum: int = 0, maximum: int) -> None:

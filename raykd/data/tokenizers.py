@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 
 from raykd import storage
 from raykd.data.manifest import TOKENIZER_DIRECTORY, TokenizerInfo
-from raykd.errors import DataError, RaykdError
+from raykd.errors import DataError
 
 _SPECIAL_NAMES = (
     ("pad_token", ("[PAD]", "<pad>")),
@@ -45,8 +45,10 @@ def load_tokenizer(source: str, revision: str | None = None) -> Any:
         elif (path := Path(source)).exists():
             tokenizer = _load_local(path)
         else:
-            tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
-    except (OSError, ValueError, KeyError, ImportError, RaykdError) as error:
+            tokenizer = AutoTokenizer.from_pretrained(
+                source, revision=revision, trust_remote_code=False
+            )
+    except Exception as error:  # the tokenizers library raises nothing narrower
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         message = (
             f"{source}: no tokenizer can be loaded: {reason}; name a local directory, a "
@@ -112,7 +114,9 @@ def _load_local(path: Path) -> Any:
         # may add tokens of its own.
         return PreTrainedTokenizerFast.from_pretrained(str(path), local_files_only=True)
     if any((path / name).exists() for name in ("tokenizer_config.json", "config.json")):
-        return AutoTokenizer.from_pretrained(str(path), local_files_only=True)
+        return AutoTokenizer.from_pretrained(
+            str(path), local_files_only=True, trust_remote_code=False
+        )
     for name in ("tokenizer.json", "vocab.txt"):
         if (path / name).exists():
             return _load_file(path / name)
@@ -130,7 +134,7 @@ def _is_generic(path: Path) -> bool:
 
 def _load_file(path: Path) -> Any:
     if path.suffix == ".json":
-        # The library raises a bare Exception for a file that is none of its own.
+        # Of a file that is none of its own the library says less.
         json.loads(path.read_text("utf-8"))["model"]
         backend = Tokenizer.from_file(str(path))
         special = special_tokens_from(backend.get_vocab())

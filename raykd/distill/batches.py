@@ -1,7 +1,6 @@
 """The batches of a run: to train on, to evaluate on, to measure on before it begins."""
 
 from collections.abc import Iterator
-from contextlib import closing
 
 from raykd.batch import Batch, Rows
 from raykd.config.schema.run import RunConfig
@@ -14,6 +13,24 @@ from raykd.tasks.task import Task
 
 _STEPS_AHEAD = 4
 """Steps whose batches are made ahead of the training thread."""
+
+
+def _read_steps(
+    config: RunConfig, manifest: Manifest, task: Task, *, data: DataState, world: World
+) -> Iterator[StepBatches]:
+    """Read on and on; without a reader's self, which would keep its own thread alive."""
+    for step in training_rows(
+        manifest,
+        config.data,
+        seed=config.train.seed,
+        global_batch_size=config.train.global_batch_size,
+        worker=(world.rank, world.size),
+        state=data,
+    ):
+        pieces = step.rows.split(config.train.micro_batch_size)
+        yield StepBatches(
+            micro_batches=tuple(task.collate(piece) for piece in pieces), data=step.state
+        )
 
 
 class StepReader:
@@ -37,27 +54,19 @@ class StepReader:
     def __next__(self) -> StepBatches:
         """Return the batches of the next step."""
         if self._ahead is None:
-            self._ahead = prefetched(self._steps(), depth=_STEPS_AHEAD)
+            steps = _read_steps(
+                self._config,
+                self._manifest,
+                self._task,
+                data=self._state.data,
+                world=self._world,
+            )
+            self._ahead = prefetched(steps, depth=_STEPS_AHEAD)
         return next(self._ahead)
 
     def restart(self) -> None:
         """Forget what is read ahead: the state of the data has been changed."""
         self._ahead = None
-
-    def _steps(self) -> Iterator[StepBatches]:
-        for step in training_rows(
-            self._manifest,
-            self._config.data,
-            seed=self._config.train.seed,
-            global_batch_size=self._config.train.global_batch_size,
-            worker=(self._world.rank, self._world.size),
-            state=self._state.data,
-        ):
-            pieces = step.rows.split(self._config.train.micro_batch_size)
-            yield StepBatches(
-                micro_batches=tuple(self._task.collate(piece) for piece in pieces),
-                data=step.state,
-            )
 
 
 def step_rows(config: RunConfig, manifest: Manifest, state: DataState) -> Rows:
@@ -70,8 +79,7 @@ def step_rows(config: RunConfig, manifest: Manifest, state: DataState) -> Rows:
         worker=(0, 1),
         state=state,
     )
-    with closing(steps):
-        return next(steps).rows
+    return next(steps).rows
 
 
 def evaluation_batches(

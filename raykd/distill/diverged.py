@@ -5,7 +5,7 @@ Pure functions of floats that are alike on all workers, so all workers decide al
 
 import math
 
-from raykd.errors import DivergedError, LossSpikeError, NonFiniteLossError
+from raykd.errors import LossSpikeError, NonFiniteLossError
 
 _MEAN_DECAY = 0.9
 """Of the mean of recent losses: about the last ten steps count."""
@@ -21,15 +21,15 @@ def mean_with(loss: float, recent_loss: float | None) -> float:
     return _MEAN_DECAY * recent_loss + (1 - _MEAN_DECAY) * loss
 
 
-def divergence(
+def require_sound(
     *,
     step: int,
     loss: float,
     grad_norm: float,
     recent_loss: float | None,
     spike_factor: float | None,
-) -> DivergedError | None:
-    """Return why a step must not change the weights, or None where it may.
+) -> None:
+    """Refuse a step that must not change the weights.
 
     Args:
         step: Counted from 1.
@@ -37,20 +37,25 @@ def divergence(
         grad_norm: Global L2 norm of its gradient.
         recent_loss: ``mean_with`` of the losses before; None before the first.
         spike_factor: Loss over that mean from which on a step is a spike; None is never.
+
+    Raises:
+        NonFiniteLossError: The loss or the norm is NaN or infinite.
+        LossSpikeError: The loss is a spike.
     """
     kept = f"The weights are still those of step {step - 1}."
     if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-        return NonFiniteLossError(
+        message = (
             f"step {step}: the loss is {loss} and the gradient norm {grad_norm}. {kept} Lower "
             "optimizer.learning_rate, raise optimizer.warmup_fraction, or set "
             "train.precision=float32."
         )
+        raise NonFiniteLossError(message)
     if spike_factor is None or recent_loss is None or step <= _STEPS_BEFORE_SPIKES:
-        return None
-    if loss <= spike_factor * recent_loss:
-        return None
-    return LossSpikeError(
-        f"step {step}: the loss is {loss:.6g}, more than train.loss_spike_factor="
-        f"{spike_factor:g} times the mean of recent losses, {recent_loss:.6g}. {kept} Lower "
-        "optimizer.learning_rate, mend or remove the rows, or raise the factor."
-    )
+        return
+    if loss > spike_factor * recent_loss:
+        message = (
+            f"step {step}: the loss is {loss:.6g}, more than train.loss_spike_factor="
+            f"{spike_factor:g} times the mean of recent losses, {recent_loss:.6g}. {kept} Lower "
+            "optimizer.learning_rate, mend or remove the rows, or raise the factor."
+        )
+        raise LossSpikeError(message)

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from raykd.batch import Batch
 from raykd.config.schema.train import OptimizerConfig
 from raykd.data.stream import DataState
-from raykd.distill.diverged import divergence, mean_with
+from raykd.distill.diverged import mean_with, require_sound
 from raykd.distill.optimizer import learning_rate
 from raykd.distill.step import DistillationStep, StepCounts
 from raykd.distill.world import World
@@ -139,15 +139,13 @@ def training_steps(
             learning_rate=rate,
             tokens=found.tokens,
         )
-        error = divergence(
+        require_sound(
             step=finished.step,
             loss=finished.loss,
             grad_norm=finished.grad_norm,
             recent_loss=state.recent_loss,
             spike_factor=options.loss_spike_factor,
         )
-        if error is not None:
-            raise error
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
         state.step, state.data = finished.step, batches.data

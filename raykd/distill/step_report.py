@@ -12,7 +12,7 @@ import torch
 
 from raykd.batch import IntArray, Rows
 from raykd.distill.distillation import Distillation
-from raykd.distill.diverged import divergence
+from raykd.distill.diverged import require_sound
 from raykd.distill.loop import backward
 from raykd.distill.step import StepCounts
 from raykd.errors import DivergedError
@@ -82,24 +82,33 @@ def report_next_step(run: Distillation, *, decode: Callable[[IntArray], str]) ->
     # Ends the thread that reads ahead.
     steps.restart()
     run.objective.zero_grad(set_to_none=True)
-    state, options = run.state, run.loop_options
-    found = backward(run.objective, batches, step=state.step, options=options, world=run.world)
+    found = backward(
+        run.objective, batches, step=run.state.step, options=run.loop_options, world=run.world
+    )
     grad_norm = _grad_norm(run.objective)
     return StepReport(
-        step=state.step + 1,
+        step=run.state.step + 1,
         loss=found.loss,
         terms=found.terms,
         grad_norm=grad_norm,
-        error=divergence(
-            step=state.step + 1,
-            loss=found.loss,
-            grad_norm=grad_norm,
-            recent_loss=state.recent_loss,
-            spike_factor=options.loss_spike_factor,
-        ),
+        error=_error_of(run, loss=found.loss, grad_norm=grad_norm),
         gradients=_gradients(run.objective),
         rows=_row_reports(run, run.next_rows(), decode),
     )
+
+
+def _error_of(run: Distillation, *, loss: float, grad_norm: float) -> DivergedError | None:
+    try:
+        require_sound(
+            step=run.state.step + 1,
+            loss=loss,
+            grad_norm=grad_norm,
+            recent_loss=run.state.recent_loss,
+            spike_factor=run.loop_options.loss_spike_factor,
+        )
+    except DivergedError as error:
+        return error
+    return None
 
 
 def _grad_norm(module: torch.nn.Module) -> float:

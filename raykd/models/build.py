@@ -97,11 +97,13 @@ def build_model(config: Any, task: TaskName) -> Any:
         ModelError: The family does not serve the task.
         ConfigError: The configuration is of no model.
     """
-    head_of(config.model_type, task, where=_WHERE)
+    # A configuration that is loaded knows its directory.
+    where = config.name_or_path or _WHERE
+    head_of(config.model_type, task, where=where)
     try:
         return AUTO_CLASSES[task].from_config(config)
-    except (ValueError, KeyError) as error:
-        message = f"{_WHERE}: a {config.model_type} model cannot be built: {error}"
+    except (ValueError, KeyError, RuntimeError, ArithmeticError, TypeError) as error:
+        message = f"{where}: a {config.model_type} model cannot be built: {error}"
         raise ConfigError(message) from error
 
 

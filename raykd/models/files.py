@@ -46,9 +46,18 @@ def difference(
 
 
 def languages_of(config: Any) -> tuple[str, ...] | None:
-    """Return the languages with a head in the model of a loaded configuration; None if plain."""
+    """Return the languages with a head in the model of a loaded configuration; None if plain.
+
+    Raises:
+        ValueError: The configuration says something that is no list of languages.
+    """
     languages = getattr(config, _LANGUAGES_FIELD, None)
-    return None if languages is None else tuple(languages)
+    if languages is None:
+        return None
+    if not isinstance(languages, list | tuple) or not all(isinstance(x, str) for x in languages):
+        message = f"{_LANGUAGES_FIELD} is {languages!r}, not a list of languages"
+        raise ValueError(message)
+    return tuple(languages)
 
 
 def config_with_languages(config: Any, languages: tuple[str, ...] | None) -> Any:

@@ -1,6 +1,5 @@
 """Models from and to storage: directories of transformers, in safetensors, never unpickled."""
 
-import difflib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,23 +16,28 @@ from raykd import storage
 from raykd.config.schema.run import TaskName
 from raykd.errors import CheckpointError, ModelError
 from raykd.models.build import AUTO_CLASSES, label_names
+from raykd.models.checks import check_config, check_weights, unreadable
 from raykd.models.families import head_of
 from raykd.models.files import (
     CONFIG_FILE,
     PROJECTIONS_FILE,
-    WEIGHTS_FILE,
     config_with_languages,
     difference,
     languages_of,
     tensors_by_file,
     with_projections,
 )
+from raykd.models.locations import check_place, is_location
 from raykd.models.parts import places_of
 from raykd.models.per_language import PerLanguageModel
 from raykd.models.quiet import quiet_transformers
 from raykd.published.directory import COMMITTED
 
 logger = logging.getLogger(__name__)
+
+_HUB_ERRORS = (HfHubHTTPError, StrictDataclassError)
+_UNFIT = (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, *_HUB_ERRORS)
+"""How transformers meets a configuration that is none of its own."""
 
 
 def resolve_model(source: str) -> str:
@@ -45,8 +49,8 @@ def resolve_model(source: str) -> str:
     Raises:
         ModelError: The source is a run without any model yet, or a path to nothing.
     """
-    if not _is_location(source):
-        _refuse_missing_path(source)
+    check_place(source)
+    if not is_location(source):
         return source
     if _has(source, CONFIG_FILE):
         return source
@@ -68,16 +72,23 @@ def load_config(source: str, *, revision: str | None = None) -> Any:
     """Return the transformers configuration of a source, without its weights.
 
     Raises:
-        ModelError: Nothing is there, or the family is unknown.
+        ModelError: Nothing is there, the family is unknown, or there are no weights that can
+            be read.
     """
     where = resolve_model(source)
     try:
-        if not _is_location(where):
-            return AutoConfig.from_pretrained(where, revision=revision)
-        with storage.local_copy(where) as path:
-            return AutoConfig.from_pretrained(str(path), local_files_only=True)
-    except (OSError, ValueError, KeyError, HfHubHTTPError, StrictDataclassError) as error:
-        raise _unreadable(source, where, error) from error
+        if not is_location(where):
+            config = AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
+        else:
+            with storage.local_copy(where) as path:
+                config = AutoConfig.from_pretrained(
+                    str(path), local_files_only=True, trust_remote_code=False
+                )
+                check_weights(path, source)
+    except _UNFIT as error:
+        raise unreadable(source, error, is_location=is_location(where)) from error
+    check_config(config, source)
+    return config
 
 
 def load_model(
@@ -113,15 +124,15 @@ def load_model(
         config.id2label, config.label2id = label_names(labels)
     where = resolve_model(source)
     try:
-        if not _is_location(where):
+        if not is_location(where):
             model, fresh = _from_pretrained(where, task, config, revision=revision, dtype=dtype)
         else:
             with storage.local_copy(where) as path:
                 model, fresh = _from_pretrained(
                     str(path), task, config, revision=None, dtype=dtype
                 )
-    except (OSError, ValueError, SafetensorError, HfHubHTTPError) as error:
-        raise _unreadable(source, where, error) from error
+    except (*_UNFIT, RuntimeError, SafetensorError) as error:
+        raise unreadable(source, error, is_location=is_location(where)) from error
     _judge_fresh(model, fresh, source=source, new_head=new_head)
     return model
 
@@ -195,6 +206,7 @@ def _from_pretrained(
             revision=revision,
             dtype=getattr(torch, dtype),
             use_safetensors=True,
+            trust_remote_code=False,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
@@ -228,42 +240,5 @@ def _judge_fresh(
         logger.warning("%s: these tensors start at random: %s", source, ", ".join(fresh))
 
 
-def _is_location(source: str) -> bool:
-    return "://" in source or Path(source).exists()
-
-
-def _refuse_missing_path(source: str) -> None:
-    """Tell a path to nothing from the name of a model on the Hub: its folder is here.
-
-    Raises:
-        ModelError: It is a path; the message names what lies nearby.
-    """
-    folder = Path(source).parent
-    if not source.startswith((".", "/", "~")) and (
-        folder == Path() or not Path(folder.parts[0]).is_dir()
-    ):
-        return
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    close = sorted(name for name in names if name.startswith(Path(source).name))
-    close = close or difflib.get_close_matches(Path(source).name, names, n=1)
-    advice = (
-        f"; did you mean {' or '.join(str(folder / name) for name in close)}?" if close else ""
-    )
-    message = f"{source}: no such directory{advice}"
-    raise ModelError(message)
-
-
 def _has(uri: str, *names: str) -> bool:
     return storage.exists(storage.join(uri, *names))
-
-
-def _unreadable(source: str, where: str, error: Exception) -> ModelError:
-    kind = "is neither a directory here nor a model that the Hub gives"
-    if _is_location(where):
-        kind = "holds no model that can be loaded"
-    reason = next((line for line in str(error).splitlines() if line.strip()), "")
-    message = (
-        f"{source}: {kind}: {type(error).__name__}: {reason.rstrip(' .')}; "
-        f"a model is a directory with {CONFIG_FILE} and {WEIGHTS_FILE}"
-    )
-    return ModelError(message)

@@ -6,11 +6,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from raykd import storage
 from raykd.errors import PublicationError
+from raykd.remote.names import is_inside
 from raykd.remote.transfers import digest, download
 
 SCHEMA_VERSION = 1
@@ -107,12 +108,6 @@ def fetched(published: Published) -> Iterator[Path]:
 def described(path: Path) -> dict[str, Any]:
     """Return what a manifest says of a file."""
     return {"bytes": path.stat().st_size, "sha256": digest(path)}
-
-
-def is_inside(name: str) -> bool:
-    """Tell whether a relative path from a manifest stays in its directory."""
-    path = PurePosixPath(name)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
 def _parsed(uri: str, text: bytes, kind: str) -> dict[str, Any]:

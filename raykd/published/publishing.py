@@ -14,7 +14,8 @@ from raykd import __version__, storage
 from raykd.errors import StorageError
 from raykd.published.directory import SCHEMA_VERSION, described
 from raykd.published.places import Files, Part, Place, place_of
-from raykd.remote.retry import PATIENCE_SECONDS, named
+from raykd.remote.patience import PATIENCE_SECONDS
+from raykd.remote.retry import named
 
 _POLL_SECONDS = 0.05
 _REMOTE_POLL_SECONDS = 1.0

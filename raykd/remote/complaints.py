@@ -20,7 +20,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
-from raykd.errors import StorageDeniedError, StorageError
+from raykd.errors import DiskFullError, StorageDeniedError, StorageError
 
 ERRORS = (OSError, BotoCoreError, HttpError, asyncio.TimeoutError, ValueError, ImportError)
 """What file systems raise."""
@@ -95,7 +95,9 @@ def complaint(uri: str, error: Exception) -> StorageError:
             text = "the store cannot be reached: check AWS_ENDPOINT_URL and the network"
             return StorageError(f"{uri}: {text} ({redacted(str(found)) or type(found).__name__})")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(f"{uri}: the disk is full: make room, then run the same command again")
+        return DiskFullError(
+            f"{uri}: the disk is full: make room, then run the same command again"
+        )
     kind = StorageDeniedError if isinstance(error, _PERMANENT) else StorageError
     return kind(f"{uri}: {type(error).__name__}: {redacted(str(error))}")
 

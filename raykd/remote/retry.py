@@ -1,7 +1,6 @@
 """One request to a store: tried again while that may help, named when it fails."""
 
 import contextlib
-import contextvars
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -10,28 +9,14 @@ import tenacity
 
 from raykd.remote.complaints import ERRORS, complaint, is_missing, is_transient
 from raykd.remote.filesystem import filesystem, is_local
+from raykd.remote.patience import patience_seconds
 
 T = TypeVar("T")
-
-PATIENCE_SECONDS = 300.0
-"""How long a store may be away in the middle of a run before the run gives up."""
 
 _TOLD_ATTEMPT = 4
 """Shorter trouble is everyday life of object stores."""
 
-_patience = contextvars.ContextVar("raykd_patience", default=PATIENCE_SECONDS)
-
 logger = logging.getLogger(__name__)
-
-
-@contextlib.contextmanager
-def patience(seconds: float) -> Iterator[None]:
-    """Try requests of this block for so long; threads it starts have the usual patience."""
-    token = _patience.set(seconds)
-    try:
-        yield
-    finally:
-        _patience.reset(token)
 
 
 def reach(uri: str, action: Callable[[Any, str], T]) -> T:
@@ -74,7 +59,7 @@ def _persistent(uri: str) -> tenacity.Retrying:
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception(is_transient),
         wait=tenacity.wait_random_exponential(multiplier=0.25, max=10),
-        stop=tenacity.stop_before_delay(_patience.get()),
+        stop=tenacity.stop_before_delay(patience_seconds()),
         before_sleep=tell,
         reraise=True,
     )

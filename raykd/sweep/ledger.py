@@ -25,6 +25,9 @@ Metrics = dict[str, float]
 
 KIND = Literal["stage", "trial"]
 
+PREEMPTED = "preempted"
+"""Kind of an attempt whose machine was taken away."""
+
 
 class State(StrEnum):
     """How far a run of the sweep is."""
@@ -71,6 +74,10 @@ class Attempt:
 
     error_class: str | None = None
     error: str | None = None
+
+    kind: str | None = None
+    """Why it ended, in the words of raykd.train.failures, such as node_lost; preempted and stopped
+    left with a checkpoint. None where it is done, goes on, or its driver died."""
 
     @property
     def seconds(self) -> float | None:
@@ -137,12 +144,20 @@ class Record:
     forgiven_failures: int = 0
     """Failed attempts that do not count: those before it was asked to be tried again."""
 
+    forgiven_preemptions: int = 0
+    """Preempted attempts that do not count, likewise."""
+
     stop: Stop | None = None
 
     @property
     def failures(self) -> int:
         """Failed attempts that count."""
-        return sum(a.error_class is not None for a in self.attempts) - self.forgiven_failures
+        return sum(map(has_failed, self.attempts)) - self.forgiven_failures
+
+    @property
+    def preemptions(self) -> int:
+        """Attempts that ended because a machine was taken away, and that count."""
+        return sum(a.kind == PREEMPTED for a in self.attempts) - self.forgiven_preemptions
 
     @property
     def is_control(self) -> bool:
@@ -275,6 +290,11 @@ def write_index(
 def write_records(paths: SweepPaths, records: Iterable[Record]) -> None:
     """Replace records, many at a time."""
     storage.write_many({paths.record(r.id): _as_json(r).encode() for r in records})
+
+
+def has_failed(attempt: Attempt) -> bool:
+    """Tell whether an attempt counts as a failure."""
+    return attempt.error_class is not None and attempt.kind != PREEMPTED
 
 
 def _as_json(record: Record) -> str:

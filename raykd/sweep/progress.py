@@ -38,8 +38,9 @@ def progress_of(runs: Sequence[RunPaths]) -> list[Progress]:
 
 def _progress(paths: RunPaths) -> Progress:
     steps = committed_steps(paths.checkpoints)
+    result = read_result(paths)
     return Progress(
-        is_done=read_result(paths) is not None,
+        is_done=result is not None and result.is_done,
         step=steps[-1] if steps else 0,
         evaluations=tuple(evaluations(paths.metrics)),
     )

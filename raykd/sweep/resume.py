@@ -32,6 +32,7 @@ def _resumed(planned: Record, known: Record, retries_failed: bool) -> Record:  #
         planned,
         attempts=known.attempts,
         forgiven_failures=known.forgiven_failures,
+        forgiven_preemptions=known.forgiven_preemptions,
         stop=known.stop,
     )
     if record.stop is not None:
@@ -40,7 +41,11 @@ def _resumed(planned: Record, known: Record, retries_failed: bool) -> Record:  #
         return record
     if not retries_failed:
         return replace(record, state=State.FAILED)
-    return replace(record, forgiven_failures=record.failures + record.forgiven_failures)
+    return replace(
+        record,
+        forgiven_failures=record.failures + record.forgiven_failures,
+        forgiven_preemptions=record.preemptions + record.forgiven_preemptions,
+    )
 
 
 def selected(records: Iterable[Record], only: Collection[str]) -> set[str]:

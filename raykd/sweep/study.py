@@ -20,7 +20,8 @@ from raykd.sweep.ledger import (
     SweepPaths,
     write_records,
 )
-from raykd.train.checkpoint import committed_steps
+from raykd.sweep.retry import decide_retry, newest_step
+from raykd.train.failures import Action, Kind
 from raykd.train.metrics import evaluations
 from raykd.train.paths import RunPaths
 from raykd.train.worker import read_result
@@ -36,8 +37,11 @@ class Limits:
     at_once: int
     """Runs at the same time."""
 
+    clock: Callable[[], float] = time.monotonic
+    """In seconds."""
+
     deadline: float = math.inf
-    """On the monotonic clock: no run starts after it, and running ones stop."""
+    """On this clock: no run starts after it, and running ones stop."""
 
     only: Collection[str] | None = None
     """Ids of the runs that may start; None where all may."""
@@ -63,8 +67,14 @@ class Study:
         self._limits = limits
         self._more = more
         """Asked after every end for runs that follow from the results so far; None for none."""
+        self.is_leaving = False
+        """Whether ``leave`` was called."""
+
         self._released: set[str] = set()
         """Runs that were handed out and have not ended."""
+        self._paused_until: dict[str, float] = {}
+        """When a run that failed may start again."""
+
         self.records: dict[str, Record] = {}
         self._dirty: set[str] = set()
         self._flushed_at = time.monotonic()
@@ -87,21 +97,31 @@ class Study:
     @property
     def is_out_of_time(self) -> bool:
         """Whether the time budget is spent."""
-        return time.monotonic() > self._limits.deadline
+        return self._limits.clock() > self._limits.deadline
 
     @property
     def is_over(self) -> bool:
         """Whether there is nothing left to do, or no time left to do it."""
         if self._released:
             return False
-        return self.is_out_of_time or not any(map(self._may_start, self.records.values()))
+        return self._is_ending or not any(map(self._may_start, self.records.values()))
+
+    @property
+    def to_leave(self) -> list[str]:
+        """Runs that were handed out and are to leave with a checkpoint."""
+        return [run_id for run_id in self._released if self.should_stop(run_id)]
+
+    @property
+    def _is_ending(self) -> bool:
+        """Whether no run starts any more, and those that run stop."""
+        return self.is_leaving or self.is_out_of_time
 
     def next_run(self) -> Record | None:
         """Hand out the next run that can start, or None where there is none at present."""
-        if self.is_out_of_time or len(self._released) >= self._limits.at_once:
+        if self._is_ending or len(self._released) >= self._limits.at_once:
             return None
         for record in list(self.records.values()):
-            if not self._may_start(record) or record.id in self._released:
+            if not self._may_start(record) or self._is_held_back(record):
                 continue
             needed = {self.records[stage].state for stage in record.needs}
             if needed & {State.FAILED, State.BLOCKED}:
@@ -113,11 +133,15 @@ class Study:
 
     def started(self, run_id: str) -> None:
         """Note that a run is being trained, from its newest checkpoint on."""
+        # One that has been asked to leave meanwhile does so before it begins.
+        if not self.should_stop(run_id):
+            self._begin(run_id)
+
+    def _begin(self, run_id: str) -> None:
         record = self.records[run_id]
-        steps = committed_steps(RunPaths(record.run_uri).checkpoints)
         attempt = Attempt(
             started_at=time.time(),
-            first_step=steps[-1] if steps else 0,
+            first_step=newest_step(record),
             world_size=max(record.config["cluster"]["num_workers"], 1),
         )
         attempts = (*record.attempts, attempt)
@@ -136,10 +160,13 @@ class Study:
 
     def should_stop(self, run_id: str) -> bool:
         """Tell whether a running trial is to end before its last step."""
-        return self.is_out_of_time or self.records[run_id].stop is not None
+        return self._is_ending or self.records[run_id].stop is not None
 
     def ended(self, run_id: str) -> None:
-        """Note that a run has ended by itself or was stopped; storage says how."""
+        """Note that a run has ended by itself or has left; storage says how."""
+        if self.records[run_id].state is not State.RUNNING:
+            self._released.discard(run_id)
+            return
         record = self._closed(run_id)
         paths = RunPaths(record.run_uri)
         record = replace(record, evaluations=tuple(evaluations(paths.metrics)))
@@ -147,7 +174,7 @@ class Study:
         if result is not None and result.is_done:
             state = State.DONE
         elif self.should_stop(run_id):
-            state = State.WAITING
+            record, state = _with_end(record, Kind.STOPPED), State.WAITING
         else:
             self.failed(run_id, error_class="TrainingFailedError", error="ended without a result")
             return
@@ -155,24 +182,32 @@ class Study:
         self._go_on()
 
     def failed(
-        self, run_id: str, *, error_class: str, error: str, is_deterministic: bool = False
+        self,
+        run_id: str,
+        *,
+        error_class: str,
+        error: str,
+        kind: Kind = Kind.FAILED,
+        is_final: bool = False,
     ) -> None:
-        """Note that a run failed; it starts again while it has failures left.
+        """Note that a run failed; it starts again, after a pause, where that is of use.
 
         Args:
             run_id: The run.
             error_class: Of the exception.
             error: Its text, in one line.
-            is_deterministic: Whether another attempt would meet it again.
+            kind: What the exception stands for.
+            is_final: It is not to start again whatever the kind: its own retries are spent.
         """
         if self.records[run_id].state is not State.RUNNING:
             # Its process died before it began.
-            self.started(run_id)
+            self._begin(run_id)
         record = self._closed(run_id)
-        last = replace(record.attempts[-1], error_class=error_class, error=error)
-        record = replace(record, attempts=(*record.attempts[:-1], last))
-        is_final = is_deterministic or record.failures > self._sweep.max_failures
-        state = State.FAILED if is_final else State.WAITING
+        decision = decide_retry(record, kind, self._sweep)
+        self._paused_until[run_id] = self._limits.clock() + decision.pause_seconds
+        record = _with_end(record, kind, error_class=error_class, error=error)
+        is_over = is_final or decision.action is Action.GIVE_UP
+        state = State.FAILED if is_over else State.WAITING
         self._change(replace(record, state=_after_stop(record, state)))
         self._go_on()
 
@@ -184,6 +219,10 @@ class Study:
                 self._change(replace(self._closed(run_id), state=State.WAITING))
         self._released.clear()
 
+    def leave(self) -> None:
+        """Start no run any more, and let running ones leave; may be called at any moment."""
+        self.is_leaving = True
+
     def flush(self) -> None:
         """Write what has changed to the ledger."""
         write_records(self._paths, [self.records[run_id] for run_id in self._dirty])
@@ -193,6 +232,11 @@ class Study:
     def _may_start(self, record: Record) -> bool:
         only = self._limits.only
         return record.state is State.WAITING and (only is None or record.id in only)
+
+    def _is_held_back(self, record: Record) -> bool:
+        """Tell whether a run is at it already, or pauses after a failure."""
+        paused_until = self._paused_until.get(record.id, -math.inf)
+        return record.id in self._released or self._limits.clock() < paused_until
 
     def _closed(self, run_id: str) -> Record:
         self._released.discard(run_id)
@@ -234,6 +278,15 @@ def _halving(sweep: SweepConfig, rungs: tuple[int, ...]) -> Halving | None:
         metric=sweep.metric,
         mode=sweep.mode,
     )
+
+
+def _with_end(
+    record: Record, kind: Kind, *, error_class: str | None = None, error: str | None = None
+) -> Record:
+    """Note why the last attempt of a run ended before the last step."""
+    *earlier, last = record.attempts
+    last = replace(last, kind=kind.name.lower(), error_class=error_class, error=error)
+    return replace(record, attempts=(*earlier, last))
 
 
 def _after_stop(record: Record, state: State) -> State:

@@ -14,6 +14,7 @@ workers restores them. The teacher is not in a checkpoint: the manifest says whi
 
 import json
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -144,7 +145,7 @@ def committed_steps(checkpoints_uri: str) -> list[int]:
 
 @contextmanager
 def newest_checkpoint(
-    checkpoints_uri: str, *, run: str | None = None
+    checkpoints_uri: str, *, run: str | None = None, before: float = math.inf
 ) -> Iterator[FoundCheckpoint | None]:
     """Yield the newest checkpoint whose every byte is what its manifest says, if there is one.
 
@@ -153,11 +154,13 @@ def newest_checkpoint(
     Args:
         checkpoints_uri: Where the checkpoints of a run lie.
         run: The run that the checkpoint must be of; any where None.
+        before: The step that it must be of fewer steps than.
 
     Raises:
         StorageError: Storage cannot be reached: it says nothing about the checkpoints.
     """
-    for step in reversed(checkpoint_steps(checkpoints_uri)):
+    steps = [step for step in checkpoint_steps(checkpoints_uri) if step < before]
+    for step in reversed(steps):
         uri = storage.join(checkpoints_uri, checkpoint_name(step))
         with ExitStack() as stack:
             try:

@@ -1,20 +1,93 @@
-"""Whether a failed attempt is tried again: a pure function of the error and the attempts."""
+"""What to do after an attempt at a run ended before the last step: a table, and pure.
 
+Failures and preemptions have budgets of their own, counted from the start of the driver on. Steps
+that were gained between two failures forgive neither: they shorten the pause alone. Leaving to
+start another number of workers counts nowhere.
+"""
+
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from raykd.errors import RaykdError
 
 
-class Decision(Enum):
-    """What to do after an attempt failed."""
+class Kind(Enum):
+    """Why an attempt ended; the value says it."""
+
+    WORKER_DIED = "a worker died"
+    NODE_LOST = "a node was lost"
+    OUT_OF_MEMORY = "memory ran out"
+    HUNG = "a worker hung"
+    CONTROLLER_DIED = "Ray Train's controller died"
+    STORAGE_AWAY = "storage is away"
+    DISK_FULL = "a disk is full"
+    FAILED = "a worker failed"
+    """With an error that another attempt may not meet."""
+
+    PREEMPTED = "a machine is being taken away"
+    RESIZED = "there is room for more workers"
+    STOPPED = "the user stopped it"
+
+    NO_PLACE = "there is no place for the workers"
+    STORAGE_REFUSED = "storage refuses"
+    WRONG_INPUT = "the input is wrong"
+    DIVERGED = "training diverged"
+    PROGRAM_ERROR = "an error of the program"
+
+
+class Action(Enum):
+    """What the driver does."""
 
     RETRY = "retry"
-    """Start the workers again; they continue from the newest checkpoint."""
+    """Start workers again; they continue from the newest checkpoint."""
 
-    RAISE = "raise"
-    """Give up: another attempt would fail alike, or there have been enough."""
+    CONTINUE = "continue"
+    """The same, elsewhere or with more of them; it is no failure."""
+
+    GIVE_UP = "give up"
+    """Another attempt would end alike, or there have been enough."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """How many attempts may fail, and how many may be preempted."""
+
+    max_failures: int
+    max_preemptions: int | None
+    """None: without end."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counters:
+    """What has been used of the budget."""
+
+    failures: int = 0
+    preemptions: int = 0
+    failures_in_a_row: int = 0
+    """Without a newer checkpoint between them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What to do next, after which pause, and what has been used then."""
+
+    action: Action
+    pause_seconds: float
+    counters: Counters
+
+
+LONGEST_PAUSE_SECONDS = 60.0
+_FIRST_PAUSE_SECONDS = {Kind.STORAGE_AWAY: 10.0, Kind.DISK_FULL: 10.0}
+"""Of the first failure in a row; others are tried again at once, and after 2 s from then on."""
+
+_FINAL = {
+    Kind.STOPPED,
+    Kind.NO_PLACE,
+    Kind.STORAGE_REFUSED,
+    Kind.WRONG_INPUT,
+    Kind.DIVERGED,
+    Kind.PROGRAM_ERROR,
+}
 _HOPELESS = (
     AssertionError,
     AttributeError,
@@ -28,17 +101,27 @@ _HOPELESS = (
 """Errors of a program, not of its circumstances: the next attempt would meet them again."""
 
 
-def decide(errors: list[BaseException], *, failures: int, max_failures: int) -> Decision:
+def decide(kind: Kind, counters: Counters, budget: Budget, *, gained: bool = False) -> Decision:
     """Decide after an attempt.
 
     Args:
-        errors: What the workers raised; empty where they died without a word.
-        failures: Failed attempts so far, this one included.
-        max_failures: Failures that are retried.
+        kind: How it ended.
+        counters: What was used of the budget before it.
+        budget: Of the run.
+        gained: Whether there is a newer checkpoint than after the failure before.
     """
-    if any(is_deterministic(error) for error in errors) or failures > max_failures:
-        return Decision.RAISE
-    return Decision.RETRY
+    if kind in _FINAL:
+        return Decision(action=Action.GIVE_UP, pause_seconds=0.0, counters=counters)
+    if kind is Kind.RESIZED:
+        return Decision(action=Action.CONTINUE, pause_seconds=0.0, counters=counters)
+    if kind is Kind.PREEMPTED:
+        return _after_preemption(counters, budget)
+    in_a_row = 1 if gained else counters.failures_in_a_row + 1
+    counters = replace(counters, failures=counters.failures + 1, failures_in_a_row=in_a_row)
+    if counters.failures > budget.max_failures:
+        return Decision(action=Action.GIVE_UP, pause_seconds=0.0, counters=counters)
+    pause = _pause_seconds(kind, in_a_row)
+    return Decision(action=Action.RETRY, pause_seconds=pause, counters=counters)
 
 
 def is_deterministic(error: BaseException) -> bool:
@@ -46,3 +129,19 @@ def is_deterministic(error: BaseException) -> bool:
     if isinstance(error, RaykdError):
         return not error.retryable
     return isinstance(error, _HOPELESS)
+
+
+def _after_preemption(counters: Counters, budget: Budget) -> Decision:
+    counters = replace(counters, preemptions=counters.preemptions + 1)
+    limit = budget.max_preemptions
+    is_spent = limit is not None and counters.preemptions > limit
+    action = Action.GIVE_UP if is_spent else Action.CONTINUE
+    return Decision(action=action, pause_seconds=0.0, counters=counters)
+
+
+def _pause_seconds(kind: Kind, in_a_row: int) -> float:
+    first = _FIRST_PAUSE_SECONDS.get(kind, 0.0)
+    if in_a_row == 1:
+        return first
+    doubled: float = max(first, 1.0) * 2.0 ** min(in_a_row - 1, 10)
+    return min(doubled, LONGEST_PAUSE_SECONDS)

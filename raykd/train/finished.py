@@ -80,24 +80,30 @@ def export_run(uri: str, output_uri: str, *, language: str | None = None) -> int
     return run.state.step
 
 
-def _find(uri: str) -> _Place:
-    parent, _, _ = uri.rstrip("/").rpartition("/checkpoints/")
-    paths = RunPaths(parent or uri.rstrip("/"))
+def written_config(paths: RunPaths) -> RunConfig:
+    """Return the configuration that a run was started with.
+
+    Raises:
+        ConfigError: There is no run.
+    """
     try:
         given = read_yaml(storage.read_bytes(paths.config).decode())
     except FileNotFoundError as error:
-        message = f"{uri}: is no run: it holds no run.yaml; name what raykd train printed"
+        message = f"{paths.run}: is no run: it holds no run.yaml; name what raykd train printed"
         raise ConfigError(message) from error
+    return located(checked_run(given, origin=paths.config))
+
+
+def _find(uri: str) -> _Place:
+    parent, _, _ = uri.rstrip("/").rpartition("/checkpoints/")
+    paths = RunPaths(parent or uri.rstrip("/"))
+    config = written_config(paths)
     checkpoint = uri if parent else newest_valid_checkpoint(paths.checkpoints)
     if checkpoint is None:
         message = f"{uri}: the run has no valid checkpoint yet"
         raise CheckpointError(message)
     read_published(checkpoint, kind=KIND)
-    return _Place(
-        paths=paths,
-        config=located(checked_run(given, origin=paths.config)),
-        checkpoint_uri=checkpoint,
-    )
+    return _Place(paths=paths, config=config, checkpoint_uri=checkpoint)
 
 
 def _on_other_data(config: RunConfig, uri: str) -> RunConfig:

@@ -1,7 +1,9 @@
 """Ray for a run: a quiet one on this machine, or the cluster at an address."""
 
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +13,10 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # The controller hears of reports and of the end of the workers this often: 2 s by default.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    # How soon the workers hear that a machine is going to be taken away: 5 s by default.
+    "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",
+    # The farewell of workers, which one that hangs does not answer: 30 s by default.
+    "TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S": "5",
     # Otherwise a warning on what it does about GPUs where there are none.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # raykd keeps its own records of the trials of a sweep, and handles interrupts itself.
@@ -54,14 +60,26 @@ def ray_cluster(address: str, *, num_cpus: float, num_gpus: float) -> Iterator[N
     if ray.is_initialized():
         yield
         return
-    if address == LOCAL:
-        _start_here(num_cpus=num_cpus, num_gpus=num_gpus)
-    else:
-        ray.init(address=address, log_to_driver=False, logging_level="error")
+    with _signals_kept():
+        if address == LOCAL:
+            _start_here(num_cpus=num_cpus, num_gpus=num_gpus)
+        else:
+            ray.init(address=address, log_to_driver=False, logging_level="error")
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Put the program's own handlers of signals back: Ray installs one for SIGTERM."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():
+            if callable(handler):
+                signal.signal(number, handler)
 
 
 def _start_here(*, num_cpus: float, num_gpus: float) -> None:

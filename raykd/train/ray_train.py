@@ -1,42 +1,47 @@
-"""A run under Ray Train: a fresh group of workers per attempt, and retries around it.
+"""A run under Ray Train: attempts, one after the other, until it is done.
 
 Storage is the truth: workers find the newest checkpoint themselves, and Ray is told of metrics
-only. So an attempt may end in any way Ray knows, and the next one continues exactly.
+only. So an attempt may end in any way Ray knows, and the next one continues exactly, with as many
+workers as there is room for.
 """
 
-import math
+import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
-import ray.train
-import torch
-from ray.exceptions import RayActorError
-from ray.train import FailureConfig, ScalingConfig, UserCallback, WorkerGroupError
-from ray.train import RunConfig as RayRunConfig
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train import UserCallback
 
-from raykd.config.load import checked_run, plain
+from raykd import storage
 from raykd.config.schema.run import RunConfig
-from raykd.distill.world import World
-from raykd.errors import RaykdError, TrainingFailedError
-from raykd.train.failures import Decision, decide, is_deterministic
+from raykd.data.manifest import read_manifest
+from raykd.distill.assemble import num_steps
+from raykd.errors import RaykdError, StorageError, TrainingFailedError
+from raykd.train.attempts import Attempt, Order, run_attempt, worker_resources
+from raykd.train.checkpoint import committed_steps
+from raykd.train.failures import (
+    Action,
+    Budget,
+    Counters,
+    Decision,
+    Kind,
+    decide,
+    is_deterministic,
+)
 from raykd.train.leave import Leave
+from raykd.train.leave_request import forget_request
 from raykd.train.paths import RunPaths
-from raykd.train.worker import Context, RunResult, train_worker
+from raykd.train.room import described_room, workers_with_room
+from raykd.train.worker import RunResult
 
-_PLACEMENT_ATTEMPTS = 5
-"""Ray Train waits a minute in each of them for the resources of the workers."""
+_POLL_SECONDS = 0.2
+_PATIENCE_SECONDS = 10.0
+"""For a look into storage that only a message needs."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Attempt:
-    """How one group of workers ended."""
-
-    result: RunResult | None
-    errors: list[BaseException]
-    text: str
+_HINTS = {
+    Kind.OUT_OF_MEMORY: "; a smaller train.micro_batch_size needs less memory",
+    Kind.WORKER_DIED: "; where memory was short, a smaller train.micro_batch_size needs less",
+}
 
 
 def train_under_ray(
@@ -44,95 +49,166 @@ def train_under_ray(
     paths: RunPaths,
     *,
     on_retry: Callable[[str], None],
+    should_stop: Callable[[], bool] = lambda: False,
     callbacks: Sequence[UserCallback] = (),
 ) -> RunResult:
-    """Run the workers until the run is done, starting them again after failures.
+    """Run the workers until the run is done or to be stopped, starting them again where needed.
 
     Args:
         config: The run, with absolute paths.
         paths: Where it writes.
-        on_retry: Told in one line why the workers are started again.
+        on_retry: Told in one line why the workers are started again, and where they continue.
+        should_stop: Looked at all the time; the workers then leave with a checkpoint.
         callbacks: Of Ray Train, told of every evaluation.
 
     Raises:
         RaykdError: What a worker raised, where another attempt would raise it again.
         TrainingFailedError: The retries are spent.
     """
-    failures = 0
-    while True:
-        attempt = _attempt(config, paths, callbacks)
-        if attempt.result is not None:
-            return attempt.result
-        failures += 1
-        limit = config.cluster.max_failures
-        if decide(attempt.errors, failures=failures, max_failures=limit) is Decision.RAISE:
-            raise _final_error(attempt, failures)
-        on_retry(f"attempt {failures} of {limit + 1} failed: {attempt.text}")
-
-
-def train_loop(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Run one worker of Ray Train; its arguments are plain values, which any Ray pickles."""
-    config = checked_run(arguments["config"], origin=arguments["run_uri"])
-    torch.set_num_threads(max(1, math.floor(config.cluster.cpus_per_worker)))
-    context = ray.train.get_context()
-    world = World(
-        rank=context.get_world_rank(),
-        size=context.get_world_size(),
-        device=ray.train.torch.get_device(),
-    )
-    result = train_worker(
-        config,
-        RunPaths(arguments["run_uri"]),
-        Context(world=world, report=ray.train.report, leave=lambda: Leave.NO),
-    )
-    return asdict(result)
-
-
-def _attempt(config: RunConfig, paths: RunPaths, callbacks: Sequence[UserCallback]) -> Attempt:
-    cluster = config.cluster
-    trainer = TorchTrainer(
-        train_loop,
-        train_loop_config={"config": plain(config), "run_uri": paths.run},
-        torch_config=TorchConfig(backend="nccl" if cluster.gpus_per_worker else "gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=cluster.num_workers,
-            use_gpu=cluster.gpus_per_worker > 0,
-            resources_per_worker={"CPU": cluster.cpus_per_worker}
-            | ({"GPU": cluster.gpus_per_worker} if cluster.gpus_per_worker else {}),
-        ),
-        # A name of its own for every attempt: Ray's records of a failed one may not load.
-        run_config=RayRunConfig(
-            name=f"{config.name}-{uuid.uuid4().hex[:8]}",
-            storage_path=paths.ray,
-            callbacks=list(callbacks),
-            # By default workers that cannot be placed are waited for without end.
-            failure_config=FailureConfig(controller_failure_limit=_PLACEMENT_ATTEMPTS),
-        ),
+    run = _Run(
+        config=config,
+        paths=paths,
+        tell=on_retry,
+        should_stop=should_stop,
+        callbacks=callbacks,
     )
     try:
-        returned = trainer.fit().return_value
-    except WorkerGroupError as error:
-        errors: list[BaseException] = list(error.worker_failures.values())
-        return Attempt(result=None, errors=errors, text=_last_line(error))
-    except (ray.train.TrainingFailedError, RayActorError) as error:
-        return Attempt(result=None, errors=[], text=_last_line(error))
-    except SystemExit as error:
-        # Ray Train's handler of interrupts ends the workers and raises this.
-        raise KeyboardInterrupt from error
-    return Attempt(result=RunResult(**returned), errors=[], text="")
+        return run.train()
+    finally:
+        forget_request(paths)
 
 
-def _final_error(attempt: Attempt, failures: int) -> RaykdError:
-    for error in attempt.errors:
+@dataclass(kw_only=True, slots=True)
+class _Run:
+    """The attempts at one run so far."""
+
+    config: RunConfig
+    paths: RunPaths
+    tell: Callable[[str], None]
+    should_stop: Callable[[], bool]
+    callbacks: Sequence[UserCallback]
+    counters: Counters = field(default_factory=Counters)
+    failed_at: int = 0
+    """Step of the newest checkpoint at the last failure."""
+
+    def train(self) -> RunResult:
+        while True:
+            attempt = self._attempt()
+            result = attempt.result
+            if result is not None and (result.is_done or attempt.kind is Kind.STOPPED):
+                return result
+            step = self._newest_step() if result is None else result.step
+            self._go_on(attempt, step)
+            if self.should_stop():
+                return self._stopped(step)
+
+    def _attempt(self) -> Attempt:
+        cluster = self.config.cluster
+        most = cluster.num_workers
+        num_workers = workers_with_room(
+            worker_resources(cluster),
+            least=cluster.min_workers or most,
+            most=most,
+            should_stop=self.should_stop,
+        )
+        if num_workers < most:
+            self.tell(f"{num_workers} of {most} workers train until there is room for more")
+        order = Order(
+            config=self.config,
+            paths=self.paths,
+            name=uuid.uuid4().hex[:8],
+            num_workers=num_workers,
+            callbacks=self.callbacks,
+            should_stop=self.should_stop,
+        )
+        return run_attempt(order)
+
+    def _go_on(self, attempt: Attempt, step: int) -> None:
+        """Say and wait what the decision demands.
+
+        Raises:
+            RaykdError: It is to give up.
+        """
+        kind = attempt.kind
+        assert kind is not None  # noqa: S101  a run that is done goes on nowhere
+        decision = decide(kind, self.counters, self._budget, gained=step > self.failed_at)
+        self.counters = decision.counters
+        if decision.action is Action.GIVE_UP:
+            raise self._final_error(kind, attempt)
+        if decision.action is Action.RETRY:
+            self.failed_at = step
+        self.tell(self._told(kind, attempt, decision, step=step))
+        self._pause(decision.pause_seconds)
+
+    @property
+    def _budget(self) -> Budget:
+        cluster = self.config.cluster
+        return Budget(max_failures=cluster.max_failures, max_preemptions=cluster.max_preemptions)
+
+    def _told(self, kind: Kind, attempt: Attempt, decision: Decision, *, step: int) -> str:
+        reason = kind.value if attempt.error is None else f"{kind.value}: {attempt.text}"
+        cluster = self.config.cluster
+        budget = ""
+        if decision.action is Action.RETRY:
+            budget = f" (failure {self.counters.failures} of {cluster.max_failures} allowed)"
+        elif kind is Kind.PREEMPTED:
+            limit = cluster.max_preemptions
+            allowed = "" if limit is None else f" of {limit} allowed"
+            budget = f" (preemption {self.counters.preemptions}{allowed})"
+        pause = f" in {decision.pause_seconds:g} s" if decision.pause_seconds else ""
+        return f"{reason}{_HINTS.get(kind, '')}{budget}; continuing after step {step}{pause}"
+
+    def _final_error(self, kind: Kind, attempt: Attempt) -> RaykdError:
+        error = attempt.error
         if isinstance(error, RaykdError) and is_deterministic(error):
             return error
-    message = (
-        f"the workers failed {failures} times, the last time with: {attempt.text}. "
-        "With cluster.num_workers=0 the run fails in this process, with its traceback"
-    )
-    return TrainingFailedError(message)
+        if kind is Kind.NO_PLACE:
+            return TrainingFailedError(self._no_place())
+        if kind is Kind.PREEMPTED:
+            message = (
+                f"the machines of the workers were taken away {self.counters.preemptions} times, "
+                "and cluster.max_preemptions allows no more; the same command continues"
+            )
+            return TrainingFailedError(message)
+        times = max(self.counters.failures, 1)
+        message = (
+            f"the workers failed {times} times, the last time: {kind.value}: {attempt.text}"
+            f"{_HINTS.get(kind, '')}. The same command continues; with cluster.num_workers=0 the "
+            "run fails in this process, with its traceback"
+        )
+        return TrainingFailedError(message)
 
+    def _no_place(self) -> str:
+        cluster = self.config.cluster
+        least = cluster.min_workers or cluster.num_workers
+        room = described_room(worker_resources(cluster), least)
+        return (
+            f"there is no place for the workers: {room}. Lower cluster.num_workers, "
+            "cpus_per_worker or gpus_per_worker, set cluster.min_workers, or add machines; the same "
+            "command continues"
+        )
 
-def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    def _newest_step(self) -> int:
+        """Return the step of the newest checkpoint; the last one known where storage is away."""
+        try:
+            with storage.patience(_PATIENCE_SECONDS):
+                return max(committed_steps(self.paths.checkpoints), default=0)
+        except StorageError:
+            return self.failed_at
+
+    def _stopped(self, step: int) -> RunResult:
+        """Return how a run stands that was to stop while no workers were there to do so."""
+        config = self.config
+        return RunResult(
+            is_done=False,
+            step=step,
+            num_steps=num_steps(config, read_manifest(config.data.uri)),
+            metrics={},
+            model_uri=None,
+            leave=Leave.STOPPED,
+        )
+
+    def _pause(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not self.should_stop():
+            time.sleep(_POLL_SECONDS)

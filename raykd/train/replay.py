@@ -1,7 +1,6 @@
 """A step of a run once more, from the checkpoint before it; nothing is written anywhere."""
 
 import itertools
-import logging
 import shlex
 from collections.abc import Callable
 
@@ -9,9 +8,7 @@ import torch
 
 from raykd import storage
 from raykd.batch import IntArray
-from raykd.config.load import checked_run
 from raykd.config.schema.run import RunConfig
-from raykd.config.yaml_text import read_yaml
 from raykd.data.manifest import TOKENIZER_DIRECTORY, Manifest, read_manifest
 from raykd.data.tokenizers import load_tokenizer
 from raykd.distill.assemble import assemble, num_steps
@@ -19,15 +16,13 @@ from raykd.distill.distillation import Distillation
 from raykd.distill.loop import training_steps
 from raykd.distill.step_report import StepReport, report_next_step
 from raykd.distill.world import World
-from raykd.errors import ConfigError, DivergedError, PublicationError
-from raykd.published.directory import read_published, verify
-from raykd.train.checkpoint import KIND, checkpoint_name, committed_steps, restore_checkpoint
-from raykd.train.paths import RunPaths, located
+from raykd.errors import ConfigError, DivergedError
+from raykd.train.checkpoint import newest_checkpoint, restore_checkpoint
+from raykd.train.finished import written_config
+from raykd.train.paths import RunPaths
 
 _MOST_NAMED = 8
 """Rows of a step that a message names."""
-
-logger = logging.getLogger(__name__)
 
 
 def explained(error: DivergedError, run: Distillation, paths: RunPaths) -> DivergedError:
@@ -64,7 +59,7 @@ def replay_step(uri: str, *, step: int, on_message: Callable[[str], None]) -> St
             its data has changed.
     """
     paths = RunPaths(uri.rstrip("/"))
-    config = _config_of(paths)
+    config = written_config(paths)
     manifest = read_manifest(config.data.uri)
     last = num_steps(config, manifest)
     if not 1 <= step <= last:
@@ -82,15 +77,6 @@ def replay_step(uri: str, *, step: int, on_message: Callable[[str], None]) -> St
     return report_next_step(run, decode=decode)
 
 
-def _config_of(paths: RunPaths) -> RunConfig:
-    try:
-        given = read_yaml(storage.read_bytes(paths.config).decode())
-    except FileNotFoundError as error:
-        message = f"{paths.run}: is no run: it holds no run.yaml; name what raykd train printed"
-        raise ConfigError(message) from error
-    return located(checked_run(given, origin=paths.config))
-
-
 def _run_before(
     step: int,
     config: RunConfig,
@@ -100,36 +86,22 @@ def _run_before(
     on_message: Callable[[str], None],
 ) -> Distillation:
     """Return the run as it was at the newest checkpoint before a step, or at its start."""
-    checkpoint = _checkpoint_before(step, paths)
-    run = assemble(config, world=World(device=_device(config)), is_restored=checkpoint is not None)
-    if checkpoint is None:
-        on_message(f"no checkpoint before step {step} is left: from the start of the run")
-        return run
-    saved = restore_checkpoint(checkpoint, run.state)
+    with newest_checkpoint(paths.checkpoints, before=step) as found:
+        device = _device(config)
+        run = assemble(config, world=World(device=device), is_restored=found is not None)
+        if found is None:
+            on_message(f"no checkpoint before step {step} is left: from the start of the run")
+            return run
+        saved = restore_checkpoint(str(found.path), run.state)
     if saved.data_fingerprint != manifest.fingerprint:
         message = (
-            f"{checkpoint}: was trained on other data than {manifest.uri} holds: its fingerprint "
+            f"{found.uri}: was trained on other data than {manifest.uri} holds: its fingerprint "
             f"was {saved.data_fingerprint[:12]} and is {manifest.fingerprint[:12]}. A step can "
             "be replayed on the same data only"
         )
         raise ConfigError(message)
     on_message(f"from the checkpoint of step {saved.step}")
     return run
-
-
-def _checkpoint_before(step: int, paths: RunPaths) -> str | None:
-    """Return the newest valid checkpoint of fewer steps; broken ones are named in the log."""
-    for saved_step in reversed(committed_steps(paths.checkpoints)):
-        if saved_step >= step:
-            continue
-        uri = storage.join(paths.checkpoints, checkpoint_name(saved_step))
-        try:
-            verify(read_published(uri, kind=KIND))
-        except PublicationError as error:
-            logger.warning("skipping checkpoint of step %d: %s", saved_step, error)
-            continue
-        return uri
-    return None
 
 
 def _device(config: RunConfig) -> torch.device:

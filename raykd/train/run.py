@@ -35,7 +35,7 @@ class Listener:
     """One line on anything unusual."""
 
     should_stop: Callable[[], bool]
-    """Asked after every step of a run in this process."""
+    """Asked after every step of a run in this process, and all the time of one with workers."""
 
 
 def train_run(config: RunConfig, *, fresh: bool, address: str, listener: Listener) -> RunResult:
@@ -130,18 +130,20 @@ def _train_on_ray(
     config: RunConfig, paths: RunPaths, *, address: str, listener: Listener
 ) -> RunResult:
     cluster = config.cluster
-    with ray_cluster(
-        address,
-        num_cpus=cluster.num_workers * cluster.cpus_per_worker,
-        num_gpus=cluster.num_workers * cluster.gpus_per_worker,
-    ):
-        # Imported here: a run in this process needs no Ray, and Ray's environment is set above.
-        from raykd.train.ray_train import train_under_ray  # noqa: PLC0415
+    try:
+        with ray_cluster(
+            address,
+            num_cpus=cluster.num_workers * cluster.cpus_per_worker,
+            num_gpus=cluster.num_workers * cluster.gpus_per_worker,
+        ):
+            # Imported here: a run in this process needs no Ray, and its environment is set above.
+            from raykd.train.ray_train import train_under_ray  # noqa: PLC0415
 
-        try:
-            return train_under_ray(config, paths, on_retry=listener.on_message)
-        finally:
-            storage.delete(paths.ray)
+            return train_under_ray(
+                config, paths, on_retry=listener.on_message, should_stop=listener.should_stop
+            )
+    finally:
+        storage.delete(paths.ray)
 
 
 @contextmanager

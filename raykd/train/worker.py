@@ -17,6 +17,7 @@ from raykd.distill.loop import training_steps
 from raykd.distill.start import StudentStart
 from raykd.distill.world import World
 from raykd.errors import DivergedError
+from raykd.remote.patience import PATIENCE_SECONDS
 from raykd.train.export import export_model
 from raykd.train.keeper import CheckpointKeeper, find_checkpoint
 from raykd.train.leave import Leave
@@ -46,6 +47,9 @@ class Context:
     leave: Callable[[], Leave]
     """Asked after every step; what one worker hears, all do: leave, with a checkpoint."""
 
+    note: Callable[[str], None] = lambda _: None
+    """Told at once what this worker is doing, for others who wait for it in vain."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunResult:
@@ -73,7 +77,10 @@ def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunRes
         RaykdError: The run cannot go on; among others DivergedError, with what replays the step.
     """
     with ExitStack() as stack:
+        stack.enter_context(storage.patience(PATIENCE_SECONDS))
+        context.note("looking for the newest checkpoint")
         checkpoint = find_checkpoint(paths, context.world, stack)
+        context.note("assembling the run")
         run = assemble(config, world=context.world, is_restored=checkpoint is not None)
         tokenizer_path = stack.enter_context(
             storage.local_copy(storage.join(config.data.uri, TOKENIZER_DIRECTORY))
@@ -168,6 +175,7 @@ def _stepped(
         metrics = _evaluated(run, context, log=log, keeper=keeper)
     meter = Meter()
     steps = run.steps()
+    context.note(f"step {run.state.step + 1}")
     for finished in training_steps(
         run.state, run.objective, steps, options=run.loop_options, world=run.world
     ):
@@ -182,9 +190,11 @@ def _stepped(
         keeper.raise_failure()
         leave, is_busy = run.world.highest([context.leave(), keeper.is_busy])
         if keeper.is_due(finished.step, is_busy=bool(is_busy)) or leave:
+            context.note(f"the checkpoint of step {finished.step}")
             keeper.write(before=log.flush)
         if leave:
             return metrics, Leave(leave)
+        context.note(f"step {finished.step + 1}")
         meter.resume()
     return metrics, Leave.NO
 
@@ -193,6 +203,7 @@ def _evaluated(
     run: Distillation, context: Context, *, log: Log, keeper: CheckpointKeeper
 ) -> Record:
     """Evaluate, adapt the mixture where that follows the gaps, and report."""
+    context.note(f"the evaluation after step {run.state.step}")
     evaluation = run.evaluate()
     metrics = {"step": run.state.step, "tokens": run.state.tokens, **run.named(evaluation)}
     if run.state.step == 0:

@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from ray.exceptions import RayTaskError
-from ray.tune import Callback
 from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from ray import cloudpickle
+from raykd.errors import TrainingFailedError
 from raykd.sweep.ledger import Record
 from raykd.sweep.study import Study
-from raykd.train.failures import is_deterministic
+from raykd.train.causes import failure_kind
+from raykd.train.failures import Kind
 from raykd.train.paths import RunPaths
+from raykd.tune.leaving import PreemptedError, Wishes
 
 RUN = "run"
 """Argument of a trial that names the run."""
@@ -29,9 +32,10 @@ RUN = "run"
 class StudySearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
     """Hands out the runs of a study when what they need is there."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, wishes: Wishes) -> None:
         super().__init__()
         self._study = study
+        self._wishes = wishes
 
     def __getstate__(self) -> dict[str, Any]:
         """Give Tune nothing to keep."""
@@ -41,7 +45,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         """Return the arguments of the next trial, None for none at present, or the end."""
         record = self._study.next_run()
         if record is not None:
-            return trial_arguments(record)
+            return trial_arguments(record, wish=self._wishes.key(record.id))
         return Searcher.FINISHED if self._study.is_over else None
 
     def on_trial_complete(
@@ -57,31 +61,39 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
 
 
 class StudyScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
-    """Passes evaluations to a study, and stops the trials that it wants stopped."""
+    """Passes evaluations to a study, and asks the trials to leave that it wants stopped.
 
-    def __init__(self, study: Study) -> None:
+    Tune itself stops none: a trial ends by itself when it has written a checkpoint.
+    """
+
+    def __init__(self, study: Study, wishes: Wishes) -> None:
         super().__init__()
         self._study = study
+        self._wishes = wishes
 
     def __getstate__(self) -> dict[str, Any]:
         """Give Tune nothing to keep."""
         return {}
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Note an evaluation and decide whether the trial goes on."""
+        """Note an evaluation; the trial waits until it may know of what follows from it."""
         run_id = trial.config[RUN]
         if "eval/loss" in result:
             metrics = {k: v for k, v in result.items() if k in _TIME or "/" in k}
             self._study.reported(run_id, metrics)
-        stops = self._study.should_stop(run_id)
-        return str(TrialScheduler.STOP if stops else TrialScheduler.CONTINUE)
+        self._wishes.tell(self._study.to_leave)
+        return str(TrialScheduler.CONTINUE)
 
 
-class StudyCallback(Callback):  # type: ignore[misc]  # Ray is untyped
-    """Tells a study of the starts and ends of trials, and a display of every round."""
+class StudyCallback(TrialProgressCallback):  # type: ignore[misc]  # Ray is untyped
+    """Tells a study of the starts and ends of trials, and a display of every round.
 
-    def __init__(self, study: Study, on_step: Callable[[], None]) -> None:
+    It takes the place of the callback with which Tune prints the ends of trials.
+    """
+
+    def __init__(self, study: Study, wishes: Wishes, *, on_step: Callable[[], None]) -> None:
         self._study = study
+        self._wishes = wishes
         self._on_step = on_step
 
     def __getstate__(self) -> dict[str, Any]:
@@ -89,8 +101,19 @@ class StudyCallback(Callback):  # type: ignore[misc]  # Ray is untyped
         return {}
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Show where the sweep stands."""
+        """Ask those to leave that time or the user stops, and show where the sweep stands."""
+        self._wishes.tell(self._study.to_leave)
         self._on_step()
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        """Print nothing: the scheduler tells the study."""
 
     def on_trial_start(
         self,
@@ -125,19 +148,21 @@ class StudyCallback(Callback):  # type: ignore[misc]  # Ray is untyped
             trial.config[RUN],
             error_class=type(cause).__name__,
             error=_first_line(cause),
-            is_deterministic=is_deterministic(cause),
+            kind=_kind(cause),
+            is_final=isinstance(cause, TrainingFailedError),
         )
 
 
 _TIME = ("step", "tokens")
 
 
-def trial_arguments(record: Record) -> dict[str, str]:
+def trial_arguments(record: Record, *, wish: str) -> dict[str, str]:
     """Return what a trial of Tune is given: plain texts."""
     return {
         RUN: record.id,
         "config": json.dumps(record.config),
         "log": RunPaths(record.run_uri).log,
+        "wish": wish,
     }
 
 
@@ -148,6 +173,13 @@ def _cause(trial: Trial) -> BaseException:
     # Tune has just written it, in the scratch directory of this process.
     error: BaseException = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
     return error.cause if isinstance(error, RayTaskError) else error
+
+
+def _kind(cause: BaseException) -> Kind:
+    if isinstance(cause, PreemptedError):
+        return Kind.PREEMPTED
+    # What is wrong has been tried again, by the trial itself.
+    return Kind.FAILED if isinstance(cause, TrainingFailedError) else failure_kind([cause])
 
 
 def _first_line(error: object) -> str:

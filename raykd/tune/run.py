@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from raykd import storage
 from raykd.config.load import as_yaml, plain
 from raykd.config.schema.sweep import NodeConfig
+from raykd.remote.patience import PATIENCE_SECONDS
 from raykd.sweep.ledger import Ledger, Record, SweepPaths, read_ledger, write_index
 from raykd.sweep.plan import SweepPlan, known_records, plan_sweep
 from raykd.sweep.resume import resumed, selected
@@ -61,7 +63,11 @@ def reachable_nodes(address: str) -> Iterator[list[NodeConfig]]:
 
 
 def run_sweep(
-    plan: SweepPlan, options: SweepOptions, *, on_step: Callable[[Study], None]
+    plan: SweepPlan,
+    options: SweepOptions,
+    *,
+    on_step: Callable[[Study], None],
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Ledger:
     """Bring a sweep to its end, from wherever an earlier start left it.
 
@@ -69,16 +75,25 @@ def run_sweep(
         plan: Of the sweep.
         options: Of this start.
         on_step: Called several times a second while trials run.
+        should_stop: Asked as often. The trials then leave, each with a checkpoint, and wait for
+            the next start.
 
     Raises:
         RaykdError: The sweep is being run by another driver, or the options are wrong.
     """
     paths = SweepPaths(sweep=plan.uri)
     # Trials hold leases of their own, so those of a dead driver need not be waited for here.
-    with held_lease(paths.lease, has_workers=False):
+    with held_lease(paths.lease, has_workers=False), storage.patience(PATIENCE_SECONDS):
         study = _study(plan, paths, options)
+
+        def step() -> None:
+            if should_stop():
+                study.leave()
+            on_step(study)
+
+        step()
         if not study.is_over:
-            _run_trials(study, plan, options, on_step)
+            _run_trials(study, plan, options, step)
     return read_ledger(paths.sweep)
 
 
@@ -133,7 +148,7 @@ def _write_index(paths: SweepPaths, plan: SweepPlan) -> None:
 
 
 def _run_trials(
-    study: Study, plan: SweepPlan, options: SweepOptions, on_step: Callable[[Study], None]
+    study: Study, plan: SweepPlan, options: SweepOptions, on_step: Callable[[], None]
 ) -> None:
     with (
         ray_cluster(options.address, num_cpus=plan.cpus, num_gpus=plan.gpus),
@@ -142,14 +157,16 @@ def _run_trials(
         # Imported here: Ray's environment is set above.
         from ray import tune  # noqa: PLC0415
         from raykd.tune.adapters import RUN, StudyCallback, StudyScheduler, StudySearcher  # noqa: PLC0415
+        from raykd.tune.leaving import Wishes  # noqa: PLC0415
         from raykd.tune.trial import train_trial  # noqa: PLC0415
 
+        wishes = Wishes()
         tuner = tune.Tuner(
             tune.with_resources(train_trial, _resources),
             tune_config=tune.TuneConfig(
                 num_samples=-1,
-                search_alg=StudySearcher(study),
-                scheduler=StudyScheduler(study),
+                search_alg=StudySearcher(study, wishes),
+                scheduler=StudyScheduler(study, wishes),
                 # Runs of one worker have processes of their own: what Tune keeps between them is
                 # empty. One with workers of Ray Train ends only with the process that has them.
                 reuse_actors=_are_alone(plan),
@@ -159,7 +176,7 @@ def _run_trials(
             run_config=tune.RunConfig(
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[StudyCallback(study, lambda: on_step(study))],
+                callbacks=[StudyCallback(study, wishes, on_step=on_step)],
                 failure_config=tune.FailureConfig(max_failures=0),
             ),
         )
@@ -167,7 +184,8 @@ def _run_trials(
             tuner.fit()
         finally:
             study.interrupted()
-            on_step(study)
+            on_step()
+        wishes.forget()
 
 
 def _resources(arguments: dict[str, Any]) -> Any:

@@ -4,7 +4,9 @@ import logging
 import math
 import os
 import pickle
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
@@ -26,7 +28,10 @@ logger = logging.getLogger(__name__)
 
 
 def train_and_tell(config: RunConfig, log_uri: str, connection: Connection) -> None:
-    """Train a run; send each evaluation and wait for an answer; at the end None or the error."""
+    """Train a run; send each evaluation and wait for an answer; at the end send how it ended.
+
+    That is the error, or the reason to leave where SIGTERM asked it to, or that there is none.
+    """
 
     def report(metrics: Record) -> None:
         connection.send(dict(metrics))
@@ -34,21 +39,39 @@ def train_and_tell(config: RunConfig, log_uri: str, connection: Connection) -> N
 
     with _printed_to(log_uri):
         try:
-            _train(config, report)
+            leave = _train(config, report)
         except Exception as error:
             logger.exception("the run failed")
             connection.send(_portable(error))
         else:
-            connection.send(None)
+            connection.send(leave)
 
 
-def _train(config: RunConfig, report: Callable[[Record], None]) -> None:
+def _train(config: RunConfig, report: Callable[[Record], None]) -> Leave:
     torch.set_num_threads(max(1, math.floor(config.cluster.cpus_per_worker)))
     with claimed_run(config, has_workers=False, waits=True, on_wait=logger.warning) as paths:
-        if read_result(paths) is None:
+        found = read_result(paths)
+        if found is not None and found.is_done:
+            return Leave.NO
+        with _asked_by_signal() as asked:
             world = World(device=device_of(config))
-            context = Context(world=world, report=report, leave=lambda: Leave.NO)
-            train_worker(located(config), paths, context)
+            context = Context(
+                world=world,
+                report=report,
+                leave=lambda: Leave.STOPPED if asked.is_set() else Leave.NO,
+            )
+            return train_worker(located(config), paths, context).leave
+
+
+@contextmanager
+def _asked_by_signal() -> Iterator[threading.Event]:
+    """Yield an event that SIGTERM sets while the block runs; outside, it ends the process."""
+    asked = threading.Event()
+    usual = signal.signal(signal.SIGTERM, lambda _number, _frame: asked.set())
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGTERM, usual)
 
 
 @contextmanager

@@ -29,6 +29,8 @@ def started(sweep: Path, *arguments: str) -> Iterator[Driver]:
             stdout=log,
             stderr=log,
             env=os.environ | {"COLUMNS": "200"},
+            # As a shell starts it: Ctrl-C goes to all of the group.
+            process_group=0,
         )
     try:
         yield driver
@@ -45,6 +47,11 @@ def log_of(sweep: Path) -> Path:
 def finish(driver: Driver, sweep: Path) -> None:
     """Wait for a sweep to end well."""
     assert driver.wait() == 0, log_of(sweep).read_text()[-5_000:]
+
+
+def press_ctrl_c(driver: Driver) -> None:
+    """Interrupt as a terminal does: the driver, and all that it has started."""
+    os.killpg(driver.pid, signal.SIGINT)
 
 
 def wait_until(condition: Callable[[], bool], driver: Driver) -> None:

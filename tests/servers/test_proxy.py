@@ -27,7 +27,7 @@ from tests.servers.faults import (
     Truncated,
     operation,
 )
-from tests.servers.rclone import ACCESS_KEY
+from tests.servers.rclone import ACCESS_KEY, SECRET_KEY
 
 CONTENT = bytes(range(256)) * 4096
 CUT = (ConnectionClosedError, EndpointConnectionError)
@@ -69,7 +69,8 @@ def test_what_is_not_disturbed_is_passed_on(s3: Any, faulty_s3: FaultyS3) -> Non
 
 
 def test_the_server_checks_signatures(faulty_s3: FaultyS3) -> None:
-    stranger = boto3.client("s3", aws_access_key_id=ACCESS_KEY, aws_secret_access_key="no")
+    wrong = SECRET_KEY[::-1]
+    stranger = boto3.client("s3", aws_access_key_id=ACCESS_KEY, aws_secret_access_key=wrong)
     with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
         stranger.list_objects_v2(Bucket=bucket(faulty_s3))
 

@@ -30,7 +30,11 @@ def bucket_of(store: FaultyS3) -> str:
 def unfinished_uploads(store: FaultyS3) -> list[str]:
     """Ask the server itself for the keys of multipart uploads that were begun and not ended."""
     s3: Any = boto3.client("s3", endpoint_url=store.server.endpoint)
-    found = s3.list_multipart_uploads(Bucket=bucket_of(store)).get("Uploads", [])
+    try:
+        found = s3.list_multipart_uploads(Bucket=bucket_of(store)).get("Uploads", [])
+    except s3.exceptions.NoSuchUpload:
+        # So rclone says that there has been none since its start.
+        return []
     return [upload["Key"] for upload in found]
 
 

@@ -47,7 +47,9 @@ CASES = {
         on="GetObject", call=lambda uri: storage.read_bytes(f"{uri}/in/a"), gives=b"a" * 3000
     ),
     "read the end": Case(
-        on="GetObject", call=lambda uri: storage.read_bytes(f"{uri}/in/a", start=2990), gives=b"a" * 10
+        on="GetObject",
+        call=lambda uri: storage.read_bytes(f"{uri}/in/a", start=2990),
+        gives=b"a" * 10,
     ),
     "read many": Case(
         on="GetObject .*a",
@@ -62,15 +64,13 @@ CASES = {
     "names": Case(
         on="ListObjects", call=lambda uri: storage.list_names(f"{uri}/in"), gives=["a", "b"]
     ),
-    "names of a bucket": Case(
-        on="HeadBucket|ListObjects", call=storage.list_names, gives=["in"]
-    ),
-    "files": Case(
-        on="ListObjects", call=storage.list_files, gives={"in/a": 3000, "in/b": 1}
-    ),
+    "names of a bucket": Case(on="HeadBucket|ListObjects", call=storage.list_names, gives=["in"]),
+    "files": Case(on="ListObjects", call=storage.list_files, gives={"in/a": 3000, "in/b": 1}),
     "delete": Case(on="DeleteObject", call=lambda uri: storage.delete(f"{uri}/in")),
     "delete one": Case(on="DeleteObject", call=lambda uri: storage.delete(f"{uri}/in/a")),
-    "delete one first": Case(on="DeleteObject", call=lambda uri: storage.delete(f"{uri}/in", first="b")),
+    "delete one first": Case(
+        on="DeleteObject", call=lambda uri: storage.delete(f"{uri}/in", first="b")
+    ),
 }
 
 LEFT = {
@@ -96,11 +96,11 @@ def call(case: Case, store: FaultyS3) -> Any:
     return found
 
 
-ALL_FAULTS = ("write", "read", "delete one")
 PAIRS = [
-    *((name, fault) for name in ALL_FAULTS for fault in BRIEF_FAULTS),
-    *((name, "internal error") for name in CASES if name not in ALL_FAULTS),
-    *((name, "lost answer") for name in CASES if name not in ALL_FAULTS),
+    *((name, fault) for name in ("write", "read") for fault in BRIEF_FAULTS),
+    *((name, "internal error") for name in CASES if name not in ("write", "read")),
+    ("delete one", "lost answer"),
+    ("write many", "lost answer"),
 ]
 
 
@@ -127,9 +127,7 @@ def test_trouble_that_lasts_is_outlasted(fault: Any, faulty_s3: FaultyS3) -> Non
 
 
 @pytest.mark.parametrize("name", ["write", "read", "exists", "names of a bucket", "delete"])
-def test_a_store_that_stays_away_is_an_error_that_says_so(
-    name: str, faulty_s3: FaultyS3
-) -> None:
+def test_a_store_that_stays_away_is_an_error_that_says_so(name: str, faulty_s3: FaultyS3) -> None:
     fill(faulty_s3)
     with (
         faulty_s3.proxy.outage(),
@@ -178,7 +176,6 @@ DENIALS = {
 }
 DENIED_PAIRS = [
     *(("write", denial) for denial in DENIALS),
-    *(("read", denial) for denial in DENIALS),
     *((name, "denied") for name, case in CASES.items() if "Head" not in case.on),
 ]
 
@@ -207,7 +204,7 @@ def test_a_denial_without_a_body_is_one(
 ) -> None:
     fill(faulty_s3)
     faulty_s3.proxy.inject(Answer(status=status, code=code), on="HeadObject", times=None)
-    with pytest.raises(StorageDeniedError, match="denied|refuse|expired"):
+    with pytest.raises(StorageDeniedError, match=r"denied|refuse|expired"):
         call(CASES[name], faulty_s3)
     assert faulty_s3.proxy.count(faulty=True) == 1
 

@@ -35,6 +35,7 @@ def test_wrong_inputs_end_with_2_and_failures_with_1() -> None:
         "ModelError": 2,
         "PublicationError": 2,
         "StorageError": 1,
+        "StorageDeniedError": 1,
         "CheckpointError": 1,
         "DivergedError": 1,
         "NonFiniteLossError": 1,

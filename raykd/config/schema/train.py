@@ -156,18 +156,37 @@ class ClusterConfig:
     cpus_per_worker: float = 1.0
     """CPU cores of each worker, which is also its number of threads."""
 
+    min_workers: int | None = None
+    """Fewest workers to go on with where machines are lost, until there is room for num_workers
+    again; null waits for num_workers. The steps and their batches are the same with any number."""
+
     max_failures: int = 3
-    """Restarts after worker failures before the run fails."""
+    """Restarts after failures before the run fails: killed or hung workers, lost nodes, memory,
+    storage. Counted from the start of the command on; steps in between forgive none."""
+
+    max_preemptions: int | None = None
+    """Restarts after machines were announced to be taken away, counted apart; null: no end."""
+
+    collective_timeout_seconds: float = 1800.0
+    """How long a worker waits for the others before the one that is missing counts as hung."""
 
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
         found = [
             f"cluster.{name} must be >= 0, got {value}"
-            for name in ("num_workers", "gpus_per_worker", "max_failures")
-            if (value := getattr(self, name)) < 0
+            for name in ("num_workers", "gpus_per_worker", "max_failures", "max_preemptions")
+            if (value := getattr(self, name)) is not None and value < 0
         ]
-        if self.cpus_per_worker <= 0:
-            found.append(f"cluster.cpus_per_worker must be > 0, got {self.cpus_per_worker}")
+        found += [
+            f"cluster.{name} must be > 0, got {value}"
+            for name in ("cpus_per_worker", "collective_timeout_seconds")
+            if (value := getattr(self, name)) <= 0
+        ]
+        if self.min_workers is not None and not 1 <= self.min_workers <= self.num_workers:
+            found.append(
+                "cluster.min_workers must be in [1, cluster.num_workers], which is "
+                f"{self.num_workers}; got {self.min_workers}"
+            )
         return found
 
 

@@ -107,8 +107,7 @@ def prepare(options: PrepareOptions, *, on_progress: Callable[[Progress], None])
         DataError: A source is missing or unreadable, or no row is left.
     """
     if problems := options.problems():
-        message = "raykd prepare: " + "; ".join(problems)
-        raise ConfigError(message)
+        raise ConfigError("; ".join(problems))
     inputs = find_inputs(options)
     if (finished := finished_data(options, inputs)) is not None:
         return PrepareReport(manifest=finished, was_done=True)

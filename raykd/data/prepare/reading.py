@@ -90,6 +90,9 @@ def _open(file: SourceFile, options: PrepareOptions) -> Any:
 
 
 def _strings(names: list[str]) -> datasets.Features:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        message = f"the header names the column {twice[0]!r} twice"
+        raise ValueError(message)
     return datasets.Features({name: datasets.Value("string") for name in names})
 
 
@@ -131,8 +134,8 @@ def _explained(file: SourceFile) -> Iterator[None]:
     except _READING_ERRORS as error:
         reason = " ".join(str(error).split())
         message = (
-            f"{file.uri}: cannot be read as {file.format}: {reason}; mend the file, or name its "
-            "format with --format"
+            f"{file.uri}: cannot be read as {file.format}: {reason}; mend the file, or give "
+            "another"
         )
         if file.format is None:
             message = (

@@ -149,7 +149,10 @@ def _format_of(path: str) -> Format:
 
 def _hub_data_set(source: str, *, split: str, options: SourceOptions) -> SourceFile:
     if not _HUB_NAME.fullmatch(source) or ending(source) in ENDINGS:
-        message = f"{source}: no such file or directory"
+        message = (
+            f"{source}: no such file or directory; a source is a file, a directory, a glob, a URI "
+            "or a data set on the Hub"
+        )
         raise DataError(message)
     hub_split = options.hub_split if split == TRAIN else options.hub_validation_split
     return SourceFile(split=split, uri=source, format=None, hub_split=hub_split)

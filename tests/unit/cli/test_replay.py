@@ -29,9 +29,9 @@ def report(*gradients: GradientReport, error: NonFiniteLossError | None = None) 
     )
 
 
-def printed(shown: RenderableType, *, width: int = 60) -> list[str]:
+def printed(shown: RenderableType) -> list[str]:
     out = io.StringIO()
-    Console(file=out, width=width).print(shown)
+    Console(file=out, width=80).print(shown)
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
@@ -69,9 +69,10 @@ def test_the_largest_gradients_are_shown_where_all_are_finite() -> None:
 
 def test_a_row_is_one_line_that_no_terminal_obeys() -> None:
     text = "[red]a\tb\n\x1b[31mc\x9b2J" + " word" * 40
-    shown = printed(rows_table([row(3, loss=math.inf, text=text), row(12, loss=1.5, text="d")]))
+    rows = [row(3, loss=math.inf, text=text), row(12, loss=1.5, text="d")]
+    shown = printed(rows_table(rows))
     assert shown[1].split()[:6] == ["3", "de", "9", "inf", "0.25", "[red]a"]
     assert "b [31mc 2J word" in shown[1]
     assert shown[1].endswith("…")
-    assert len(shown[1]) <= 60
+    assert len(shown[1]) <= 80
     assert shown[2:] == ["12   de        9       1.5         0.25        d"]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import reduce
 from itertools import islice
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from raykd.config.schema.run import RunConfig
 from raykd.distill.assemble import assemble
 from raykd.distill.distillation import Distillation
-from raykd.distill.diverged import divergence, mean_with
+from raykd.distill.diverged import mean_with, require_sound
 from raykd.distill.loop import FinishedStep, training_steps
 from raykd.distill.world import World
 from raykd.errors import LossSpikeError, NonFiniteLossError
@@ -24,10 +25,9 @@ from tests.small_runs import small_data, small_run
     [(math.nan, 1.0), (math.inf, 1.0), (1.0, math.nan), (1.0, math.inf), (-math.inf, 1.0)],
 )
 def test_what_is_not_finite_stops_at_any_step(loss: float, grad_norm: float) -> None:
-    error = divergence(step=1, loss=loss, grad_norm=grad_norm, recent_loss=None, spike_factor=None)
-    assert isinstance(error, NonFiniteLossError)
-    assert f"the loss is {loss} and the gradient norm {grad_norm}" in str(error)
-    assert "still those of step 0." in str(error)
+    with pytest.raises(NonFiniteLossError, match=r"still those of step 0\.") as raised:
+        require_sound(step=1, loss=loss, grad_norm=grad_norm, recent_loss=None, spike_factor=None)
+    assert f"the loss is {loss} and the gradient norm {grad_norm}" in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -49,10 +49,10 @@ def test_a_spike_is_above_the_factor_and_past_the_first_steps(
     *,
     is_spike: bool,
 ) -> None:
-    error = divergence(
-        step=step, loss=loss, grad_norm=1.0, recent_loss=recent_loss, spike_factor=spike_factor
-    )
-    assert isinstance(error, LossSpikeError) == is_spike
+    with pytest.raises(LossSpikeError) if is_spike else nullcontext():
+        require_sound(
+            step=step, loss=loss, grad_norm=1.0, recent_loss=recent_loss, spike_factor=spike_factor
+        )
 
 
 def test_the_mean_forgets_a_tenth_with_every_loss() -> None:

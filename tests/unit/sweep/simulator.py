@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from raykd.published.places import COMMITTED
 from raykd.sweep.ledger import Metrics, Record, State, SweepPaths, read_records
 from raykd.sweep.progress import progress_of
 from raykd.sweep.resume import resumed
 from raykd.sweep.study import Study
 from raykd.train.checkpoint import checkpoint_name, committed_steps
+from raykd.train.failures import Kind
 from raykd.train.paths import RunPaths
 from raykd.train.worker import RunResult
 
@@ -44,7 +46,8 @@ class Script:
     fails_after: int = 0
     """Evaluations before each failure."""
 
-    is_deterministic: bool = False
+    kind: Kind = Kind.FAILED
+    """Of its failures."""
 
 
 def evaluation(index: int, value: float) -> Metrics:
@@ -53,7 +56,9 @@ def evaluation(index: int, value: float) -> Metrics:
     return {"step": step, "tokens": TOKENS_PER_STEP * step, "eval/loss": value}
 
 
-def as_found(records: Iterable[Record], paths: SweepPaths) -> list[Record]:
+def as_found(
+    records: Iterable[Record], paths: SweepPaths, *, retries_failed: bool = False
+) -> list[Record]:
     """Return planned records as the next start of a sweep makes them from storage."""
     planned = list(records)
     progress = progress_of([RunPaths(record.run_uri) for record in planned])
@@ -66,7 +71,7 @@ def as_found(records: Iterable[Record], paths: SweepPaths) -> list[Record]:
         for record, so_far in zip(planned, progress, strict=True)
     ]
     known = read_records(paths, [record.id for record in planned])
-    return resumed(found, known, retries_failed=False)
+    return resumed(found, known, retries_failed=retries_failed)
 
 
 class Cluster:
@@ -122,7 +127,7 @@ class Cluster:
                 run_id,
                 error_class="ModelError",
                 error="it is wrong",
-                is_deterministic=script.is_deterministic,
+                kind=script.kind,
             )
         elif position == len(script.values):
             _write_result(paths, script.values)
@@ -158,7 +163,9 @@ def _write_evaluation(paths: RunPaths, metrics: Metrics, *, has_checkpoint: bool
     with Path(paths.metrics).open("a") as stream:
         stream.write(f"{json.dumps(metrics)}\n")
     if has_checkpoint:
-        Path(paths.checkpoints, checkpoint_name(int(metrics["step"]))).mkdir(parents=True)
+        checkpoint = Path(paths.checkpoints, checkpoint_name(int(metrics["step"])))
+        checkpoint.mkdir(parents=True)
+        (checkpoint / COMMITTED).touch()
 
 
 def _write_result(paths: RunPaths, values: tuple[float, ...]) -> None:

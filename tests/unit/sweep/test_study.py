@@ -1,5 +1,6 @@
 """What a study hands out and what it decides; killed anywhere, it ends as if it had not been."""
 
+import itertools
 import math
 import random
 import time
@@ -14,6 +15,7 @@ from raykd.config.schema.sweep import SweepConfig
 from raykd.sweep.ledger import Record, State, Stop, SweepPaths, read_records
 from raykd.sweep.resume import resumed
 from raykd.sweep.study import Limits, Study
+from raykd.train.failures import Kind
 
 from tests.unit.sweep.simulator import (
     STEPS,
@@ -44,7 +46,7 @@ def run_of(directory: Path, run_id: str, **changes: Any) -> Record:
             arm=run_id,
             seed=1,
             control=None,
-            config={"cluster": {"num_workers": 2}},
+            config={"cluster": {"num_workers": 2, "max_failures": 3, "max_preemptions": 2}},
             num_steps=STEPS * len(FALLING),
             planned_tokens=STEPS * len(FALLING) * TOKENS_PER_STEP,
         ),
@@ -59,7 +61,8 @@ def paths_in(directory: Path) -> SweepPaths:
 def study_of(
     directory: Path, records: Sequence[Record], limits: Limits | None = None, **sweep: Any
 ) -> Study:
-    limits = limits or Limits(at_once=2)
+    # A clock on which every pause is over at once.
+    limits = limits or Limits(at_once=2, clock=itertools.count(step=1000).__next__)
     return Study(sweep_of(**sweep), paths_in(directory), records, limits=limits)
 
 
@@ -173,7 +176,7 @@ def test_a_failed_run_starts_again_while_it_may(tmp_path: Path) -> None:
 
 def test_a_failure_that_another_attempt_would_meet_again_is_final(tmp_path: Path) -> None:
     records = [run_of(tmp_path, "wrong")]
-    script = Script(values=FALLING, failures=9, is_deterministic=True)
+    script = Script(values=FALLING, failures=9, kind=Kind.DIVERGED)
     cluster = Cluster({"wrong": script})
     cluster.run(study_of(tmp_path, records))
     assert cluster.started == ["wrong"]
@@ -200,6 +203,46 @@ def test_a_failed_stage_blocks_all_that_needs_it_and_nothing_else(tmp_path: Path
         "free": State.DONE,
         "too": State.BLOCKED,
     }
+
+
+def test_what_circumstances_did_counts_against_the_run_itself(tmp_path: Path) -> None:
+    records = [run_of(tmp_path, name) for name in ("unlucky", "chased", "broken")]
+    scripts = {
+        # Its cluster.max_failures is 3, its cluster.max_preemptions 2.
+        "unlucky": Script(values=FALLING, failures=9, kind=Kind.NODE_LOST),
+        "chased": Script(values=FALLING, failures=9, kind=Kind.PREEMPTED),
+        "broken": Script(values=FALLING, failures=9),
+    }
+    Cluster(scripts).run(study_of(tmp_path, records, max_failures=0))
+    found = written(tmp_path, records)
+    assert set(states(found).values()) == {State.FAILED}
+    assert [a.kind for a in found["unlucky"].attempts] == ["node_lost"] * 4
+    assert [a.kind for a in found["chased"].attempts] == ["preempted"] * 3
+    assert (found["chased"].failures, found["chased"].preemptions) == (0, 3)
+    assert [a.kind for a in found["broken"].attempts] == ["failed"]
+    again = as_found(records, paths_in(tmp_path), retries_failed=True)
+    assert [(r.state, r.failures, r.preemptions) for r in again] == [(State.WAITING, 0, 0)] * 3
+
+
+def test_storage_that_is_away_is_given_time(tmp_path: Path) -> None:
+    now = [0.0]
+    study = study_of(tmp_path, [run_of(tmp_path, "a")], Limits(at_once=1, clock=lambda: now[0]))
+    pauses = []
+    for _ in range(3):
+        assert handed_out(study) == ["a"]
+        study.started("a")
+        began = now[0]
+        study.failed("a", error_class="StorageError", error="away", kind=Kind.STORAGE_AWAY)
+        while not handed_out_now(study):
+            now[0] += 1
+            assert not study.is_over
+        pauses.append(now[0] - began)
+        study.interrupted()
+    assert pauses == [10.0, 20.0, 40.0]
+
+
+def handed_out_now(study: Study) -> bool:
+    return study.next_run() is not None
 
 
 def test_a_process_that_dies_before_it_begins_counts_as_a_failure(tmp_path: Path) -> None:
@@ -248,6 +291,36 @@ def test_running_trials_stop_when_the_time_is_spent_and_wait_for_the_next_start(
     again = study_of(tmp_path, as_found(records, paths_in(tmp_path)))
     Cluster({name: Script(values=FALLING) for name in "ab"}).run(again)
     assert set(states(written(tmp_path, records)).values()) == {State.DONE}
+
+
+def test_a_study_that_leaves_ends_when_what_runs_has_left(tmp_path: Path) -> None:
+    records = [run_of(tmp_path, name) for name in "abc"]
+    study = study_of(tmp_path, records, Limits(at_once=2))
+    assert handed_out(study) == ["a", "b"]
+    study.started("a")
+    study.leave()
+    assert study.next_run() is None
+    assert sorted(study.to_leave) == ["a", "b"]
+    # It has been handed out, and begins only to leave.
+    study.started("b")
+    study.ended("b")
+    assert not study.is_over
+    study.ended("a")
+    assert study.is_over
+    found = written(tmp_path, records)
+    assert set(states(found).values()) == {State.WAITING}
+    assert [(a.kind, a.error_class) for a in found["a"].attempts] == [("stopped", None)]
+    assert found["a"].failures == 0
+    assert found["b"].attempts == ()
+
+
+def test_a_run_that_is_done_before_it_hears_of_leaving_is_done(tmp_path: Path) -> None:
+    study = study_of(tmp_path, [run_of(tmp_path, "a")])
+    handed_out(study)
+    study.started("a")
+    study.leave()
+    finish(study, "a")
+    assert study.records["a"].state is State.DONE
 
 
 def test_after_an_interruption_what_ran_waits(tmp_path: Path) -> None:
@@ -361,10 +434,10 @@ def eventful(directory: Path) -> tuple[list[Record], dict[str, Script]]:
         level = draw.uniform(0, 3)
         values = tuple(level + 4 - index + draw.gauss(0, 0.2) for index in range(4))
         scripts[record.id] = Script(values=values)
-    scripts["broken"] = Script(values=FALLING, failures=99, is_deterministic=True)
+    scripts["broken"] = Script(values=FALLING, failures=99, kind=Kind.DIVERGED)
     scripts["t1"] = replace(scripts["t1"], failures=1, fails_after=1)
     scripts["t4"] = Script(values=(0.0, math.nan, 0.0, 0.0))
-    scripts["t6"] = replace(scripts["t0"], failures=99, fails_after=2, is_deterministic=True)
+    scripts["t6"] = replace(scripts["t0"], failures=99, fails_after=2, kind=Kind.DIVERGED)
     return records, scripts
 
 

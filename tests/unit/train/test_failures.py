@@ -1,54 +1,127 @@
-"""Which failures are worth another attempt: a table."""
+"""Which failures are worth another attempt, and at whose cost: a table."""
 
 import pytest
-from raykd.errors import (
-    CheckpointError,
-    ConfigError,
-    DataError,
-    ModelError,
-    NonFiniteLossError,
-    StorageError,
+from raykd.errors import ConfigError, NonFiniteLossError, StorageError
+from raykd.train.failures import (
+    LONGEST_PAUSE_SECONDS,
+    Action,
+    Budget,
+    Counters,
+    Kind,
+    decide,
+    is_deterministic,
 )
-from raykd.train.failures import Decision, decide, is_deterministic
 
-NAN = NonFiniteLossError("step 3: the loss is nan")
-DROPPED = StorageError("s3://x: 503")
+THREE = Budget(max_failures=3, max_preemptions=None)
+NONE = Budget(max_failures=0, max_preemptions=0)
+RETRIED = (
+    Kind.WORKER_DIED,
+    Kind.NODE_LOST,
+    Kind.OUT_OF_MEMORY,
+    Kind.HUNG,
+    Kind.CONTROLLER_DIED,
+    Kind.STORAGE_AWAY,
+    Kind.DISK_FULL,
+    Kind.FAILED,
+)
+FINAL = (
+    Kind.STOPPED,
+    Kind.NO_PLACE,
+    Kind.STORAGE_REFUSED,
+    Kind.WRONG_INPUT,
+    Kind.DIVERGED,
+    Kind.PROGRAM_ERROR,
+)
+
+
+def used(failures: int = 0, preemptions: int = 0, in_a_row: int | None = None) -> Counters:
+    return Counters(
+        failures=failures,
+        preemptions=preemptions,
+        failures_in_a_row=failures if in_a_row is None else in_a_row,
+    )
 
 
 @pytest.mark.parametrize(
-    ("errors", "failures", "max_failures", "decision"),
+    ("kind", "before", "budget", "action", "after"),
     [
-        ([], 1, 3, Decision.RETRY),
-        ([], 3, 3, Decision.RETRY),
-        ([], 4, 3, Decision.RAISE),
-        ([], 1, 0, Decision.RAISE),
-        ([DROPPED], 1, 1, Decision.RETRY),
-        ([DROPPED], 2, 1, Decision.RAISE),
-        ([RuntimeError("CUDA error")], 1, 3, Decision.RETRY),
-        ([ConnectionResetError()], 3, 3, Decision.RETRY),
-        ([NAN], 1, 3, Decision.RAISE),
-        ([TypeError("wrong")], 1, 3, Decision.RAISE),
-        ([DROPPED, RuntimeError(), NAN], 1, 3, Decision.RAISE),
-        *[
-            ([error("wrong")], 1, 3, Decision.RAISE)
-            for error in (ConfigError, DataError, ModelError, CheckpointError)
-        ],
+        *[(kind, used(), THREE, Action.RETRY, used(1)) for kind in RETRIED],
+        *[(kind, used(2), THREE, Action.RETRY, used(3)) for kind in RETRIED],
+        *[(kind, used(3), THREE, Action.GIVE_UP, used(4)) for kind in RETRIED],
+        *[(kind, used(), NONE, Action.GIVE_UP, used(1)) for kind in RETRIED],
+        *[(kind, used(), THREE, Action.GIVE_UP, used()) for kind in FINAL],
+        (Kind.RESIZED, used(3, 9), NONE, Action.CONTINUE, used(3, 9)),
+        (Kind.PREEMPTED, used(3, 99), THREE, Action.CONTINUE, used(3, 100)),
+        (Kind.PREEMPTED, used(), NONE, Action.GIVE_UP, used(0, 1)),
+        (
+            Kind.PREEMPTED,
+            used(0, 1),
+            Budget(max_failures=0, max_preemptions=2),
+            Action.CONTINUE,
+            used(0, 2),
+        ),
+        (
+            Kind.PREEMPTED,
+            used(0, 2),
+            Budget(max_failures=9, max_preemptions=2),
+            Action.GIVE_UP,
+            used(0, 3),
+        ),
     ],
 )
-def test_a_failure_is_retried_or_raised(
-    errors: list[BaseException], failures: int, max_failures: int, decision: Decision
+def test_each_kind_of_end_has_its_decision_and_its_budget(
+    kind: Kind, before: Counters, budget: Budget, action: Action, after: Counters
 ) -> None:
-    assert decide(errors, failures=failures, max_failures=max_failures) is decision
+    decision = decide(kind, before, budget)
+    assert (decision.action, decision.counters) == (action, after)
+
+
+def test_every_kind_is_in_the_table() -> None:
+    assert {*RETRIED, *FINAL, Kind.RESIZED, Kind.PREEMPTED} == set(Kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "in_a_row", "gained", "pause_seconds"),
+    [
+        (Kind.WORKER_DIED, 0, False, 0.0),
+        (Kind.WORKER_DIED, 1, False, 2.0),
+        (Kind.WORKER_DIED, 2, False, 4.0),
+        (Kind.WORKER_DIED, 5, False, 32.0),
+        (Kind.WORKER_DIED, 6, False, LONGEST_PAUSE_SECONDS),
+        (Kind.WORKER_DIED, 10_000, False, LONGEST_PAUSE_SECONDS),
+        (Kind.WORKER_DIED, 6, True, 0.0),
+        (Kind.STORAGE_AWAY, 0, False, 10.0),
+        (Kind.STORAGE_AWAY, 1, False, 20.0),
+        (Kind.STORAGE_AWAY, 5, False, LONGEST_PAUSE_SECONDS),
+        (Kind.DISK_FULL, 3, True, 10.0),
+        (Kind.PREEMPTED, 3, False, 0.0),
+        (Kind.RESIZED, 3, False, 0.0),
+    ],
+)
+def test_the_pause_grows_with_failures_that_gain_nothing(
+    kind: Kind, in_a_row: int, gained: bool, pause_seconds: float
+) -> None:
+    counters = used(in_a_row)
+    budget = Budget(max_failures=100_000, max_preemptions=None)
+    assert decide(kind, counters, budget, gained=gained).pause_seconds == pause_seconds
+
+
+def test_steps_in_between_forgive_no_failure() -> None:
+    counters = used(2)
+    for _ in range(2):
+        counters = decide(Kind.WORKER_DIED, counters, THREE, gained=True).counters
+    assert counters == used(4, in_a_row=1)
+    assert decide(Kind.WORKER_DIED, used(3), THREE, gained=True).action is Action.GIVE_UP
 
 
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (NAN, True),
+        (NonFiniteLossError("step 3: the loss is nan"), True),
         (ConfigError("wrong"), True),
         (TypeError("wrong"), True),
         (KeyError("wrong"), True),
-        (DROPPED, False),
+        (StorageError("s3://x: 503"), False),
         (RuntimeError("connection reset by peer"), False),
         (OSError("no route to host"), False),
     ],

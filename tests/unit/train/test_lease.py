@@ -16,15 +16,10 @@ import pytest
 from moto.s3.responses import S3Response
 from raykd import storage
 from raykd.errors import ConfigError
-from raykd.train.lease import (
-    EXPIRY_SECONDS,
-    ORPHAN_SECONDS,
-    Lease,
-    _took,
-    held_lease,
-    read_lease,
-    write_lease,
-)
+from raykd.remote.probe import creates_exclusively
+from raykd.train.holders import EXPIRY_SECONDS, Lease, read_lease, write_lease
+from raykd.train.lease import held_lease
+from raykd.train.takeover import ORPHAN_SECONDS, Wait, took
 
 
 @pytest.fixture
@@ -53,6 +48,10 @@ def lease(
         has_workers=workers,
         heartbeat=time.time() - silent,
     )
+
+
+def patient(uri: str) -> Wait:
+    return Wait(uri=uri, is_patient=True, on_wait=None)
 
 
 def test_the_lease_names_its_holder_and_is_gone_afterwards(uri: str) -> None:
@@ -153,12 +152,13 @@ def test_a_driver_whose_lease_was_taken_says_so_and_writes_it_no_more(
 ) -> None:
     uri = str(tmp_path / "lease.json")
     other = lease()
-    with held_lease(uri, has_workers=False):
+    with held_lease(uri, has_workers=False) as held:
         (beat,) = [thread for thread in threading.enumerate() if thread.name == "raykd-lease"]
         # Not in the middle of a beat, which would take it back.
         while read_lease(uri) != other or beat.is_alive():
             write_lease(uri, other)
-    assert "another driver writes this run, too" in caplog.text
+        assert held.is_lost
+    assert "is taken by another driver, or gone: this one stops" in caplog.text
     assert read_lease(uri) == other
 
 
@@ -224,7 +224,7 @@ def test_a_waiting_driver_is_told_for_whom_and_goes_on_when_the_lease_is_free(
 def test_a_holder_whose_clock_is_ahead_is_not_waited_for_for_ever(
     uri: str, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("raykd.train.lease.EXPIRY_SECONDS", 0.1)
+    monkeypatch.setattr("raykd.train.takeover.EXPIRY_SECONDS", 0.1)
     write_lease(uri, lease(host="elsewhere", silent=-1e9))
     with held_lease(uri, has_workers=False, waits=True):
         pass
@@ -234,7 +234,7 @@ def test_a_holder_whose_clock_is_ahead_is_not_waited_for_for_ever(
 def test_workers_of_a_driver_that_died_here_are_waited_for(
     uri: str, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("raykd.train.lease.ORPHAN_SECONDS", 0.1)
+    monkeypatch.setattr("raykd.train.takeover.ORPHAN_SECONDS", 0.1)
     # Its clock is ahead, so that however slow this test is, there is some time left to wait.
     write_lease(uri, lease(process_id=dead_process_id(), workers=True, silent=-1_000))
     told: list[str] = []
@@ -275,13 +275,13 @@ def test_a_takeover_that_comes_too_late_leaves_nothing(uri: str, is_released: bo
     if is_released:
         storage.delete(uri)
     names = files_of_lease(uri)
-    assert not _took(uri, [dead], late)
+    assert not took(uri, late, patient(uri), after=[dead])
     assert files_of_lease(uri) == names
 
 
 def test_a_driver_that_saw_no_lease_replaces_none(uri: str) -> None:
     write_lease(uri, lease())
-    assert not _took(uri, [], replace(lease(), holder="late"))
+    assert not took(uri, replace(lease(), holder="late"), patient(uri), after=[])
     assert holder(uri) == "another"
 
 
@@ -289,7 +289,7 @@ def test_a_dead_driver_has_one_successor(uri: str) -> None:
     dead = replace(lease(), holder="dead")
     write_lease(uri, dead)
     write_successor(uri, dead, lease())
-    assert not _took(uri, [dead], replace(lease(), holder="late"))
+    assert not took(uri, replace(lease(), holder="late"), patient(uri), after=[dead])
     assert holder(uri) == "dead"
     assert holder(f"{uri}.after.dead") == "another"
 
@@ -308,6 +308,7 @@ def test_a_lease_whose_creation_was_not_answered_is_held(
     uri = storage.join(s3_uri, "run", "lease.json")
     put = S3Response.put_object
     statuses: list[int] = []
+    assert creates_exclusively(uri)
 
     def fail_after(response: S3Response) -> Any:
         monkeypatch.setattr(S3Response, "put_object", put)

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from moto.s3.responses import S3Response
 from raykd import storage
-from raykd.train.lease import held_lease, read_lease, write_lease
+from raykd.remote.probe import creates_exclusively
+from raykd.train.holders import read_lease, write_lease
+from raykd.train.lease import held_lease
 
 from tests.unit.train.test_lease import dead_process_id, files_of_lease, holder, lease
 
@@ -29,6 +31,17 @@ def atomic_puts(monkeypatch: pytest.MonkeyPatch) -> None:
             return put(response)
 
     monkeypatch.setattr(S3Response, "put_object", put_alone)
+
+
+@pytest.fixture(params=["local", "conditional", "unconditional"])
+def storage_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return a place on this machine, in S3, and in S3 without conditional requests."""
+    fixtures = {"conditional": "s3_uri", "unconditional": "rclone_uri"}
+    if request.param == "local":
+        return str(tmp_path / "store")
+    uri: str = request.getfixturevalue(fixtures[request.param])
+    assert creates_exclusively(f"{uri}/x") is (request.param == "conditional")
+    return uri
 
 
 @pytest.mark.parametrize("is_taken_over", [True, False])
@@ -89,8 +102,9 @@ def go_on(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.parametrize("is_taken_over", [True, False])
-def test_processes_hold_one_lease_in_turn(tmp_path: Path, is_taken_over: bool) -> None:
-    uri = str(tmp_path / "lease.json")
+@pytest.mark.parametrize("storage_uri", ["local", "unconditional"], indirect=True)
+def test_processes_hold_one_lease_in_turn(storage_uri: str, is_taken_over: bool) -> None:
+    uri = storage.join(storage_uri, "run", "lease.json")
     if is_taken_over:
         write_lease(uri, lease(process_id=dead_process_id(), workers=False))
     with drivers(uri, 8) as process:
@@ -112,8 +126,9 @@ def test_processes_hold_one_lease_in_turn(tmp_path: Path, is_taken_over: bool) -
     assert files_of_lease(uri) == []
 
 
-def test_one_of_the_waiting_drivers_follows_a_killed_one(tmp_path: Path) -> None:
-    uri = str(tmp_path / "lease.json")
+@pytest.mark.parametrize("storage_uri", ["local", "unconditional"], indirect=True)
+def test_one_of_the_waiting_drivers_follows_a_killed_one(storage_uri: str) -> None:
+    uri = storage.join(storage_uri, "run", "lease.json")
     with drivers(uri, 3) as process:
         said = [line(process) for _ in range(3)]
         assert sorted(word for word, _ in said) == ["in", "waiting", "waiting"]

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -140,15 +141,15 @@ def test_of_many_rows_the_first_are_named_and_all_are_counted(poisoned: Path) ->
 
 
 def test_replay_shows_the_row_that_is_to_blame_first(
-    poisoned: Path, capsys: pytest.CaptureFixture[str]
+    poisoned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = poisoned_run(poisoned)
-    with pytest.raises(NonFiniteLossError):
+    config = poisoned_run(poisoned, output_uri=str(tmp_path), checkpoint__every_steps=100)
+    with pytest.raises(NonFiniteLossError) as raised:
         train(config)
-    run = initial(config)
-    until_it_diverges(run)
-    step = run.state.step + 1
-    report, _ = replay(config, step)
+    step = int(str(raised.value).split(":")[0].removeprefix("step "))
+    assert sorted(ids_named(raised.value)) == ids_read(config, step)
+    report, told = replay(config, step)
+    assert told == [f"from the checkpoint of step {step - 1}"]
     assert math.isnan(report.loss)
     assert isinstance(report.error, NonFiniteLossError)
     assert sorted(row.row_id for row in report.rows) == ids_read(config, step)
@@ -160,7 +161,8 @@ def test_replay_shows_the_row_that_is_to_blame_first(
     losses = [row.loss for row in report.rows[1:]]
     assert losses == sorted(losses, reverse=True)
 
-    assert main(["replay", run_paths(config).run, "--step", str(step), "--rows", "2"]) == 0
+    command = shlex.split(str(raised.value))[-4:]
+    assert main([*command, "--rows", "2"]) == 0
     shown = capsys.readouterr().out
     assert f"step {step}: the loss is nan" in shown
     header, *rows = shown[shown.index("\nrow ") + 1 :].splitlines()
@@ -182,8 +184,8 @@ def test_replay_shows_the_row_that_is_to_blame_first(
     assert rows[2] == "and 3 more; --rows 5 shows all"
 
 
-def test_a_step_behind_the_one_that_diverges_is_refused(poisoned: Path) -> None:
-    config = poisoned_run(poisoned)
+def test_a_step_behind_the_one_that_diverges_is_refused(poisoned: Path, tmp_path: Path) -> None:
+    config = poisoned_run(poisoned, output_uri=str(tmp_path))
     with pytest.raises(NonFiniteLossError) as raised:
         train(config)
     step = int(str(raised.value).split(":")[0].removeprefix("step "))

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import psutil
 import pytest
 from raykd.config.schema.run import RunConfig
 from raykd.errors import NonFiniteLossError
+from raykd.train.checkpoint import committed_steps
+from raykd.train.leave import Leave
 from raykd.train.metrics import evaluations
 from raykd.train.paths import run_paths
-from raykd.train.run import Listener, train_run
+from raykd.train.run import Listener, claimed_run, train_run
 from raykd.train.worker import read_result
-from raykd.tune.child import Metrics, train_in_child
+from raykd.tune.child import GRACE_SECONDS, Metrics, train_in_child
 
 from tests.small_runs import small_data, small_run
 
@@ -38,9 +41,28 @@ def holder(config: RunConfig) -> int:
     return pid
 
 
+def train(
+    config: RunConfig,
+    report: Callable[[Metrics], None],
+    asked: Callable[[], Leave] = lambda: Leave.NO,
+    grace_seconds: float = GRACE_SECONDS,
+) -> Leave:
+    return train_in_child(
+        config,
+        log_uri=run_paths(config).log,
+        report=report,
+        asked=asked,
+        grace_seconds=grace_seconds,
+    )
+
+
+def refuse(_: Metrics) -> None:
+    pytest.fail("it has begun")
+
+
 def trained(config: RunConfig) -> list[Metrics]:
     told: list[Metrics] = []
-    train_in_child(config, log_uri=run_paths(config).log, report=told.append)
+    assert train(config, told.append) is Leave.NO
     return told
 
 
@@ -63,11 +85,7 @@ def test_each_run_has_a_process_that_is_gone_at_its_end(directory: Path) -> None
     pids = []
     for seed in (1, 2):
         config = child_run(directory, train__seed=seed)
-        train_in_child(
-            config,
-            log_uri=run_paths(config).log,
-            report=lambda _: pids.append(holder(config)),  # noqa: B023  called at once
-        )
+        train(config, lambda _: pids.append(holder(config)))  # noqa: B023  called at once
     assert len(set(pids)) == 2
     assert os.getpid() not in pids
     assert not any(map(psutil.pid_exists, pids))
@@ -87,7 +105,7 @@ def test_a_killed_process_is_an_error_and_the_run_continues(directory: Path) -> 
         os.kill(holder(config), signal.SIGKILL)
 
     with pytest.raises(ChildProcessError, match="exit code -9"):
-        train_in_child(config, log_uri=run_paths(config).log, report=kill)
+        train(config, kill)
     assert read_result(run_paths(config)) is None
     trained(config)
     result = read_result(run_paths(config))
@@ -104,5 +122,68 @@ def test_a_run_ends_with_whoever_asked_for_it(directory: Path) -> None:
         raise SystemExit
 
     with pytest.raises(SystemExit):
-        train_in_child(config, log_uri=run_paths(config).log, report=stop)
+        train(config, stop)
     assert not psutil.pid_exists(pids[0])
+
+
+def test_a_run_that_is_asked_to_leave_writes_a_checkpoint_and_repeats_nothing(
+    directory: Path,
+) -> None:
+    config = child_run(
+        directory, train__num_steps=12, checkpoint={"every_steps": 1000, "keep_best": False}
+    )
+    paths = run_paths(config)
+    told: list[Metrics] = []
+
+    def asked() -> Leave:
+        return Leave.STOPPED if len(told) == 2 else Leave.NO
+
+    assert train(config, told.append, asked) is Leave.STOPPED
+    # It hears of the wish with the answer to its evaluation.
+    assert committed_steps(paths.checkpoints) == [told[-1]["step"]]
+    assert read_result(paths) is None
+    rest = trained(config)
+    assert rest[0]["step"] > told[-1]["step"]
+    whole = child_run(directory, train__num_steps=12, output_uri=str(directory / "whole"))
+    trained(whole)
+    assert evaluations(paths.metrics) == told + rest == evaluations(run_paths(whole).metrics)
+
+
+def test_a_wish_that_is_there_before_leaves_nothing(directory: Path) -> None:
+    config = child_run(directory)
+    assert train(config, refuse, lambda: Leave.PREEMPTED) is Leave.PREEMPTED
+    assert not Path(run_paths(config).run).exists()
+
+
+def test_a_signal_from_elsewhere_is_a_preemption(directory: Path) -> None:
+    config = child_run(directory, train__num_steps=12)
+
+    def warn(_: Metrics) -> None:
+        os.kill(holder(config), signal.SIGTERM)
+
+    assert train(config, warn) is Leave.PREEMPTED
+    assert committed_steps(run_paths(config).checkpoints)
+    trained(config)
+
+
+def test_a_run_that_does_not_leave_in_time_is_killed(directory: Path) -> None:
+    config = child_run(directory, train__num_steps=10_000)
+    pids: list[int] = []
+
+    def hang(_: Metrics) -> None:
+        pids.append(holder(config))
+        os.kill(pids[0], signal.SIGSTOP)
+
+    def asked() -> Leave:
+        return Leave.STOPPED if pids else Leave.NO
+
+    assert train(config, hang, asked, grace_seconds=0) is Leave.STOPPED
+    assert not psutil.pid_exists(pids[0])
+
+
+def test_a_run_that_waits_for_another_driver_leaves_at_once(directory: Path) -> None:
+    config = child_run(directory)
+    looks = iter([Leave.NO, Leave.NO])
+    with claimed_run(config, has_workers=False):
+        left = train(config, refuse, lambda: next(looks, Leave.STOPPED))
+    assert left is Leave.STOPPED

@@ -177,7 +177,7 @@ def test_a_second_start_reuses_finished_parts(tmp_path: Path) -> None:
     assert smooth.manifest.fingerprint == resumed.manifest.fingerprint
 
 
-def test_parts_of_changed_input_are_not_reused(tmp_path: Path) -> None:
+def test_bad_input_leaves_nothing_and_is_read_anew_when_mended(tmp_path: Path) -> None:
     good = tmp_path / "a.jsonl"
     _json_lines(good, [{"text": text} for text in _sentences(21_000)])
     bad = tmp_path / "b.jsonl"
@@ -190,7 +190,7 @@ def test_parts_of_changed_input_are_not_reused(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match=r"b\.jsonl: line 1 is no JSON"):
         prepare(options, on_progress=_ignore)
-    assert list(tmp_path.glob(".data.prepare-*/*.arrow"))
+    assert not list(tmp_path.glob(".data*"))
     _json_lines(bad, [{"text": "repaired"}])
     report = prepare(options, on_progress=_ignore)
     assert (report.reused_parts, report.examples) == (0, 21_001)

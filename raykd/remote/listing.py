@@ -1,0 +1,66 @@
+"""What is stored below a URI, with times: directories of this machine and of stores alike."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from raykd.remote.filesystem import filesystem, is_local
+from raykd.remote.retry import named, reach
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """A file, or a directory of this machine."""
+
+    num_bytes: int
+    modified_at: float
+    """Seconds since the epoch, by the clock of the store."""
+
+
+def stored(uri: str) -> dict[str, Stored]:
+    """Return what lies at any depth below a URI, by relative path; symbolic links lead nowhere.
+
+    Directories are there too where the store has them, and end with a slash.
+    """
+    if is_local(uri):
+        with named(uri):
+            return dict(_local(Path(filesystem(uri)[1])))
+    return reach(uri, _remote)
+
+
+def _local(root: Path) -> Iterator[tuple[str, Stored]]:
+    for directory, directories, files in os.walk(root):
+        for name in [*directories, *files]:
+            path = Path(directory, name)
+            end = "/" if name in directories and not path.is_symlink() else ""
+            # What goes away meanwhile is not there.
+            with suppress(FileNotFoundError):
+                state = path.lstat()
+                num_bytes = 0 if end else state.st_size
+                yield (
+                    f"{path.relative_to(root).as_posix()}{end}",
+                    Stored(num_bytes=num_bytes, modified_at=state.st_mtime),
+                )
+
+
+def _remote(found: Any, path: str) -> dict[str, Stored]:
+    found.invalidate_cache()
+    start = f"{path.rstrip('/')}/"
+    return {
+        name.removeprefix(start): Stored(
+            num_bytes=int(info["size"]), modified_at=_modified_at(found, name, info)
+        )
+        for name, info in found.find(path, detail=True).items()
+    }
+
+
+def _modified_at(found: Any, name: str, info: dict[str, Any]) -> float:
+    """Take the time from the listing, where it has one: another request each would be slow."""
+    when = info.get("LastModified")
+    if not isinstance(when, datetime):
+        when = found.modified(name)
+    return float(when.timestamp())

@@ -1,0 +1,207 @@
+"""Find out what a store lets this process do, by a small object that is gone afterwards."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from raykd.config.credentials import has_credentials
+from raykd.errors import ConfigError, StorageError
+from raykd.remote.complaints import ERRORS, is_transient, redacted
+from raykd.remote.filesystem import filesystem, is_local
+from raykd.remote.patience import patience
+from raykd.remote.retry import named, reach
+
+PREFIX = ".raykd-probe-"
+"""How the names of the objects begin."""
+
+CREATE = "create exclusively"
+"""The step that may be answered with no."""
+
+PATIENCE_SECONDS = 15.0
+"""A store that is away at the start is named soon, not waited for."""
+
+_exclusive: dict[str, bool] = {}
+"""What is known of each bucket: a store does not change while a process lives."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One thing that was tried."""
+
+    name: str
+    seconds: float
+    is_granted: bool = True
+    """False where the store does not do it, and raykd does without."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeResult:
+    """What a store does."""
+
+    uri: str
+    steps: tuple[Step, ...]
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether of several writers that create one object, exactly one succeeds."""
+        return all(step.is_granted for step in self.steps)
+
+
+def probe(uri: str) -> ProbeResult:
+    """Write, read, list, delete and twice create a small object at a URI.
+
+    Raises:
+        ConfigError: The URI holds credentials.
+        StorageDeniedError: The store refuses a step; the message says which, and what to do.
+        StorageError: The store cannot be reached, or does not keep what it was given.
+    """
+    return ProbeResult(uri=uri, steps=tuple(probe_steps(uri)))
+
+
+def probe_steps(uri: str) -> Iterator[Step]:
+    """Yield the steps of a probe, one after the other, as they are done."""
+    yield from _needed_steps(uri)
+    start = time.monotonic()
+    is_exclusive = _probed_creation(uri)
+    yield Step(name=CREATE, seconds=time.monotonic() - start, is_granted=is_exclusive)
+
+
+def check_storage(uri: str) -> None:
+    """Raise what ``probe`` raises where a run cannot write to a URI; quick, and never local.
+
+    To be called before anything is written there.
+    """
+    refuse_credentials(uri)
+    if not is_local(uri):
+        for _ in _needed_steps(uri):
+            pass
+
+
+def refuse_credentials(uri: str) -> None:
+    """Refuse a URI with credentials in it: it is printed, saved and logged.
+
+    Raises:
+        ConfigError: It does.
+    """
+    if has_credentials(uri):
+        message = (
+            f"{redacted(uri)}: holds credentials, which would show; name the bucket alone, and "
+            "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+        raise ConfigError(message)
+
+
+def creates_exclusively(uri: str) -> bool:
+    """Tell whether the store of a URI refuses to create what is there; some ignore the condition.
+
+    Each bucket is tried once in a process.
+    """
+    if is_local(uri):
+        return True
+    bucket = "/".join(uri.split("/")[:3])
+    if bucket not in _exclusive:
+        _exclusive[bucket] = _probed_creation(uri.rpartition("/")[0])
+    return _exclusive[bucket]
+
+
+def _needed_steps(uri: str) -> Iterator[Step]:
+    """Try what raykd cannot do without."""
+    refuse_credentials(uri)
+    name = f"{PREFIX}{uuid.uuid4().hex}"
+    content = name.encode()
+    try:
+        yield _step("write", uri, lambda found, path: found.pipe_file(f"{path}/{name}", content))
+        yield _step("read", uri, lambda found, path: _read(found, f"{path}/{name}", content))
+        yield _step("list", uri, lambda found, path: _list(found, path, name))
+        yield _step("delete", uri, lambda found, path: found.rm_file(f"{path}/{name}"))
+    except BaseException:
+        # What stopped the probe counts; the object may not even be there.
+        with suppress(StorageError, FileNotFoundError), patience(0):
+            _reach(uri, lambda found, path: found.rm_file(f"{path}/{name}"))
+        raise
+
+
+def _step(name: str, uri: str, action: Callable[[Any, str], object]) -> Step:
+    start = time.monotonic()
+    try:
+        with patience(PATIENCE_SECONDS):
+            _reach(uri, action)
+    except StorageError as error:
+        message = f"cannot {name} at {error}"
+        raise type(error)(message) from error
+    except FileNotFoundError as error:
+        message = f"cannot {name} at {uri}: what was written is not there"
+        raise StorageError(message) from error
+    return Step(name=name, seconds=time.monotonic() - start)
+
+
+def _read(found: Any, path: str, content: bytes) -> None:
+    found.invalidate_cache()
+    if found.cat_file(path) != content:
+        message = "what is read is not what was written"
+        raise ValueError(message)
+
+
+def _list(found: Any, path: str, name: str) -> None:
+    found.invalidate_cache()
+    if not any(listed.endswith(name) for listed in found.ls(path, detail=False)):
+        raise FileNotFoundError(path)
+
+
+def _probed_creation(uri: str) -> bool:
+    """Create one object twice, and see which content is there."""
+    name = f"{PREFIX}{uuid.uuid4().hex}"
+    first, second = b"first", b"second"
+    with patience(PATIENCE_SECONDS):
+        try:
+            _reach(uri, lambda found, path: _create(found, f"{path}/{name}", first))
+            _reach(uri, lambda found, path: _create(found, f"{path}/{name}", second))
+            stored = _reach(uri, lambda found, path: _stored(found, f"{path}/{name}"))
+            return bool(stored == first)
+        finally:
+            with suppress(FileNotFoundError):
+                _reach(uri, lambda found, path: found.rm_file(f"{path}/{name}"))
+
+
+def _create(found: Any, path: str, content: bytes) -> None:
+    """Ask for an object where none is; whether that was refused shows in what is there."""
+    try:
+        found.pipe_file(path, content, mode="create")
+    except ERRORS as error:
+        if is_transient(error) and not _is_unknown(error):
+            raise
+
+
+def _is_unknown(error: Exception) -> bool:
+    """Tell whether the server says that it knows no conditions."""
+    cause = error.__cause__
+    if not isinstance(cause, ClientError):
+        return False
+    answered: int = cause.response["ResponseMetadata"]["HTTPStatusCode"]
+    return answered == HTTPStatus.NOT_IMPLEMENTED
+
+
+def _stored(found: Any, path: str) -> bytes | None:
+    found.invalidate_cache()
+    try:
+        return bytes(found.cat_file(path))
+    except FileNotFoundError:
+        return None
+
+
+def _reach(uri: str, action: Callable[[Any, str], Any]) -> Any:
+    """Act on a directory; where it is local and not there, on the one that it would be made in."""
+    with named(uri):
+        is_remote = not is_local(uri)
+    if is_remote:
+        return reach(uri.rstrip("/"), action)
+    path = Path(filesystem(uri)[1])
+    nearest = next(each for each in (path, *path.parents) if each.exists())
+    return reach(str(nearest), action)

@@ -1,0 +1,212 @@
+"""One attempt at a run: a group of Ray Train's workers, started once and watched to its end.
+
+Ray's own retries stay off: what it remembers of an attempt that failed may not load, and its view
+of the cluster is stale after a loss. Ray is given a thread of its own, so that this one can ask
+the workers to leave, and signals stay with the program.
+"""
+
+import concurrent.futures
+import logging
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import ray.train
+from ray.exceptions import RayActorError, RayError
+from ray.train import FailureConfig, ScalingConfig, UserCallback
+from ray.train import RunConfig as RayRunConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+
+import ray
+from raykd.config.load import plain
+from raykd.config.schema.run import RunConfig
+from raykd.config.schema.train import ClusterConfig
+from raykd.errors import StorageError
+from raykd.train.causes import failure_kind, telling_error
+from raykd.train.failures import Kind
+from raykd.train.leave import Leave
+from raykd.train.leave_request import ask_to_leave, forget_request
+from raykd.train.paths import RunPaths
+from raykd.train.ray_worker import train_loop
+from raykd.train.room import Reservation, Resources
+from raykd.train.worker import RunResult
+
+_PLACEMENT_ATTEMPTS = 5
+"""Ray Train waits a minute in each of them for the resources of the workers."""
+
+_POLL_SECONDS = 0.2
+_ROOM_POLL_SECONDS = 1.0
+_SHORT_TEXT = 150
+"""Characters; Ray explains at length what may have killed a worker."""
+
+_KINDS = {
+    Leave.PREEMPTED: Kind.PREEMPTED,
+    Leave.RESIZED: Kind.RESIZED,
+    Leave.STOPPED: Kind.STOPPED,
+}
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """How one group of workers ended."""
+
+    result: RunResult | None
+    """Where all of them returned, at the end or asked to leave."""
+
+    kind: Kind | None = None
+    """Why it ended; None where the run is done."""
+
+    error: BaseException | None = None
+    """The most telling one, if there is any."""
+
+    @property
+    def text(self) -> str:
+        """The last line of what the error says, of what Ray says its beginning."""
+        lines = [line.strip() for line in str(self.error or "").splitlines() if line.strip()]
+        if not lines:
+            return type(self.error).__name__
+        if isinstance(self.error, RayError):
+            return textwrap.shorten(lines[-1], _SHORT_TEXT, placeholder=" ...")
+        return lines[-1]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """What an attempt is to do."""
+
+    config: RunConfig
+    paths: RunPaths
+    name: str
+    """Of its own: requests to leave carry it, and Ray's records."""
+
+    num_workers: int
+    callbacks: Sequence[UserCallback]
+    should_stop: Callable[[], bool]
+
+
+def run_attempt(order: Order) -> Attempt:
+    """Run a group of workers until it ends; ask it to leave where that is wanted."""
+    forget_request(order.paths)
+    alive = _alive_nodes()
+    fitted = _started(_trainer(order).fit)
+    watch = _Watch(order)
+    try:
+        while not concurrent.futures.wait([fitted], timeout=_POLL_SECONDS).done:
+            watch.look()
+    finally:
+        watch.close()
+    try:
+        return _returned(RunResult(**fitted.result().return_value))
+    except (ray.train.TrainingFailedError, RayError) as error:
+        return _failed(error, is_node_lost=bool(alive - _alive_nodes()))
+
+
+def worker_resources(cluster: ClusterConfig) -> Resources:
+    """Return what one worker needs."""
+    gpus = {"GPU": cluster.gpus_per_worker} if cluster.gpus_per_worker else {}
+    return {"CPU": cluster.cpus_per_worker} | gpus
+
+
+class _Watch:
+    """Asks the workers of an attempt to leave: the user wants it, or there is room for more."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._asked = Leave.NO
+        cluster = order.config.cluster
+        missing = cluster.num_workers - order.num_workers
+        self._room = Reservation(worker_resources(cluster), count=missing) if missing else None
+        self._next_look = 0.0
+
+    def look(self) -> None:
+        """Look once; what storage does not take is asked again."""
+        wish = self._wish()
+        if wish <= self._asked:
+            return
+        try:
+            ask_to_leave(self._order.paths, attempt=self._order.name, reason=wish)
+            self._asked = wish
+        except StorageError as error:
+            logger.warning("the workers could not be asked to leave: %s", error)
+
+    def close(self) -> None:
+        """Give back what is reserved for more workers."""
+        if self._room is not None:
+            self._room.release()
+            self._room = None
+
+    def _wish(self) -> Leave:
+        if self._order.should_stop():
+            return Leave.STOPPED
+        if self._room is None or self._asked or time.monotonic() < self._next_look:
+            return Leave.NO
+        self._next_look = time.monotonic() + _ROOM_POLL_SECONDS
+        return Leave.RESIZED if self._room.num_held else Leave.NO
+
+
+def _trainer(order: Order) -> TorchTrainer:
+    cluster = order.config.cluster
+    return TorchTrainer(
+        train_loop,
+        train_loop_config={
+            "config": plain(order.config),
+            "run_uri": order.paths.run,
+            "attempt": order.name,
+        },
+        torch_config=TorchConfig(
+            backend="nccl" if cluster.gpus_per_worker else "gloo",
+            timeout_s=cluster.collective_timeout_seconds,
+        ),
+        scaling_config=ScalingConfig(
+            num_workers=order.num_workers,
+            use_gpu=cluster.gpus_per_worker > 0,
+            resources_per_worker=worker_resources(cluster),
+        ),
+        run_config=RayRunConfig(
+            name=f"{order.config.name}-{order.name}",
+            storage_path=order.paths.ray,
+            callbacks=list(order.callbacks),
+            failure_config=FailureConfig(
+                # By default workers that cannot be placed are waited for without end.
+                controller_failure_limit=_PLACEMENT_ATTEMPTS,
+                max_preemption_failures=0,
+            ),
+        ),
+    )
+
+
+def _started(work: Callable[[], Any]) -> "Future[Any]":
+    """Begin work in a thread that nobody waits for when the program is interrupted."""
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            result = work()
+        except Exception as error:  # noqa: BLE001  raised again where the result is asked for
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    threading.Thread(target=run, name="raykd-fit", daemon=True).start()
+    return future
+
+
+def _alive_nodes() -> set[str]:
+    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+
+
+def _returned(result: RunResult) -> Attempt:
+    return Attempt(result=result, kind=None if result.is_done else _KINDS[Leave(result.leave)])
+
+
+def _failed(error: Exception, *, is_node_lost: bool) -> Attempt:
+    kind = Kind.CONTROLLER_DIED if isinstance(error, RayActorError) else failure_kind([error])
+    if is_node_lost and kind in (Kind.WORKER_DIED, Kind.FAILED, Kind.CONTROLLER_DIED):
+        kind = Kind.NODE_LOST
+    return Attempt(result=None, kind=kind, error=telling_error([error]))

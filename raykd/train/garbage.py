@@ -1,0 +1,180 @@
+"""What dead writers have left below a URI: in runs, in sweeps, and beside them.
+
+A run or sweep with a live driver is left alone, with all that is in it. What lies in another one
+is removed by who holds its lease, so that no driver starts meanwhile.
+"""
+
+import re
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import chain, groupby
+
+from raykd import storage
+from raykd.errors import ConfigError
+from raykd.published.directory import COMMITTED
+from raykd.published.garbage import (
+    Garbage,
+    Tree,
+    is_as_found,
+    left_by_preparing,
+    left_by_publishing,
+    remove,
+)
+from raykd.remote.listing import stored
+from raykd.remote.uploads import Upload, pending_uploads
+from raykd.train.holders import EXPIRY_SECONDS, holders_of, is_dead
+from raykd.train.lease import held_lease
+
+_LEASE = "lease.json"
+_OWNERS = ("run.yaml", "sweep.yaml")
+"""What every run and every sweep has in its directory, beside its lease."""
+
+_DEEPEST = 3
+"""Directories below a run's that a user may name: checkpoints/step-00000100/student."""
+
+_LEASE_FILE = re.compile(r"lease\.json(\.(after|wants)\.[0-9a-f]{32})?")
+_ASIDE = re.compile(r"(.*/)?\.[^/]+\.[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}")
+"""A file that was to replace another one: its name, and a random UUID."""
+
+_PUBLISHED = re.compile(r"checkpoints/step-\d{8}/|model/")
+_DIRECTORIES = ("checkpoints/", "model/", "ray/")
+"""Of a run, whose files are not written one by one."""
+
+
+def find_garbage(uri: str, *, older_than_seconds: float, with_prepare: bool) -> list[Garbage]:
+    """Return what dead writers have left below a URI.
+
+    Args:
+        uri: Of a run, a sweep, a directory with many of them, or a bucket.
+        older_than_seconds: Age that everything must have, by the clock of the store.
+        with_prepare: Whether the work of an interrupted raykd prepare, which the same command
+            would continue, counts.
+
+    Raises:
+        ConfigError: Nothing can be there.
+    """
+    uri = storage.absolute(uri.rstrip("/"))
+    root = _owner_of(uri)
+    tree = Tree(root, stored(root))
+    if not tree.paths and storage.is_local(uri) and not storage.exists(uri):
+        message = f"{uri}: nothing is there; name a run, a sweep, or what holds them"
+        raise ConfigError(message)
+    owners = _owners(tree)
+    live = [owner for owner in owners if _is_live(tree, owner)]
+    idle = [owner for owner in owners if owner not in live]
+    found = chain(
+        left_by_publishing(tree),
+        left_by_preparing(tree) if with_prepare else (),
+        chain.from_iterable(_left_in(tree, owner) for owner in idle),
+        map(_of_upload, pending_uploads(root)),
+    )
+    newest = time.time() - older_than_seconds
+    return [
+        _claimed(each, root, idle)
+        for each in found
+        if each.modified_at < newest
+        and f"{each.uri}/".startswith(f"{uri}/")
+        and not each.uri.startswith(tuple(storage.join(root, owner) for owner in live))
+    ]
+
+
+def remove_garbage(found: Iterable[Garbage]) -> Iterator[Garbage]:
+    """Remove what was found, and yield it when it is gone; what has come to life stays."""
+    by_lease = sorted(found, key=lambda each: each.lease_uri or "")
+    for lease_uri, group in groupby(by_lease, key=lambda each: each.lease_uri):
+        with ExitStack() as stack:
+            if lease_uri is not None:
+                try:
+                    stack.enter_context(held_lease(lease_uri, has_workers=False))
+                except ConfigError:  # a driver has started since
+                    continue
+            yield from filter(_is_removed, group)
+
+
+def _is_removed(garbage: Garbage) -> bool:
+    if _is_released(garbage):
+        return True
+    if not is_as_found(garbage):
+        return False
+    remove(garbage)
+    return True
+
+
+def _is_released(garbage: Garbage) -> bool:
+    """Tell whether it goes with the lease that is held, the files of whose past it is."""
+    lease = garbage.lease_uri
+    return lease is not None and (
+        garbage.uri == lease or garbage.uri.startswith(f"{lease}.after.")
+    )
+
+
+def _owner_of(uri: str) -> str:
+    """Return the run or sweep in whose directory a URI lies; itself where it lies in none."""
+    above = uri
+    for _ in range(_DEEPEST + 1):
+        if any(storage.exists(storage.join(above, name)) for name in _OWNERS):
+            return above
+        above = above.rpartition("/")[0]
+    return uri
+
+
+def _owners(tree: Tree) -> list[str]:
+    """Return the directories of runs and sweeps; each ends with a slash, or is empty."""
+    split = (path.rpartition("/") for path in tree.paths)
+    return sorted({f"{parent}{slash}" for parent, slash, name in split if name in _OWNERS})
+
+
+def _is_live(tree: Tree, owner: str) -> bool:
+    """Tell whether a driver may be at a run or sweep."""
+    lease = f"{owner}{_LEASE}"
+    if lease not in tree:
+        return False
+    try:
+        holders = holders_of(storage.join(tree.uri, lease))
+    except ConfigError:  # only who reads the file can tell
+        return True
+    written_at = tree.garbage(lease, what="lease", why="").modified_at
+    return any(
+        not is_dead(holder) and time.time() - max(holder.heartbeat, written_at) <= EXPIRY_SECONDS
+        for holder in holders[-1:]
+    )
+
+
+def _left_in(tree: Tree, owner: str) -> Iterator[Garbage]:
+    """Yield what is left in a run or sweep whose driver is gone."""
+    names = [path.removeprefix(owner) for path in tree.below(owner)]
+    for name in names:
+        if _LEASE_FILE.fullmatch(name):
+            yield tree.garbage(f"{owner}{name}", what="lease", why="its holder is gone")
+        elif name == "leave.json":
+            yield tree.garbage(f"{owner}{name}", what="request", why="there is no driver")
+        elif _ASIDE.fullmatch(name) and not name.startswith(_DIRECTORIES):
+            yield tree.garbage(f"{owner}{name}", what="file", why="its writer died before the end")
+    if any(name.startswith("ray/") for name in names):
+        yield tree.garbage(f"{owner}ray/", what="ray", why="there is no driver")
+    published = {found[0] for name in names if (found := _PUBLISHED.match(name))}
+    for name in sorted(published):
+        if f"{name}{COMMITTED}" not in names:
+            what = "checkpoint" if name.startswith("checkpoints/") else "model"
+            yield tree.garbage(f"{owner}{name}", what=what, why="is not committed")
+
+
+def _of_upload(upload: Upload) -> Garbage:
+    return Garbage(
+        what="upload",
+        uri=upload.uri,
+        why="was neither completed nor aborted",
+        num_bytes=upload.num_bytes,
+        modified_at=upload.modified_at,
+        upload=upload,
+    )
+
+
+def _claimed(garbage: Garbage, root: str, idle: list[str]) -> Garbage:
+    """Name the lease to hold while it is removed: of the innermost run or sweep around it."""
+    around = [owner for owner in idle if garbage.uri.startswith(storage.join(root, owner))]
+    if not around:
+        return garbage
+    return replace(garbage, lease_uri=storage.join(root, f"{max(around, key=len)}{_LEASE}"))

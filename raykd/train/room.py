@@ -1,0 +1,89 @@
+"""Room for workers on a Ray cluster, found out by reserving it for a moment.
+
+A reservation tells the truth where lists of free resources are stale for up to a minute: it is
+made by the machines themselves. What is not there yet is asked of the cluster's autoscaler by it.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ray.util.placement_group import (
+    PlacementGroup,
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
+
+import ray
+
+SETTLE_SECONDS = 10.0
+"""Given to a cluster to see that machines are gone, or that an earlier attempt's are free."""
+
+_POLL_SECONDS = 0.2
+
+Resources = dict[str, float]
+
+
+class Reservation:
+    """Places for single workers, each held as soon as there is room for it."""
+
+    def __init__(self, worker: Resources, *, count: int) -> None:
+        self._groups: list[PlacementGroup] = [placement_group([worker]) for _ in range(count)]
+
+    @property
+    def num_held(self) -> int:
+        """Places that are held."""
+        states = [placement_group_table(group)["state"] for group in self._groups]
+        return states.count("CREATED")
+
+    def release(self) -> None:
+        """Give back all places."""
+        for group in self._groups:
+            remove_placement_group(group)
+        self._groups = []
+
+
+def workers_with_room(
+    worker: Resources, *, least: int, most: int, should_stop: Callable[[], bool]
+) -> int:
+    """Return for how many workers there is room, after a short wait for room for all.
+
+    Args:
+        worker: What one of them needs.
+        least: Returned where there is room for fewer: Ray Train waits for it, and complains.
+        most: Workers that are wanted.
+        should_stop: Ends the wait.
+    """
+    if least == most:
+        return most
+    with _reserved(worker, count=most) as places:
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while (held := places.num_held) < most:
+            if should_stop() or time.monotonic() > deadline:
+                break
+            time.sleep(_POLL_SECONDS)
+    return max(least, held)
+
+
+def described_room(worker: Resources, num_workers: int) -> str:
+    """Say what is asked for and what the cluster has."""
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    machines = ", ".join(_text({name: node.get(name, 0.0) for name in worker}) for node in alive)
+    return (
+        f"asked for {num_workers} times {_text(worker)}; the cluster has {len(alive)} machines: "
+        f"{machines}"
+    )
+
+
+@contextmanager
+def _reserved(worker: Resources, *, count: int) -> Iterator[Reservation]:
+    reservation = Reservation(worker, count=count)
+    try:
+        yield reservation
+    finally:
+        reservation.release()
+
+
+def _text(resources: Resources) -> str:
+    return " and ".join(f"{amount:g} {name}" for name, amount in resources.items())

@@ -1,0 +1,121 @@
+"""A Ray of several nodes on this machine, and what is done to it while a run goes on."""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import psutil
+import pytest
+from ray.cluster_utils import Cluster
+from raykd.config.schema.run import RunConfig
+from raykd.train import ray_cluster
+from raykd.train.metrics import Record
+from raykd.train.run import Listener, train_run
+from raykd.train.worker import RunResult
+
+import ray
+
+
+@contextmanager
+def ray_of_nodes(*, num_nodes: int) -> Iterator[Cluster]:
+    """Start a Ray whose head has no CPUs, and nodes of one CPU; connect to it."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name, value in (ray_cluster._ENVIRONMENT | ray_cluster._LOCAL_ENVIRONMENT).items():
+            monkeypatch.setenv(name, value)
+        port = _free_port()
+        monkeypatch.setenv("RAY_GCS_SERVER_PORT", str(port))
+        cluster = Cluster(
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": 0,
+                "include_dashboard": True,
+                "dashboard_port": _free_port(),
+            },
+            shutdown_at_exit=False,
+        )
+        try:
+            ray.init(
+                address=cluster.address,
+                runtime_env={"env_vars": {"RAY_ADDRESS": cluster.address}},
+                log_to_driver=False,
+                logging_level="error",
+            )
+            for _ in range(num_nodes):
+                cluster.add_node(num_cpus=1)
+            yield cluster
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+
+
+def processes_called(title: str) -> list[psutil.Process]:
+    """Return the processes of this one's Ray that are called so."""
+    return [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if title in " ".join(_title(process))
+    ]
+
+
+def worker_nodes() -> list[str]:
+    """Return the ids of the nodes that have CPUs and live."""
+    return [
+        node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")
+    ]
+
+
+def send_signal(title: str, number: int) -> None:
+    """Send a signal to one process of this one's Ray."""
+    os.kill(processes_called(title)[0].pid, number)
+
+
+def kill(title: str) -> Callable[[], None]:
+    """Return what kills one process of this one's Ray."""
+    return lambda: send_signal(title, signal.SIGKILL)
+
+
+@dataclass(kw_only=True)
+class Faults:
+    """Does something to a run, each once: when a step is reported, when a message comes."""
+
+    at_step: dict[int, Callable[[], None]] = field(default_factory=dict)
+    at_message: dict[str, Callable[[], None]] = field(default_factory=dict)
+    messages: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def on_record(self, record: Record) -> None:
+        with self._lock:
+            for step in sorted(step for step in self.at_step if step <= record["step"]):
+                self.at_step.pop(step)()
+
+    def on_message(self, text: str) -> None:
+        self.messages.append(text)
+        for part in [part for part in self.at_message if part in text]:
+            self.at_message.pop(part)()
+
+
+def train(config: RunConfig, faults: Faults) -> RunResult:
+    """Train under the Ray of this process while something happens to it."""
+    listener = Listener(
+        on_record=faults.on_record, on_message=faults.on_message, should_stop=lambda: False
+    )
+    return train_run(config, fresh=False, address="local", listener=listener)
+
+
+def _title(process: psutil.Process) -> list[str]:
+    try:
+        title: list[str] = process.cmdline()[:1]
+    except psutil.NoSuchProcess:
+        return []
+    return title
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port

@@ -1,0 +1,201 @@
+"""Workers, nodes and the controller of a run fail: the run ends as the one that went smoothly."""
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ray._raylet import GcsClient
+from ray.cluster_utils import Cluster
+from ray.core.generated.autoscaler_pb2 import DrainNodeReason
+from ray.util.placement_group import placement_group, remove_placement_group
+from raykd.config.schema.run import RunConfig
+from raykd.models.load import load_model
+from raykd.train.metrics import read_metrics
+from raykd.train.paths import run_paths
+
+from tests.ray.faults import Faults, kill, processes_called, ray_of_nodes, train, worker_nodes
+from tests.small_runs import TINY_BERT, small_data, small_run
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+
+NUM_STEPS = 150
+EVERY_STEPS = 10
+
+Weights = dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with ray_of_nodes(num_nodes=2) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("faults")
+    small_data(directory / "data")
+    return directory
+
+
+def run_of(directory: Path, output: str, **changes: Any) -> RunConfig:
+    return small_run(
+        directory,
+        **{
+            "output_uri": str(directory / output),
+            "student": {"architecture": TINY_BERT | {"dropout": 0.2}},
+            "train__num_steps": NUM_STEPS,
+            "train__eval_every_steps": NUM_STEPS,
+            "checkpoint": {"every_steps": EVERY_STEPS},
+            "cluster": {"num_workers": 2},
+        }
+        | changes,
+    )
+
+
+def weights(config: RunConfig) -> Weights:
+    return dict(load_model(run_paths(config).model, config.task, labels=None).state_dict())
+
+
+def assert_equal(config: RunConfig, expected: Weights) -> None:
+    for name, tensor in weights(config).items():
+        assert torch.equal(tensor, expected[name]), name
+    assert_each_step_once(config)
+
+
+def assert_each_step_once(config: RunConfig) -> None:
+    records = read_metrics(run_paths(config).metrics)
+    steps = [int(record["step"]) for record in records if "train/loss" in record]
+    assert steps == list(range(1, config.train.num_steps or 0)) + [config.train.num_steps]
+
+
+def step_of(message: str) -> int:
+    return int(message.partition("continuing after step ")[2].split()[0])
+
+
+@pytest.fixture(scope="module")
+def smooth(cluster: Cluster, directory: Path) -> Weights:
+    config = run_of(directory, "smooth")
+    assert train(config, Faults()).is_done
+    return weights(config)
+
+
+def test_a_hung_worker_is_named_and_the_run_goes_on(directory: Path, smooth: Weights) -> None:
+    config = run_of(directory, "hung", cluster={"num_workers": 2, "collective_timeout_seconds": 8})
+    stopped: list[int] = []
+
+    def stop() -> None:
+        process = processes_called("RayTrainWorker")[0]
+        process.send_signal(signal.SIGSTOP)
+        stopped.append(process.pid)
+
+    faults = Faults(at_step={22: stop})
+    assert train(config, faults).is_done
+    assert len(faults.messages) == len(stopped) == 1
+    assert faults.messages[0].startswith("a worker hung: worker ")
+    assert "does not answer" in faults.messages[0]
+    assert_equal(config, smooth)
+
+
+def test_the_death_of_the_controller_is_a_failure_as_others(
+    directory: Path, smooth: Weights
+) -> None:
+    config = run_of(directory, "controller")
+    faults = Faults(at_step={22: kill("TrainController")})
+    assert train(config, faults).is_done
+    assert len(faults.messages) == 1
+    assert faults.messages[0].startswith("Ray Train's controller died: ")
+    assert "(failure 1 of 3 allowed)" in faults.messages[0]
+    assert step_of(faults.messages[0]) >= 22 - EVERY_STEPS
+    assert_equal(config, smooth)
+
+
+def test_a_lost_node_is_done_without_until_there_is_room_again(
+    cluster: Cluster, directory: Path
+) -> None:
+    changes: dict[str, Any] = {
+        "student": {"architecture": TINY_BERT},
+        # Rounding differs between numbers of workers, and Adam enlarges it.
+        "optimizer": {"learning_rate": 1e-4},
+        "train__num_steps": 6 * NUM_STEPS,
+        "train__eval_every_steps": 6 * NUM_STEPS,
+    }
+    alone = run_of(directory, "alone", cluster={"num_workers": 0}, **changes)
+    train(alone, Faults())
+    config = run_of(directory, "lost", cluster={"num_workers": 2, "min_workers": 1}, **changes)
+    occupied = []
+
+    def lose() -> None:
+        node = min(cluster.worker_nodes, key=lambda node: node.unique_id)
+        cluster.remove_node(node, allow_graceful=False)
+
+    def occupy() -> None:
+        cluster.add_node(num_cpus=1)
+        occupied.append(placement_group([{"CPU": 1}]))
+        assert occupied[0].wait(30)
+
+    def free() -> None:
+        remove_placement_group(occupied[0])
+
+    faults = Faults(
+        at_step={22: lose},
+        at_message={
+            "a node was lost": lambda: None,
+            "1 of 2 workers train": lambda: (
+                occupy(),
+                faults.at_step.update({step_of(faults.messages[0]) + 40: free}),
+            )[1],
+        },
+    )
+    assert train(config, faults).is_done
+    assert [text.split(":")[0].split(";")[0] for text in faults.messages] == [
+        "a node was lost",
+        "1 of 2 workers train until there is room for more",
+        "there is room for more workers",
+    ]
+    assert "(failure 1 of 3 allowed)" in faults.messages[0]
+    assert_each_step_once(config)
+    expected = weights(alone)
+    for name, tensor in weights(config).items():
+        torch.testing.assert_close(tensor, expected[name], atol=1e-3, rtol=1e-3)
+
+
+def test_a_machine_that_is_going_away_is_left_with_a_checkpoint(
+    cluster: Cluster, directory: Path
+) -> None:
+    changes: dict[str, Any] = {
+        "cluster": {"num_workers": 1, "max_failures": 0},
+        "train__num_steps": 3 * NUM_STEPS,
+        # Only the one that is written just in time lets the run continue.
+        "checkpoint": {"every_steps": 10_000},
+    }
+    config = run_of(directory, "drained", **changes)
+    left: list[str] = []
+
+    def drain() -> None:
+        node = worker_node()
+        deadline_ms = int(time.time() * 1000) + 120_000
+        gcs = GcsClient(address=cluster.address)
+        accepted, why = gcs.drain_node(
+            node, DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION"), "spot", deadline_ms
+        )
+        assert accepted, why
+        left.append(node)
+
+    faults = Faults(at_step={22: drain})
+    assert train(config, faults).is_done
+    assert len(faults.messages) == 1
+    assert faults.messages[0].startswith("a machine is being taken away (preemption 1); ")
+    assert step_of(faults.messages[0]) >= 22
+    assert_each_step_once(config)
+
+
+def worker_node() -> str:
+    """Return the node whose CPU is in use."""
+    from ray._private.state import available_resources_per_node  # noqa: PLC0415
+
+    free = available_resources_per_node()
+    return next(node for node in worker_nodes() if free[node].get("CPU", 0.0) < 1)

@@ -1,0 +1,114 @@
+"""A Ray that raykd starts listens on loopback alone, asks for its token, and keeps no secret."""
+
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from http import HTTPStatus
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from raykd.cli.main import main as raykd
+from raykd.train.metrics import Record
+from raykd.train.ray_cluster import LOCAL, ray_cluster
+from raykd.train.run import Listener, train_run
+
+from tests.small_runs import small_data, small_run
+from tests.sweep_files import write_runs, write_sweep
+from tests.unit.security.markers import hide_markers, marked_in
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[Any]:
+    """Start a Ray whose processes have the markers as credentials; return what it says of itself."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        hide_markers(monkeypatch)
+        monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+        with ray_cluster(LOCAL, num_cpus=3, num_gpus=0):
+            import ray  # noqa: PLC0415  its environment is set above
+
+            yield ray._private.worker.global_worker.node
+
+
+def listening() -> dict[str, set[str]]:
+    """Return where this process and all that it has started listen, by the name of the process."""
+    found: dict[str, set[str]] = {}
+    me = psutil.Process()
+    for process in [me, *me.children(recursive=True)]:
+        try:
+            name, sockets = process.name(), process.net_connections("inet")
+        except psutil.NoSuchProcess:
+            continue
+        addresses = {s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN}
+        found[name] = found.get(name, set()) | addresses
+    return found
+
+
+def elsewhere(found: dict[str, set[str]]) -> dict[str, list[str]]:
+    """Return the addresses that others than this machine reach."""
+    return {
+        name: beyond
+        for name, addresses in found.items()
+        if (beyond := sorted(a for a in addresses if not _is_loopback(a)))
+    }
+
+
+def _is_loopback(address: str) -> bool:
+    parsed = ip_address(address)
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return bool((mapped or parsed).is_loopback)
+
+
+def test_a_ray_of_raykd_listens_on_loopback_alone(node: Any) -> None:
+    found = listening()
+    # Its parts are among them: the head, the node, the dashboard.
+    assert {"gcs_server", "raylet", "ray::DashboardAgent"} <= found.keys()
+    assert elsewhere(found) == {}
+
+
+def test_the_workers_of_a_run_listen_on_loopback_alone(node: Any, tmp_path: Path) -> None:
+    small_data(tmp_path / "data")
+    config = small_run(tmp_path, cluster={"num_workers": 2})
+    seen: list[dict[str, set[str]]] = []
+
+    def look(record: Record) -> None:
+        seen.append(listening())
+
+    listener = Listener(on_record=look, on_message=print, should_stop=lambda: False)
+    assert train_run(config, fresh=False, address=LOCAL, listener=listener).is_done
+    assert any("RayTrainWorker" in name for found in seen for name in found)
+    assert [beyond for found in seen if (beyond := elsewhere(found))] == []
+
+
+@pytest.mark.parametrize("path", ["/api/version", "/api/jobs/", "/nodes?view=summary"])
+def test_the_dashboard_answers_nobody_without_the_token(node: Any, path: str) -> None:
+    url = f"http://{node.address_info['webui_url']}{path}"
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(url, timeout=30)
+    refused.value.close()
+    assert refused.value.code == HTTPStatus.UNAUTHORIZED
+
+
+def test_raykd_never_turns_the_token_off(node: Any) -> None:
+    assert os.environ.get("RAY_AUTH_MODE", "token") == "token"
+    root = Path(__file__).parents[2]
+    files = [path for part in ("raykd", "jobs") for path in (root / part).rglob("*.py")]
+    assert [path for path in files if "AUTH_MODE" in path.read_text("utf-8")] == []
+
+
+def test_a_sweep_leaves_no_secret_in_its_files_or_in_the_logs_of_ray(
+    node: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write_sweep(write_runs(tmp_path), {})
+    assert raykd(["sweep", str(path)]) == 0
+    assert marked_in("".join(capfd.readouterr())) == []
+    assert list(tmp_path.glob("sweeps/study/records/*.json"))
+    assert marked_in(tmp_path) == []
+    logs = Path(node.get_session_dir_path(), "logs")
+    assert (logs / "gcs_server.out").exists()
+    assert marked_in(logs) == []

@@ -1,0 +1,1 @@
+"""A training that is never left in peace, and what must hold of it afterwards."""

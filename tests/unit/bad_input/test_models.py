@@ -1,0 +1,198 @@
+"""Models that cannot be loaded or do not fit: nothing is unpickled, no code of theirs is run."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.unit.bad_input.refusal import Bad, assert_refused, bad, rows
+from tests.unit.bad_input.spoiling import Spoil, cut, in_turn, removed, with_fields, written
+
+_TRAIN = "train kd.yaml"
+_CONFIG = "teacher/config.json"
+_WEIGHTS = "teacher/model.safetensors"
+_OWN_CODE = {"AutoConfig": "own.Config", "AutoModelForMaskedLM": "own.Model"}
+_TRAP = "open('trapped', 'w').close()\n"
+
+
+class _Trap:
+    """Leaves a file where it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return exec, (_TRAP,)
+
+
+def _pickle() -> None:
+    Path(_WEIGHTS).unlink()
+    torch.save({"x": _Trap()}, "teacher/pytorch_model.bin")
+
+
+def _without(name: str) -> Spoil:
+    def spoil() -> None:
+        tensors = load_file(_WEIGHTS)
+        del tensors[name]
+        save_file(tensors, _WEIGHTS, metadata={"format": "pt"})
+
+    return spoil
+
+
+def _model(name: str, spoil: Spoil, *needles: str) -> Bad:
+    return bad(name, _TRAIN, "teacher", *needles, spoil=spoil)
+
+
+def _field(name: str, value: object, *needles: str) -> Bad:
+    return _model(f"{name}={value!r}", with_fields(_CONFIG, **{name: value}), *needles)
+
+
+def _late(name: str, spoil: Spoil, *needles: str) -> Bad:
+    """Return a row about what is known once weights are loaded: the run has been claimed."""
+    return bad(name, _TRAIN, "teacher", *needles, spoil=spoil, leaves=("run.yaml",))
+
+
+_FILES = [
+    _model("no-config", removed(_CONFIG), "holds no model that can be loaded", "config.json"),
+    _model("no-weights", removed(_WEIGHTS), "there is no model.safetensors; save it again"),
+    _model("pickled", _pickle, "pytorch_model.bin is pickled, which raykd does not read"),
+    _model("cut", cut(_WEIGHTS, -50), "model.safetensors cannot be read", "copy the model again"),
+    _model("header", cut(_WEIGHTS, 20), "model.safetensors cannot be read"),
+    _model("empty", written(_WEIGHTS, ""), "model.safetensors cannot be read: ", "too small"),
+    _model("noise", written(_WEIGHTS, "x" * 999), "model.safetensors cannot be read: ", "large"),
+    _model("half-json", written(_CONFIG, "{"), "is not a valid JSON file"),
+    _model("array", written(_CONFIG, "[]"), "holds no model that can be loaded"),
+    _model("no-fields", written(_CONFIG, "{}"), "Should have a `model_type` key"),
+    _model("bytes", written(_CONFIG, b"\xff\xfe\0"), "is not a valid JSON file"),
+    _model("tokenizer", written("teacher/tokenizer.json", "{"), "no tokenizer can be loaded"),
+    _model("tokenizer-of", written("teacher/tokenizer.json", "{}"), "no tokenizer can be loaded"),
+    _model("tokens", written("teacher/tokenizer_config.json", "[]"), "no tokenizer can be loaded"),
+    _model(
+        "other-tokenizer",
+        lambda: Path("teacher/tokenizer.json").write_text(
+            Path("teacher/tokenizer.json").read_text().replace('"w3"', '"other"')
+        ),
+        "teachers.big.model: the tokenizer of teacher",
+        "prepare the data with --tokenizer teacher",
+    ),
+]
+
+_FIELDS = [
+    _field("model_type", "nope", "has model type `nope`"),
+    _field("model_type", 3, "holds no model that can be loaded"),
+    _field("hidden_size", "wide", "'hidden_size' expected int, got str (value: 'wide')"),
+    _field("hidden_size", -1, "hidden_size is -1; it must be >= 1"),
+    _field("hidden_size", 15, "hidden size (15) is not a multiple"),
+    _field("num_attention_heads", 0, "num_attention_heads is 0; it must be >= 1"),
+    _field("num_hidden_layers", 0, "num_hidden_layers is 0; it must be >= 1"),
+    _field("vocab_size", 0, "vocab_size is 0; it must be >= 1"),
+    _field("hidden_act", "nope", "a bert model cannot be built: 'nope'"),
+    _field("max_position_embeddings", 4, "reads at most 4 tokens", "--max-length 4"),
+    _field("id2label", "x", "holds no model that can be loaded"),
+    _field("raykd_languages", 3, "raykd_languages is 3, not a list of languages"),
+    _field("raykd_languages", ["de"], "has projections for ['de'], but is asked about ['en']"),
+]
+
+_LATE = [
+    _late(
+        "vocabulary", with_fields(_CONFIG, vocab_size=50), "word_embeddings.weight", "two models"
+    ),
+    _late(
+        "built-width",
+        with_fields(_CONFIG, intermediate_size=8),
+        "another shape than config.json says",
+    ),
+    _late("layers", with_fields(_CONFIG, num_hidden_layers=3), "lacks bert.encoder.layer.2"),
+    _late(
+        "tensor",
+        _without("bert.embeddings.word_embeddings.weight"),
+        "lacks bert.embeddings.word_embeddings.weight",
+    ),
+]
+
+_SOURCES = [
+    bad("nowhere", f"{_TRAIN} teachers.big.model=nowhere", "nowhere: is neither a directory here"),
+    bad("path", f"{_TRAIN} teachers.big.model=./nowhere", "./nowhere: no such directory"),
+    bad("typo", f"{_TRAIN} teachers.big.model=./teache", "did you mean teacher?"),
+    bad("data", f"{_TRAIN} teachers.big.model=data", "data: holds no model that can be loaded"),
+    bad(
+        "file", f"{_TRAIN} teachers.big.model=run.yaml", "run.yaml: is a file; name the directory"
+    ),
+    bad(
+        "weights-file",
+        f"{_TRAIN} teachers.big.model={_WEIGHTS}",
+        "teacher/model.safetensors: is a file; name the directory of the model",
+    ),
+    bad("escape", f"{_TRAIN} teachers.big.model=../../..", "holds no model that can be loaded"),
+    bad("init", f"{_TRAIN} student.init.remap.source=./nowhere", "./nowhere: no such directory"),
+    bad("student", "train run.yaml 'student={pretrained: ./nowhere}'", "./nowhere: no such dir"),
+    bad(
+        "task",
+        "train run.yaml task=causal_lm",
+        "bert models serve ['masked_lm', 'sequence_classification', 'token_classification']",
+    ),
+    bad(
+        "family",
+        "train run.yaml student.architecture.model_type=bart",
+        "student.architecture.model_type: 'bart' is not a family raykd knows; it knows ['bert'",
+    ),
+    bad(
+        "width",
+        "train run.yaml student.architecture.hidden_size=15",
+        "hidden_size (15) must be a multiple of num_heads (2)",
+    ),
+    bad(
+        "setting",
+        "train run.yaml 'student.architecture.settings={hiden_act: x}'",
+        "student.architecture.settings.hiden_act: bert has no such field; did you mean hidden_act",
+    ),
+    bad(
+        "own-key",
+        "train run.yaml 'student.architecture.settings={hidden_size: 8}'",
+        "settings.hidden_size: has a key of its own; write student.architecture.hidden_size",
+    ),
+    bad(
+        "small-vocabulary",
+        "train run.yaml 'student.architecture.settings={vocab_size: 3}'",
+        "student.architecture.settings.vocab_size: holds 3, but the data needs 64",
+    ),
+    bad(
+        "activation",
+        "train run.yaml 'student.architecture.settings={hidden_act: nope}'",
+        "student.architecture: a bert model cannot be built: 'nope'",
+    ),
+    bad(
+        "layer",
+        f"{_TRAIN} 'losses.hidden_states.layers=[0, 9]'",
+        "losses.hidden_states: layers [0, 9] names [9], but the source has layers 0 to 1",
+    ),
+    bad("doctor", "doctor pair teacher ./nowhere", "./nowhere: no such directory"),
+    bad(
+        "doctor-data", "doctor pair teacher teacher --data nowhere", "nowhere: holds no committed"
+    ),
+    bad(
+        "doctor-split",
+        "doctor pair teacher teacher --data data --split test",
+        "data: has no split 'test'; it has ['train', 'validation']",
+    ),
+    bad("export", "export teacher --output out", "teacher: is no run: it holds no run.yaml"),
+]
+
+
+@rows([*_FILES, *_FIELDS, *_LATE, *_SOURCES])
+def test_a_model_that_does_not_serve_is_one_message(
+    row: Bad, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert_refused(row, place=place, capsys=capsys)
+    assert not Path("trapped").exists()
+
+
+@pytest.mark.parametrize("model_type", ["nope", None])
+def test_code_of_a_model_is_refused_and_not_run(
+    model_type: str | None, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil = in_turn(
+        with_fields(_CONFIG, auto_map=_OWN_CODE, model_type=model_type),
+        written("teacher/own.py", _TRAP),
+    )
+    row = _model("own-code", spoil, "config.json asks for code of its own (auto_map)", "family")
+    assert_refused(row, place=place, capsys=capsys)
+    assert not Path("trapped").exists()

@@ -1,0 +1,260 @@
+"""What killed writers leave is found and removed; what lives, or is somebody else's, is not."""
+
+import os
+import time
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+import boto3
+import pytest
+from raykd import storage
+from raykd.errors import ConfigError
+from raykd.published.directory import COMMITTED, MANIFEST, is_committed
+from raykd.published.garbage import Garbage, left_on_this_machine
+from raykd.published.publishing import publishing
+from raykd.remote.probe import PREFIX
+from raykd.remote.uploads import pending_uploads
+from raykd.train.garbage import find_garbage, remove_garbage
+from raykd.train.holders import write_lease
+from raykd.train.lease import held_lease
+
+from tests.conftest import FaultyS3
+from tests.unit.published.killed_writer import write
+from tests.unit.published.killing import (
+    CHECKPOINT,
+    killed_while_uploading,
+    killed_while_writing,
+    run_at,
+    temporary,
+)
+from tests.unit.train.test_lease import dead_process_id, lease
+
+__all__ = ["temporary"]
+
+HOUR = 3_600.0
+
+
+def found_at(uri: str, *, older_than: float = 0.0, with_prepare: bool = False) -> list[Garbage]:
+    return find_garbage(uri, older_than_seconds=older_than, with_prepare=with_prepare)
+
+
+def names(found: Iterable[Garbage], uri: str) -> list[tuple[str, str]]:
+    return sorted((each.what, each.uri.removeprefix(f"{uri}/")) for each in found)
+
+
+def publish(uri: str, kind: str) -> str:
+    with publishing(uri, kind=kind) as publication:
+        write(publication.path, kind, 10)
+    return uri
+
+
+def aged(path: Path, seconds: float) -> None:
+    for each in (path, *path.rglob("*")):
+        os.utime(each, (time.time() - seconds,) * 2)
+
+
+def test_a_folder_of_a_killed_publication_goes(tmp_path: Path) -> None:
+    uri = str(tmp_path)
+    publish(f"{uri}/data", "data")
+    killed_while_writing(f"{uri}/data", "data")
+    killed_while_writing(f"{run_at(f'{uri}/run')}/{CHECKPOINT}", "checkpoint")
+    found = found_at(uri)
+    assert [what for what, _ in names(found, uri)] == ["partial", "partial"]
+    assert [each.num_bytes for each in found] == [1_002, 1_002]
+    assert list(remove_garbage(found)) == found
+    assert storage.list_names(uri) == ["data", "run"]
+    assert storage.list_names(f"{uri}/run") == ["checkpoints", "run.yaml"]
+    assert storage.list_names(f"{uri}/run/checkpoints") == []
+    assert is_committed(f"{uri}/data")
+    assert found_at(uri) == []
+
+
+@pytest.mark.parametrize("folder", ["whole", "replaced"])
+def test_the_only_copy_of_a_committed_directory_stays(tmp_path: Path, folder: str) -> None:
+    target = publish(str(tmp_path / "data"), "data")
+    aside = tmp_path / ".data.01234567.partial"
+    aside.mkdir()
+    Path(target).rename(aside / folder)
+    assert found_at(str(tmp_path)) == []
+    publish(target, "data")
+    assert names(found_at(str(tmp_path)), str(tmp_path)) == [("partial", aside.name)]
+
+
+def test_an_upload_that_was_killed_goes(faulty_s3: FaultyS3, temporary: Path) -> None:
+    data, run = f"{faulty_s3.uri}/data", run_at(f"{faulty_s3.uri}/runs/a")
+    publish(f"{run}/checkpoints/step-00000005", "checkpoint")
+    for uri, kind, file in (
+        (data, "data", "arrow"),
+        (f"{run}/{CHECKPOINT}", "checkpoint", "model.safetensors"),
+    ):
+        killed_while_uploading(faulty_s3, uri, kind, on=f"PutObject .*{file}", num_bytes=1_000)
+    found = found_at(faulty_s3.uri)
+    expected = [("checkpoint", f"runs/a/{CHECKPOINT}"), ("data", "data")]
+    assert names(found, faulty_s3.uri) == expected
+    assert names(found_at(run), faulty_s3.uri) == expected[:1]
+    assert names(found_at(f"{run}/{CHECKPOINT}"), faulty_s3.uri) == expected[:1]
+    assert names(found_at(data), faulty_s3.uri) == expected[1:]
+    # The second writer has removed what the first one had on its way.
+    (staging,) = left_on_this_machine(with_prepare=False)
+    assert staging.what == "staging"
+    assert len(list(remove_garbage([*found, staging]))) == 3
+    assert found_at(faulty_s3.uri) == []
+    assert sorted(storage.list_files(faulty_s3.uri)) == [
+        f"runs/a/checkpoints/step-00000005/{name}"
+        for name in (
+            COMMITTED,
+            "manifest.json",
+            "student/config.json",
+            "student/model.safetensors",
+        )
+    ] + ["runs/a/run.yaml"]
+    assert list(temporary.iterdir()) == []
+
+
+def test_parts_of_a_file_that_was_never_whole_go(faulty_s3: FaultyS3, temporary: Path) -> None:
+    uri = f"{faulty_s3.uri}/models/student"
+    killed_while_uploading(
+        faulty_s3, uri, "checkpoint", on="CompleteMultipartUpload", num_bytes=40 << 20
+    )
+    (found,) = found_at(faulty_s3.uri)
+    assert (found.what, found.uri) == ("upload", f"{uri}/student/model.safetensors")
+    assert found.num_bytes == 40 << 20
+    assert abs(time.time() - found.modified_at) < HOUR
+    assert found_at(f"{faulty_s3.uri}/models/stud") == []
+    assert found_at(faulty_s3.uri, older_than=HOUR) == []
+    assert list(remove_garbage([found])) == [found]
+    assert pending_uploads(faulty_s3.uri) == []
+
+
+def test_parts_of_files_go_on_another_server(s3_uri: str) -> None:
+    client = boto3.client("s3")
+    bucket = s3_uri.removeprefix("s3://")
+    for key in ("a/b", "c"):
+        upload = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+        client.upload_part(Bucket=bucket, Key=key, PartNumber=1, UploadId=upload, Body=b"12345")
+    assert [upload.num_bytes for upload in pending_uploads(s3_uri)] == [5, 5]
+    (found,) = found_at(f"{s3_uri}/a")
+    list(remove_garbage([found]))
+    assert [upload.uri for upload in pending_uploads(s3_uri)] == [f"{s3_uri}/c"]
+
+
+def spoiled_run(uri: str) -> list[tuple[str, str]]:
+    """Leave one of each in a run; return what is to be found."""
+    run_at(uri)
+    aside = f".result.json.{uuid.uuid4().hex}"
+    spoiled = {
+        ("request", "leave.json"): "leave.json",
+        ("file", aside): aside,
+        ("ray", "ray"): "ray/x/experiment_state.json",
+        ("checkpoint", CHECKPOINT): f"{CHECKPOINT}/.parts/01234567-10-1.json",
+        ("model", "model"): "model/config.json",
+        ("probe", f"{PREFIX}{'0' * 32}"): f"{PREFIX}{'0' * 32}",
+    }
+    for path in spoiled.values():
+        storage.write_bytes(storage.join(uri, path), b"12345")
+    return sorted(spoiled)
+
+
+def test_what_a_dead_run_has_left_goes_and_the_rest_stays(storage_uri: str) -> None:
+    uri = storage.join(storage_uri, "run")
+    expected = spoiled_run(uri)
+    kept = ["metrics.jsonl", "notes.txt", "checkpoints/step-5/x", "checkpoints/notes", ".x.0123"]
+    for name in kept:
+        storage.write_bytes(storage.join(uri, name), b"12345")
+    write_lease(f"{uri}/lease.json", lease(process_id=dead_process_id(), workers=False))
+    write_lease(f"{uri}/lease.json.after.another", lease(process_id=1, silent=HOUR))
+    found = found_at(storage_uri)
+    assert names(found, uri) == sorted([*expected, ("lease", "lease.json")])
+    assert {each.num_bytes for each in found if each.what != "lease"} == {5}
+    assert len(list(remove_garbage(found))) == len(found)
+    assert sorted(storage.list_files(uri)) == sorted([*kept, "run.yaml"])
+    assert found_at(storage_uri) == []
+
+
+def test_a_live_run_is_left_alone(storage_uri: str) -> None:
+    uri = storage.join(storage_uri, "run")
+    spoiled_run(uri)
+    before = found_at(storage_uri)
+    with held_lease(f"{uri}/lease.json", has_workers=False):
+        assert found_at(storage_uri) == found_at(f"{uri}/checkpoints") == []
+        files = storage.list_files(uri)
+        # A driver that has started since the search.
+        assert list(remove_garbage(before)) == []
+        assert storage.list_files(uri).keys() == files.keys()
+    assert found_at(storage_uri) == before
+
+
+def test_a_sweep_whose_lease_cannot_be_read_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text("x: 1")
+    (tmp_path / f".index.json.{uuid.uuid4().hex}").write_text("")
+    (tmp_path / "lease.json").write_text("{")
+    assert found_at(str(tmp_path)) == []
+    (tmp_path / "lease.json").unlink()
+    assert [each.what for each in found_at(str(tmp_path))] == ["file"]
+
+
+def test_what_is_young_stays(tmp_path: Path) -> None:
+    uri = str(tmp_path / "run")
+    spoiled_run(uri)
+    assert found_at(uri, older_than=HOUR) == []
+    aged(tmp_path, 2 * HOUR)
+    assert len(found_at(uri, older_than=HOUR)) == 6
+    assert found_at(uri, older_than=3 * HOUR) == []
+    # Its newest file counts.
+    os.utime(tmp_path / "run" / "model" / "config.json")
+    assert len(found_at(uri, older_than=HOUR)) == 5
+
+
+def test_what_has_changed_since_it_was_found_stays(storage_uri: str) -> None:
+    uri = storage.join(storage_uri, "run")
+    spoiled_run(uri)
+    found = found_at(uri)
+    publish(f"{uri}/{CHECKPOINT}", "checkpoint")
+    removed = [each.what for each in remove_garbage(found)]
+    assert sorted(removed) == ["file", "model", "probe", "ray", "request"]
+    assert is_committed(f"{uri}/{CHECKPOINT}")
+
+
+def test_work_of_prepare_goes_only_where_it_is_asked_for(tmp_path: Path, temporary: Path) -> None:
+    for folder in (tmp_path / ".data.prepare-0123456789ab", temporary / "raykd-prepare-01-23"):
+        folder.mkdir()
+        (folder / "000000.arrow").write_text("x")
+    assert found_at(str(tmp_path)) == list(left_on_this_machine(with_prepare=False)) == []
+    (found,) = found_at(str(tmp_path), with_prepare=True)
+    (here,) = left_on_this_machine(with_prepare=True)
+    assert (found.what, here.what) == ("prepare", "prepare")
+    assert len(list(remove_garbage([found, here]))) == 2
+    assert list(tmp_path.iterdir()) == [temporary]
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "names_there",
+    [
+        ["train/en-00000.arrow"],
+        ["tokenizer/tokenizer.json", "train/en-00000.arrow", "notes.txt"],
+        ["tokenizer/tokenizer.json", "train/data-00000-of-00001.arrow", "state.json"],
+        ["config.json", "model.safetensors"],
+        ["model/config.json", "checkpoints/step-00000010/state.json", "ray/x", "leave.json"],
+    ],
+    ids=["shards alone", "with notes", "of another library", "a model", "no run"],
+)
+def test_what_others_have_written_stays(storage_uri: str, names_there: list[str]) -> None:
+    for name in names_there:
+        storage.write_bytes(storage.join(storage_uri, "x", name), b"12345")
+    assert found_at(storage_uri) == []
+
+
+def test_links_lead_nowhere(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    spoiled_run(str(elsewhere))
+    (here := tmp_path / "here").mkdir()
+    (here / "link").symlink_to(elsewhere)
+    (here / "loop").symlink_to(here)
+    assert found_at(str(here)) == []
+
+
+def test_a_place_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nowhere: nothing is there"):
+        found_at(str(tmp_path / "nowhere"))
