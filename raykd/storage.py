@@ -20,8 +20,9 @@ import pyarrow as pa
 from botocore.exceptions import ClientError
 from fsspec.implementations.local import LocalFileSystem
 
+from raykd.remote import filesystem as filesystems
 from raykd.remote.complaints import is_missing
-from raykd.remote.filesystem import filesystem, is_local
+from raykd.remote.filesystem import filesystem
 from raykd.remote.names import require_inside
 from raykd.remote.patience import patience
 from raykd.remote.retry import named, reach
@@ -65,9 +66,20 @@ def absolute(uri: str) -> str:
     return uri if "://" in uri else str(Path(uri).expanduser().absolute())
 
 
+def is_local(uri: str) -> bool:
+    """Tell whether a URI lies on this machine's file system.
+
+    Raises:
+        StorageDeniedError: Its scheme is unknown, or needs a package that is not installed.
+    """
+    with named(uri):
+        return filesystems.is_local(uri)
+
+
 def local_path(uri: str) -> Path:
     """Return the path of a URI on this machine's file system."""
-    return Path(filesystem(uri)[1])
+    with named(uri):
+        return Path(filesystem(uri)[1])
 
 
 def exists(uri: str) -> bool:
@@ -295,8 +307,17 @@ def _is_failure(found: Any) -> bool:
     return isinstance(found, Exception) and not is_missing(found)
 
 
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:
+        # Some file systems say so of what they do not let anybody make.
+        message = f"no directory can be made at {path}"
+        raise PermissionError(message) from error
+
+
 def _replace_file(target: Path, content: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make_directory(target.parent)
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         aside.write_bytes(content)
@@ -306,7 +327,7 @@ def _replace_file(target: Path, content: bytes) -> None:
 
 
 def _create_file(target: Path, content: bytes) -> bool:
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make_directory(target.parent)
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         aside.write_bytes(content)

@@ -65,7 +65,7 @@ def s3_uri(s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> s
     """Return the URI of an empty bucket, with the environment set so that all clients find it."""
     set_s3_environment(monkeypatch, s3_server)
     bucket = f"raykd-{abs(hash(tmp_path)):x}"
-    boto3.client("s3", endpoint_url=s3_server).create_bucket(Bucket=bucket)
+    boto3.Session().client("s3", endpoint_url=s3_server).create_bucket(Bucket=bucket)
     return f"s3://{bucket}"
 
 
@@ -107,7 +107,7 @@ def faulty_s3(rclone_server: Rclone, monkeypatch: pytest.MonkeyPatch) -> Iterato
 def _bucket_of_rclone(server: Rclone, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     set_s3_environment(monkeypatch, endpoint, access_key=ACCESS_KEY, secret_key=SECRET_KEY)
     bucket = f"raykd-{uuid.uuid4().hex[:12]}"
-    boto3.client("s3", endpoint_url=server.endpoint).create_bucket(Bucket=bucket)
+    boto3.Session().client("s3", endpoint_url=server.endpoint).create_bucket(Bucket=bucket)
     return f"s3://{bucket}"
 
 

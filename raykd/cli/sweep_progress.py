@@ -77,9 +77,9 @@ class SweepDisplay:
             if record.state is not before:
                 self._states[record.id] = record.state
                 self._print(self._change(record, records))
-        if study.is_leaving and not self._says_that_it_leaves:
+        running = sum(record.state is State.RUNNING for record in records.values())
+        if study.is_leaving and running and not self._says_that_it_leaves:
             self._says_that_it_leaves = True
-            running = sum(record.state is State.RUNNING for record in records.values())
             self._print(f"leaving: {running} running write checkpoints; again leaves at once")
         if console.is_terminal and time.monotonic() - self._shown_at > _REFRESH_SECONDS:
             self._shown_at = time.monotonic()

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from raykd import storage
 from raykd.errors import PublicationError
+from raykd.published.staging import staging_directory
 from raykd.remote.names import is_inside
 from raykd.remote.transfers import digest, download
 
@@ -95,8 +95,7 @@ def fetched(published: Published) -> Iterator[Path]:
         _compare(published, path)
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="raykd-") as directory:
-        path = Path(directory)
+    with staging_directory() as path:
         try:
             download((storage.join(published.uri, name), path / name) for name in published.files)
         except FileNotFoundError as error:

@@ -12,6 +12,7 @@ from raykd.errors import StorageError
 
 _PREFIX = "raykd-staging-"
 _LOCK = ".lock"
+_UNNAMED_LOCK = ".lock.new"
 
 
 @contextmanager
@@ -27,9 +28,10 @@ def staging_directory(*, num_bytes: int = 0) -> Iterator[Path]:
     remove_dead_staging()
     root = Path(tempfile.mkdtemp(prefix=_PREFIX))
     try:
-        # Held as long as this process lives, whatever its number is called elsewhere.
-        with (root / _LOCK).open("w") as lock:
+        # Held as long as this process lives, and before it has its name: no moment looks dead.
+        with (root / _UNNAMED_LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            (root / _UNNAMED_LOCK).rename(root / _LOCK)
             require_room(root, num_bytes)
             (inner := root / "files").mkdir()
             yield inner
@@ -55,7 +57,7 @@ def require_room(path: Path, num_bytes: int) -> None:
 def dead_staging() -> list[Path]:
     """Return the staging directories whose processes are gone."""
     candidates = Path(tempfile.gettempdir()).glob(f"{_PREFIX}*")
-    return [path for path in candidates if path.stat().st_uid == os.getuid() and _is_dead(path)]
+    return [path for path in candidates if _is_dead(path)]
 
 
 def remove_dead_staging() -> None:
@@ -65,8 +67,10 @@ def remove_dead_staging() -> None:
 
 
 def _is_dead(path: Path) -> bool:
-    # Without a lock it is being made or removed at this moment.
+    # Without a lock it is being made or removed at this moment, or by somebody else.
     with suppress(OSError), (path / _LOCK).open("r") as lock:
+        if os.fstat(lock.fileno()).st_uid != os.getuid():
+            return False
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True
     return False

@@ -99,7 +99,8 @@ def complaint(uri: str, error: Exception) -> StorageError:
             f"{uri}: the disk is full: make room, then run the same command again"
         )
     kind = StorageDeniedError if isinstance(error, _PERMANENT) else StorageError
-    return kind(f"{uri}: {type(error).__name__}: {redacted(str(error))}")
+    hint = next((text for type_, text in _HINTS.items() if isinstance(error, type_)), "")
+    return kind(f"{uri}: {type(error).__name__}: {redacted(str(error))}{hint}")
 
 
 def redacted(text: str) -> str:
@@ -107,6 +108,10 @@ def redacted(text: str) -> str:
     return _SIGNED.sub(r"\1=***", _USERINFO.sub(r"\1***@", text))
 
 
+_HINTS: dict[type[Exception], str] = {
+    NotADirectoryError: "; a part of the path is a file: name another",
+    ValueError: "; use a path, or a URI such as s3://bucket/key",
+}
 _PERMANENT = (PermissionError, NotADirectoryError, IsADirectoryError, ValueError, ImportError)
 
 
@@ -129,5 +134,6 @@ def _answer(error: ClientError) -> tuple[str, int]:
 
 def _is_passing(status: Any) -> bool:
     return isinstance(status, int) and (
-        status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        status == HTTPStatus.TOO_MANY_REQUESTS
+        or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED)
     )

@@ -12,6 +12,7 @@ from typing import Any
 from raykd.errors import StorageError
 from raykd.remote.filesystem import is_s3
 from raykd.remote.retry import reach
+from raykd.remote.uploads import abort_uploads_of
 
 BUDGET_BYTES = 256 << 20
 """Bytes of all transfers of this process that may be in memory at a time."""
@@ -19,6 +20,9 @@ BUDGET_BYTES = 256 << 20
 _THREADS = 8
 _PART_BYTES = 16 << 20
 _PARTS_AT_ONCE = 4
+_LEAST_IN_PARTS = 2 * _PART_BYTES
+"""s3fs sends smaller files in one request."""
+
 _WHOLE_BYTES = _PART_BYTES * _PARTS_AT_ONCE
 """Most of one file that is in memory at a time."""
 
@@ -85,8 +89,11 @@ def _at_once(transfer: Any, pairs: Iterable[Any]) -> None:
 
 def _upload_file(path: Path, uri: str) -> None:
     size = path.stat().st_size
+    attempts = 0
 
     def put(filesystem: Any, target: str) -> None:
+        nonlocal attempts
+        attempts += 1
         # A part that fails ends the whole upload, which s3fs then aborts at the server.
         limits = (
             {"chunksize": _PART_BYTES, "max_concurrency": _PARTS_AT_ONCE}
@@ -98,6 +105,9 @@ def _upload_file(path: Path, uri: str) -> None:
     with _budget.taken(min(size, _WHOLE_BYTES)):
         reach(uri, put)
         _require_stored(path, uri, size)
+    if attempts > 1 and size >= _LEAST_IN_PARTS:
+        # An attempt whose answers were lost may have begun an upload and not ended it.
+        abort_uploads_of(uri)
 
 
 def _require_stored(path: Path, uri: str, size: int) -> None:
@@ -112,11 +122,26 @@ def _require_stored(path: Path, uri: str, size: int) -> None:
         message = f"{uri}: {found['size']} bytes arrived of {size}"
         raise StorageError(message)
     etag = str(found.get("ETag", "")).strip('"')
-    with path.open("rb") as stream:
-        md5 = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if etag != md5 and reach(uri, _digest_stored) != digest(path):
+    if etag != _etag(path, size) and reach(uri, _digest_stored) != digest(path):
         message = f"{uri}: what arrived differs from what was sent"
         raise StorageError(message)
+
+
+def _etag(path: Path, size: int) -> str:
+    """Return what S3 says of a file it has whole: the MD5, or that of its parts' and their number.
+
+    Stores that encrypt, and some others, say something else.
+    """
+    if size < _LEAST_IN_PARTS:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, _md5).hexdigest()
+    with path.open("rb") as stream:
+        parts = [_md5(block).digest() for block in iter(lambda: stream.read(_PART_BYTES), b"")]
+    return f"{_md5(b''.join(parts)).hexdigest()}-{len(parts)}"
+
+
+def _md5(content: bytes = b"") -> Any:
+    return hashlib.md5(content, usedforsecurity=False)
 
 
 def _digest_stored(filesystem: Any, path: str) -> str:

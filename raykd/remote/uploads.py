@@ -46,6 +46,13 @@ def abort(upload: Upload) -> None:
     reach(upload.uri, remove)
 
 
+def abort_uploads_of(uri: str) -> None:
+    """Abort the uploads of one file that are not complete."""
+    for found in pending_uploads(uri.rpartition("/")[0]):
+        if found.uri == uri:
+            abort(found)
+
+
 def _pending(found: Any, path: str, uri: str) -> Iterator[Upload]:
     bucket, _, key = path.strip("/").partition("/")
     prefix = f"{key}/" if key else ""

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from raykd.config.schema.search import AshaConfig
+from raykd.config.schema.sweep import SweepConfig
 from raykd.sweep.ledger import Metrics, Record, Stop
 
 _NEARLY = 0.95
@@ -29,6 +30,18 @@ def rung_tokens(asha: AshaConfig, longest_tokens: int) -> tuple[int, ...]:
         rungs.append(round(share * longest_tokens))
         share *= asha.reduction_factor
     return tuple(rungs)
+
+
+def halving_of(sweep: SweepConfig, rungs: tuple[int, ...]) -> "Halving | None":
+    """Return what stops the trials of a sweep early; None where nothing does."""
+    if sweep.scheduler is None:
+        return None
+    return Halving(
+        rungs,
+        reduction_factor=sweep.scheduler.asha.reduction_factor,
+        metric=sweep.metric,
+        mode=sweep.mode,
+    )
 
 
 class Halving:

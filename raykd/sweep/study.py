@@ -11,16 +11,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from raykd.config.schema.sweep import SweepConfig
-from raykd.sweep.halving import Halving
-from raykd.sweep.ledger import (
-    Attempt,
-    Metrics,
-    Record,
-    State,
-    SweepPaths,
-    write_records,
-)
-from raykd.sweep.retry import decide_retry, newest_step
+from raykd.sweep.attempts import after_stop, begun, closed, decide_retry, explained
+from raykd.sweep.halving import halving_of
+from raykd.sweep.ledger import Metrics, Record, State, SweepPaths, write_records
 from raykd.train.failures import Action, Kind
 from raykd.train.metrics import evaluations
 from raykd.train.paths import RunPaths
@@ -78,7 +71,7 @@ class Study:
         self.records: dict[str, Record] = {}
         self._dirty: set[str] = set()
         self._flushed_at = time.monotonic()
-        self._halving = _halving(sweep, limits.rungs)
+        self._halving = halving_of(sweep, limits.rungs)
         self._add(records)
         self._go_on()
 
@@ -135,17 +128,7 @@ class Study:
         """Note that a run is being trained, from its newest checkpoint on."""
         # One that has been asked to leave meanwhile does so before it begins.
         if not self.should_stop(run_id):
-            self._begin(run_id)
-
-    def _begin(self, run_id: str) -> None:
-        record = self.records[run_id]
-        attempt = Attempt(
-            started_at=time.time(),
-            first_step=newest_step(record),
-            world_size=max(record.config["cluster"]["num_workers"], 1),
-        )
-        attempts = (*record.attempts, attempt)
-        self._change(replace(record, state=State.RUNNING, attempts=attempts))
+            self._change(begun(self.records[run_id]))
 
     def reported(self, run_id: str, metrics: Metrics) -> None:
         """Note an evaluation; one that is done again takes the place of the first."""
@@ -174,11 +157,11 @@ class Study:
         if result is not None and result.is_done:
             state = State.DONE
         elif self.should_stop(run_id):
-            record, state = _with_end(record, Kind.STOPPED), State.WAITING
+            record, state = explained(record, Kind.STOPPED), State.WAITING
         else:
             self.failed(run_id, error_class="TrainingFailedError", error="ended without a result")
             return
-        self._change(replace(record, state=_after_stop(record, state)))
+        self._change(replace(record, state=after_stop(record, state)))
         self._go_on()
 
     def failed(
@@ -201,14 +184,14 @@ class Study:
         """
         if self.records[run_id].state is not State.RUNNING:
             # Its process died before it began.
-            self._begin(run_id)
+            self._change(begun(self.records[run_id]))
         record = self._closed(run_id)
         decision = decide_retry(record, kind, self._sweep)
         self._paused_until[run_id] = self._limits.clock() + decision.pause_seconds
-        record = _with_end(record, kind, error_class=error_class, error=error)
+        record = explained(record, kind, error_class=error_class, error=error)
         is_over = is_final or decision.action is Action.GIVE_UP
         state = State.FAILED if is_over else State.WAITING
-        self._change(replace(record, state=_after_stop(record, state)))
+        self._change(replace(record, state=after_stop(record, state)))
         self._go_on()
 
     def interrupted(self) -> None:
@@ -240,9 +223,7 @@ class Study:
 
     def _closed(self, run_id: str) -> Record:
         self._released.discard(run_id)
-        record = self.records[run_id]
-        *earlier, last = record.attempts
-        return replace(record, attempts=(*earlier, replace(last, ended_at=time.time())))
+        return closed(self.records[run_id])
 
     def _go_on(self) -> None:
         """Decide what an end has made decidable, and take up what follows from it."""
@@ -258,7 +239,7 @@ class Study:
         stops = self._halving.advance(self.records)
         for run_id, stop in stops.items():
             record = replace(self.records[run_id], stop=stop)
-            self.records[run_id] = replace(record, state=_after_stop(record, record.state))
+            self.records[run_id] = replace(record, state=after_stop(record, record.state))
         if stops:
             self._dirty |= set(stops)
             self.flush()
@@ -267,28 +248,3 @@ class Study:
         self.records[record.id] = record
         self._dirty.add(record.id)
         self.flush()
-
-
-def _halving(sweep: SweepConfig, rungs: tuple[int, ...]) -> Halving | None:
-    if sweep.scheduler is None:
-        return None
-    return Halving(
-        rungs,
-        reduction_factor=sweep.scheduler.asha.reduction_factor,
-        metric=sweep.metric,
-        mode=sweep.mode,
-    )
-
-
-def _with_end(
-    record: Record, kind: Kind, *, error_class: str | None = None, error: str | None = None
-) -> Record:
-    """Note why the last attempt of a run ended before the last step."""
-    *earlier, last = record.attempts
-    last = replace(last, kind=kind.name.lower(), error_class=error_class, error=error)
-    return replace(record, attempts=(*earlier, last))
-
-
-def _after_stop(record: Record, state: State) -> State:
-    """Return the state of a run, where the scheduler's decision outranks its end."""
-    return State.STOPPED if record.stop is not None and state is not State.RUNNING else state

@@ -32,9 +32,15 @@ _ENVIRONMENT = {
     "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
     "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
 }
+_CLUSTER = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""The name is misleading: on Linux too 0 keeps the node on 127.0.0.1."""
+
 _LOCAL_ENVIRONMENT = {
-    # The name is misleading: on Linux too it keeps the node on 127.0.0.1.
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    _CLUSTER: "0",
+    # Else the workers' connections come in wherever the name of the machine leads.
+    "GLOO_SOCKET_IFNAME": next(
+        (name for _, name in socket.if_nameindex() if name.startswith("lo")), ""
+    ),
 }
 _OBJECT_STORE_BYTES = 200_000_000
 _LOOPBACK = "127.0.0.1"
@@ -84,8 +90,12 @@ def _signals_kept() -> Iterator[None]:
 
 def _start_here(*, num_cpus: float, num_gpus: float) -> None:
     """Start a Ray of this process's own, whose processes know it from any other on the machine."""
+    from ray._private import ray_constants  # noqa: PLC0415  as above
+
     import ray  # noqa: PLC0415  its environment is set above
 
+    # Read when Ray is imported, which others may have done before: Ray would listen everywhere.
+    ray_constants.ENABLE_RAY_CLUSTER = os.environ[_CLUSTER] != "0"
     port = _free_port()
     os.environ[_PORT] = str(port)
     try:

@@ -184,8 +184,8 @@ class _Run:
         room = described_room(worker_resources(cluster), least)
         return (
             f"there is no place for the workers: {room}. Lower cluster.num_workers, "
-            "cpus_per_worker or gpus_per_worker, set cluster.min_workers, or add machines; the same "
-            "command continues"
+            "cpus_per_worker or gpus_per_worker, set cluster.min_workers, or add machines; the "
+            "same command continues"
         )
 
     def _newest_step(self) -> int:

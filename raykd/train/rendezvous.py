@@ -9,12 +9,14 @@ import socket
 from datetime import timedelta
 from typing import Any
 
-import ray
 import torch.distributed
 from ray.train.torch import TorchConfig
 from ray.train.torch.config import _TorchBackend
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # it does not say so
 
-_opened: list[torch.distributed.TCPStore] = []
+import ray
+
+_opened: list[TCPStore] = []
 """The store of this process, if it is the first worker of its group."""
 
 
@@ -38,8 +40,8 @@ class _NodeBackend(_TorchBackend):  # type: ignore[misc]  # Ray is untyped
                     join,
                     backend=backend_config.backend,
                     address=(host, port),
-                    rank=rank,
-                    size=size,
+                    world_rank=rank,
+                    world_size=size,
                     timeout_seconds=backend_config.timeout_s,
                 )
                 for rank in range(size)
@@ -54,7 +56,7 @@ def open_store() -> tuple[str, int]:
     listener = socket.create_server((host, 0), family=family)
     port: int = listener.getsockname()[1]
     _opened[:] = [
-        torch.distributed.TCPStore(
+        TCPStore(
             host, port, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach()
         )
     ]
@@ -62,16 +64,20 @@ def open_store() -> tuple[str, int]:
 
 
 def join(
-    *, backend: str, address: tuple[str, int], rank: int, size: int, timeout_seconds: int
+    *,
+    backend: str,
+    address: tuple[str, int],
+    world_rank: int,
+    world_size: int,
+    timeout_seconds: int,
 ) -> None:
     """Make this process one of the group."""
     host, port = address
     timeout = timedelta(seconds=timeout_seconds)
     store = (
-        _opened[0]
-        if rank == 0
-        else torch.distributed.TCPStore(host, port, is_master=False, timeout=timeout)
+        _opened[0] if world_rank == 0 else TCPStore(host, port, is_master=False, timeout=timeout)
     )
+    store.set_timeout(timeout)
     torch.distributed.init_process_group(
-        backend=backend, store=store, rank=rank, world_size=size, timeout=timeout
+        backend=backend, store=store, rank=world_rank, world_size=world_size, timeout=timeout
     )

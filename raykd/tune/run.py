@@ -23,6 +23,14 @@ from raykd.train.ray_cluster import LOCAL, ray_cluster
 _DRIVER_BYTES = 100e6
 """What a trial of several workers reserves for itself: memory, and no CPU that a worker needs."""
 
+_CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SECURITY_TOKEN",
+    "AWS_SESSION_TOKEN",
+)
+"""Every node has its own."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepOptions:
@@ -155,11 +163,15 @@ def _run_trials(
         tempfile.TemporaryDirectory(prefix="raykd-tune-") as scratch,
     ):
         # Imported here: Ray's environment is set above.
+        from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE  # noqa: PLC0415
+
         from ray import tune  # noqa: PLC0415
         from raykd.tune.adapters import RUN, StudyCallback, StudyScheduler, StudySearcher  # noqa: PLC0415
         from raykd.tune.leaving import Wishes  # noqa: PLC0415
         from raykd.tune.trial import train_trial  # noqa: PLC0415
 
+        # Ray logs what Tune hands on where every user of the machine can read it.
+        ENV_VARS_TO_PROPAGATE.difference_update(_CREDENTIALS)
         wishes = Wishes()
         tuner = tune.Tuner(
             tune.with_resources(train_trial, _resources),

@@ -19,6 +19,8 @@ from raykd.train.worker import RunResult
 
 import ray
 
+_LOOPBACK = "127.0.0.1"
+
 
 @contextmanager
 def ray_of_nodes(*, num_nodes: int) -> Iterator[Cluster]:
@@ -32,6 +34,7 @@ def ray_of_nodes(*, num_nodes: int) -> Iterator[Cluster]:
             initialize_head=True,
             head_node_args={
                 "num_cpus": 0,
+                "node_ip_address": _LOOPBACK,
                 "include_dashboard": True,
                 "dashboard_port": _free_port(),
             },
@@ -45,11 +48,16 @@ def ray_of_nodes(*, num_nodes: int) -> Iterator[Cluster]:
                 logging_level="error",
             )
             for _ in range(num_nodes):
-                cluster.add_node(num_cpus=1)
+                add_node(cluster)
             yield cluster
         finally:
             ray.shutdown()
             cluster.shutdown()
+
+
+def add_node(cluster: Cluster) -> None:
+    """Add a node of one CPU, on loopback as the head."""
+    cluster.add_node(num_cpus=1, node_ip_address=_LOOPBACK)
 
 
 def processes_called(title: str) -> list[psutil.Process]:
@@ -63,9 +71,8 @@ def processes_called(title: str) -> list[psutil.Process]:
 
 def worker_nodes() -> list[str]:
     """Return the ids of the nodes that have CPUs and live."""
-    return [
-        node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")
-    ]
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    return [node["NodeID"] for node in alive if node["Resources"].get("CPU")]
 
 
 def send_signal(title: str, number: int) -> None:
@@ -116,6 +123,6 @@ def _title(process: psutil.Process) -> list[str]:
 
 def _free_port() -> int:
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind((_LOOPBACK, 0))
         port: int = listener.getsockname()[1]
         return port

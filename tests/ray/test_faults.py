@@ -8,16 +8,24 @@ from typing import Any
 
 import pytest
 import torch
-from ray._raylet import GcsClient
+from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled
 from ray.cluster_utils import Cluster
 from ray.core.generated.autoscaler_pb2 import DrainNodeReason
-from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from raykd.config.schema.run import RunConfig
 from raykd.models.load import load_model
 from raykd.train.metrics import read_metrics
 from raykd.train.paths import run_paths
 
-from tests.ray.faults import Faults, kill, processes_called, ray_of_nodes, train, worker_nodes
+from tests.ray.faults import (
+    Faults,
+    add_node,
+    kill,
+    processes_called,
+    ray_of_nodes,
+    train,
+    worker_nodes,
+)
 from tests.small_runs import TINY_BERT, small_data, small_run
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
@@ -69,7 +77,8 @@ def assert_equal(config: RunConfig, expected: Weights) -> None:
 def assert_each_step_once(config: RunConfig) -> None:
     records = read_metrics(run_paths(config).metrics)
     steps = [int(record["step"]) for record in records if "train/loss" in record]
-    assert steps == list(range(1, config.train.num_steps or 0)) + [config.train.num_steps]
+    assert config.train.num_steps is not None
+    assert steps == list(range(1, config.train.num_steps + 1))
 
 
 def step_of(message: str) -> int:
@@ -126,30 +135,23 @@ def test_a_lost_node_is_done_without_until_there_is_room_again(
     alone = run_of(directory, "alone", cluster={"num_workers": 0}, **changes)
     train(alone, Faults())
     config = run_of(directory, "lost", cluster={"num_workers": 2, "min_workers": 1}, **changes)
-    occupied = []
+    occupied: list[PlacementGroup] = []
 
     def lose() -> None:
-        node = min(cluster.worker_nodes, key=lambda node: node.unique_id)
+        node = min(cluster.worker_nodes, key=lambda node: str(node.unique_id))
         cluster.remove_node(node, allow_graceful=False)
 
     def occupy() -> None:
-        cluster.add_node(num_cpus=1)
+        """Bring a node back, with room for the run only some steps later."""
+        add_node(cluster)
         occupied.append(placement_group([{"CPU": 1}]))
-        assert occupied[0].wait(30)
+        assert occupied[0].wait(60)
+        faults.at_step[step_of(faults.messages[0]) + 40] = free
 
     def free() -> None:
         remove_placement_group(occupied[0])
 
-    faults = Faults(
-        at_step={22: lose},
-        at_message={
-            "a node was lost": lambda: None,
-            "1 of 2 workers train": lambda: (
-                occupy(),
-                faults.at_step.update({step_of(faults.messages[0]) + 40: free}),
-            )[1],
-        },
-    )
+    faults = Faults(at_step={22: lose}, at_message={"1 of 2 workers train": occupy})
     assert train(config, faults).is_done
     assert [text.split(":")[0].split(";")[0] for text in faults.messages] == [
         "a node was lost",

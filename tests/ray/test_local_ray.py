@@ -25,13 +25,14 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[Any]:
-    """Start a Ray whose processes have the markers as credentials; return what it says of itself."""
+    """Start a Ray whose processes have the markers as credentials; return its node."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         hide_markers(monkeypatch)
         monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
-        with ray_cluster(LOCAL, num_cpus=3, num_gpus=0):
-            import ray  # noqa: PLC0415  its environment is set above
+        # Of a program that has imported Ray before, it would else listen everywhere.
+        import ray  # noqa: PLC0415  after its environment
 
+        with ray_cluster(LOCAL, num_cpus=3, num_gpus=0):
             yield ray._private.worker.global_worker.node
 
 
@@ -104,7 +105,15 @@ def test_raykd_never_turns_the_token_off(node: Any) -> None:
 def test_a_sweep_leaves_no_secret_in_its_files_or_in_the_logs_of_ray(
     node: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    path = write_sweep(write_runs(tmp_path), {})
+    path = write_sweep(
+        write_runs(tmp_path),
+        {
+            "teachers": {},
+            "controls": False,
+            "overrides": {"teachers": {}, "losses": {"cross_entropy": {}}},
+            "search": {"optimizer.learning_rate": {"grid": [1e-3, 1e-2]}},
+        },
+    )
     assert raykd(["sweep", str(path)]) == 0
     assert marked_in("".join(capfd.readouterr())) == []
     assert list(tmp_path.glob("sweeps/study/records/*.json"))

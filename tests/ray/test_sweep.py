@@ -110,6 +110,7 @@ def test_trials_of_several_workers_stop_early_and_leave_nothing_reserved(
         State.STOPPED,
     ]
     assert all(record.evaluations for record in ledger.trials)
+    assert [record.attempts[-1].kind for record in ledger.trials] == [None, "stopped", "stopped"]
     cpus = ray_of_four.cluster_resources()["CPU"]
     until(lambda: ray_of_four.available_resources().get("CPU") == cpus)
 

@@ -25,7 +25,7 @@ def sweep_of(directory: Path, **given: Any) -> Path:
     return write_sweep(
         write_runs(directory),
         {
-            "overrides": changes | {"checkpoint.every_steps": 4},
+            "overrides": changes | {"checkpoint.every_steps": 4, "cluster.max_failures": 5},
             "teachers": {"small": {"run": "teacher.yaml", "milestones": [0.5, 1]}},
             "search": {
                 WEIGHT: {"grid": [0, 1, "4 -> 1"]},

@@ -18,6 +18,9 @@ OUTAGE = "outage"
 
 _RAY_WORKER = "ray::"
 
+_STEPPED_SHARE = 0.7
+"""Share of the events that wait until the trainer has got somewhere."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pace:
@@ -31,6 +34,17 @@ class Pace:
 
     down_seconds: float = 3.0
     """How long a killed server is away."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moment:
+    """When the next event comes."""
+
+    due: float
+    """Of the monotonic clock."""
+
+    needs_step: bool
+    """Whether the trainer must have taken a step since its start; else it may be starting."""
 
 
 class Chaos:
@@ -51,9 +65,11 @@ class Chaos:
         self._pause = threading.Event()
         self._away_until = 0.0
 
-    def next_seconds(self) -> float:
-        """Draw the time until the next event."""
-        return self._random.uniform(*self._pace.seconds_between)
+    def next_moment(self) -> Moment:
+        """Draw when the next event comes."""
+        seconds = self._random.uniform(*self._pace.seconds_between)
+        needs_step = self._random.random() < _STEPPED_SHARE
+        return Moment(due=time.monotonic() + seconds, needs_step=needs_step)
 
     def strike(self, process_id: int) -> None:
         """Do one harm to the trainer, its workers or its store, and wait until that is over."""

@@ -24,7 +24,7 @@ class Notes:
     """Lines that survive SIGKILL of the process that writes them."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def add(self, event: str, step: int) -> None:
         """Add one line: what happened at which step in which process, and when."""

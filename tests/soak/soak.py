@@ -48,6 +48,9 @@ _SHORT_OUTAGE_SECONDS = (2.0, 10.0)
 _SHORT_STARTS = (0.4, 2.5)
 """From one event to the next of a short soak, in times that a start takes."""
 
+_FEWEST_STARTS = 5
+"""However slow the machine is, it is rough for as long as so many starts take."""
+
 _TRAINING_SHARE = 0.35
 """Share of the time that the run takes its steps in, at the speed it has alone: the rest goes
 into starts, steps taken twice, and the smooth run beside it."""
@@ -76,6 +79,9 @@ class Soaked:
 
     config: RunConfig
     pace: Pace
+    rough_seconds: float
+    """How long it is killed again and again."""
+
     directory: Path
 
     @property
@@ -87,6 +93,12 @@ class Soaked:
     def log(self) -> Path:
         """What all trainers printed."""
         return self.directory / "log.txt"
+
+    def has_stepped(self, process_id: int) -> bool:
+        """Tell whether a trainer has taken a step; under Ray that is not known, and assumed."""
+        if self.config.cluster.num_workers:
+            return True
+        return bool(notes := read_notes(self.notes)) and notes[-1]["process"] == process_id
 
 
 def soak(directory: Path, options: Options) -> list[Line]:
@@ -103,8 +115,12 @@ def soak(directory: Path, options: Options) -> list[Line]:
     with faulty_store(directory, seed=options.seed) as store:
         shutil.copytree(directory / "data", store.directory / "data")
         smooth, config = at(str(directory), "smooth"), at(store.uri, "runs")
-        pace = pace_of(options, speed)
-        soaked = Soaked(config=config, pace=pace, directory=directory / "soaked")
+        soaked = Soaked(
+            config=config,
+            pace=pace_of(options, speed),
+            rough_seconds=max(options.minutes * 60, _FEWEST_STARTS * speed.start_seconds),
+            directory=directory / "soaked",
+        )
         with beside(smooth, directory / "beside"):
             found = under_fire(soaked, store, options)
         return [
@@ -148,12 +164,15 @@ def under_fire(soaked: Soaked, store: Store, options: Options) -> list[Line]:
     watch = Watch()
     started = time.monotonic()
     with watch.running():
-        exits = endure(soaked, chaos, watch, until=started + options.minutes * 60)
+        exits = endure(soaked, chaos, watch, until=started + soaked.rough_seconds)
     seconds = time.monotonic() - started
     pending = store.pending_uploads()
     notes = read_notes(soaked.notes)
     return [
-        Line(what="minutes to the end", found=f"{seconds / 60:.1f}, rough {options.minutes:g}"),
+        Line(
+            what="minutes to the end",
+            found=f"{seconds / 60:.1f}, rough {soaked.rough_seconds / 60:.1f}",
+        ),
         *verdict.harm(chaos.counts, exits),
         *verdict.costs(losses(notes), every_steps=CHECKPOINT_STEPS),
         clean(store),
@@ -167,14 +186,16 @@ def endure(soaked: Soaked, chaos: Chaos, watch: Watch, *, until: float) -> list[
     """Start the trainer as often as it takes; return how it failed without being killed."""
     pause = threading.Event()
     exits: list[str] = []
-    due = time.monotonic() + chaos.next_seconds()
+    moment = chaos.next_moment()
     while True:
         process = start(soaked.config, soaked.directory, notes=soaked.notes, log=soaked.log)
         watch.follow(process.pid)
         while process.poll() is None:
-            if due <= time.monotonic() < until:
+            if moment.due <= time.monotonic() < until and (
+                not moment.needs_step or soaked.has_stepped(process.pid)
+            ):
                 chaos.strike(process.pid)
-                due = time.monotonic() + chaos.next_seconds()
+                moment = chaos.next_moment()
             pause.wait(_POLL_SECONDS)
         if process.returncode == 0:
             return exits

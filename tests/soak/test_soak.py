@@ -14,7 +14,7 @@ from tests.soak.soak import Options, soak
 def test_a_training_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(
     tmp_path: Path,
 ) -> None:
-    lines = soak(tmp_path, Options(minutes=1.5, seed=9))
+    lines = soak(tmp_path, Options(minutes=1.5, seed=39))
     assert [line for line in lines if not line.holds] == []
     assert "SIGKILL: trainer" in [line.what for line in lines]
 

@@ -51,7 +51,7 @@ def training(data_uri: str, output_uri: str, *, num_steps: int, num_workers: int
         train__global_batch_size=4,
         train__micro_batch_size=4,
         train__log_every_steps=1,
-        train__eval_every_steps=max(num_steps // 8, 1),
+        train__eval_every_steps=max(num_steps // 4, 1),
         optimizer__learning_rate=1e-3,
         checkpoint__every_steps=CHECKPOINT_STEPS,
         cluster__num_workers=num_workers,

@@ -41,6 +41,7 @@ from raykd.data.prepare.writer import Size
 from raykd.data.tokenizers import load_tokenizer, tells_pairs_apart, tokenizer_info
 from raykd.errors import ConfigError, DataError
 from raykd.published.publishing import publishing
+from raykd.remote.patience import PATIENCE_SECONDS
 
 _SURVEY = "survey.json"
 
@@ -218,7 +219,11 @@ def _publish(job: _Job, parts: list[Part], *, tokenizer: Any, recipe: Recipe) ->
     def report(number: int) -> None:
         job.on_progress(Progress(stage="writing", share=number / len(parts)))
 
-    with publishing(options.output_uri, kind=KIND) as publication:
+    # What has been made is worth waiting for.
+    with (
+        storage.patience(PATIENCE_SECONDS),
+        publishing(options.output_uri, kind=KIND) as publication,
+    ):
         shutil.copytree(job.work / TOKENIZER_DIRECTORY, publication.path / TOKENIZER_DIRECTORY)
         assembly = Assembly(publication.path, schema, layout=layout)
         splits = assembly.write(parts, report)

@@ -25,13 +25,12 @@ def killed_while_writing(uri: str, kind: str) -> None:
 def killed_while_uploading(
     store: FaultyS3, uri: str, kind: str, *, on: str, num_bytes: int
 ) -> None:
-    """Have a process killed while it waits for the answer to a request."""
+    """Have a process killed while it waits for the answer to a request, which is never sent."""
     hold = Hold()
     store.proxy.inject(hold, on=on)
     with _writer(uri, kind, num_bytes) as process:
         assert hold.reached.wait(60)
         process.kill()
-    hold.released.set()
 
 
 def run_at(uri: str) -> str:

@@ -1,4 +1,4 @@
-"""A probe names what is wrong with a store before anything is written there, and leaves nothing."""
+"""A probe names what is wrong with a store before a run writes there, and leaves nothing."""
 
 import re
 from pathlib import Path
@@ -91,7 +91,7 @@ def test_a_refusal_names_the_step_and_the_reason(
 
 
 def test_a_bucket_that_is_not_there_is_named(rclone_uri: str) -> None:
-    with pytest.raises(StorageDeniedError, match="cannot write at .*: the bucket does not exist"):
+    with pytest.raises(StorageDeniedError, match=r"cannot write at .*: the bucket does not exist"):
         check_storage(f"{rclone_uri}-other/runs")
 
 
@@ -109,15 +109,14 @@ def test_wrong_credentials_are_named_and_not_shown(
 def test_a_store_that_is_away_is_named_soon(faulty_s3: FaultyS3, impatient: None) -> None:
     with (
         faulty_s3.proxy.outage(),
-        pytest.raises(StorageError, match="cannot be reached: check AWS_ENDPOINT_URL"),
+        pytest.raises(StorageError, match=r"cannot be reached: check AWS_ENDPOINT_URL"),
     ):
         check_storage(faulty_s3.uri)
 
 
 def test_a_store_that_loses_what_it_was_given_is_named(faulty_s3: FaultyS3) -> None:
-    lost = faults.Answer(status=200, code="None")
-    faulty_s3.proxy.inject(lost, on="PutObject")
-    with pytest.raises(StorageError, match="cannot read at .*: what was written is not there"):
+    faulty_s3.proxy.inject(faults.Answer(status=404, code="NoSuchKey"), on="GetObject")
+    with pytest.raises(StorageError, match=r"cannot read at .*: what was written is not there"):
         check_storage(faulty_s3.uri)
 
 
@@ -130,14 +129,16 @@ def test_a_store_that_changes_what_it_was_given_is_named(faulty_s3: FaultyS3) ->
 
 def test_a_check_asks_for_no_more_than_runs_need(faulty_s3: FaultyS3, tmp_path: Path) -> None:
     check_storage(faulty_s3.uri)
-    assert dict(faulty_s3.proxy.counts()) == dict.fromkeys(OPERATIONS.values(), 1)
+    counts = faulty_s3.proxy.counts()
+    assert counts.keys() - {"HeadObject"} == set(OPERATIONS.values())
+    assert counts.total() <= len(OPERATIONS) + 1
     check_storage(str(tmp_path / "x"))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_uri_with_credentials_is_refused_and_not_shown() -> None:
     for examine in (probe, check_storage):
-        with pytest.raises(ConfigError, match="holds credentials.*AWS_PROFILE") as error:
+        with pytest.raises(ConfigError, match=r"holds credentials.*AWS_PROFILE") as error:
             examine("s3://key:secret@bucket/runs")
         assert "secret@" not in str(error.value)
 

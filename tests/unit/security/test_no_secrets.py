@@ -12,8 +12,6 @@ from raykd.cli.main import main as raykd
 from raykd.config.load import as_yaml
 from raykd.errors import StorageError
 from raykd.remote.complaints import redacted
-from raykd.report.write import write_report
-from raykd.sweep.ledger import read_ledger
 from raykd.train.paths import run_paths
 
 from tests.servers.ports import number_of, reserve_port
@@ -81,12 +79,18 @@ def test_a_sweeps_plan_ledger_and_report_hold_no_secret(
 ) -> None:
     sweep = write_sweep(
         write_runs(tmp_path),
-        {"output_uri": f"{marked_s3}/sweeps", "runs_uri": f"{marked_s3}/runs"},
+        {
+            "output_uri": f"{marked_s3}/sweeps",
+            "runs_uri": f"{marked_s3}/runs",
+            "teachers": {},
+            "controls": False,
+            "overrides": {"teachers": {}, "losses": {"cross_entropy": {}}},
+            "search": {"optimizer.learning_rate": {"grid": [1e-3, 1e-2]}},
+        },
     )
     assert raykd(["check", str(sweep)]) == 0
     write_ledger(rich_ledger(f"{marked_s3}/sweeps/rich"))
     assert raykd(["report", f"{marked_s3}/sweeps/rich"]) == 0
-    write_report(read_ledger(f"{marked_s3}/sweeps/rich"), f"{marked_s3}/again")
     assert marked_in(stored(marked_s3)) == []
     assert marked_in(printed()) == []
     assert marked_in(tmp_path) == []

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from raykd.published.places import COMMITTED
+from raykd.published.directory import COMMITTED
 from raykd.sweep.ledger import Metrics, Record, State, SweepPaths, read_records
 from raykd.sweep.progress import progress_of
 from raykd.sweep.resume import resumed

@@ -233,16 +233,12 @@ def test_storage_that_is_away_is_given_time(tmp_path: Path) -> None:
         study.started("a")
         began = now[0]
         study.failed("a", error_class="StorageError", error="away", kind=Kind.STORAGE_AWAY)
-        while not handed_out_now(study):
+        while not handed_out(study):
             now[0] += 1
             assert not study.is_over
         pauses.append(now[0] - began)
         study.interrupted()
     assert pauses == [10.0, 20.0, 40.0]
-
-
-def handed_out_now(study: Study) -> bool:
-    return study.next_run() is not None
 
 
 def test_a_process_that_dies_before_it_begins_counts_as_a_failure(tmp_path: Path) -> None:
@@ -304,7 +300,7 @@ def test_a_study_that_leaves_ends_when_what_runs_has_left(tmp_path: Path) -> Non
     # It has been handed out, and begins only to leave.
     study.started("b")
     study.ended("b")
-    assert not study.is_over
+    assert study.to_leave == ["a"]
     study.ended("a")
     assert study.is_over
     found = written(tmp_path, records)

@@ -32,7 +32,7 @@ def drive(uri: str) -> None:
 
 
 if __name__ == "__main__":
-    lease.POLL_SECONDS = lease.REMOTE_POLL_SECONDS = 0.02
+    lease.POLL_SECONDS, lease.REMOTE_POLL_SECONDS = 0.02, 0.2
     for _ in range(int(sys.argv[2])):
         if os.fork() == 0:
             drive(sys.argv[1])

@@ -102,18 +102,22 @@ def go_on(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.parametrize("is_taken_over", [True, False])
-@pytest.mark.parametrize("storage_uri", ["local", "unconditional"], indirect=True)
-def test_processes_hold_one_lease_in_turn(storage_uri: str, is_taken_over: bool) -> None:
+@pytest.mark.parametrize(
+    ("storage_uri", "count"), [("local", 8), ("unconditional", 4)], indirect=["storage_uri"]
+)
+def test_processes_hold_one_lease_in_turn(
+    storage_uri: str, count: int, is_taken_over: bool
+) -> None:
     uri = storage.join(storage_uri, "run", "lease.json")
     if is_taken_over:
         write_lease(uri, lease(process_id=dead_process_id(), workers=False))
-    with drivers(uri, 8) as process:
-        said = [line(process) for _ in range(8)]
-        # One is in, seven wait: none of them says more before the one goes on.
-        assert sorted(word for word, _ in said) == ["in"] + ["waiting"] * 7
+    with drivers(uri, count) as process:
+        said = [line(process) for _ in range(count)]
+        # One is in, the others wait: none of them says more before the one goes on.
+        assert sorted(word for word, _ in said) == ["in"] + ["waiting"] * (count - 1)
         (inside,) = [process_id for word, process_id in said if word == "in"]
         held = [inside]
-        for _ in range(7):
+        for _ in range(count - 1):
             go_on(process)
             assert line(process) == ("out", held[-1])
             word, process_id = line(process)
@@ -122,7 +126,7 @@ def test_processes_hold_one_lease_in_turn(storage_uri: str, is_taken_over: bool)
         go_on(process)
         assert line(process) == ("out", held[-1])
         assert process.wait() == 0
-    assert len(set(held)) == 8
+    assert len(set(held)) == count
     assert files_of_lease(uri) == []
 
 
