@@ -1,13 +1,9 @@
 """Train a model, from a teacher or alone. The same command again continues the run."""
 
 import argparse
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
+from raykd.cli.interrupts import interruptible
 from raykd.cli.quiet import quiet_libraries
 from raykd.config.load import load_run
 
@@ -46,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
 
     plan = plan_run(config, fresh=options.fresh)
     require_runnable(plan)
-    with RunDisplay(num_steps=plan.num_steps) as display, _interruptible() as stopped:
+    with RunDisplay(num_steps=plan.num_steps) as display, interruptible() as stopped:
         display.message(f"{plan.run_uri}: {plan.found}")
         if plan.start is not None:
             for line in start_lines(plan.start):
@@ -61,21 +57,3 @@ def run(options: argparse.Namespace) -> int:
         )
     print_result(result, run_uri=plan.run_uri)
     return 0 if result.is_done else 1
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Yield an event that the first Ctrl-C or SIGTERM sets; the second one interrupts."""
-    stopped = threading.Event()
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if stopped.is_set():
-            signal.default_int_handler(number, frame)
-        stopped.set()
-
-    usual = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopped
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)

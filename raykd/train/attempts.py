@@ -32,7 +32,7 @@ from raykd.train.leave import Leave
 from raykd.train.leave_request import ask_to_leave, forget_request
 from raykd.train.paths import RunPaths
 from raykd.train.ray_worker import train_loop
-from raykd.train.room import Reservation, Resources
+from raykd.train.room import Reservation, Resources, are_placed, forget_placed
 from raykd.train.worker import RunResult
 
 _PLACEMENT_ATTEMPTS = 5
@@ -119,9 +119,7 @@ class _Watch:
     def __init__(self, order: Order) -> None:
         self._order = order
         self._asked = Leave.NO
-        cluster = order.config.cluster
-        missing = cluster.num_workers - order.num_workers
-        self._room = Reservation(worker_resources(cluster), count=missing) if missing else None
+        self._room: Reservation | None = None
         self._next_look = 0.0
 
     def look(self) -> None:
@@ -137,17 +135,25 @@ class _Watch:
 
     def close(self) -> None:
         """Give back what is reserved for more workers."""
+        forget_placed(self._order.name)
         if self._room is not None:
             self._room.release()
-            self._room = None
 
     def _wish(self) -> Leave:
         if self._order.should_stop():
             return Leave.STOPPED
-        if self._room is None or self._asked or time.monotonic() < self._next_look:
+        if self._asked or time.monotonic() < self._next_look:
             return Leave.NO
         self._next_look = time.monotonic() + _ROOM_POLL_SECONDS
-        return Leave.RESIZED if self._room.num_held else Leave.NO
+        return Leave.RESIZED if self._has_room() else Leave.NO
+
+    def _has_room(self) -> bool:
+        cluster = self._order.config.cluster
+        missing = cluster.num_workers - self._order.num_workers
+        # Reserved before, it would take the places of the very workers that are starting.
+        if self._room is None and missing and are_placed(self._order.name):
+            self._room = Reservation(worker_resources(cluster), count=missing)
+        return self._room is not None and self._room.num_held > 0
 
 
 def _trainer(order: Order) -> TorchTrainer:

@@ -16,6 +16,7 @@ from raykd.train.hang import beacon
 from raykd.train.leave import Leave
 from raykd.train.leave_request import watched_request
 from raykd.train.paths import RunPaths
+from raykd.train.room import note_placed
 from raykd.train.worker import Context, train_worker
 
 
@@ -53,6 +54,7 @@ def _asked(paths: RunPaths, *, attempt: str, rank: int) -> Iterator[Callable[[],
     if rank != 0:
         yield lambda: Leave.NO
         return
+    note_placed(attempt)
     with watched_request(paths, attempt=attempt) as watch:
         yield lambda: watch.asked
 

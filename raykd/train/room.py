@@ -8,6 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ray.experimental.internal_kv import (
+    _internal_kv_del,
+    _internal_kv_exists,
+    _internal_kv_put,
+)
 from ray.util.placement_group import (
     PlacementGroup,
     placement_group,
@@ -66,6 +71,21 @@ def workers_with_room(
     return max(least, held)
 
 
+def note_placed(attempt: str) -> None:
+    """Tell the driver, from a worker, that the workers of an attempt have their places."""
+    _internal_kv_put(_key(attempt), b"1")
+
+
+def are_placed(attempt: str) -> bool:
+    """Tell whether the workers of an attempt have their places."""
+    return bool(_internal_kv_exists(_key(attempt)))
+
+
+def forget_placed(attempt: str) -> None:
+    """Remove what the workers of an attempt have told."""
+    _internal_kv_del(_key(attempt))
+
+
 def described_room(worker: Resources, num_workers: int) -> str:
     """Say what is asked for and what the cluster has."""
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -83,6 +103,10 @@ def _reserved(worker: Resources, *, count: int) -> Iterator[Reservation]:
         yield reservation
     finally:
         reservation.release()
+
+
+def _key(attempt: str) -> str:
+    return f"raykd/placed/{attempt}"
 
 
 def _text(resources: Resources) -> str:

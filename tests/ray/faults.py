@@ -19,8 +19,6 @@ from raykd.train.worker import RunResult
 
 import ray
 
-_LOOPBACK = "127.0.0.1"
-
 
 @contextmanager
 def ray_of_nodes(*, num_nodes: int) -> Iterator[Cluster]:
@@ -34,7 +32,6 @@ def ray_of_nodes(*, num_nodes: int) -> Iterator[Cluster]:
             initialize_head=True,
             head_node_args={
                 "num_cpus": 0,
-                "node_ip_address": _LOOPBACK,
                 "include_dashboard": True,
                 "dashboard_port": _free_port(),
             },
@@ -56,8 +53,8 @@ def ray_of_nodes(*, num_nodes: int) -> Iterator[Cluster]:
 
 
 def add_node(cluster: Cluster) -> None:
-    """Add a node of one CPU, on loopback as the head."""
-    cluster.add_node(num_cpus=1, node_ip_address=_LOOPBACK)
+    """Add a node of one CPU."""
+    cluster.add_node(num_cpus=1)
 
 
 def processes_called(title: str) -> list[psutil.Process]:
@@ -123,6 +120,6 @@ def _title(process: psutil.Process) -> list[str]:
 
 def _free_port() -> int:
     with socket.socket() as listener:
-        listener.bind((_LOOPBACK, 0))
+        listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port

@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 from raykd import errors
-from raykd.errors import RaykdError, StorageError
+from raykd.errors import DiskFullError, HungWorkerError, RaykdError, StorageError
 
 ERRORS = cast(
     "list[type[RaykdError]]", [error for _, error in inspect.getmembers(errors, inspect.isclass)]
@@ -36,13 +36,19 @@ def test_wrong_inputs_end_with_2_and_failures_with_1() -> None:
         "PublicationError": 2,
         "StorageError": 1,
         "StorageDeniedError": 1,
+        "DiskFullError": 1,
         "CheckpointError": 1,
         "DivergedError": 1,
         "NonFiniteLossError": 1,
         "LossSpikeError": 1,
+        "HungWorkerError": 1,
         "TrainingFailedError": 1,
     }
 
 
-def test_only_storage_is_worth_another_attempt() -> None:
-    assert [error for error in ERRORS if error.retryable] == [StorageError]
+def test_only_circumstances_are_worth_another_attempt() -> None:
+    assert {error for error in ERRORS if error.retryable} == {
+        StorageError,
+        DiskFullError,
+        HungWorkerError,
+    }

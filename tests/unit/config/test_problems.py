@@ -168,6 +168,19 @@ def run_with(*changes: str) -> RunConfig:
         ("cluster.num_workers=-1", "cluster.num_workers must be >= 0, got -1"),
         ("cluster.gpus_per_worker=-1", "cluster.gpus_per_worker must be >= 0, got -1.0"),
         ("cluster.max_failures=-1", "cluster.max_failures must be >= 0, got -1"),
+        ("cluster.max_preemptions=-1", "cluster.max_preemptions must be >= 0, got -1"),
+        (
+            "cluster.collective_timeout_seconds=0",
+            "cluster.collective_timeout_seconds must be > 0, got 0.0",
+        ),
+        *[
+            (
+                f"cluster.min_workers={value}",
+                "cluster.min_workers must be in [1, cluster.num_workers], which is 1; "
+                f"got {value}",
+            )
+            for value in (0, 2)
+        ],
         ("cluster.cpus_per_worker=0", "cluster.cpus_per_worker must be > 0, got 0.0"),
         (
             "cluster.num_workers=17",
