@@ -8,7 +8,6 @@ import contextvars
 import errno
 import io
 import os
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +25,7 @@ from raykd.remote.filesystem import filesystem
 from raykd.remote.names import require_inside
 from raykd.remote.patience import patience
 from raykd.remote.retry import named, reach
+from raykd.remote.staging import staging_directory
 from raykd.remote.transfers import download
 
 __all__ = [
@@ -251,12 +251,11 @@ def local_copy(uri: str) -> Iterator[Path]:
     if is_local(uri):
         yield local_path(uri)
         return
-    with tempfile.TemporaryDirectory(prefix="raykd-") as directory:
-        path = Path(directory)
-        if not (files := list_files(uri)):
-            message = f"{uri}: nothing is there"
-            raise FileNotFoundError(message)
-        require_inside(files, uri=uri)
+    if not (files := list_files(uri)):
+        message = f"{uri}: nothing is there"
+        raise FileNotFoundError(message)
+    require_inside(files, uri=uri)
+    with staging_directory(num_bytes=sum(files.values())) as path:
         download((join(uri, name), path / name) for name in files)
         yield path
 

@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--older-than",
         metavar="AGE",
         type=parse_age,
-        help=f"such as 30m, 12h, 2d; default: {_DEFAULT_AGE}, and then the unfinished work of "
-        "raykd prepare stays, which the same command continues",
+        help=f"such as 30m, 12h, 2d; default: {_DEFAULT_AGE}, and then what raykd prepare has not "
+        "finished stays: the same command continues it",
     )
 
 

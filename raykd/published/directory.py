@@ -10,8 +10,8 @@ from typing import Any
 
 from raykd import storage
 from raykd.errors import PublicationError
-from raykd.published.staging import staging_directory
 from raykd.remote.names import is_inside
+from raykd.remote.staging import staging_directory
 from raykd.remote.transfers import digest, download
 
 SCHEMA_VERSION = 1

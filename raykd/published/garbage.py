@@ -15,9 +15,9 @@ from pathlib import Path
 from raykd import storage
 from raykd.published.directory import COMMITTED, MANIFEST
 from raykd.published.places import PARTIAL, PARTS
-from raykd.published.staging import dead_staging
 from raykd.remote.listing import Stored, stored
 from raykd.remote.probe import PREFIX
+from raykd.remote.staging import dead_staging
 from raykd.remote.uploads import Upload, abort
 
 _PARTIAL = re.compile(rf"(.*/)?\.([^/]+)\.[0-9a-f]{{8}}(-\d+)?{re.escape(PARTIAL)}/")

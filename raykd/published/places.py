@@ -16,8 +16,8 @@ from typing import Any
 
 from raykd import storage
 from raykd.published.directory import COMMITTED, MANIFEST
-from raykd.published.staging import require_room, staging_directory
 from raykd.remote.retry import named
+from raykd.remote.staging import require_room, staging_directory
 from raykd.remote.transfers import upload
 
 Files = dict[str, dict[str, Any]]

@@ -13,12 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
+
 from raykd import storage
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import TOKENIZER_DIRECTORY, read_manifest
 from raykd.distill.models import trained_languages
 from raykd.models.build import label_names
-from raykd.models.files import config_with_languages, languages_of
+from raykd.models.files import WEIGHTS_FILE, config_with_languages, languages_of
 from raykd.train.paths import run_paths
 
 
@@ -47,6 +49,8 @@ class StandIns:
         with storage.local_copy(storage.join(stage.data.uri, TOKENIZER_DIRECTORY)) as tokenizer:
             shutil.copytree(tokenizer, path)
         _as_trained(stage, student).save_pretrained(path)
+        # Whoever plans looks whether there are weights, and reads none.
+        save_file({}, path / WEIGHTS_FILE)
         self._paths[run_paths(stage).run] = str(path)
 
     def applied(self, config: RunConfig) -> RunConfig:

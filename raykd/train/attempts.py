@@ -19,7 +19,7 @@ import ray.train
 from ray.exceptions import RayActorError, RayError
 from ray.train import FailureConfig, ScalingConfig, UserCallback
 from ray.train import RunConfig as RayRunConfig
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchTrainer
 
 import ray
 from raykd.config.load import plain
@@ -32,7 +32,15 @@ from raykd.train.leave import Leave
 from raykd.train.leave_request import ask_to_leave, forget_request
 from raykd.train.paths import RunPaths
 from raykd.train.ray_worker import train_loop
-from raykd.train.room import Reservation, Resources, are_placed, forget_placed
+from raykd.train.rendezvous import NodeTorchConfig
+from raykd.train.room import (
+    Reservation,
+    Resources,
+    are_placed,
+    forget_placed,
+    groups_of_this_job,
+    remove_groups,
+)
 from raykd.train.worker import RunResult
 
 _PLACEMENT_ATTEMPTS = 5
@@ -88,12 +96,15 @@ class Order:
     num_workers: int
     callbacks: Sequence[UserCallback]
     should_stop: Callable[[], bool]
+    is_alone: bool
+    """Whether nothing else in this Ray job has workers."""
 
 
 def run_attempt(order: Order) -> Attempt:
     """Run a group of workers until it ends; ask it to leave where that is wanted."""
     forget_request(order.paths)
     alive = _alive_nodes()
+    groups = groups_of_this_job()
     fitted = _started(_trainer(order).fit)
     watch = _Watch(order)
     try:
@@ -101,6 +112,9 @@ def run_attempt(order: Order) -> Attempt:
             watch.look()
     finally:
         watch.close()
+    if order.is_alone:
+        # Where workers fail while they start, Ray Train keeps their places for ever.
+        remove_groups(groups_of_this_job() - groups)
     try:
         return _returned(RunResult(**fitted.result().return_value))
     except (ray.train.TrainingFailedError, RayError) as error:
@@ -165,7 +179,7 @@ def _trainer(order: Order) -> TorchTrainer:
             "run_uri": order.paths.run,
             "attempt": order.name,
         },
-        torch_config=TorchConfig(
+        torch_config=NodeTorchConfig(
             backend="nccl" if cluster.gpus_per_worker else "gloo",
             timeout_s=cluster.collective_timeout_seconds,
         ),

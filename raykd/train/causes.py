@@ -9,6 +9,7 @@ from ray.exceptions import (
     OutOfDiskError,
     OutOfMemoryError,
     RayActorError,
+    RayError,
     RayTaskError,
 )
 from ray.train import ControllerError, PreemptionError, WorkerGroupError
@@ -66,6 +67,7 @@ _STARTUP = (
     WorkerGroupStartupFailedError,
     InsufficientClusterResourcesError,
 )
+_NOT_INSTALLED = "No module named"
 _NODE_DIED = "node has died"
 _PEER_GONE = re.compile(r"[Cc]onnection (closed|reset|refused)|[Bb]roken pipe|peer")
 
@@ -103,9 +105,14 @@ def _inner(error: BaseException) -> BaseException | None:
         found = error._base_exc  # noqa: SLF001  Ray has no other name for it
     elif isinstance(error, RayTaskError) and isinstance(error.cause, BaseException):
         found = error.cause
-    elif isinstance(error, ControllerError) and isinstance(error.controller_failure, _STARTUP):
+    elif isinstance(error, ControllerError) and _is_telling(error.controller_failure):
         found = error.controller_failure
     return found if found is not error else None
+
+
+def _is_telling(failure: BaseException) -> bool:
+    """Tell whether what failed the controller says more than that it failed."""
+    return isinstance(failure, _STARTUP) or _NOT_INSTALLED in str(failure)
 
 
 def _kind(error: BaseException) -> Kind:
@@ -116,6 +123,8 @@ def _kind(error: BaseException) -> Kind:
     for types, kind in _KINDS:
         if isinstance(error, types):
             return kind
+    if isinstance(error, RayError) and _NOT_INSTALLED in str(error):
+        return Kind.PROGRAM_ERROR
     if is_deterministic(error):
         return Kind.WRONG_INPUT if _is_raykds(error) else Kind.PROGRAM_ERROR
     is_lonely = isinstance(error, ConnectionError | RuntimeError) and _PEER_GONE.search(str(error))

@@ -3,8 +3,8 @@
 import functools
 import math
 import uuid
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -183,18 +183,19 @@ def milestone_steps(milestones: tuple[float, ...], num_steps: int) -> tuple[int,
     return tuple(max(1, math.floor(fraction * num_steps + 0.5)) for fraction in milestones)
 
 
-def find_checkpoint(paths: RunPaths, world: World, stack: ExitStack) -> str | None:
-    """Return where to continue from, which every worker may read until the stack is closed.
+@contextmanager
+def found_checkpoint(paths: RunPaths, world: World) -> Iterator[str | None]:
+    """Yield where to continue from, which every worker may read while its block runs.
 
     The first worker finds it, and removes what a dead attempt has left after it.
     """
     if world.rank != 0:
-        uri: str | None = world.from_first(None)
-        return uri
-    found = stack.enter_context(newest_checkpoint(paths.checkpoints, run=paths.name))
-    _tidy(paths.checkpoints, after=0 if found is None else found.step)
-    world.from_first(None if found is None else found.uri)
-    return None if found is None else str(found.path)
+        yield world.from_first(None)
+        return
+    with newest_checkpoint(paths.checkpoints, run=paths.name) as found:
+        _tidy(paths.checkpoints, after=0 if found is None else found.step)
+        world.from_first(None if found is None else found.uri)
+        yield None if found is None else str(found.path)
 
 
 def _tidy(checkpoints_uri: str, *, after: int) -> None:

@@ -51,6 +51,7 @@ def train_under_ray(
     on_retry: Callable[[str], None],
     should_stop: Callable[[], bool] = lambda: False,
     callbacks: Sequence[UserCallback] = (),
+    is_alone: bool = False,
 ) -> RunResult:
     """Run the workers until the run is done or to be stopped, starting them again where needed.
 
@@ -60,6 +61,7 @@ def train_under_ray(
         on_retry: Told in one line why the workers are started again, and where they continue.
         should_stop: Looked at all the time; the workers then leave with a checkpoint.
         callbacks: Of Ray Train, told of every evaluation.
+        is_alone: Whether nothing else in this Ray job has workers.
 
     Raises:
         RaykdError: What a worker raised, where another attempt would raise it again.
@@ -71,6 +73,7 @@ def train_under_ray(
         tell=on_retry,
         should_stop=should_stop,
         callbacks=callbacks,
+        is_alone=is_alone,
     )
     try:
         return run.train()
@@ -87,6 +90,7 @@ class _Run:
     tell: Callable[[str], None]
     should_stop: Callable[[], bool]
     callbacks: Sequence[UserCallback]
+    is_alone: bool
     counters: Counters = field(default_factory=Counters)
     failed_at: int = 0
     """Step of the newest checkpoint at the last failure."""
@@ -120,6 +124,7 @@ class _Run:
             num_workers=num_workers,
             callbacks=self.callbacks,
             should_stop=self.should_stop,
+            is_alone=self.is_alone,
         )
         return run_attempt(order)
 

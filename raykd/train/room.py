@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ray._raylet import PlacementGroupID
 from ray.experimental.internal_kv import (
     _internal_kv_del,
     _internal_kv_exists,
@@ -69,6 +70,19 @@ def workers_with_room(
                 break
             time.sleep(_POLL_SECONDS)
     return max(least, held)
+
+
+def groups_of_this_job() -> set[str]:
+    """Return the placement groups that belong to this program."""
+    job = ray.get_runtime_context().get_job_id()
+    table = placement_group_table()
+    return {name for name in table if name.endswith(job) and table[name]["state"] != "REMOVED"}
+
+
+def remove_groups(names: set[str]) -> None:
+    """Give back the places of placement groups."""
+    for name in names:
+        remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(name))))
 
 
 def note_placed(attempt: str) -> None:

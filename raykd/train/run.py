@@ -2,8 +2,8 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -11,9 +11,10 @@ from raykd import storage
 from raykd.config.load import as_yaml
 from raykd.config.schema.run import RunConfig
 from raykd.distill.world import World
-from raykd.errors import ConfigError
+from raykd.errors import ConfigError, StorageError
 from raykd.published.directory import withdraw
-from raykd.train.lease import held_lease
+from raykd.remote.probe import check_storage
+from raykd.train.lease import HeldLease, held_lease
 from raykd.train.leave import Leave
 from raykd.train.metrics import MetricsTail, Record
 from raykd.train.paths import RunPaths, located, run_paths
@@ -52,13 +53,23 @@ def train_run(config: RunConfig, *, fresh: bool, address: str, listener: Listene
     Raises:
         RaykdError: The run cannot start, or failed.
     """
-    with claimed_run(config, has_workers=config.cluster.num_workers > 0, fresh=fresh) as paths:
-        if (result := read_result(paths)) is not None:
+    with claimed_run(config, has_workers=config.cluster.num_workers > 0, fresh=fresh) as claim:
+        if (result := read_result(claim.paths)) is not None:
             return result
-        with _followed(paths, listener):
+        asked = listener.should_stop
+        listener = replace(listener, should_stop=lambda: claim.lease.is_lost or asked())
+        with _followed(claim.paths, listener):
             if config.cluster.num_workers == 0:
-                return _train_here(located(config), paths, listener)
-            return _train_on_ray(located(config), paths, address=address, listener=listener)
+                return _train_here(located(config), claim.paths, listener)
+            return _train_on_ray(located(config), claim.paths, address=address, listener=listener)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """A run that nobody else writes, as long as the lease is not lost."""
+
+    paths: RunPaths
+    lease: HeldLease
 
 
 @contextmanager
@@ -69,7 +80,7 @@ def claimed_run(
     fresh: bool = False,
     waits: bool = False,
     on_wait: Callable[[str], None] | None = None,
-) -> Iterator[RunPaths]:
+) -> Iterator[Claim]:
     """Be the only one to write a run while the block runs; its configuration is written.
 
     Args:
@@ -81,14 +92,16 @@ def claimed_run(
 
     Raises:
         ConfigError: Another live driver writes the run, and ``waits`` is false.
+        StorageError: Its place cannot be written, read, listed and deleted from.
     """
     paths = run_paths(config)
-    with held_lease(paths.lease, has_workers=has_workers, waits=waits, on_wait=on_wait):
+    check_storage(paths.run)
+    with held_lease(paths.lease, has_workers=has_workers, waits=waits, on_wait=on_wait) as lease:
         if fresh:
             _clear(paths)
         if read_result(paths) is None:
             storage.write_bytes(paths.config, as_yaml(located(config)).encode())
-        yield paths
+        yield Claim(paths=paths, lease=lease)
 
 
 def _clear(paths: RunPaths) -> None:
@@ -140,7 +153,11 @@ def _train_on_ray(
             from raykd.train.ray_train import train_under_ray  # noqa: PLC0415
 
             return train_under_ray(
-                config, paths, on_retry=listener.on_message, should_stop=listener.should_stop
+                config,
+                paths,
+                on_retry=listener.on_message,
+                should_stop=listener.should_stop,
+                is_alone=True,
             )
     finally:
         storage.delete(paths.ray)
@@ -158,8 +175,10 @@ def _followed(paths: RunPaths, listener: Listener) -> Iterator[None]:
         is_last = False
         while not is_last:
             is_last = ended.wait(seconds)
-            for record in tail.new_records():
-                listener.on_record(record)
+            # Where the store is away for long, training goes on, and records are told later.
+            with suppress(StorageError):
+                for record in tail.new_records():
+                    listener.on_record(record)
 
     thread = threading.Thread(target=follow, name="raykd-follow", daemon=True)
     thread.start()

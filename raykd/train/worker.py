@@ -19,7 +19,7 @@ from raykd.distill.world import World
 from raykd.errors import DivergedError
 from raykd.remote.patience import PATIENCE_SECONDS
 from raykd.train.export import export_model
-from raykd.train.keeper import CheckpointKeeper, find_checkpoint
+from raykd.train.keeper import CheckpointKeeper, found_checkpoint
 from raykd.train.leave import Leave
 from raykd.train.metrics import (
     Log,
@@ -79,15 +79,15 @@ def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunRes
     with ExitStack() as stack:
         stack.enter_context(storage.patience(PATIENCE_SECONDS))
         context.note("looking for the newest checkpoint")
-        checkpoint = find_checkpoint(paths, context.world, stack)
-        context.note("assembling the run")
-        run = assemble(config, world=context.world, is_restored=checkpoint is not None)
         tokenizer_path = stack.enter_context(
             storage.local_copy(storage.join(config.data.uri, TOKENIZER_DIRECTORY))
         )
-        keeper = CheckpointKeeper(config, paths, run, tokenizer_path=tokenizer_path)
-        if checkpoint is not None:
-            keeper.restore(checkpoint)
+        with found_checkpoint(paths, context.world) as checkpoint:
+            context.note("assembling the run")
+            run = assemble(config, world=context.world, is_restored=checkpoint is not None)
+            keeper = CheckpointKeeper(config, paths, run, tokenizer_path=tokenizer_path)
+            if checkpoint is not None:
+                keeper.restore(checkpoint)
         with _opened_log(config, paths, run) as log:
             if run.start is not None and context.world.rank == 0:
                 _note_start(run.start, paths, log)

@@ -13,6 +13,7 @@ from raykd import storage
 from raykd.config.load import as_yaml, plain
 from raykd.config.schema.sweep import NodeConfig
 from raykd.remote.patience import PATIENCE_SECONDS
+from raykd.remote.probe import check_storage
 from raykd.sweep.ledger import Ledger, Record, SweepPaths, read_ledger, write_index
 from raykd.sweep.plan import SweepPlan, known_records, plan_sweep
 from raykd.sweep.resume import resumed, selected
@@ -91,11 +92,15 @@ def run_sweep(
     """
     paths = SweepPaths(sweep=plan.uri)
     # Trials hold leases of their own, so those of a dead driver need not be waited for here.
-    with held_lease(paths.lease, has_workers=False), storage.patience(PATIENCE_SECONDS):
+    check_storage(paths.sweep)
+    with (
+        held_lease(paths.lease, has_workers=False) as lease,
+        storage.patience(PATIENCE_SECONDS),
+    ):
         study = _study(plan, paths, options)
 
         def step() -> None:
-            if should_stop():
+            if should_stop() or lease.is_lost:
                 study.leave()
             on_step(study)
 

@@ -49,8 +49,8 @@ def train_and_tell(config: RunConfig, log_uri: str, connection: Connection) -> N
 
 def _train(config: RunConfig, report: Callable[[Record], None]) -> Leave:
     torch.set_num_threads(max(1, math.floor(config.cluster.cpus_per_worker)))
-    with claimed_run(config, has_workers=False, waits=True, on_wait=logger.warning) as paths:
-        found = read_result(paths)
+    with claimed_run(config, has_workers=False, waits=True, on_wait=logger.warning) as claim:
+        found = read_result(claim.paths)
         if found is not None and found.is_done:
             return Leave.NO
         with _asked_by_signal() as asked:
@@ -58,9 +58,9 @@ def _train(config: RunConfig, report: Callable[[Record], None]) -> Leave:
             context = Context(
                 world=world,
                 report=report,
-                leave=lambda: Leave.STOPPED if asked.is_set() else Leave.NO,
+                leave=lambda: Leave.STOPPED if asked.is_set() or claim.lease.is_lost else Leave.NO,
             )
-            return train_worker(located(config), paths, context).leave
+            return train_worker(located(config), claim.paths, context).leave
 
 
 @contextmanager

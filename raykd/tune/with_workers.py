@@ -33,21 +33,21 @@ def train_with_workers(config: RunConfig, *, asked: Callable[[], Leave]) -> Leav
     wish = _Wish(asked=asked)
     if wish.is_there():
         return wish.leave
-    with claimed_run(config, has_workers=True, waits=True, on_wait=logger.warning) as paths:
-        found = read_result(paths)
+    with claimed_run(config, has_workers=True, waits=True, on_wait=logger.warning) as claim:
+        found = read_result(claim.paths)
         if found is not None and found.is_done:
             return Leave.NO
         try:
             result = train_under_ray(
                 located(config),
-                paths,
+                claim.paths,
                 on_retry=logger.warning,
-                should_stop=wish.is_there,
+                should_stop=lambda: wish.is_there() or claim.lease.is_lost,
                 callbacks=[TuneReportCallback()],
             )
         finally:
             wish.grace.cancel()
-            storage.delete(paths.ray)
+            storage.delete(claim.paths.ray)
     return Leave.NO if result.is_done else wish.leave
 
 

@@ -90,7 +90,7 @@ def test_commands_are_found_where_they_must_be() -> None:
     assert {"README.md", "configs/runs/demo_student.yaml", "raykd/cli/main.py"} <= places
     shown = {command.words[0] for command in LINES}
     models = {"prepare", "train", "evaluate", "export"}
-    assert shown == models | {"check", "sweep", "report", "replay", "explain", "doctor"}
+    assert shown == models | {"check", "sweep", "report", "replay", "clean", "explain", "doctor"}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=str)

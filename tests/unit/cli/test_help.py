@@ -10,7 +10,7 @@ from raykd.cli.main import build_parser, main, parse
 
 COMMANDS = [
     *("prepare", "check", "train", "sweep", "report"),
-    *("evaluate", "export", "replay", "doctor", "explain"),
+    *("evaluate", "export", "replay", "clean", "doctor", "explain"),
 ]
 HEAVY = ["torch", "ray", "pyarrow", "transformers", "datasets", "numpy", "rich", "fsspec"]
 

@@ -146,5 +146,5 @@ def test_every_key_is_read_outside_the_schema(leaf: Leaf) -> None:
 
 
 def test_a_key_that_nobody_reads_would_be_found() -> None:
-    assert not is_read(Leaf("train.patience", "patience", frozenset({"train", "TrainConfig"})))
+    assert not is_read(Leaf("train.zeal", "zeal", frozenset({"train", "TrainConfig"})))
     assert not is_read(Leaf("tracking.seed", "seed", frozenset({"TrackingConfig"})))

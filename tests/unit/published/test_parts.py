@@ -25,7 +25,7 @@ from raykd.published.directory import (
 )
 from raykd.published.places import Part
 from raykd.published.publishing import Publication, publish_part
-from raykd.published.staging import dead_staging, require_room, staging_directory
+from raykd.remote.staging import dead_staging, require_room, staging_directory
 
 
 def writer(name: str, text: str) -> Callable[[Publication], None]:
@@ -148,7 +148,7 @@ def test_the_staging_of_a_killed_process_is_removed(
     monkeypatch.setattr("tempfile.tempdir", None)
     code = (
         "import sys\n"
-        "from raykd.published.staging import staging_directory\n"
+        "from raykd.remote.staging import staging_directory\n"
         "with staging_directory() as path:\n"
         "    print(path, flush=True)\n"
         "    sys.stdin.read()\n"

@@ -15,6 +15,7 @@ from raykd.train.checkpoint import restore_checkpoint
 from raykd.train.snapshot import publish_snapshot, take_snapshot
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.multiprocessing.spawn import spawn
 
 from tests.small_runs import small_data, small_run
 from tests.unit.train.test_snapshot import run_state, tensors
@@ -55,7 +56,7 @@ def write_sharded(rank: int, directory: Path) -> None:
 @pytest.mark.slow
 def test_a_checkpoint_of_fsdp_restores_without_it(tmp_path: Path) -> None:
     small_data(tmp_path / "data")
-    torch.multiprocessing.spawn(write_sharded, args=(tmp_path,), nprocs=NUM_WORKERS)
+    spawn(write_sharded, args=(tmp_path,), nprocs=NUM_WORKERS)
     config = small_run(tmp_path)
     expected = assemble(config, world=World())
     take_step(expected)
