@@ -4,11 +4,11 @@ Nothing is unpickled and no code of the directory is run: a configuration is JSO
 safetensors, and only families that transformers itself has are built.
 """
 
-from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from raykd import storage
 from raykd.errors import ModelError
 from raykd.models.files import CONFIG_FILE, WEIGHTS_FILE, languages_of
 
@@ -21,7 +21,7 @@ _COUNTS = (
     "num_attention_heads",
     "max_position_embeddings",
 )
-_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 
 
 def check_config(config: Any, source: str) -> None:
@@ -45,24 +45,30 @@ def check_config(config: Any, source: str) -> None:
         raise ModelError(message) from error
 
 
-def check_weights(path: Path, source: str) -> None:
+def check_weights(where: str, source: str) -> None:
     """Refuse a directory without weights in safetensors, or with a torn file of them.
 
-    Only headers are read.
+    Only headers are read, and of a directory on this machine alone.
+
+    Args:
+        where: The directory.
+        source: What the user named.
 
     Raises:
         ModelError: The message names the file.
     """
-    files = sorted(path.glob("*.safetensors"))
-    if not any((path / name).exists() for name in (WEIGHTS_FILE, _INDEX_FILE)):
-        pickled = sorted(file.name for kind in _PICKLED for file in path.glob(kind))
+    names = storage.list_names(where)
+    if not {WEIGHTS_FILE, _INDEX_FILE} & set(names):
+        pickled = [name for name in names if name.endswith(_PICKLED)]
         found = f", and {pickled[0]} is pickled, which raykd does not read" if pickled else ""
         message = (
             f"{source}: holds no model that can be loaded: there is no {WEIGHTS_FILE}{found}; "
             "save it again with transformers' save_pretrained"
         )
         raise ModelError(message)
-    for file in files:
+    if not storage.is_local(where):
+        return
+    for file in sorted(storage.local_path(where).glob("*.safetensors")):
         try:
             with safe_open(file, framework="pt"):
                 pass

@@ -16,7 +16,7 @@ from raykd import storage
 from raykd.config.schema.run import TaskName
 from raykd.errors import CheckpointError, ModelError
 from raykd.models.build import AUTO_CLASSES, label_names
-from raykd.models.checks import check_config, check_weights, unreadable
+from raykd.models.checks import check_config, unreadable
 from raykd.models.families import head_of
 from raykd.models.files import (
     CONFIG_FILE,
@@ -72,8 +72,7 @@ def load_config(source: str, *, revision: str | None = None) -> Any:
     """Return the transformers configuration of a source, without its weights.
 
     Raises:
-        ModelError: Nothing is there, the family is unknown, or there are no weights that can
-            be read.
+        ModelError: Nothing is there, or the family is unknown.
     """
     where = resolve_model(source)
     try:
@@ -84,7 +83,6 @@ def load_config(source: str, *, revision: str | None = None) -> Any:
                 config = AutoConfig.from_pretrained(
                     str(path), local_files_only=True, trust_remote_code=False
                 )
-                check_weights(path, source)
     except _UNFIT as error:
         raise unreadable(source, error, is_location=is_location(where)) from error
     check_config(config, source)

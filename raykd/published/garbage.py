@@ -24,7 +24,7 @@ _PARTIAL = re.compile(rf"(.*/)?\.([^/]+)\.[0-9a-f]{{8}}(-\d+)?{re.escape(PARTIAL
 _PREPARE = re.compile(r"(.*/)?\.[^/]+\.prepare-[0-9a-f]{12}/")
 _PROBE = re.compile(rf"(.*/)?{re.escape(PREFIX)}[0-9a-f]{{32}}")
 _NOT_PREPARED = "raykd prepare has not ended"
-_TOKENIZER = "tokenizer/tokenizer.json"
+_TOKENIZER = re.compile(r"(.*/)?tokenizer/[^/]+")
 _OF_DATA = re.compile(
     rf"tokenizer/[^/]+|[^/]+/[^/]+-\d{{5}}\.arrow|{re.escape(MANIFEST)}|{re.escape(PARTS)}/[^/]+"
 )
@@ -130,10 +130,8 @@ def _is_only_copy(tree: Tree, path: str, named: re.Match[str]) -> bool:
 
 
 def _uncommitted_data(tree: Tree) -> Iterator[Garbage]:
-    for path in tree.paths:
-        directory = path.removesuffix(_TOKENIZER)
-        if directory == path or (directory and not directory.endswith("/")):
-            continue
+    found = (_TOKENIZER.fullmatch(path) for path in tree.paths)
+    for directory in sorted({match[1] or "" for match in found if match is not None}):
         names = [each.removeprefix(directory) for each in tree.below(directory)]
         if COMMITTED not in names and all(_OF_DATA.fullmatch(name) for name in names):
             yield tree.garbage(directory, what="data", why="was never committed")

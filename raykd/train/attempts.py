@@ -25,7 +25,7 @@ import ray
 from raykd.config.load import plain
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.train import ClusterConfig
-from raykd.errors import StorageError
+from raykd.errors import RaykdError, StorageError
 from raykd.train.causes import failure_kind, telling_error
 from raykd.train.failures import Kind
 from raykd.train.leave import Leave
@@ -36,6 +36,7 @@ from raykd.train.rendezvous import NodeTorchConfig
 from raykd.train.room import (
     Reservation,
     Resources,
+    alive_nodes,
     are_placed,
     forget_placed,
     groups_of_this_job,
@@ -50,6 +51,8 @@ _POLL_SECONDS = 0.2
 _ROOM_POLL_SECONDS = 1.0
 _SHORT_TEXT = 150
 """Characters; Ray explains at length what may have killed a worker."""
+
+_MAY_BE_LOSS = (Kind.WORKER_DIED, Kind.FAILED, Kind.CONTROLLER_DIED)
 
 _KINDS = {
     Leave.PREEMPTED: Kind.PREEMPTED,
@@ -75,11 +78,11 @@ class Attempt:
 
     @property
     def text(self) -> str:
-        """The last line of what the error says, of what Ray says its beginning."""
+        """The last line of what the error says; its beginning, where it is not raykd's."""
         lines = [line.strip() for line in str(self.error or "").splitlines() if line.strip()]
         if not lines:
             return type(self.error).__name__
-        if isinstance(self.error, RayError):
+        if not isinstance(self.error, RaykdError):
             return textwrap.shorten(lines[-1], _SHORT_TEXT, placeholder=" ...")
         return lines[-1]
 
@@ -103,13 +106,15 @@ class Order:
 def run_attempt(order: Order) -> Attempt:
     """Run a group of workers until it ends; ask it to leave where that is wanted."""
     forget_request(order.paths)
-    alive = _alive_nodes()
+    nodes = alive_nodes()
     groups = groups_of_this_job()
     fitted = _started(_trainer(order).fit)
     watch = _Watch(order)
     try:
         while not concurrent.futures.wait([fitted], timeout=_POLL_SECONDS).done:
             watch.look()
+            if watch.is_futile:
+                return Attempt(result=None, kind=Kind.STOPPED)
     finally:
         watch.close()
     if order.is_alone:
@@ -118,7 +123,7 @@ def run_attempt(order: Order) -> Attempt:
     try:
         return _returned(RunResult(**fitted.result().return_value))
     except (ray.train.TrainingFailedError, RayError) as error:
-        return _failed(error, is_node_lost=bool(alive - _alive_nodes()))
+        return _failed(error, nodes)
 
 
 def worker_resources(cluster: ClusterConfig) -> Resources:
@@ -146,6 +151,12 @@ class _Watch:
             self._asked = wish
         except StorageError as error:
             logger.warning("the workers could not be asked to leave: %s", error)
+
+    @property
+    def is_futile(self) -> bool:
+        """Whether nobody is there to leave: the workers have no places, and end with the job."""
+        order = self._order
+        return order.is_alone and self._asked is Leave.STOPPED and not are_placed(order.name)
 
     def close(self) -> None:
         """Give back what is reserved for more workers."""
@@ -217,16 +228,14 @@ def _started(work: Callable[[], Any]) -> "Future[Any]":
     return future
 
 
-def _alive_nodes() -> set[str]:
-    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-
-
 def _returned(result: RunResult) -> Attempt:
     return Attempt(result=result, kind=None if result.is_done else _KINDS[Leave(result.leave)])
 
 
-def _failed(error: Exception, *, is_node_lost: bool) -> Attempt:
+def _failed(error: Exception, nodes: set[str]) -> Attempt:
+    """Return what an error of an attempt means that began with these nodes."""
     kind = Kind.CONTROLLER_DIED if isinstance(error, RayActorError) else failure_kind([error])
-    if is_node_lost and kind in (Kind.WORKER_DIED, Kind.FAILED, Kind.CONTROLLER_DIED):
+    # Ray may need a quarter of a minute to know; until then it looks like the death of a worker.
+    if kind in _MAY_BE_LOSS and not nodes <= alive_nodes():
         kind = Kind.NODE_LOST
     return Attempt(result=None, kind=kind, error=telling_error([error]))

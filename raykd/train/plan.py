@@ -20,7 +20,9 @@ from raykd.distill.projections import check_projections, check_teacher_projectio
 from raykd.distill.start import StudentStart, plan_start
 from raykd.errors import ConfigError, RaykdError
 from raykd.models.build import count_parameters
-from raykd.models.load import load_config
+from raykd.models.checks import check_weights
+from raykd.models.load import load_config, resolve_model
+from raykd.models.locations import is_location
 from raykd.teachers.build import check_languages
 from raykd.train.checkpoint import committed_steps
 from raykd.train.fit import check_length, check_tokenizer
@@ -216,6 +218,8 @@ def _plan_loaded(
     loaded = load_config(source, revision=revision)
     check_length(key, source, loaded, manifest)
     check_tokenizer(key, source, manifest)
+    if is_location(where := resolve_model(source)):
+        check_weights(where, source)
     return ModelPlan(config=loaded, parameters=count_parameters(loaded, config.task))
 
 

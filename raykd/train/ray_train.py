@@ -99,9 +99,9 @@ class _Run:
         while True:
             attempt = self._attempt()
             result = attempt.result
-            if result is not None and (result.is_done or attempt.kind is Kind.STOPPED):
-                return result
             step = self._newest_step() if result is None else result.step
+            if attempt.kind in (None, Kind.STOPPED):
+                return result or self._stopped(step)
             self._go_on(attempt, step)
             if self.should_stop():
                 return self._stopped(step)

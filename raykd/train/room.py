@@ -72,6 +72,11 @@ def workers_with_room(
     return max(least, held)
 
 
+def alive_nodes() -> set[str]:
+    """Return the ids of the cluster's nodes."""
+    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+
+
 def groups_of_this_job() -> set[str]:
     """Return the placement groups that belong to this program."""
     job = ray.get_runtime_context().get_job_id()

@@ -10,22 +10,24 @@ worker: fewer cores, longer times.
 """
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from ray.cluster_utils import Cluster
 from ray.train import FailureConfig, ScalingConfig
 from ray.train import RunConfig as RayRunConfig
 from ray.train.torch import TorchTrainer
 from raykd.config.load import as_yaml
 from raykd.config.schema.run import RunConfig
+from raykd.train.holders import read_lease
 from raykd.train.metrics import Record
 from raykd.train.paths import run_paths
 from rich.console import Console
@@ -114,6 +116,7 @@ def _drain(cluster: Cluster) -> None:
 
 
 def _recovery(config: RunConfig, fault: Callable[[], None]) -> tuple[float, int]:
+    """Return the seconds from a fault to the next step, and how many steps it took back."""
     timed = Timed()
 
     def fail() -> None:
@@ -126,14 +129,79 @@ def _recovery(config: RunConfig, fault: Callable[[], None]) -> tuple[float, int]
 
 
 def _rays_own(directory: Path) -> float:
-    """Return how long Ray Train's workers are away after one is killed."""
-    log = directory / "steps"
+    """Return how long Ray Train's workers are away after one of them is killed."""
+    log = directory / "bare.txt"
+    log.touch()
     trainer = TorchTrainer(
         _bare_loop,
-        train_loop_config={"log": str(log), "run": run_of(directory, "bare").name},
+        train_loop_config={"log": str(log)},
         scaling_config=ScalingConfig(num_workers=2),
         run_config=RayRunConfig(
             storage_path=str(directory / "ray"), failure_config=FailureConfig(max_failures=1)
         ),
     )
-    raise NotImplementedError(trainer)
+    fitted = threading.Thread(target=trainer.fit)
+    fitted.start()
+    _wait_until(lambda: len(_lines(log)) > KILL_STEP)
+    first = _lines(log)[0]
+    start = time.monotonic()
+    kill("RayTrainWorker")()
+    _wait_until(lambda: _lines(log)[-1] != first)
+    seconds = time.monotonic() - start
+    fitted.join()
+    return seconds
+
+
+def _bare_loop(arguments: dict[str, Any]) -> None:
+    """Take steps of nothing, together; the first worker writes its process id after each."""
+    for _ in range(4 * KILL_STEP):
+        torch.distributed.all_reduce(torch.ones(1))
+        if torch.distributed.get_rank() == 0:
+            with Path(arguments["log"]).open("a") as log:
+                log.write(f"{os.getpid()}\n")
+        time.sleep(0.05)
+
+
+def _restart(config: RunConfig) -> float:
+    """Return the seconds from killing `raykd train` to the first step of the same command."""
+    metrics = Path(run_paths(config).metrics)
+    program = _program(config)
+    _wait_until(lambda: metrics.exists() and len(_lines(metrics)) > KILL_STEP)
+    program.kill()
+    program.wait()
+    start = time.monotonic()
+    program = _program(config)
+    # A worker goes on for a while after its driver is dead: the lease passes on after it.
+    _wait_until(lambda: _holder(config) == program.pid)
+    known = set(_lines(metrics))
+    _wait_until(lambda: not known.issuperset(_lines(metrics)))
+    seconds = time.monotonic() - start
+    program.kill()
+    program.wait()
+    return seconds
+
+
+def _program(config: RunConfig) -> subprocess.Popen[bytes]:
+    file = Path(config.output_uri).with_suffix(".yaml")
+    file.write_text(as_yaml(config))
+    return subprocess.Popen(
+        [sys.executable, "-m", "raykd", "train", str(file)], stdout=subprocess.DEVNULL
+    )
+
+
+def _holder(config: RunConfig) -> int:
+    lease = read_lease(run_paths(config).lease)
+    return 0 if lease is None else lease.process_id
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        time.sleep(_POLL_SECONDS)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines()
+
+
+if __name__ == "__main__":
+    main()

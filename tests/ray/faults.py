@@ -4,13 +4,17 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import psutil
 import pytest
+from ray._private.state import available_resources_per_node
+from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled
 from ray.cluster_utils import Cluster
+from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 from raykd.config.schema.run import RunConfig
 from raykd.train import ray_cluster
 from raykd.train.metrics import Record
@@ -55,6 +59,25 @@ def ray_of_nodes(*, num_nodes: int) -> Iterator[Cluster]:
 def add_node(cluster: Cluster) -> None:
     """Add a node of one CPU."""
     cluster.add_node(num_cpus=1)
+
+
+def remove_node(cluster: Cluster) -> None:
+    """Kill a node that has CPUs, with all that runs there."""
+    node = min(cluster.worker_nodes, key=lambda node: str(node.unique_id))
+    cluster.remove_node(node, allow_graceful=False)
+
+
+def drain(cluster: Cluster) -> str:
+    """Announce that the machine of a worker is taken away in two minutes; return its node."""
+    free = available_resources_per_node()
+    node = next(node for node in worker_nodes() if free[node].get("CPU", 0.0) < 1)
+    deadline_ms = int(time.time() * 1000) + 120_000
+    reason = DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+    accepted, why = GcsClient(address=cluster.address).drain_node(
+        node, reason, "a spot machine", deadline_ms
+    )
+    assert accepted, why
+    return str(node)
 
 
 def processes_called(title: str) -> list[psutil.Process]:

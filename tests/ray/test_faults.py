@@ -1,16 +1,13 @@
 """Workers, nodes and the controller of a run fail: the run ends as the one that went smoothly."""
 
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled
 from ray.cluster_utils import Cluster
-from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from raykd.config.schema.run import RunConfig
 from raykd.models.load import load_model
@@ -20,11 +17,12 @@ from raykd.train.paths import run_paths
 from tests.ray.faults import (
     Faults,
     add_node,
+    drain,
     kill,
     processes_called,
     ray_of_nodes,
+    remove_node,
     train,
-    worker_nodes,
 )
 from tests.small_runs import TINY_BERT, small_data, small_run
 
@@ -118,7 +116,7 @@ def test_the_death_of_the_controller_is_a_failure_as_others(
     assert len(faults.messages) == 1
     assert faults.messages[0].startswith("Ray Train's controller died: ")
     assert "(failure 1 of 3 allowed)" in faults.messages[0]
-    assert step_of(faults.messages[0]) >= 22 - EVERY_STEPS
+    assert step_of(faults.messages[0]) >= EVERY_STEPS
     assert_equal(config, smooth)
 
 
@@ -137,10 +135,6 @@ def test_a_lost_node_is_done_without_until_there_is_room_again(
     config = run_of(directory, "lost", cluster={"num_workers": 2, "min_workers": 1}, **changes)
     occupied: list[PlacementGroup] = []
 
-    def lose() -> None:
-        node = min(cluster.worker_nodes, key=lambda node: str(node.unique_id))
-        cluster.remove_node(node, allow_graceful=False)
-
     def occupy() -> None:
         """Bring a node back, with room for the run only some steps later."""
         add_node(cluster)
@@ -151,14 +145,18 @@ def test_a_lost_node_is_done_without_until_there_is_room_again(
     def free() -> None:
         remove_placement_group(occupied[0])
 
-    faults = Faults(at_step={22: lose}, at_message={"1 of 2 workers train": occupy})
+    faults = Faults(
+        at_step={22: lambda: remove_node(cluster)}, at_message={"1 of 2 workers train": occupy}
+    )
     assert train(config, faults).is_done
-    assert [text.split(":")[0].split(";")[0] for text in faults.messages] == [
-        "a node was lost",
-        "1 of 2 workers train until there is room for more",
-        "there is room for more workers",
-    ]
-    assert "(failure 1 of 3 allowed)" in faults.messages[0]
+    assert step_of(faults.messages[0]) >= EVERY_STEPS
+    assert step_of(faults.messages[2]) > step_of(faults.messages[0])
+    lost, fewer, more = faults.messages
+    # Ray may need a quarter of a minute to know which it was.
+    assert lost.startswith(("a node was lost: ", "a worker died: "))
+    assert "(failure 1 of 3 allowed)" in lost
+    assert fewer == "1 of 2 workers train until there is room for more"
+    assert more.startswith("there is room for more workers; ")
     assert_each_step_once(config)
     expected = weights(alone)
     for name, tensor in weights(config).items():
@@ -176,28 +174,9 @@ def test_a_machine_that_is_going_away_is_left_with_a_checkpoint(
     }
     config = run_of(directory, "drained", **changes)
     left: list[str] = []
-
-    def drain() -> None:
-        node = worker_node()
-        deadline_ms = int(time.time() * 1000) + 120_000
-        gcs = GcsClient(address=cluster.address)
-        accepted, why = gcs.drain_node(
-            node, DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION"), "spot", deadline_ms
-        )
-        assert accepted, why
-        left.append(node)
-
-    faults = Faults(at_step={22: drain})
+    faults = Faults(at_step={22: lambda: left.append(drain(cluster))})
     assert train(config, faults).is_done
     assert len(faults.messages) == 1
     assert faults.messages[0].startswith("a machine is being taken away (preemption 1); ")
     assert step_of(faults.messages[0]) >= 22
     assert_each_step_once(config)
-
-
-def worker_node() -> str:
-    """Return the node whose CPU is in use."""
-    from ray._private.state import available_resources_per_node  # noqa: PLC0415
-
-    free = available_resources_per_node()
-    return next(node for node in worker_nodes() if free[node].get("CPU", 0.0) < 1)

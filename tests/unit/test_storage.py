@@ -248,5 +248,7 @@ def test_a_failure_to_create_is_named(tmp_path: Path, s3_uri: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="file/thing: "):
         storage.create_bytes(str(tmp_path / "file" / "thing"), b"")
-    with pytest.raises(StorageError, match="s3://raykd-no-such-bucket/x: the bucket does not exist"):
+    with pytest.raises(
+        StorageError, match="s3://raykd-no-such-bucket/x: the bucket does not exist"
+    ):
         storage.create_bytes("s3://raykd-no-such-bucket/x", b"")

@@ -10,6 +10,7 @@ from raykd import storage
 from raykd.config.schema.sweep import SweepConfig
 from raykd.errors import ConfigError, RaykdError
 from raykd.models.load import save_model
+from raykd.published.directory import COMMITTED
 from raykd.sweep.expand import Entry
 from raykd.train.checkpoint import checkpoint_name
 from raykd.train.paths import run_paths
@@ -367,8 +368,9 @@ def test_one_run_under_two_names_is_one_stage_that_keeps_what_both_need(director
 def committed(stage: Entry, *steps: int) -> None:
     """Leave checkpoints where a run has been."""
     for step in steps:
-        name = checkpoint_name(step)
-        Path(run_paths(stage.config).checkpoints, name).mkdir(parents=True)
+        path = Path(run_paths(stage.config).checkpoints, checkpoint_name(step))
+        path.mkdir(parents=True)
+        (path / COMMITTED).touch()
 
 
 def test_a_run_that_is_past_a_milestone_is_trained_again(tmp_path: Path) -> None:

@@ -34,13 +34,16 @@ def test_a_run_lies_in_the_output_directory_under_its_identity(
 
 
 def test_everything_of_a_run_lies_in_its_directory_and_apart() -> None:
-    names = [name for name in dir(RunPaths) if not name.startswith("_") and name != "run"]
+    names = [
+        name for name in dir(RunPaths) if not name.startswith("_") and name not in ("run", "name")
+    ]
     places = {name: getattr(RunPaths("s3://bucket/runs/a"), name) for name in names}
     assert places == {
         "checkpoints": "s3://bucket/runs/a/checkpoints",
         "config": "s3://bucket/runs/a/run.yaml",
         "init": "s3://bucket/runs/a/init.json",
         "lease": "s3://bucket/runs/a/lease.json",
+        "leave": "s3://bucket/runs/a/leave.json",
         "log": "s3://bucket/runs/a/log.txt",
         "metrics": "s3://bucket/runs/a/metrics.jsonl",
         "model": "s3://bucket/runs/a/model",
