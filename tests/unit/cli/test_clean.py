@@ -9,6 +9,7 @@ import pytest
 from raykd import storage
 from raykd.cli.clean import parse_age
 from raykd.cli.main import main
+from raykd.cli.progress import console
 
 from tests.unit.published.killing import CHECKPOINT, killed_while_writing, run_at, temporary
 
@@ -28,7 +29,7 @@ def uri(tmp_path: Path, temporary: Path) -> str:
 def test_nothing_is_removed_without_being_told_to(
     uri: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(console, "width", 300)  # long paths are folded otherwise
     files = storage.list_files(uri)
     assert main(["clean", uri]) == 0
     printed = capsys.readouterr().out
