@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,11 @@ from raykd.train.holders import read_lease
 from raykd.train.metrics import Record
 from raykd.train.paths import run_paths
 from rich.console import Console
-from rich.table import Table
 
 from tests.ray.faults import Faults, add_node, drain, kill, ray_of_nodes, remove_node, train
 from tests.small_runs import small_data, small_run
 
-NUM_STEPS = 1_500
+NUM_STEPS = 600
 KILL_STEP = 50
 _POLL_SECONDS = 0.02
 
@@ -64,23 +63,27 @@ class Timed(Faults):
 
 
 def main() -> None:
-    """Measure every kind of failure once, and print the table."""
-    console = Console(width=100)
-    table = Table("failure", "seconds to the next step", "steps taken again")
+    """Measure every kind of failure once; print each line as soon as it is known."""
+    console = Console(width=100, highlight=False)
+    console.print(f"{'failure':45}{'seconds to the next step':>26}{'steps taken again':>20}")
+    for kind, seconds, steps in _measured():
+        console.print(f"{kind:45}{seconds:26.1f}{steps:>20}")
+
+
+def _measured() -> Iterator[tuple[str, float, str]]:
     with tempfile.TemporaryDirectory() as name, ray_of_nodes(num_nodes=2) as cluster:
         directory = Path(name)
         small_data(directory / "data")
-        for kind, fault, cluster_changes in _faults(cluster):
-            seconds, steps = _recovery(run_of(directory, kind, **cluster_changes), fault)
-            table.add_row(kind, f"{seconds:.1f}", str(steps))
-        table.add_row("a worker, Ray Train's own restart", f"{_rays_own(directory):.1f}", "-")
+        yield "a worker, Ray Train's own restart", _rays_own(directory), ""
+        for kind, fault, changes in _faults(cluster):
+            seconds, steps = _recovery(run_of(directory, kind, **changes), fault)
+            yield kind, seconds, str(steps)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         small_data(directory / "data")
         for kind, num_workers in (("the driver of a worker", 1), ("a run in this process", 0)):
             config = run_of(directory, kind, num_workers=num_workers)
-            table.add_row(f"{kind}, kill -9 and again", f"{_restart(config):.1f}", "")
-    console.print(table)
+            yield f"{kind}, kill -9 and again", _restart(config), ""
 
 
 def run_of(directory: Path, output: str, **cluster: Any) -> RunConfig:

@@ -137,7 +137,9 @@ class SweepConfig:
     """Trials at a time; null is as many as the machines hold."""
 
     max_failures: int = 2
-    """Times that a failed trial is started again."""
+    """Times that a trial is started again after an error of unknown cause. Killed processes, lost
+    nodes and storage that is away count in cluster.max_failures of its run, machines that are
+    announced to go in cluster.max_preemptions."""
 
     time_budget_minutes: float | None = None
     """After it no trial starts and running ones stop; the same command continues."""

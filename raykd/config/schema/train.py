@@ -120,7 +120,8 @@ class CheckpointConfig:
     """Which states of a run are kept."""
 
     every_steps: int = 500
-    """Steps between two checkpoints; there is always one after the last step."""
+    """Steps between two checkpoints; there is always one after the last step. They are written
+    beside the training: one that is due while another is on its way follows when that is there."""
 
     keep_last: int = 2
     """Newest checkpoints to keep, at least one."""
