@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench audit clean
+.PHONY: demo test lint bench soak audit clean
 
 # The main job on two cores: prepare data, run a study of teachers, weights and starts.
 demo: $(VENV)/runtime
@@ -16,7 +16,7 @@ test: $(VENV)/dev
 	$(BIN)/pytest -n 2
 	tests/browser/install_chromium.sh
 	$(BIN)/pytest -n 2 -m "slow and not ray"
-	$(BIN)/pytest -m "ray and not slow"
+	$(BIN)/pytest -n 2 --dist loadfile -m "ray and not slow"
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
