@@ -13,6 +13,9 @@ from tests.soak.store import Store
 from tests.soak.training import final_tensors, step_records
 from tests.soak.watch import Growth
 
+_OF_SERVER = ".rclone_temp_multipart_"
+"""What rclone names a file that it is receiving; only rclone itself could know that it is dead."""
+
 _GROWTH_SHARE = 0.1
 _GROWTH_DESCRIPTORS = 8
 
@@ -121,6 +124,10 @@ def remains(store: Store, *, pending: int, temporary: Path) -> list[Line]:
             holds=not left,
         ),
         Line(
+            what="temporary files of the killed server",
+            found=str(sum(1 for _ in store.directory.rglob(f"*{_OF_SERVER}*"))),
+        ),
+        Line(
             what="temporary files of dead trainers after it",
             found=f"{len(files)} {', '.join(files[:2])}",
             required="0",
@@ -138,8 +145,9 @@ def uncommitted(directory: Path) -> list[str]:
     return sorted(
         str(path.relative_to(directory))
         for path in places
-        # Some servers keep the empty folder of objects that are deleted.
-        if any(path.rglob("*.*")) and not (path / "COMMITTED").exists()
+        # A server keeps empty folders, and killed itself the files that it was receiving.
+        if any(_OF_SERVER not in file.name for file in path.rglob("*") if file.is_file())
+        and not (path / "COMMITTED").exists()
     )
 
 
