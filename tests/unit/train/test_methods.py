@@ -309,7 +309,7 @@ def assert_equal_states(first: RunConfig, second: RunConfig) -> None:
 def test_a_checkpoint_has_the_maps_of_layers(smooth: Callable[[str], RunConfig]) -> None:
     uri = run_paths(smooth("maps of layers")).checkpoints
     names = {path.name for path in Path(uri, checkpoint_name(6), "optimizer").iterdir()}
-    assert names == {"adamw.safetensors", "layer_maps.safetensors"}
+    assert names == {"adamw-00001-of-00001.safetensors", "layer_maps.safetensors"}
 
 
 def test_shares_of_languages_follow_the_evaluations(smooth: Callable[[str], RunConfig]) -> None:
