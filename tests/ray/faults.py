@@ -5,9 +5,10 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import psutil
 import pytest
@@ -53,7 +54,17 @@ def ray_of_nodes(*, num_nodes: int) -> Iterator[Cluster]:
             yield cluster
         finally:
             ray.shutdown()
-            cluster.shutdown()
+            with _reaped(cluster.list_all_nodes()):
+                cluster.shutdown()
+
+
+@contextmanager
+def _reaped(nodes: Iterable[Any]) -> Iterator[None]:
+    """Wait for the processes of nodes that the block ends: Ray kills them and looks away."""
+    infos = [info for node in nodes for found in node.all_processes.values() for info in found]
+    yield
+    for info in infos:
+        info.process.wait()
 
 
 def add_node(cluster: Cluster) -> None:
@@ -64,7 +75,8 @@ def add_node(cluster: Cluster) -> None:
 def remove_node(cluster: Cluster) -> None:
     """Kill a node that has CPUs, with all that runs there."""
     node = min(cluster.worker_nodes, key=lambda node: str(node.unique_id))
-    cluster.remove_node(node, allow_graceful=False)
+    with _reaped([node]):
+        cluster.remove_node(node, allow_graceful=False)
 
 
 def drain(cluster: Cluster) -> str:
