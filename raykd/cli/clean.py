@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from raykd.cli.quiet import quiet_libraries
+from raykd.cli.tables import plain_table
 from raykd.errors import ConfigError, StorageDeniedError
 
 if TYPE_CHECKING:
@@ -78,13 +79,10 @@ def garbage_table(found: "list[Garbage]", *, now: float) -> "Table":
     """Return what is found as a table."""
     from rich.filesize import decimal  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
 
     from raykd.cli.progress import duration  # noqa: PLC0415
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("what", "where", "size", "age", "why"):
-        table.add_column(column, overflow="fold")
+    table = plain_table("what", "where", "size", "age", "why")
     for each in found:
         age = duration(now - each.modified_at)
         table.add_row(each.what, escape(each.uri), decimal(each.num_bytes), age, each.why)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, get_args
 
 from raykd.cli.debug import debug_option
 from raykd.cli.quiet import quiet_libraries
+from raykd.cli.tables import plain_table
 from raykd.config.schema.run import TaskName
 from raykd.errors import ConfigError
 
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
 
 def losses_table(findings: "list[Finding]") -> "Table":
     """Return the checks of the losses as a table."""
-    table = _table("check", "what it proves", "deviation", "allowed", "")
+    table = plain_table("check", "what it proves", "deviation", "allowed", "")
     for finding in findings:
         table.add_row(
             finding.name,
@@ -74,7 +75,7 @@ def pair_table(findings: "list[PairFinding]") -> "Table":
     """Return what is said about a pair as a table."""
     from rich.markup import escape  # noqa: PLC0415
 
-    table = _table("", "teacher", "student", "verdict", "")
+    table = plain_table("", "teacher", "student", "verdict", "")
     for finding in findings:
         table.add_row(
             finding.name,
@@ -137,7 +138,7 @@ def _examine_storage(options: argparse.Namespace) -> int:
     from raykd.cli.progress import console  # noqa: PLC0415
     from raykd.remote.probe import probe_steps  # noqa: PLC0415
 
-    table = _table("step", "ms", "")
+    table = plain_table("step", "ms", "")
     try:
         for step in probe_steps(options.uri):
             verdict = "ok" if step.is_granted else "[yellow]no[/]: raykd does without"
@@ -147,12 +148,3 @@ def _examine_storage(options: argparse.Namespace) -> int:
         if table.row_count:
             console.print(table)
     return 0
-
-
-def _table(*columns: str) -> "Table":
-    from rich.table import Table  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table

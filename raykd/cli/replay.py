@@ -5,6 +5,7 @@ import math
 from typing import TYPE_CHECKING
 
 from raykd.cli.quiet import quiet_libraries
+from raykd.cli.tables import plain_table
 from raykd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def step_lines(report: "StepReport") -> list[str]:
 def gradients_table(gradients: "tuple[GradientReport, ...]") -> "Table":
     """Return the gradients that are not finite, or where all are the largest."""
     bad = [gradient for gradient in gradients if gradient.num_not_finite]
-    table = _table("gradient of", "norm", "not finite")
+    table = plain_table("gradient of", "norm", "not finite", folds=False)
     for gradient in (bad or gradients)[:_MOST_GRADIENTS]:
         count = f"{gradient.num_not_finite} of {gradient.num_values}" if bad else "-"
         table.add_row(gradient.name, _number(gradient.norm), count)
@@ -80,7 +81,7 @@ def rows_table(rows: "Iterable[RowReport]") -> "Table":
     """Return the rows, each alone and with dropout off, with as much text as there is room."""
     from rich.text import Text  # noqa: PLC0415
 
-    table = _table("row", "language", "tokens", "loss alone", "grad alone")
+    table = plain_table("row", "language", "tokens", "loss alone", "grad alone", folds=False)
     # The one column that may shrink; each of its cells stays a line.
     table.add_column("text")
     for row in rows:
@@ -103,12 +104,3 @@ def _one_line(text: str) -> str:
     """Return text without line breaks and control characters, which a terminal would obey."""
     shown = "".join(letter if letter.isprintable() else " " for letter in text)
     return " ".join(shown.split())
-
-
-def _table(*columns: str) -> "Table":
-    from rich.table import Table  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, no_wrap=True)
-    return table

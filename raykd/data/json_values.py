@@ -4,8 +4,9 @@ Where a value lies is told by its place in the document, such as ``splits.train[
 """
 
 from collections.abc import Mapping
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
+
+from raykd.remote.names import is_inside
 
 _SHOWN_CHARACTERS = 60
 """Of a wrong value; what is longer would not be read."""
@@ -77,9 +78,7 @@ def boolean(value: Any, where: str) -> bool:
 def path_within(value: Any, where: str) -> str:
     """Return a relative path that does not leave the directory it is relative to."""
     path = text(value, where)
-    parts = path.split("/")
-    leaves = ":" in path or "\\" in path or "\0" in path or not {"", ".", ".."}.isdisjoint(parts)
-    if leaves or PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute():
+    if not is_inside(path):
         raise _unlike(value, "a path inside the directory", where)
     return path
 

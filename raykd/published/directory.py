@@ -95,7 +95,8 @@ def fetched(published: Published) -> Iterator[Path]:
         _compare(published, path)
         yield path
         return
-    with staging_directory() as path:
+    num_bytes = sum(file["bytes"] for file in published.files.values())
+    with staging_directory(num_bytes=num_bytes) as path:
         try:
             download((storage.join(published.uri, name), path / name) for name in published.files)
         except FileNotFoundError as error:
@@ -116,7 +117,8 @@ def _parsed(uri: str, text: bytes, kind: str) -> dict[str, Any]:
         version, found = manifest["schema_version"], manifest["kind"]
         files, content = manifest["files"], manifest["content"]
         is_whole = isinstance(content, dict) and all(
-            {"bytes", "sha256"} <= entry.keys() for entry in files.values()
+            type(entry.get("bytes")) is int and isinstance(entry.get("sha256"), str)
+            for entry in files.values()
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         message = f"{where}: is no manifest: {type(error).__name__}: {error}"
@@ -147,6 +149,6 @@ def _compare(published: Published, path: Path) -> None:
         if found != recorded:
             message = (
                 f"{uri}: has {found['bytes']} bytes, sha256 {found['sha256'][:12]}, but the "
-                f"manifest says {recorded['bytes']} bytes, {str(recorded['sha256'])[:12]}"
+                f"manifest says {recorded['bytes']} bytes, {recorded['sha256'][:12]}"
             )
             raise PublicationError(message)

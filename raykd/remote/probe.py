@@ -11,9 +11,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from raykd.config.credentials import has_credentials
-from raykd.errors import ConfigError, StorageError
-from raykd.remote.complaints import ERRORS, is_transient, redacted
+from raykd.config.credentials import refuse_credentials
+from raykd.errors import StorageError
+from raykd.remote.complaints import ERRORS, is_transient
 from raykd.remote.filesystem import filesystem, is_local
 from raykd.remote.patience import patience
 from raykd.remote.retry import named, reach
@@ -78,24 +78,9 @@ def check_storage(uri: str) -> None:
 
     To be called before anything is written there.
     """
-    refuse_credentials(uri)
     if not is_local(uri):
         for _ in _needed_steps(uri):
             pass
-
-
-def refuse_credentials(uri: str) -> None:
-    """Refuse a URI with credentials in it: it is printed, saved and logged.
-
-    Raises:
-        ConfigError: It does.
-    """
-    if has_credentials(uri):
-        message = (
-            f"{redacted(uri)}: holds credentials, which would show; name the bucket alone, and "
-            "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        )
-        raise ConfigError(message)
 
 
 def creates_exclusively(uri: str) -> bool:
@@ -113,7 +98,7 @@ def creates_exclusively(uri: str) -> bool:
 
 def _needed_steps(uri: str) -> Iterator[Step]:
     """Try what raykd cannot do without."""
-    refuse_credentials(uri)
+    refuse_credentials({"uri": uri}, origin="storage")
     name = f"{PREFIX}{uuid.uuid4().hex}"
     content = name.encode()
     try:

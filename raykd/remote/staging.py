@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from raykd.errors import StorageError
+from raykd.errors import DiskFullError
 
 _PREFIX = "raykd-staging-"
 _LOCK = ".lock"
@@ -23,7 +23,7 @@ def staging_directory(*, num_bytes: int = 0) -> Iterator[Path]:
         num_bytes: What is going to be written there.
 
     Raises:
-        StorageError: There is not as much room.
+        DiskFullError: There is not as much room.
     """
     remove_dead_staging()
     root = Path(tempfile.mkdtemp(prefix=_PREFIX))
@@ -43,7 +43,7 @@ def require_room(path: Path, num_bytes: int) -> None:
     """Check the free disk space at a path.
 
     Raises:
-        StorageError: It is less than what is going to be written.
+        DiskFullError: It is less than what is going to be written.
     """
     free = shutil.disk_usage(path).free
     if free < num_bytes:
@@ -51,7 +51,7 @@ def require_room(path: Path, num_bytes: int) -> None:
             f"{path}: {num_bytes / 1e9:.2f} GB are to be written, but {free / 1e9:.2f} GB are "
             "free: make room, or set TMPDIR or output_uri to another disk"
         )
-        raise StorageError(message)
+        raise DiskFullError(message)
 
 
 def dead_staging() -> list[Path]:

@@ -100,14 +100,18 @@ def restore_checkpoint(uri: str, state: TrainState) -> RunState:
     """Put a run into the state that a checkpoint holds, bit by bit.
 
     Raises:
-        CheckpointError: The checkpoint is of another model.
+        CheckpointError: The checkpoint is of another model, or cannot be continued from.
     """
     with storage.local_copy(uri) as path:
         saved = read_run_state(path)
         load_weights(state.student.model, path / STUDENT_DIRECTORY)
         if state.projections.state_dict():
             _load_projections(state, path / LAYER_MAPS_FILE)
-        _load_moments(state, _saved_moments(path), uri)
+        moments = _saved_moments(path)
+        if saved.step > 0 and not moments:
+            message = f"{uri}: holds no state of the optimizer, in {optimizer_file(0, 1)} or more"
+            raise CheckpointError(message)
+        _load_moments(state, moments, uri)
     state.step, state.tokens, state.data = saved.step, saved.tokens, saved.data
     state.recent_loss = saved.recent_loss
     return saved
@@ -189,7 +193,7 @@ def kept_steps(
 @contextmanager
 def _opened(uri: str, run: str | None) -> Iterator[Path]:
     published = read_published(uri, kind=KIND)
-    if run is not None and (found := published.content.get(RUN)) != run:
+    if run is not None and (found := published.content.get(RUN, run)) != run:
         message = f"{uri}: is of another run: {found}"
         raise PublicationError(message)
     with fetched(published) as path:

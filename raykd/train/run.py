@@ -53,14 +53,17 @@ def train_run(config: RunConfig, *, fresh: bool, address: str, listener: Listene
     Raises:
         RaykdError: The run cannot start, or failed.
     """
-    with claimed_run(config, has_workers=config.cluster.num_workers > 0, fresh=fresh) as claim:
+    has_workers = config.cluster.num_workers > 0
+    # Asked before anything is written.
+    world = None if has_workers else World(device=device_of(config))
+    with claimed_run(config, has_workers=has_workers, fresh=fresh) as claim:
         if (result := read_result(claim.paths)) is not None:
             return result
         asked = listener.should_stop
         listener = replace(listener, should_stop=lambda: claim.lease.is_lost or asked())
         with _followed(claim.paths, listener):
-            if config.cluster.num_workers == 0:
-                return _train_here(located(config), claim.paths, listener)
+            if world is not None:
+                return _train_here(located(config), claim.paths, world, listener)
             return _train_on_ray(located(config), claim.paths, address=address, listener=listener)
 
 
@@ -113,9 +116,9 @@ def _clear(paths: RunPaths) -> None:
             withdraw(storage.join(paths.run, name))
 
 
-def _train_here(config: RunConfig, paths: RunPaths, listener: Listener) -> RunResult:
+def _train_here(config: RunConfig, paths: RunPaths, world: World, listener: Listener) -> RunResult:
     context = Context(
-        world=World(device=device_of(config)),
+        world=world,
         report=lambda _: None,
         leave=lambda: Leave.STOPPED if listener.should_stop() else Leave.NO,
     )

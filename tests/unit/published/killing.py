@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from tests.servers.faults import Hold
 
 CHECKPOINT = "checkpoints/step-00000010"
 
+_POLL_SECONDS = 0.05
+
 
 def killed_while_writing(uri: str, kind: str) -> None:
     """Have a process killed after it has written its files aside."""
@@ -25,11 +28,18 @@ def killed_while_writing(uri: str, kind: str) -> None:
 def killed_while_uploading(
     store: FaultyS3, uri: str, kind: str, *, on: str, num_bytes: int
 ) -> None:
-    """Have a process killed while it waits for the answer to a request, which is never sent."""
+    """Have a process killed while it waits for the answer to a request, which is never sent.
+
+    What it uploads beside that file has arrived.
+    """
     hold = Hold()
     store.proxy.inject(hold, on=on)
     with _writer(uri, kind, num_bytes) as process:
         assert hold.reached.wait(60)
+        pause = threading.Event()
+        while not storage.list_files(uri):
+            assert process.poll() is None
+            pause.wait(_POLL_SECONDS)
         process.kill()
 
 

@@ -129,8 +129,17 @@ def sealed(uri: str, manifest: dict[str, object]) -> None:
             {"schema_version": 1, "kind": "test", "files": {"a": {"bytes": 1}}, "content": {}},
             "does not say the bytes and sha256",
         ),
+        (
+            {
+                "schema_version": 1,
+                "kind": "test",
+                "files": {"a": {"bytes": "1", "sha256": ""}},
+                "content": {},
+            },
+            "does not say the bytes and sha256",
+        ),
     ],
-    ids=["future", "no content", "files no mapping", "no hash"],
+    ids=["future", "no content", "files no mapping", "no hash", "size a text"],
 )
 def test_a_manifest_that_is_none_is_refused(
     tmp_path: Path, manifest: dict[str, object], complaint: str

@@ -138,7 +138,9 @@ def test_a_check_asks_for_no_more_than_runs_need(faulty_s3: FaultyS3, tmp_path: 
 
 def test_a_uri_with_credentials_is_refused_and_not_shown() -> None:
     for examine in (probe, check_storage):
-        with pytest.raises(ConfigError, match=r"holds credentials.*AWS_PROFILE") as error:
+        with pytest.raises(
+            ConfigError, match=r"a URI with credentials in it.*AWS_PROFILE"
+        ) as error:
             examine("s3://key:secret@bucket/runs")
         assert "secret@" not in str(error.value)
 

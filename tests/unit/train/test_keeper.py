@@ -1,8 +1,11 @@
 """Checkpoints do not hold training up, and none is lost, mixed up or taken for another's."""
 
+import hashlib
+import json
 import logging
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,9 @@ from raykd.distill.assemble import assemble
 from raykd.distill.distillation import Distillation
 from raykd.distill.loop import training_steps
 from raykd.distill.world import World
-from raykd.errors import StorageError
-from raykd.published.directory import read_published
-from raykd.train.checkpoint import KIND, checkpoint_name, committed_steps
+from raykd.errors import CheckpointError, StorageError
+from raykd.published.directory import COMMITTED, MANIFEST, read_published
+from raykd.train.checkpoint import KIND, RUN, checkpoint_name, committed_steps, optimizer_file
 from raykd.train.inputs import input_fingerprint
 from raykd.train.keeper import CheckpointKeeper
 from raykd.train.paths import RunPaths, run_paths
@@ -99,6 +102,42 @@ def test_a_checkpoint_of_another_run_is_skipped_and_named(
         train(mine)
     assert f"skipping checkpoint of step 6: {target}: is of another run: small-" in caplog.text
     assert_equal_runs(smooth, mine)
+
+
+def rewritten(checkpoint: Path, change: Callable[[Path, dict[str, Any]], None]) -> None:
+    """Change a committed checkpoint as another version of raykd would have written it."""
+    manifest = json.loads((checkpoint / MANIFEST).read_bytes())
+    change(checkpoint, manifest)
+    text = json.dumps(manifest).encode()
+    (checkpoint / MANIFEST).write_bytes(text)
+    (checkpoint / COMMITTED).write_text(hashlib.sha256(text).hexdigest())
+
+
+def without_run(_: Path, manifest: dict[str, Any]) -> None:
+    del manifest["content"][RUN]
+
+
+def without_optimizer(checkpoint: Path, manifest: dict[str, Any]) -> None:
+    file = optimizer_file(0, 1)
+    del manifest["files"][file]
+    (checkpoint / file).unlink()
+
+
+def test_a_checkpoint_that_does_not_say_its_run_is_continued(directory: Path) -> None:
+    config = small_run(directory)
+    train(config, should_stop=stop_after(3))
+    checkpoints = run_paths(config).checkpoints
+    rewritten(Path(checkpoints, checkpoint_name(3)), without_run)
+    train(config, should_stop=stop_after(1))
+    assert committed_steps(checkpoints) == [3, 4]
+
+
+def test_a_checkpoint_without_the_optimizer_is_refused(directory: Path) -> None:
+    config = small_run(directory)
+    train(config, should_stop=stop_after(3))
+    rewritten(Path(run_paths(config).checkpoints, checkpoint_name(3)), without_optimizer)
+    with pytest.raises(CheckpointError, match=r"step-00000003.*no state of the optimizer"):
+        train(config)
 
 
 def test_what_a_dead_writer_left_is_gone_after_the_next_start(

@@ -132,6 +132,14 @@ def test_a_damaged_newest_checkpoint_is_skipped_and_named(
     assert_equal_runs(smooth, bumpy)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_missing_is_told_before_anything_is_written(directory: Path) -> None:
+    config = small_run(directory, cluster={"num_workers": 0, "gpus_per_worker": 1})
+    with pytest.raises(ConfigError, match=r"gpus_per_worker is 1.*PyTorch finds no GPU"):
+        train(config)
+    assert not Path(run_paths(config).run).exists()
+
+
 def test_a_done_run_is_left_alone_and_fresh_starts_over(directory: Path) -> None:
     config = small_run(directory)
     first = train(config)
