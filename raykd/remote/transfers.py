@@ -2,6 +2,7 @@
 
 import contextvars
 import hashlib
+import logging
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from typing import Any
 
 from raykd.errors import StorageError
 from raykd.remote.filesystem import is_s3
+from raykd.remote.patience import patience
 from raykd.remote.retry import reach
 from raykd.remote.uploads import abort_uploads_of
 
@@ -27,6 +29,11 @@ _WHOLE_BYTES = _PART_BYTES * _PARTS_AT_ONCE
 """Most of one file that is in memory at a time."""
 
 _BLOCK_BYTES = 8 << 20
+
+_TIDY_SECONDS = 5.0
+"""The patience that an upload in vain leaves for the store."""
+
+logger = logging.getLogger(__name__)
 
 
 def upload(files: Iterable[tuple[Path, str]]) -> None:
@@ -89,25 +96,37 @@ def _at_once(transfer: Any, pairs: Iterable[Any]) -> None:
 
 def _upload_file(path: Path, uri: str) -> None:
     size = path.stat().st_size
-    attempts = 0
+    try:
+        with _budget.taken(min(size, _WHOLE_BYTES)):
+            reach(uri, lambda filesystem, target: _put(filesystem, path, target))
+            _require_stored(path, uri, size)
+    except StorageError:
+        with patience(_TIDY_SECONDS):
+            _tidy(uri, size)
+        raise
+    _tidy(uri, size)
 
-    def put(filesystem: Any, target: str) -> None:
-        nonlocal attempts
-        attempts += 1
-        # A part that fails ends the whole upload, which s3fs then aborts at the server.
-        limits = (
-            {"chunksize": _PART_BYTES, "max_concurrency": _PARTS_AT_ONCE}
-            if is_s3(filesystem)
-            else {}
-        )
-        filesystem.put_file(str(path), target, **limits)
 
-    with _budget.taken(min(size, _WHOLE_BYTES)):
-        reach(uri, put)
-        _require_stored(path, uri, size)
-    if attempts > 1 and size >= _LEAST_IN_PARTS:
-        # An attempt whose answers were lost may have begun an upload and not ended it.
+def _put(filesystem: Any, path: Path, target: str) -> None:
+    # A part that fails ends the whole upload, which s3fs then aborts at the server.
+    limits = (
+        {"chunksize": _PART_BYTES, "max_concurrency": _PARTS_AT_ONCE} if is_s3(filesystem) else {}
+    )
+    filesystem.put_file(str(path), target, **limits)
+
+
+def _tidy(uri: str, size: int) -> None:
+    """Abort what attempts at a file have begun and not ended; a failure is told in the log alone.
+
+    A request whose answer is lost, which s3fs repeats by itself, leaves an upload that no attempt
+    knows of.
+    """
+    if size < _LEAST_IN_PARTS:
+        return
+    try:
         abort_uploads_of(uri)
+    except StorageError as error:
+        logger.warning("%s; parts of an upload may stay behind: see raykd clean", error)
 
 
 def _require_stored(path: Path, uri: str, size: int) -> None:

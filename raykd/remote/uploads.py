@@ -5,7 +5,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from botocore.exceptions import ClientError
 from fsspec.asyn import sync
+from s3fs.errors import translate_boto_error
 
 from raykd.remote.filesystem import filesystem, is_s3
 from raykd.remote.retry import reach
@@ -35,29 +37,36 @@ def pending_uploads(uri: str) -> list[Upload]:
 
 def abort(upload: Upload) -> None:
     """Remove the parts of an upload, which can then not be completed."""
-
-    def remove(found: Any, path: str) -> None:
-        with suppress(FileNotFoundError):  # completed or aborted meanwhile
-            bucket, _, key = path.partition("/")
-            found.call_s3(
-                "abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload.upload_id
-            )
-
-    reach(upload.uri, remove)
+    reach(upload.uri, lambda found, path: _abort(found, path, upload.upload_id))
 
 
 def abort_uploads_of(uri: str) -> None:
-    """Abort the uploads of one file that are not complete."""
-    for found in pending_uploads(uri.rpartition("/")[0]):
-        if found.uri == uri:
-            abort(found)
+    """Abort the uploads of one file that are not complete; none where the store is not S3."""
+
+    def abort_all(found: Any, path: str) -> None:
+        bucket, _, key = path.partition("/")
+        for upload in _begun(found, bucket, prefix=key) if is_s3(found) else []:
+            if upload["Key"] == key:
+                _abort(found, path, upload["UploadId"])
+
+    reach(uri, abort_all)
+
+
+def _abort(found: Any, path: str, upload_id: str) -> None:
+    bucket, _, key = path.partition("/")
+    with suppress(FileNotFoundError):  # completed or aborted meanwhile
+        found.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload_id)
+
+
+def _begun(found: Any, bucket: str, *, prefix: str) -> list[dict[str, Any]]:
+    pages = _pages(found, "list_multipart_uploads", {"Bucket": bucket, "Prefix": prefix})
+    return [upload for page in pages for upload in page.get("Uploads", [])]
 
 
 def _pending(found: Any, path: str, uri: str) -> Iterator[Upload]:
     bucket, _, key = path.strip("/").partition("/")
     prefix = f"{key}/" if key else ""
-    pages = _pages(found, "list_multipart_uploads", {"Bucket": bucket, "Prefix": prefix})
-    for upload in (upload for page in pages for upload in page.get("Uploads", [])):
+    for upload in _begun(found, bucket, prefix=prefix):
         where = {"Bucket": bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
         parts = [p for page in _pages(found, "list_parts", where) for p in page.get("Parts", [])]
         yield Upload(
@@ -81,6 +90,8 @@ def _pages(found: Any, operation: str, arguments: dict[str, str]) -> list[dict[s
             return [page async for page in client.get_paginator(operation).paginate(**arguments)]
         except client.exceptions.NoSuchUpload:
             return []  # completed or aborted meanwhile; rclone says so of a bucket without any
+        except ClientError as error:
+            raise translate_boto_error(error) from error
 
     result: list[dict[str, Any]] = sync(found.loop, pages)
     return result

@@ -5,11 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from raykd import storage
+from raykd.remote.transfers import upload
 
 from tests.conftest import FaultyS3
 from tests.servers.faults import INTERNAL_ERROR, SLOW_DOWN, Fault, Lost, Reset, Slow, Truncated
 
 PART_BYTES = 16 << 20
+
+PARTS_BYTES = 2 * PART_BYTES + 1
+"""Three parts, the last of one byte."""
 
 BRIEF_FAULTS: dict[str, Fault] = {
     "slow down": SLOW_DOWN,
@@ -21,6 +26,12 @@ BRIEF_FAULTS: dict[str, Fault] = {
     "slow": Slow(seconds=0.2),
 }
 """What passes: the request is to be tried again."""
+
+
+def upload_one(path: Path, store: FaultyS3) -> None:
+    """Upload a file as ``inner/file``."""
+    with storage.patience(20):
+        upload([(path, f"{store.uri}/inner/file")])
 
 
 def bucket_of(store: FaultyS3) -> str:
@@ -36,6 +47,12 @@ def unfinished_uploads(store: FaultyS3) -> list[str]:
         # So rclone says that there has been none since its start.
         return []
     return [upload["Key"] for upload in found]
+
+
+def begin_upload(store: FaultyS3, key: str) -> None:
+    """Leave a multipart upload without parts that nobody ends."""
+    s3: Any = boto3.client("s3", endpoint_url=store.server.endpoint)
+    s3.create_multipart_upload(Bucket=bucket_of(store), Key=key)
 
 
 def stored_bytes(store: FaultyS3, key: str) -> bytes:

@@ -8,7 +8,6 @@ import pytest
 from raykd import storage
 from raykd.errors import StorageDeniedError, StorageError
 from raykd.remote.transfers import download, upload
-from raykd.remote.uploads import abort, pending_uploads
 
 from tests.conftest import FaultyS3
 from tests.servers.faults import (
@@ -25,21 +24,15 @@ from tests.servers.faults import (
 )
 from tests.storage_faults.stores import (
     BRIEF_FAULTS,
-    PART_BYTES,
+    PARTS_BYTES,
     random_file,
     stored_bytes,
     stored_names,
     unfinished_uploads,
+    upload_one,
 )
 
 SMALL_BYTES = 300_000
-PARTS_BYTES = 2 * PART_BYTES + 1
-"""Three parts, the last of one byte."""
-
-
-def upload_one(path: Path, store: FaultyS3) -> None:
-    with storage.patience(20):
-        upload([(path, f"{store.uri}/inner/file")])
 
 
 @pytest.mark.parametrize("fault", BRIEF_FAULTS)
@@ -114,7 +107,7 @@ def test_an_upload_outlasts_an_outage(faulty_s3: FaultyS3, tmp_path: Path) -> No
             assert not uploading.done()
         uploading.result()
     assert stored_bytes(faulty_s3, "inner/file") == content
-    assert_nothing_left_but_pending(faulty_s3)
+    assert unfinished_uploads(faulty_s3) == []
 
 
 def test_many_files_arrive_though_every_fifth_request_fails(
@@ -195,34 +188,3 @@ def test_a_wrong_answer_of_another_kind_is_told_as_it_is(
     with pytest.raises(StorageError, match=r"inner/file: .*larger than allowed"):
         upload_one(tmp_path / "file", faulty_s3)
     assert faulty_s3.proxy.count("PutObject") == 1
-
-
-def test_no_pending_uploads_are_listed_where_there_never_was_one(faulty_s3: FaultyS3) -> None:
-    with storage.patience(2):
-        assert pending_uploads(faulty_s3.uri) == []
-
-
-@pytest.mark.parametrize(
-    ("on", "fault"),
-    [("CreateMultipartUpload", Lost()), ("UploadPart|AbortMultipartUpload", INTERNAL_ERROR)],
-    ids=str,
-)
-def test_what_an_upload_leaves_behind_is_found_and_aborted(
-    on: str, fault: Fault, faulty_s3: FaultyS3, tmp_path: Path
-) -> None:
-    content = random_file(tmp_path / "file", PARTS_BYTES)
-    faulty_s3.proxy.inject(fault, on=on, times=5)
-    upload_one(tmp_path / "file", faulty_s3)
-    assert_nothing_left_but_pending(faulty_s3)
-    assert stored_names(faulty_s3) == ["inner/file"]
-    assert stored_bytes(faulty_s3, "inner/file") == content
-
-
-def assert_nothing_left_but_pending(store: FaultyS3) -> None:
-    """Abort what could not be aborted at the time, as ``raykd clean`` does."""
-    with storage.patience(2):
-        for pending in pending_uploads(f"{store.uri}/inner"):
-            assert pending.uri == f"{store.uri}/inner/file"
-            abort(pending)
-            abort(pending)
-    assert unfinished_uploads(store) == []
