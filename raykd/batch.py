@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from raykd.scores import Scores
+
 IntArray = npt.NDArray[np.int64]
 
 
@@ -123,6 +125,9 @@ class Batch:
     row_ids_B: torch.Tensor
     """Identity of each example, int64."""
 
+    epochs_B: torch.Tensor
+    """How often each example's stream has been read through before, int64."""
+
     num_tokens: int
     """Tokens in the batch, padding not counted."""
 
@@ -144,6 +149,7 @@ class Batch:
             labels_P=moved(self.labels_P),
             languages_B=moved(self.languages_B),
             row_ids_B=moved(self.row_ids_B),
+            epochs_B=moved(self.epochs_B),
             num_tokens=self.num_tokens,
         )
 
@@ -184,6 +190,7 @@ class Batch:
             labels_P=self.labels_P[positions_Q],
             languages_B=self.languages_B[is_chosen_B],
             row_ids_B=self.row_ids_B[is_chosen_B],
+            epochs_B=self.epochs_B[is_chosen_B],
             num_tokens=int(self.is_token_BL[is_chosen_B].sum()),
         )
         return chosen, positions_Q
@@ -228,7 +235,7 @@ class ModelOutputs:
     hidden_PD: torch.Tensor
     """Last hidden states of the scored positions."""
 
-    logits_PK: torch.Tensor
+    scores: Scores
     """Unnormalised scores of the scored positions."""
 
     hidden_states_TD: Mapping[int, torch.Tensor] = field(default_factory=dict)
@@ -236,3 +243,8 @@ class ModelOutputs:
 
     attention: Mapping[int, AttentionInputs] = field(default_factory=dict)
     """By layer, counted from 0."""
+
+    @property
+    def logits_PK(self) -> torch.Tensor:  # noqa: N802  a tensor, named like the fields
+        """All scores at once, for where they are few."""
+        return self.scores.logits()

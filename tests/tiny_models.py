@@ -68,5 +68,6 @@ def padded_batch(task: TaskName, *, summary: str = "first") -> Batch:
         labels_P=torch.zeros(len(positions), dtype=torch.int64),
         languages_B=torch.zeros(3, dtype=torch.int64),
         row_ids_B=torch.arange(3),
+        epochs_B=torch.zeros(3, dtype=torch.int64),
         num_tokens=sum(lengths),
     )

@@ -9,7 +9,7 @@ from raykd.batch import Batch
 from raykd.distill.step import DistillationStep
 from raykd.distill.world import World
 from raykd.tasks.metrics import metrics
-from raykd.tasks.tally import Tally, tally
+from raykd.tasks.tally import Tally, predictions, tally
 from raykd.tasks.task import Task
 
 
@@ -99,16 +99,16 @@ def evaluate(
     student = nothing
     teachers = dict.fromkeys(() if objective.panel is None else objective.panel.teachers, nothing)
     for batch in batches:
-        student_logits_PK = objective.student_outputs(batch).logits_PK
-        student += tally(task, student_logits_PK, batch, num_languages=len(languages))
+        of_student = predictions(objective.student_outputs(batch).scores, batch.labels_P)
+        student += tally(task, of_student, batch, num_languages=len(languages))
         for opinion in () if objective.panel is None else objective.panel.served(batch):
             asked = slice(None) if opinion.positions_Q is None else opinion.positions_Q
             teachers[opinion.name] += tally(
                 task,
-                opinion.outputs.logits_PK,
+                predictions(opinion.outputs.scores, opinion.batch.labels_P),
                 opinion.batch,
                 num_languages=len(languages),
-                other_logits_PK=student_logits_PK[asked],
+                other_classes_P=of_student.classes_P[asked],
             )
     objective.train(was_training)
     return Evaluation(

@@ -12,8 +12,11 @@ import torch
 
 from raykd.batch import Batch, LayersWanted, ModelOutputs
 from raykd.losses.layer_terms import LayerTerm
+from raykd.losses.precision import widened
 from raykd.losses.terms import LossTerm
+from raykd.losses.vocabulary import Sums, weighted_sums
 from raykd.models.scored import ScoredModel
+from raykd.scores import ALL
 from raykd.teachers.panel import Opinion, Panel
 
 Term = LossTerm | LayerTerm
@@ -85,19 +88,23 @@ class DistillationStep(torch.nn.Module):
 
         # Zero, but part of the graph: a step whose weights are all zero still has a gradient,
         # and one whose layer terms rest has one for their projections.
-        loss = student.logits_PK[:0].float().sum()
-        loss = loss + sum(parameter[:0].sum() for parameter in self.projections.parameters())
-        terms = []
+        nothing = [parameter[:0].sum() for parameter in self.projections.parameters()]
+        on_positions = [(term, weight) for term, weight in active if isinstance(term, LossTerm)]
+        if on_positions:
+            loss, sums_M = weighted_sums(
+                student.scores,
+                _sums([term for term, _ in on_positions], opinions, batch, progress),
+                [weight / counts.positions for _, weight in on_positions],
+            )
+            values = list((sums_M / counts.positions).unbind())
+        else:
+            loss, values = student.scores.logits(slice(0)).float().sum(), []
         for term, weight in active:
-            if isinstance(term, LossTerm):
-                value = (
-                    _over_positions(term, student, opinions, batch, progress) / counts.positions
-                )
-            else:
+            if isinstance(term, LayerTerm):
                 value = _over_tokens(term, student, opinions, batch) / counts.tokens
-            loss = loss + weight * value
-            terms.append(value.detach())
-        return StepOutput(loss=loss, terms=tuple(terms))
+                loss = loss + weight * value
+                values.append(value.detach())
+        return StepOutput(loss=sum(nothing, start=loss), terms=tuple(values))
 
     def active_terms(self, progress: float) -> list[tuple[Term, float]]:
         """Return the terms that count at a progress, with their weights.
@@ -136,24 +143,66 @@ def _of_teachers(terms: Sequence[LayerTerm]) -> dict[str, LayersWanted]:
     return wanted
 
 
+def _sums(
+    terms: Sequence[LossTerm], opinions: Sequence[Opinion], batch: Batch, progress: float
+) -> Sums:
+    """Return how neighbouring positions add to each term, over the teachers by their weights."""
+
+    def sums(logits_CK: torch.Tensor, chosen: slice) -> torch.Tensor:
+        labels_C = batch.labels_P[chosen]
+        heard = [_Heard.of(opinion, chosen, batch) for opinion in opinions]
+        return torch.stack(
+            [_over_positions(term, logits_CK, heard, labels_C, progress) for term in terms]
+        )
+
+    return sums
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Heard:
+    """What one teacher says about those of C neighbouring positions that it is asked about."""
+
+    asked: slice | torch.Tensor
+    """Which of the C they are."""
+
+    logits_QK: torch.Tensor
+    weights_Q: torch.Tensor | None
+
+    @staticmethod
+    def of(opinion: Opinion, chosen: slice, batch: Batch) -> "_Heard":
+        positions_Q, weights_Q = opinion.positions_Q, opinion.weights_Q
+        asked: slice | torch.Tensor = ALL
+        if positions_Q is not None:
+            start, stop, _ = chosen.indices(len(batch.positions_P))
+            # They rise: what is asked about among neighbours are neighbours.
+            bounds = torch.searchsorted(positions_Q, positions_Q.new_tensor([start, stop]))
+            chosen = slice(*bounds.tolist())
+            asked = positions_Q[chosen] - start
+        return _Heard(
+            asked=asked,
+            logits_QK=opinion.outputs.scores.logits(chosen),
+            weights_Q=None if weights_Q is None else weights_Q[chosen],
+        )
+
+
 def _over_positions(
     term: LossTerm,
-    student: ModelOutputs,
-    opinions: Sequence[Opinion],
-    batch: Batch,
+    logits_CK: torch.Tensor,
+    heard: Sequence[_Heard],
+    labels_C: torch.Tensor,
     progress: float,
 ) -> torch.Tensor:
-    """Return a term's sum over the scored positions, and over the teachers by their weights."""
+    """Return a term's sum over C positions."""
     if not term.needs_teacher:
-        return term.per_position(student.logits_PK, None, batch.labels_P, progress).sum()
-    total = student.logits_PK[:0].float().sum()
-    for opinion in opinions:
-        asked = slice(None) if opinion.positions_Q is None else opinion.positions_Q
+        return term.per_position(logits_CK, None, labels_C, progress).sum()
+    # Zero, but part of the graph, where no teacher is asked.
+    total = widened(logits_CK[:0]).sum()
+    for each in heard:
         values_Q = term.per_position(
-            student.logits_PK[asked], opinion.outputs.logits_PK, batch.labels_P[asked], progress
+            logits_CK[each.asked], each.logits_QK, labels_C[each.asked], progress
         )
-        if opinion.weights_Q is not None:
-            values_Q = values_Q * opinion.weights_Q
+        if each.weights_Q is not None:
+            values_Q = values_Q * each.weights_Q
         total = total + values_Q.sum()
     return total
 

@@ -74,7 +74,7 @@ def _roberta(model_type: str) -> Family:
         embeddings=("embeddings",),
         summary="first",
         heads={
-            "masked_lm": heads.lm_head,
+            "masked_lm": heads.roberta_vocabulary,
             "sequence_classification": heads.roberta_summary,
             "token_classification": heads.token_classes,
         },
@@ -92,7 +92,7 @@ def _decoder(model_type: str, *, derived: tuple[str, ...]) -> Family:
         embeddings=("embed_tokens",),
         summary="last",
         heads={
-            "causal_lm": heads.lm_head,
+            "causal_lm": heads.decoder_vocabulary,
             "sequence_classification": heads.decoder_summary,
             "token_classification": heads.decoder_token_classes,
         },
@@ -199,7 +199,7 @@ _GPT2 = Family(
     embeddings=("wte", "wpe"),
     summary="last",
     heads={
-        "causal_lm": heads.lm_head,
+        "causal_lm": heads.decoder_vocabulary,
         "sequence_classification": heads.decoder_summary,
         "token_classification": heads.token_classes,
     },

@@ -15,6 +15,7 @@ from raykd.errors import ModelError
 from raykd.models.families import family_of
 from raykd.models.heads import Head
 from raykd.models.parts import places_of
+from raykd.scores import DenseScores
 
 
 class PerLanguageModel(torch.nn.Module):
@@ -134,18 +135,19 @@ def with_languages(
     return grown
 
 
-def per_language_logits(
+def per_language_scores(
     model: PerLanguageModel,
     head: Head,
     hidden_PD: torch.Tensor,
     *,
     languages_P: torch.Tensor,
     names: tuple[str, ...],
-) -> torch.Tensor:
+) -> DenseScores:
     """Return the scores of each position by the head of its language, [P, K].
 
-    Each position costs one head, however many there are. Heads without a position are applied
-    to none, so that they have a gradient, of zeros: data parallelism waits for all.
+    They are all in memory, those of a vocabulary too. Each position costs one head, however many
+    there are. Heads without a position are applied to none, so that they have a gradient, of
+    zeros: data parallelism waits for all.
 
     Args:
         model: Encoder and heads.
@@ -162,11 +164,11 @@ def per_language_logits(
     others = [language for language in model.languages if language not in names]
     shares = hidden_PD[order_P].split([*counts, *(0 for _ in others)])
     scores = [
-        head(model.of(language), share_QD)
+        head(model.of(language), share_QD).logits()
         for language, share_QD in zip((*names, *others), shares, strict=True)
         if len(share_QD) or language in model.languages
     ]
-    return torch.cat(scores)[order_P.argsort()]
+    return DenseScores(logits_PK=torch.cat(scores)[order_P.argsort()])
 
 
 def _key(language: str) -> str:

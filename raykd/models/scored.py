@@ -9,7 +9,8 @@ from raykd.config.schema.run import TaskName
 from raykd.errors import ModelError
 from raykd.models.families import family_of, head_of
 from raykd.models.internals import AttentionRecord, recording
-from raykd.models.per_language import PerLanguageModel, per_language_logits
+from raykd.models.per_language import PerLanguageModel, per_language_scores
+from raykd.scores import DenseScores, Scores
 
 _NOTHING = LayersWanted()
 
@@ -92,7 +93,7 @@ class ScoredModel(torch.nn.Module):
             }
         return ModelOutputs(
             hidden_PD=hidden_PD,
-            logits_PK=self.logits(hidden_PD, batch.languages_B[batch.examples_P]),
+            scores=self.scores(hidden_PD, batch.languages_B[batch.examples_P]),
             hidden_states_TD=hidden_states_TD,
             attention=record.inputs,
         )
@@ -105,9 +106,7 @@ class ScoredModel(torch.nn.Module):
         outputs, _ = self._encode(batch, _NOTHING)
         return self._summaries(outputs.last_hidden_state, batch)
 
-    def logits(
-        self, hidden_PD: torch.Tensor, languages_P: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def scores(self, hidden_PD: torch.Tensor, languages_P: torch.Tensor | None = None) -> Scores:
         """Return the scores of hidden states, [P, K]; any share of the positions will do.
 
         Args:
@@ -119,12 +118,12 @@ class ScoredModel(torch.nn.Module):
             ValueError: A PerLanguageModel is not told the languages.
         """
         if not isinstance(self.model, PerLanguageModel):
-            logits_PK = self._head(self.model, hidden_PD)
+            scores = self._head(self.model, hidden_PD)
         elif languages_P is None or self.languages is None:
             message = "a model with a head per language scores positions of known languages only"
             raise ValueError(message)
         else:
-            logits_PK = per_language_logits(
+            scores = per_language_scores(
                 self.model,
                 self._head,
                 hidden_PD,
@@ -132,8 +131,8 @@ class ScoredModel(torch.nn.Module):
                 names=self.languages,
             )
         if self.class_order is not None:
-            return logits_PK[:, self.class_order]
-        return logits_PK[:, : self.num_classes]
+            return DenseScores(logits_PK=scores.logits()[:, self.class_order])
+        return scores.first(self.num_classes)
 
     def _encode(self, batch: Batch, wanted: LayersWanted) -> tuple[Any, AttentionRecord]:
         inputs: dict[str, Any] = {

@@ -40,6 +40,7 @@ def padded_batch(
         labels_P=_tensor(labels_P),
         languages_B=_tensor(rows.languages_B),
         row_ids_B=_tensor(rows.row_ids_B),
+        epochs_B=_tensor(rows.epochs_B),
         num_tokens=len(input_ids_T),
     )
 
@@ -59,6 +60,7 @@ def idle_batch(pad_id: int) -> Batch:
         labels_P=nothing_P,
         languages_B=torch.zeros(1, dtype=torch.int64),
         row_ids_B=torch.full((1,), _NO_ROW_ID, dtype=torch.int64),
+        epochs_B=torch.zeros(1, dtype=torch.int64),
         num_tokens=0,
     )
 

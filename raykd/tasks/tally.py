@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from raykd.batch import Batch
+from raykd.scores import Scores, by_position
 from raykd.tasks.entities import are_entity_labels, count_entities
 from raykd.tasks.task import Task
 
@@ -59,30 +60,53 @@ def has_entities(task: Task) -> bool:
     return task.name == "token_classification" and names is not None and are_entity_labels(names)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Predictions:
+    """What a model predicts at scored positions."""
+
+    losses_P: torch.Tensor
+    """Cross entropy against the labels, in nats."""
+
+    classes_P: torch.Tensor
+    """The class with the highest score, int64."""
+
+
+@torch.no_grad()
+def predictions(scores: Scores, labels_P: torch.Tensor) -> Predictions:
+    """Return what a model predicts; its scores are never all in memory."""
+
+    def measure(logits_CK: torch.Tensor, labels_C: torch.Tensor) -> torch.Tensor:
+        losses_C = F.cross_entropy(logits_CK.float(), labels_C, reduction="none")
+        return torch.stack([losses_C.double(), logits_CK.argmax(dim=-1).double()], dim=-1)
+
+    losses_P, classes_P = by_position(scores, measure, labels_P).unbind(-1)
+    return Predictions(losses_P=losses_P, classes_P=classes_P.long())
+
+
 @torch.no_grad()
 def tally(
     task: Task,
-    logits_PK: torch.Tensor,
+    predicted: Predictions,
     batch: Batch,
     *,
     num_languages: int,
-    other_logits_PK: torch.Tensor | None = None,
+    other_classes_P: torch.Tensor | None = None,
 ) -> Tally:
     """Return what a batch contributes to an evaluation.
 
     Args:
         task: What made the batch.
-        logits_PK: Unnormalised scores of the model that is evaluated.
-        batch: On the device of the logits; whole rows, for the sake of entities.
+        predicted: By the model that is evaluated.
+        batch: On the device of the predictions; whole rows, for the sake of entities.
         num_languages: G, the number of languages that ``batch.languages_B`` points into.
-        other_logits_PK: Scores of another model at the same positions, to measure agreement.
+        other_classes_P: What another model predicts at the same positions, to measure agreement.
     """
-    predicted_P = logits_PK.argmax(dim=-1)
+    predicted_P = predicted.classes_P
     columns = [
-        F.cross_entropy(logits_PK.float(), batch.labels_P, reduction="none"),
+        predicted.losses_P,
         torch.ones_like(predicted_P),
         predicted_P == batch.labels_P,
-        *_agreement(predicted_P, other_logits_PK),
+        *_agreement(predicted_P, other_classes_P),
         *_entities(task, predicted_P, batch),
         *_classes(task, predicted_P, batch.labels_P),
     ]
@@ -92,12 +116,12 @@ def tally(
 
 
 def _agreement(
-    predicted_P: torch.Tensor, other_logits_PK: torch.Tensor | None
+    predicted_P: torch.Tensor, other_classes_P: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    if other_logits_PK is None:
+    if other_classes_P is None:
         nothing_P = torch.zeros_like(predicted_P)
         return nothing_P, nothing_P
-    return torch.ones_like(predicted_P), predicted_P == other_logits_PK.argmax(dim=-1)
+    return torch.ones_like(predicted_P), predicted_P == other_classes_P
 
 
 def _entities(task: Task, predicted_P: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, ...]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from raykd.batch import Batch, LayersWanted, ModelOutputs
+from raykd.scores import by_position
 from raykd.teachers.live import Teacher
 from raykd.teachers.weights import margins
 
@@ -151,7 +152,7 @@ def mean_margins(
         for opinion in consult(teachers, serves_NG, batch, {}):
             asked, index = opinion.batch, number[opinion.name]
             languages_Q = asked.languages_B[asked.examples_P].cpu()
-            margins_Q = margins(opinion.outputs.logits_PK, asked.labels_P).double().cpu()
+            margins_Q = by_position(opinion.outputs.scores, margins, asked.labels_P).double().cpu()
             sums_NG[index].index_add_(0, languages_Q, margins_Q)
             counts_NG[index].index_add_(0, languages_Q, torch.ones_like(margins_Q))
     sums_NG, counts_NG = total(torch.stack([sums_NG, counts_NG])).cpu()
@@ -175,8 +176,9 @@ def _weighed(
     is_asked_NP = torch.zeros_like(values_NP, dtype=torch.bool)
     asked = [slice(None) if o.positions_Q is None else o.positions_Q for o in opinions]
     for index, opinion in enumerate(opinions):
-        values_Q = weigh.measure(opinion.outputs.logits_PK, opinion.batch.labels_P)
-        values_NP[index, asked[index]] = values_Q
+        values_NP[index, asked[index]] = by_position(
+            opinion.outputs.scores, weigh.measure, opinion.batch.labels_P
+        )
         is_asked_NP[index, asked[index]] = True
     if not opinions:
         return ()

@@ -216,7 +216,7 @@ def _counted(shape: _Shape, *, task: TaskName, rows: int, tokens: int, is_traine
             _finish(scored.hidden(batch), is_trained=is_trained)
         hidden_PD = torch.empty(1, config.hidden_size, requires_grad=is_trained)
         with FlopCounterMode(display=False) as head:
-            _finish(scored.logits(hidden_PD), is_trained=is_trained)
+            _finish(scored.scores(hidden_PD).logits(), is_trained=is_trained)
     return _Pass(
         encoder_per_token=encoder.get_total_flops() / (rows * tokens),
         head_per_position=head.get_total_flops(),
@@ -244,5 +244,6 @@ def _batch(model_type: str, *, rows: int, tokens: int) -> Batch:
         labels_P=position_P,
         languages_B=ids_B,
         row_ids_B=ids_B,
+        epochs_B=ids_B,
         num_tokens=rows * tokens,
     )

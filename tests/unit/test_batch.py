@@ -105,6 +105,7 @@ def batch_of(*, padded: bool = True) -> Batch:
         labels_P=torch.tensor([7, 8, 9, 10]),
         languages_B=torch.tensor([0, 1]),
         row_ids_B=torch.tensor([11, 12]),
+        epochs_B=torch.tensor([0, 1]),
         num_tokens=4,
     )
 

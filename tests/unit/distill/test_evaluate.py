@@ -9,10 +9,11 @@ from raykd.distill.step import DistillationStep
 from raykd.distill.world import World
 from raykd.models.scored import ScoredModel
 from raykd.tasks.sequence_classification import SequenceClassification
-from raykd.tasks.tally import Tally, tally
+from raykd.tasks.tally import Tally
 from raykd.teachers.build import build_panel
 from raykd.teachers.live import LiveTeacher, Teacher
 
+from tests.unit.tasks.tallied import tallied
 from tests.tiny_models import LABELS, VOCAB_SIZE, scored, tiny_model
 from tests.unit.tasks.rows import rows_of
 
@@ -155,7 +156,7 @@ def tally_of(right: list[tuple[int, int]]) -> Tally:
     logits_PK = torch.zeros(len(languages), 3)
     logits_PK[:, 1] = 1.0
     logits_PK[torch.tensor(is_right), 0] = 2.0
-    return tally(TASK, logits_PK, batch, num_languages=len(right))
+    return tallied(TASK, logits_PK, batch, num_languages=len(right))
 
 
 def test_a_gap_is_the_best_teachers_accuracy_minus_the_students() -> None:

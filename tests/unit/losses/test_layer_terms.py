@@ -14,6 +14,7 @@ from raykd.config.schema.losses import LossesConfig
 from raykd.losses.comparisons import ModelShape
 from raykd.losses.layer_terms import LayerTerm, build_layer_terms
 from raykd.losses.layers import attention_scores, hidden_cosine, hidden_mse, relation_kl
+from raykd.scores import DenseScores
 
 from tests.tiny_models import padded_batch
 
@@ -39,7 +40,7 @@ def hidden(numbers: tuple[int, ...], *, width: int, seed: int) -> ModelOutputs:
     nothing = torch.zeros(0, width)
     return ModelOutputs(
         hidden_PD=nothing,
-        logits_PK=nothing,
+        scores=DenseScores(logits_PK=nothing),
         hidden_states_TD={
             number: torch.randn(5, width, generator=generator) for number in numbers
         },
@@ -65,7 +66,9 @@ def attending(
         )
 
     return ModelOutputs(
-        hidden_PD=nothing, logits_PK=nothing, attention={layer: inputs() for layer in layers}
+        hidden_PD=nothing,
+        scores=DenseScores(logits_PK=nothing),
+        attention={layer: inputs() for layer in layers},
     )
 
 

@@ -124,7 +124,7 @@ def test_any_share_of_the_positions_can_be_scored() -> None:
     batch = batch_of("token_classification", "distilbert", 3, 0, 2)
     hidden_PD, languages_P = scored.hidden(batch), batch.languages_B[batch.examples_P]
     pieces = [
-        scored.logits(hidden_PD[start : start + 2], languages_P[start : start + 2])
+        scored.scores(hidden_PD[start : start + 2], languages_P[start : start + 2]).logits()
         for start in range(0, len(hidden_PD), 2)
     ]
     torch.testing.assert_close(torch.cat(pieces), scored(batch).logits_PK)
@@ -145,7 +145,7 @@ def test_languages_are_needed_and_given_once() -> None:
     with pytest.raises(ValueError, match="the data's languages are needed"):
         ScoredModel(shared, task=TASK, num_classes=3)
     with pytest.raises(ValueError, match="positions of known languages only"):
-        read(shared).logits(torch.zeros(2, 32))
+        read(shared).scores(torch.zeros(2, 32))
 
 
 def test_a_new_language_starts_from_the_head_that_is_named() -> None:

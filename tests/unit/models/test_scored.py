@@ -133,6 +133,7 @@ def test_padding_changes_no_score(family: str, task: TaskName) -> None:
         labels_P=batch.labels_P,
         languages_B=batch.languages_B,
         row_ids_B=batch.row_ids_B,
+        epochs_B=batch.epochs_B,
         num_tokens=batch.num_tokens,
     )
     torch.testing.assert_close(model(wide).logits_PK, model(batch).logits_PK, atol=1e-5, rtol=1e-5)
@@ -160,7 +161,7 @@ def test_scores_come_in_the_order_of_the_datas_classes() -> None:
     own_PK = scored(model, task)(batch).logits_PK
     reordered = ScoredModel(model, task=task, num_classes=3, class_order=(2, 0, 1))
     assert torch.equal(reordered(batch).logits_PK, own_PK[:, [2, 0, 1]])
-    assert torch.equal(reordered.logits(reordered.hidden(batch)), own_PK[:, [2, 0, 1]])
+    assert torch.equal(reordered.scores(reordered.hidden(batch)).logits(), own_PK[:, [2, 0, 1]])
     assert reordered.state_dict().keys() == scored(model, task).state_dict().keys()
 
 

@@ -14,13 +14,13 @@ from raykd.errors import DataError
 from raykd.tasks.causal_lm import CausalLM
 from raykd.tasks.metrics import metrics
 from raykd.tasks.sequence_classification import SequenceClassification
-from raykd.tasks.tally import tally
 from raykd.tasks.task import Task
 from raykd.tasks.token_classification import TokenClassification
 from seqeval.metrics import f1_score as entity_f1_score
 from sklearn.metrics import accuracy_score, f1_score, log_loss, matthews_corrcoef
 
 from tests.unit.tasks.rows import rows_of
+from tests.unit.tasks.tallied import tallied
 
 CLASSES = ("a", "b", "c", "d")
 CLASSIFICATION = SequenceClassification(class_names=CLASSES, summary="first", pad_id=0)
@@ -37,7 +37,7 @@ def classified(
     batch = CLASSIFICATION.collate(
         rows_of([[1]] * len(labels), labels=labels, languages=languages)
     )
-    total = tally(
+    total = tallied(
         CLASSIFICATION,
         logits_PK,
         batch,
@@ -108,7 +108,7 @@ def test_language_modelling_has_a_perplexity_and_no_classes() -> None:
     task = CausalLM(num_classes=8, pad_id=0)
     batch = task.collate(rows_of([[1, 2, 3], [4, 5]]))
     found = metrics(
-        tally(task, torch.zeros(3, 8), batch, num_languages=1), task=task, languages=("en",)
+        tallied(task, torch.zeros(3, 8), batch, num_languages=1), task=task, languages=("en",)
     )
     assert found == {
         "loss": pytest.approx(math.log(8)),
@@ -120,7 +120,7 @@ def test_language_modelling_has_a_perplexity_and_no_classes() -> None:
 def test_a_hopeless_perplexity_is_infinite() -> None:
     task = CausalLM(num_classes=3, pad_id=0)
     logits_PK = torch.tensor([[1e4, 0.0, 0.0]])
-    total = tally(task, logits_PK, task.collate(rows_of([[1, 2]])), num_languages=1)
+    total = tallied(task, logits_PK, task.collate(rows_of([[1, 2]])), num_languages=1)
     assert metrics(total, task=task, languages=("en",))["perplexity"] == math.inf
 
 
@@ -129,7 +129,7 @@ def word_metrics(
 ) -> dict[str, float]:
     batch = task.collate(rows_of([[1] * len(row) for row in true], token_labels=true))
     logits_PK = torch.eye(task.num_classes)[[tag for row in predicted for tag in row]]
-    total = tally(task, logits_PK, batch, num_languages=1)
+    total = tallied(task, logits_PK, batch, num_languages=1)
     return metrics(total, task=task, languages=("en",))
 
 
@@ -160,7 +160,7 @@ def test_parts_of_speech_have_no_entity_f1() -> None:
 
 
 def test_an_evaluation_of_nothing_is_refused() -> None:
-    empty = tally(
+    empty = tallied(
         CLASSIFICATION, torch.zeros(0, 4), CLASSIFICATION.collate(rows_of([])), num_languages=1
     )
     with pytest.raises(DataError, match="no position was scored for sequence_classification"):

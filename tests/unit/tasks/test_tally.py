@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from raykd.tasks.causal_lm import CausalLM
 from raykd.tasks.sequence_classification import SequenceClassification
-from raykd.tasks.tally import NUM_SCALARS, Tally, has_entities, tally
+from raykd.tasks.tally import NUM_SCALARS, Tally, has_entities
 from raykd.tasks.task import Task
 from raykd.tasks.token_classification import TokenClassification
 
 from tests.unit.tasks.rows import rows_of
+from tests.unit.tasks.tallied import tallied
 
 NUM_ROWS, NUM_LANGUAGES = 9, 3
 CLASSES = ("O", "B-X", "I-X", "B-Y")
@@ -45,7 +46,7 @@ def tally_of(task: Task, indices: Sequence[int]) -> Tally:
     student_PK, teacher_PK = (
         torch.stack(logits, dim=1) if logits else torch.zeros(2, 0, task.num_classes)
     )
-    return tally(
+    return tallied(
         task,
         student_PK,
         batch,
@@ -83,7 +84,7 @@ def test_each_sum_counts_what_it_says() -> None:
     batch = task.collate(rows_of([[1]] * 3, languages=[0, 1, 1], labels=[0, 1, 1]))
     student_PK = torch.tensor([[0.0, -100.0], [0.0, -100.0], [0.0, 100.0]])
     teacher_PK = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
-    sums_GS = tally(task, student_PK, batch, num_languages=2, other_logits_PK=teacher_PK).sums_GS
+    sums_GS = tallied(task, student_PK, batch, num_languages=2, other_logits_PK=teacher_PK).sums_GS
     # Loss, positions, right, with teacher, agreeing; entities; by class right, predicted, labels.
     assert sums_GS.tolist() == [
         [0, 1, 1, 1, 0, 0, 0, 0, 1, 0, 1, 0, 1, 0],
@@ -95,7 +96,7 @@ def test_without_a_teacher_no_position_is_compared() -> None:
     task = SequenceClassification(class_names=("a", "b"), summary="first", pad_id=0)
     batch = task.collate(rows_of([[1]], labels=[0]))
     with_teacher_and_agreeing = slice(3, 5)
-    sums_GS = tally(task, torch.zeros(1, 2), batch, num_languages=1).sums_GS
+    sums_GS = tallied(task, torch.zeros(1, 2), batch, num_languages=1).sums_GS
     assert sums_GS[0, with_teacher_and_agreeing].tolist() == [0, 0]
 
 

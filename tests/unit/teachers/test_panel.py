@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 from raykd.batch import Batch, LayersWanted, ModelOutputs
+from raykd.scores import DenseScores
 from raykd.tasks.padding import idle_batch
 from raykd.teachers.live import Teacher
 from raykd.teachers.panel import Opinion, Panel, PositionWeights, mean_margins
@@ -29,6 +30,7 @@ def batch_of(languages: list[int], *, length: int = 4, seed: int = 0) -> Batch:
         labels_P=torch.randint(K, (len(scored),), generator=generator),
         languages_B=torch.tensor(languages),
         row_ids_B=torch.arange(len(languages)) + 100 * seed,
+        epochs_B=torch.zeros(len(languages), dtype=torch.int64),
         num_tokens=len(languages) * length,
     )
 
@@ -46,7 +48,7 @@ class Asked:
         self.wanted.append(wanted)
         tokens_P = batch.input_ids_BL.flatten()[batch.positions_P]
         logits_PK = self.table_VK[tokens_P * 4 + batch.positions_P % batch.input_ids_BL.shape[1]]
-        return ModelOutputs(hidden_PD=logits_PK, logits_PK=logits_PK)
+        return ModelOutputs(hidden_PD=logits_PK, scores=DenseScores(logits_PK=logits_PK))
 
 
 def panel_of(

@@ -13,6 +13,7 @@ from raykd.data.manifest import Manifest, Shard
 from raykd.distill.models import check_layer_terms
 from raykd.models.build import build_config, build_model, count_parameters
 from raykd.models.families import FAMILIES
+from raykd.scores import DenseScores
 from raykd.train.flops import RunFlops, run_flops
 from raykd.train.sizes import ModelPlan
 from torch.utils.flop_counter import FlopCounterMode
@@ -98,6 +99,7 @@ def full_batch(model_type: str, task: TaskName) -> Batch:
         labels_P=torch.zeros(len(positions), dtype=torch.int64),
         languages_B=torch.zeros(ROWS, dtype=torch.int64),
         row_ids_B=torch.arange(ROWS),
+        epochs_B=torch.zeros(ROWS, dtype=torch.int64),
         num_tokens=ROWS * LENGTH,
     )
 
@@ -115,7 +117,9 @@ def counted(model_config: Any, task: TaskName) -> tuple[int, int]:
 
 def with_hidden(states: dict[int, torch.Tensor]) -> ModelOutputs:
     nothing = torch.zeros(0, 1)
-    return ModelOutputs(hidden_PD=nothing, logits_PK=nothing, hidden_states_TD=states)
+    return ModelOutputs(
+        hidden_PD=nothing, scores=DenseScores(logits_PK=nothing), hidden_states_TD=states
+    )
 
 
 @pytest.mark.parametrize(("model_type", "task"), FAMILY_TASKS, ids=FAMILY_IDS)

@@ -1,0 +1,161 @@
+"""What a model scores at positions, without holding all of it: a vocabulary is large.
+
+The dimension key is that of raykd.batch; C is some of the P positions.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from torch.nn import functional as F
+
+_CHUNK_BYTES = 64 << 20
+_CHUNK_BYTES_OF_CUDA = 512 << 20
+_LEAST_ROWS = 64
+
+Chosen = slice | torch.Tensor
+"""Some of the positions: neighbours, or their indices."""
+
+ALL = slice(None)
+
+
+class Scores(Protocol):
+    """Unnormalised scores of P positions for K classes."""
+
+    @property
+    def num_positions(self) -> int:
+        """Return P."""
+
+    @property
+    def num_classes(self) -> int:
+        """Return K."""
+
+    def logits(self, chosen: Chosen = ALL) -> torch.Tensor:
+        """Return the scores of some positions, [C, K]."""
+
+    def first(self, num_classes: int) -> "Scores":
+        """Return the scores of the first classes only."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DenseScores:
+    """Scores that are there: of few classes."""
+
+    logits_PK: torch.Tensor
+
+    @property
+    def num_positions(self) -> int:
+        """Return P."""
+        return self.logits_PK.shape[0]
+
+    @property
+    def num_classes(self) -> int:
+        """Return K."""
+        return self.logits_PK.shape[1]
+
+    def logits(self, chosen: Chosen = ALL) -> torch.Tensor:
+        """Return the scores of some positions, [C, K]."""
+        return self.logits_PK[chosen]
+
+    def first(self, num_classes: int) -> "DenseScores":
+        """Return the scores of the first classes only."""
+        return DenseScores(logits_PK=self.logits_PK[:, :num_classes])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectedScores:
+    """Scores that a linear map makes from few features, as they are asked for."""
+
+    features_PD: torch.Tensor
+    """What the last linear map of a head reads."""
+
+    weight_KD: torch.Tensor
+    bias_K: torch.Tensor | None = None
+    scale: float = 1.0
+    """Multiplies what the map returns."""
+
+    softcap: float | None = None
+    """Then c tanh(x / c), where there is such a c (Gemma 2, section 2)."""
+
+    dtype: torch.dtype | None = None
+    """Of the product, where it is not that of the features: autocast's."""
+
+    @property
+    def num_positions(self) -> int:
+        """Return P."""
+        return self.features_PD.shape[0]
+
+    @property
+    def num_classes(self) -> int:
+        """Return K."""
+        return self.weight_KD.shape[0]
+
+    def logits(self, chosen: Chosen = ALL) -> torch.Tensor:
+        """Return the scores of some positions, [C, K]."""
+        return self.finished(self.projected(self.features_PD[chosen]))
+
+    def projected(self, features_CD: torch.Tensor) -> torch.Tensor:
+        """Return what the linear map makes of features, [C, K]."""
+        weight_KD, bias_K = self.parameters
+        return F.linear(features_CD.to(weight_KD.dtype), weight_KD, bias_K)
+
+    def finished(self, projected_CK: torch.Tensor) -> torch.Tensor:
+        """Return the scores that follow from what the linear map made."""
+        if self.scale != 1.0:
+            projected_CK = projected_CK * self.scale
+        if self.softcap is not None:
+            projected_CK = self.softcap * torch.tanh(projected_CK / self.softcap)
+        return projected_CK
+
+    def first(self, num_classes: int) -> "ProjectedScores":
+        """Return the scores of the first classes only."""
+        if num_classes == self.num_classes:
+            return self
+        return ProjectedScores(
+            features_PD=self.features_PD,
+            weight_KD=self.weight_KD[:num_classes],
+            bias_K=None if self.bias_K is None else self.bias_K[:num_classes],
+            scale=self.scale,
+            softcap=self.softcap,
+            dtype=self.dtype,
+        )
+
+    @cached_property
+    def parameters(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return weight and bias in the type of the product: converted once, not in each chunk."""
+        dtype = self.dtype or self.weight_KD.dtype
+        bias_K = None if self.bias_K is None else self.bias_K.to(dtype)
+        return self.weight_KD.to(dtype), bias_K
+
+
+def chunks(scores: Scores, device: torch.device) -> Iterator[slice]:
+    """Yield neighbouring positions, together all, whose scores fit a small share of the memory.
+
+    How many does not depend on what is free at the moment: sums would round differently when a
+    run is repeated.
+    """
+    budget = _CHUNK_BYTES_OF_CUDA if device.type == "cuda" else _CHUNK_BYTES
+    rows = max(_LEAST_ROWS, budget // (4 * max(scores.num_classes, 1)))
+    for start in range(0, scores.num_positions, rows):
+        yield slice(start, min(start + rows, scores.num_positions))
+
+
+def by_position(
+    scores: Scores,
+    measure: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    labels_P: torch.Tensor,
+) -> torch.Tensor:
+    """Return a value of every position, without ever holding all scores.
+
+    Args:
+        scores: Of P positions.
+        measure: From scores [C, K] and labels [C] to values [C, ...].
+        labels_P: What is right at each position.
+    """
+    parts = [
+        measure(scores.logits(chosen), labels_P[chosen])
+        for chosen in chunks(scores, labels_P.device)
+    ]
+    return torch.cat(parts) if parts else measure(scores.logits(), labels_P)

@@ -1,0 +1,189 @@
+"""Sums made chunk by chunk are those of scores that are all there: values and gradients."""
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from raykd.config.schema.losses import (
+    CrossEntropyConfig,
+    ForwardKLConfig,
+    JensenShannonConfig,
+    LogitMSEConfig,
+    LossesConfig,
+    ReverseKLConfig,
+    SkewedKLConfig,
+    TAIDConfig,
+    TotalVariationConfig,
+)
+from raykd.losses.terms import build_terms
+from raykd.losses.vocabulary import Sums, weighted_sums
+from raykd.models.families import FAMILIES
+from raykd.scores import ALL, DenseScores, ProjectedScores, by_position, chunks
+
+from tests.tiny_models import padded_batch, scored, tiny_model
+
+VOCABULARIES = [
+    (family, task)
+    for family in FAMILIES
+    for task in FAMILIES[family].heads
+    if task.endswith("_lm")
+]
+LOSSES = LossesConfig(
+    cross_entropy=CrossEntropyConfig(),
+    forward_kl=ForwardKLConfig(temperature="2"),
+    reverse_kl=ReverseKLConfig(),
+    jensen_shannon=JensenShannonConfig(temperature="0.5"),
+    skewed_kl=SkewedKLConfig(),
+    total_variation=TotalVariationConfig(),
+    logit_mse=LogitMSEConfig(),
+    taid=TAIDConfig(),
+)
+WEIGHTS = [0.5, 2.0, 0.7, 1.1, 1.3, 0.9, 0.2, 0.4]
+P, D, K = 23, 8, 301
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raykd.scores._LEAST_ROWS", 3)
+    monkeypatch.setattr("raykd.scores._CHUNK_BYTES", 1)
+
+
+def sums_against(teacher_PK: torch.Tensor, labels_P: torch.Tensor) -> Sums:
+    terms = build_terms(LOSSES)
+    assert len(terms) == len(WEIGHTS)
+
+    def sums(logits_CK: torch.Tensor, chosen: slice) -> torch.Tensor:
+        return torch.stack(
+            [
+                term.per_position(logits_CK, teacher_PK[chosen], labels_P[chosen], 0.3).sum()
+                for term in terms
+            ]
+        )
+
+    return sums
+
+
+def projected(dtype: torch.dtype, *, seed: int = 0, **changes: Any) -> ProjectedScores:
+    generator = torch.Generator().manual_seed(seed)
+
+    def drawn(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+    scores = ProjectedScores(
+        features_PD=drawn(P, D).requires_grad_(),
+        weight_KD=drawn(K, D).requires_grad_(),
+        bias_K=drawn(K).requires_grad_(),
+    )
+    return replace(scores, **changes)
+
+
+def inputs_of(scores: ProjectedScores) -> list[torch.Tensor]:
+    found = [scores.features_PD, scores.weight_KD, scores.bias_K]
+    return [tensor for tensor in found if tensor is not None]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)], ids=str
+)
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"bias_K": None}, {"scale": 0.25}, {"softcap": 3.0}, {"scale": 2.0, "softcap": 5.0}],
+    ids=str,
+)
+def test_chunks_add_up_to_the_whole(
+    dtype: torch.dtype, tolerance: float, changes: dict[str, Any]
+) -> None:
+    labels_P = torch.arange(P) % K
+    teacher_PK = projected(dtype, seed=1, **changes).logits().detach()
+    sums = sums_against(teacher_PK, labels_P)
+    in_chunks, whole = projected(dtype, **changes), projected(dtype, **changes)
+    loss, sums_M = weighted_sums(in_chunks, sums, WEIGHTS)
+    (3 * loss).backward()
+    expected, expected_M = weighted_sums(DenseScores(logits_PK=whole.logits()), sums, WEIGHTS)
+    (3 * expected).backward()
+    assert len(list(chunks(in_chunks, labels_P.device))) > 3
+    torch.testing.assert_close(loss, expected, atol=0, rtol=tolerance)
+    torch.testing.assert_close(sums_M, expected_M, atol=0, rtol=tolerance)
+    for mine, theirs in zip(inputs_of(in_chunks), inputs_of(whole), strict=True):
+        assert mine.grad is not None
+        assert theirs.grad is not None
+        scale = float(theirs.grad.abs().max())
+        torch.testing.assert_close(mine.grad, theirs.grad, atol=tolerance * scale, rtol=0)
+
+
+@pytest.mark.parametrize(("model_type", "task"), VOCABULARIES)
+@pytest.mark.parametrize("num_classes", [67, 60], ids=["whole", "padded"])
+def test_every_family_learns_as_from_its_whole_scores(
+    model_type: str, task: Any, num_classes: int
+) -> None:
+    """Tied weights too: they get the gradient of the head and of the embeddings."""
+    batch = padded_batch(task)
+    student = tiny_model(model_type, task).double()
+    teacher = scored(tiny_model(model_type, task, seed=1).double(), task)
+    sums = sums_against(teacher(batch).logits_PK.detach()[:, :num_classes], batch.labels_P)
+    gradients = []
+    for is_whole in (True, False):
+        model = copy.deepcopy(student)
+        scores = scored(model, task)(batch).scores.first(num_classes)
+        assert isinstance(scores, ProjectedScores)
+        if is_whole:
+            scores = DenseScores(logits_PK=scores.logits())
+        loss, _ = weighted_sums(scores, sums, WEIGHTS)
+        loss.backward()
+        gradients.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
+    expected, found = gradients
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, atol=1e-10, rtol=1e-10, msg=name)
+
+
+def test_autocast_multiplies_in_its_type_and_adds_in_float32() -> None:
+    labels_P = torch.arange(P) % K
+    teacher_PK = projected(torch.float32, seed=1).logits().detach()
+    sums = sums_against(teacher_PK, labels_P)
+    rounded = replace(projected(torch.float32), dtype=torch.bfloat16)
+    exact = projected(torch.float32)
+    for scores in (rounded, exact):
+        loss, _ = weighted_sums(scores, sums, WEIGHTS)
+        loss.backward()
+    assert rounded.logits().dtype == torch.bfloat16
+    for mine, theirs in zip(inputs_of(rounded), inputs_of(exact), strict=True):
+        assert mine.grad is not None
+        assert theirs.grad is not None
+        assert mine.grad.dtype == torch.float32
+        difference = (mine.grad - theirs.grad).norm() / theirs.grad.norm()
+        assert 0 < difference < 0.05
+
+
+def test_no_position_has_a_gradient_of_zeros() -> None:
+    scores = replace(projected(torch.float32), features_PD=torch.zeros(0, D, requires_grad=True))
+    sums = sums_against(torch.zeros(0, K), torch.zeros(0, dtype=torch.int64))
+    loss, sums_M = weighted_sums(scores, sums, WEIGHTS)
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert not sums_M.any()
+    assert all(t.grad is not None and not t.grad.any() for t in inputs_of(scores))
+
+
+def test_what_is_frozen_has_no_gradient() -> None:
+    scores = projected(torch.float32)
+    scores.weight_KD.requires_grad_(requires_grad=False)
+    teacher_PK = projected(torch.float32, seed=1).logits().detach()
+    sums = sums_against(teacher_PK, torch.zeros(P, dtype=torch.int64))
+    loss, _ = weighted_sums(scores, sums, WEIGHTS)
+    loss.backward()
+    assert scores.weight_KD.grad is None
+    assert scores.features_PD.grad is not None
+
+
+def test_values_by_position_are_those_of_all_scores() -> None:
+    scores, labels_P = projected(torch.float32), torch.arange(P) % K
+    found_P2 = by_position(
+        scores,
+        lambda logits_CK, labels_C: torch.stack([logits_CK.sum(-1), labels_C], -1),
+        labels_P,
+    )
+    expected_P2 = torch.stack([scores.logits(ALL).sum(-1), labels_P], -1)
+    torch.testing.assert_close(found_P2, expected_P2)
