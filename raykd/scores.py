@@ -11,9 +11,11 @@ from typing import Protocol
 import torch
 from torch.nn import functional as F
 
-_CHUNK_BYTES = 64 << 20
+_CHUNK_BYTES = 24 << 20
+"""The C library returns blocks of 32 MB and more to the system, page by page, every time."""
+
 _CHUNK_BYTES_OF_CUDA = 512 << 20
-_LEAST_ROWS = 64
+_LEAST_ROWS = 32
 
 Chosen = slice | torch.Tensor
 """Some of the positions: neighbours, or their indices."""

@@ -31,6 +31,15 @@ def test_streaming_runs_and_finds_the_memory_bounded() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_both_ways_over_a_vocabulary_end_with_the_same_loss() -> None:
+    lines = run_program("vocabulary.py").splitlines()
+    losses = [line.split("│")[4] for line in lines if line.count("│") == 5]
+    assert len(losses) == 2
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.timeout(600)
 def test_a_sweep_and_its_runs_one_by_one_end_with_the_same_losses() -> None:
