@@ -99,6 +99,17 @@ class RowStream:
             start = end
         return pieces
 
+    def lanes(self, start: int, stop: int) -> IntArray:
+        """Return the lane of each of this worker's rows among positions [start, stop)."""
+        pieces = []
+        while start < stop:
+            epoch, first = divmod(start, self._rows_per_epoch)
+            last = min(first + stop - start, self._rows_per_epoch)
+            lane_of_position = self._order(epoch).lanes_between(first, last)
+            pieces.append(lane_of_position[np.isin(lane_of_position, self._lanes)])
+            start += last - first
+        return np.concatenate([np.zeros(0, dtype=np.int64), *pieces])
+
     def _read_block(self, start: int) -> _Block:
         epoch, first = divmod(start, self._rows_per_epoch)
         last = min(first + _BLOCK_POSITIONS, self._rows_per_epoch)

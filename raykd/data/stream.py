@@ -1,12 +1,15 @@
 """The rows of every optimizer step, resumable at any step with any number of workers."""
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pyarrow as pa
 
-from raykd.batch import Rows
+from raykd.batch import IntArray, Rows
 from raykd.config.schema.data import DataConfig
+from raykd.data.buckets import bucket_order, steps_by_length
 from raykd.data.lanes import BatchReader, addresses
 from raykd.data.manifest import Manifest, Shard
 from raykd.data.mixture import initial_weights
@@ -27,7 +30,8 @@ class DataState:
     """Steps whose rows have been handed out."""
 
     rows: dict[str, int]
-    """Rows handed out of each stream: each language, or all of them together."""
+    """Rows handed out of each stream, each language or all of them together, before the steps
+    that share out their rows: see ``data.bucket_steps``."""
 
     weights: dict[str, float] | None = None
     """Share of each stream in the rows drawn from here on, where the run has adapted them; None
@@ -131,24 +135,51 @@ def training_rows(
         )
         for number, (name, shards) in enumerate(_stream_shards(manifest, config).items())
     }
-    step, taken = state.step, dict(state.rows)
+    shares = [weights[name] for name in streams]
+    taken = dict(state.rows)
     try:
-        while True:
-            counts = drawn_rows(
-                [weights[name] for name in streams],
-                num_rows=global_batch_size,
-                seed=seed,
-                step=step,
-            )
-            pieces = []
-            for (name, stream), count in zip(streams.items(), counts, strict=True):
-                pieces += stream.rows(taken[name], taken[name] + count)
-                taken[name] += count
-            step += 1
-            after = replace(state, step=step, rows=dict(taken))
-            yield StepRows(rows=joined(pieces), state=after)
+        for bucket in itertools.count(state.step // config.bucket_steps):
+            first = bucket * config.bucket_steps
+            counts = [
+                drawn_rows(shares, num_rows=global_batch_size, seed=seed, step=first + place)
+                for place in range(config.bucket_steps)
+            ]
+            order = bucket_order(config.bucket_steps, seed=seed, bucket=bucket)
+            before = dict(taken)
+            pieces: list[list[Rows]] = [[] for _ in counts]
+            for (name, stream), of_stream in zip(
+                streams.items(), zip(*counts, strict=True), strict=True
+            ):
+                dealt = _dealt(stream, before[name], of_stream, order)
+                pieces = [found + more for found, more in zip(pieces, dealt, strict=True)]
+                taken[name] += sum(of_stream)
+            for step, of_step in enumerate(pieces, start=first + 1):
+                if step > state.step:
+                    rows = taken if step == first + len(pieces) else before
+                    after = replace(state, step=step, rows=dict(rows))
+                    yield StepRows(rows=joined(of_step), state=after)
     finally:
         reader.close()
+
+
+def _dealt(
+    stream: RowStream, start: int, counts: Sequence[int], order: IntArray
+) -> list[list[Rows]]:
+    """Return a stream's rows of each step of a bucket, from a position on."""
+    stops = list(itertools.accumulate(counts, initial=start))
+    of_steps = [stream.rows(first, last) for first, last in itertools.pairwise(stops)]
+    if len(counts) == 1:
+        return of_steps
+    rows = joined(list(itertools.chain.from_iterable(of_steps)))
+    num_rows = [sum(map(len, pieces)) for pieces in of_steps]
+    steps_B = steps_by_length(
+        rows.lengths_B,
+        lanes_B=stream.lanes(start, stops[-1]),
+        steps_B=np.repeat(np.arange(len(counts)), num_rows),
+        order=order,
+    )
+    chosen = [np.flatnonzero(steps_B == place) for place in range(len(counts))]
+    return [[rows.take(indices)] if len(indices) else [] for indices in chosen]
 
 
 def evaluation_rows(

@@ -122,11 +122,22 @@ class DataConfig:
     shuffle_window: int = 4
     """Record batches (about 1 MiB each) whose rows are shuffled together in each lane."""
 
+    bucket_steps: int = 1
+    """Steps that share out their rows so that each has rows of like length, and little is padded;
+    which of them has the long ones is random. 1 leaves every row in its step."""
+
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
         found = [*self.masking.problems(), *(self.mixing.problems() if self.mixing else [])]
         if self.num_lanes < 1:
             found.append(f"data.num_lanes must be >= 1, got {self.num_lanes}")
+        if self.bucket_steps < 1:
+            found.append(f"data.bucket_steps must be >= 1, got {self.bucket_steps}")
+        if self.bucket_steps > 1 and self.mixing is not None and self.mixing.adaptive is not None:
+            found.append(
+                f"data.bucket_steps is {self.bucket_steps}, but with data.mixing.adaptive an "
+                "evaluation decides what the next step reads: set it to 1"
+            )
         if self.shuffle_window < 1:
             found.append(f"data.shuffle_window must be >= 1, got {self.shuffle_window}")
         if self.languages is not None and not self.languages:

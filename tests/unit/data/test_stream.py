@@ -41,8 +41,16 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     return write_prepared(path, {"train": TRAIN, "validation": {"de": [4, 1], "en": [9]}})
 
 
-def config_of(manifest: Manifest, mixing: MixingConfig | None) -> DataConfig:
-    return DataConfig(uri=manifest.uri, num_lanes=6, shuffle_window=2, mixing=mixing)
+def config_of(
+    manifest: Manifest, mixing: MixingConfig | None, *, bucket_steps: int = 1
+) -> DataConfig:
+    return DataConfig(
+        uri=manifest.uri,
+        num_lanes=6,
+        shuffle_window=2,
+        mixing=mixing,
+        bucket_steps=bucket_steps,
+    )
 
 
 Step = tuple[list[tuple[int, int, tuple[int, ...]]], DataState]
@@ -93,20 +101,22 @@ MIXINGS = [
 
 @pytest.mark.parametrize("mixing", MIXINGS, ids=["all", "temperature", "fixed"])
 @pytest.mark.parametrize("world_size", [2, 3, 5])
+@pytest.mark.parametrize("bucket_steps", [1, 4])
 def test_steps_are_the_same_at_any_number_of_workers(
-    manifest: Manifest, world_size: int, mixing: MixingConfig | None
+    manifest: Manifest, world_size: int, mixing: MixingConfig | None, bucket_steps: int
 ) -> None:
-    config = config_of(manifest, mixing)
+    config = config_of(manifest, mixing, bucket_steps=bucket_steps)
     start = initial_state(manifest, config)
     alone = steps(manifest, config, world_size=1, state=start, count=NUM_STEPS)
     assert steps(manifest, config, world_size=world_size, state=start, count=NUM_STEPS) == alone
 
 
 @pytest.mark.parametrize("mixing", MIXINGS, ids=["all", "temperature", "fixed"])
+@pytest.mark.parametrize("bucket_steps", [1, 4])
 def test_restart_at_every_position_continues_exactly(
-    manifest: Manifest, mixing: MixingConfig | None
+    manifest: Manifest, mixing: MixingConfig | None, bucket_steps: int
 ) -> None:
-    config = config_of(manifest, mixing)
+    config = config_of(manifest, mixing, bucket_steps=bucket_steps)
     start = initial_state(manifest, config)
     whole = steps(manifest, config, world_size=2, state=start, count=NUM_STEPS)
     for done in range(1, NUM_STEPS):
@@ -116,8 +126,9 @@ def test_restart_at_every_position_continues_exactly(
         assert rest == whole[done:]
 
 
-def test_no_row_is_lost_or_repeated_in_an_epoch(manifest: Manifest) -> None:
-    config = config_of(manifest, None)
+@pytest.mark.parametrize("bucket_steps", [1, 3])
+def test_no_row_is_lost_or_repeated_in_an_epoch(manifest: Manifest, bucket_steps: int) -> None:
+    config = config_of(manifest, None, bucket_steps=bucket_steps)
     start = initial_state(manifest, config)
     read = steps(manifest, config, world_size=1, state=start, count=NUM_STEPS)
     flat = list(itertools.chain.from_iterable(rows for rows, _ in read))
