@@ -39,18 +39,22 @@ class LossTerm:
     """Whether it compares the student with teachers, one after the other."""
 
 
-def build_terms(config: LossesConfig) -> tuple[LossTerm, ...]:
+def build_terms(config: LossesConfig, *, compiled: bool = False) -> tuple[LossTerm, ...]:
     """Return the terms on logits and labels whose sections are present, in the schema's order.
 
     To add one: write its function in raykd/losses, its section in
     raykd/config/schema/losses.py, and its line in ``_divergences``.
+
+    Args:
+        config: The sections.
+        compiled: Run each by torch.compile: on a GPU, where every pass over a vocabulary counts.
 
     Raises:
         ValueError: A weight or a temperature is not a schedule.
     """
     terms = []
     if config.cross_entropy is not None:
-        terms.append(_cross_entropy_term(config.cross_entropy.weight))
+        terms.append(_cross_entropy_term(config.cross_entropy.weight, compiled=compiled))
     terms += [
         LossTerm(
             name=name,
@@ -58,16 +62,17 @@ def build_terms(config: LossesConfig) -> tuple[LossTerm, ...]:
             per_position=_of_teacher(name, divergence),
             needs_teacher=True,
         )
-        for name, divergence in _divergences(config).items()
+        for name, divergence in _divergences(config, compiled=compiled).items()
     ]
     return tuple(terms)
 
 
-def _cross_entropy_term(weight: str) -> LossTerm:
+def _cross_entropy_term(weight: str, *, compiled: bool) -> LossTerm:
+    function = _made(cross_entropy, compiled=compiled)
     return LossTerm(
         name="cross_entropy",
         weight=parse_schedule(weight),
-        per_position=lambda student_logits_PK, _teacher, labels_P, _progress: cross_entropy(
+        per_position=lambda student_logits_PK, _teacher, labels_P, _progress: function(
             student_logits_PK, labels_P
         ),
         needs_teacher=False,
@@ -89,22 +94,26 @@ def _of_teacher(name: str, divergence: Divergence) -> PerPositionLoss:
     return per_position
 
 
-def _divergences(config: LossesConfig) -> dict[str, Divergence]:
+def _made(function: Callable[..., torch.Tensor], *, compiled: bool) -> Callable[..., torch.Tensor]:
+    """Return a function as it is, or to be compiled once for all sizes and temperatures."""
+    return torch.compile(function, dynamic=True) if compiled else function
+
+
+def _divergences(config: LossesConfig, *, compiled: bool) -> dict[str, Divergence]:
     """Return the divergences whose sections are present."""
+    made = partial(_made, compiled=compiled)
     makers: dict[str, Callable[[Any], Divergence]] = {
-        "forward_kl": lambda section: _softened(divergences.forward_kl, section),
-        "reverse_kl": lambda section: _softened(divergences.reverse_kl, section),
+        "forward_kl": lambda section: _softened(made(divergences.forward_kl), section),
+        "reverse_kl": lambda section: _softened(made(divergences.reverse_kl), section),
         "jensen_shannon": lambda section: _softened(
-            partial(divergences.jensen_shannon, beta=section.beta), section
+            partial(made(divergences.jensen_shannon), beta=section.beta), section
         ),
         "skewed_kl": lambda section: _softened(
-            partial(divergences.skewed_kl, skew=section.skew), section
+            partial(made(divergences.skewed_kl), skew=section.skew), section
         ),
-        "total_variation": lambda section: _softened(divergences.total_variation, section),
-        "logit_mse": lambda _: (
-            lambda student_PK, teacher_PK, _: divergences.logit_mse(student_PK, teacher_PK)
-        ),
-        "taid": _taid,
+        "total_variation": lambda section: _softened(made(divergences.total_variation), section),
+        "logit_mse": lambda _: _of_logits(made(divergences.logit_mse)),
+        "taid": lambda section: _taid(made(divergences.taid), section),
     }
     return {name: makers[name](getattr(config, name)) for name in config.present if name in makers}
 
@@ -120,8 +129,12 @@ def _softened(divergence: Callable[..., torch.Tensor], section: Any) -> Divergen
     )
 
 
-def _taid(section: TAIDConfig) -> Divergence:
+def _of_logits(divergence: Callable[..., torch.Tensor]) -> Divergence:
+    return lambda student_PK, teacher_PK, _: divergence(student_PK, teacher_PK)
+
+
+def _taid(divergence: Callable[..., torch.Tensor], section: TAIDConfig) -> Divergence:
     mix = parse_schedule(section.mix)
     return lambda student_PK, teacher_PK, progress: _softened(
-        partial(divergences.taid, mix=mix.at(progress)), section
+        partial(divergence, mix=mix.at(progress)), section
     )(student_PK, teacher_PK, progress)

@@ -50,8 +50,10 @@ def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raykd.scores._CHUNK_BYTES", 1)
 
 
-def sums_against(teacher_PK: torch.Tensor, labels_P: torch.Tensor) -> Sums:
-    terms = build_terms(LOSSES)
+def sums_against(
+    teacher_PK: torch.Tensor, labels_P: torch.Tensor, *, compiled: bool = False
+) -> Sums:
+    terms = build_terms(LOSSES, compiled=compiled)
     assert len(terms) == len(WEIGHTS)
 
     def sums(logits_CK: torch.Tensor, chosen: slice) -> torch.Tensor:
@@ -157,6 +159,27 @@ def test_autocast_multiplies_in_its_type_and_adds_in_float32() -> None:
         assert 0 < difference < 0.05
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_compiled_losses_are_those_that_are_not() -> None:
+    """And are compiled once: chunks of another size, and another moment, change nothing."""
+    labels_P = torch.arange(P) % K
+    teacher_PK = projected(torch.float32, seed=1).logits().detach()
+    found = []
+    for compiled in (False, True):
+        scores = projected(torch.float32)
+        sums = sums_against(teacher_PK, labels_P, compiled=compiled)
+        loss, sums_M = weighted_sums(scores, sums, WEIGHTS)
+        loss.backward()
+        found.append((sums_M, *(tensor.grad for tensor in inputs_of(scores))))
+    for expected, mine in zip(*found, strict=True):
+        assert expected is not None
+        torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-4)
+    compilations = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    assert 0 < compilations <= 2 * len(WEIGHTS)
+
+
 def test_no_position_has_a_gradient_of_zeros() -> None:
     scores = replace(projected(torch.float32), features_PD=torch.zeros(0, D, requires_grad=True))
     sums = sums_against(torch.zeros(0, K), torch.zeros(0, dtype=torch.int64))
@@ -169,7 +192,7 @@ def test_no_position_has_a_gradient_of_zeros() -> None:
 
 def test_what_is_frozen_has_no_gradient() -> None:
     scores = projected(torch.float32)
-    scores.weight_KD.requires_grad_(requires_grad=False)
+    scores.weight_KD.requires_grad = False
     teacher_PK = projected(torch.float32, seed=1).logits().detach()
     sums = sums_against(teacher_PK, torch.zeros(P, dtype=torch.int64))
     loss, _ = weighted_sums(scores, sums, WEIGHTS)
