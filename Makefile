@@ -24,13 +24,15 @@ lint: $(VENV)/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/dev
+bench: $(VENV)/dev $(VENV)/peers/tried
 	$(BIN)/python tests/bench/overhead.py
 	$(BIN)/python tests/bench/streaming.py
+	$(BIN)/python tests/bench/cache.py
 	$(BIN)/python tests/bench/sweep.py
 	$(BIN)/python tests/bench/halving.py
 	$(BIN)/python tests/bench/thousand.py
 	$(BIN)/python tests/bench/checkpoint.py
+	$(BIN)/python tests/bench/trainers.py
 
 # One training in an object store that fails, with kills of random processes, for half an hour.
 soak: $(VENV)/dev
@@ -52,6 +54,14 @@ $(VENV)/runtime: pyproject.toml constraints.txt
 
 $(VENV)/dev: $(VENV)/runtime
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev
+	touch $@
+
+# The trainers that raykd is measured against, one by one: what does not install is left out, and
+# the benchmark says so.
+$(VENV)/peers/tried: tests/bench/peers.txt constraints.txt
+	$(PYTHON) -m venv $(VENV)/peers
+	-grep -v '^#' tests/bench/peers.txt | xargs -n 1 \
+		$(VENV)/peers/bin/python -m pip install --quiet --constraint constraints.txt
 	touch $@
 
 $(VENV)/audit: | $(VENV)/runtime

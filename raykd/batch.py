@@ -132,9 +132,12 @@ class Batch:
     """Tokens in the batch, padding not counted."""
 
     def to(self, device: torch.device) -> "Batch":
-        """Return the batch on a device; the copies overlap with computation on CUDA."""
+        """Return the batch on a device; nothing waits for the copies to a GPU."""
 
         def moved(tensor: torch.Tensor) -> torch.Tensor:
+            if device.type == "cuda" and tensor.device.type == "cpu":
+                # From other memory the copy waits for all that the GPU still has to do.
+                tensor = tensor.pin_memory()
             return tensor.to(device, non_blocking=True)
 
         return Batch(

@@ -132,14 +132,19 @@ class ProjectedScores:
         return self.weight_KD.to(dtype), bias_K
 
 
-def chunks(scores: Scores, device: torch.device) -> Iterator[slice]:
-    """Yield neighbouring positions, together all, whose scores fit a small share of the memory.
+def chunk_positions(num_classes: int, *, on_gpu: bool) -> int:
+    """Return how many positions have their scores in memory at a time.
 
-    How many does not depend on what is free at the moment: sums would round differently when a
-    run is repeated.
+    It does not depend on what is free at the moment: sums would round differently when a run is
+    repeated.
     """
-    budget = _CHUNK_BYTES_OF_CUDA if device.type == "cuda" else _CHUNK_BYTES
-    rows = max(_LEAST_ROWS, budget // (4 * max(scores.num_classes, 1)))
+    budget = _CHUNK_BYTES_OF_CUDA if on_gpu else _CHUNK_BYTES
+    return max(_LEAST_ROWS, budget // (4 * max(num_classes, 1)))
+
+
+def chunks(scores: Scores, device: torch.device) -> Iterator[slice]:
+    """Yield neighbouring positions, together all, whose scores fit a small share of the memory."""
+    rows = chunk_positions(scores.num_classes, on_gpu=device.type == "cuda")
     for start in range(0, scores.num_positions, rows):
         yield slice(start, min(start + rows, scores.num_positions))
 

@@ -70,6 +70,8 @@ def run(options: argparse.Namespace) -> int:
 
 def plan_lines(config: "RunConfig", plan: "Plan") -> list[tuple[str, str]]:
     """Return the plan as pairs of a heading and a text."""
+    from raykd.train.machine.process import machine_warnings  # noqa: PLC0415
+
     train, cluster = config.train, config.cluster
     lines = [("run", plan.run_uri), ("found", plan.found)]
     if (data := plan.data) is not None:
@@ -97,6 +99,7 @@ def plan_lines(config: "RunConfig", plan: "Plan") -> list[tuple[str, str]]:
         )
         lines.append(("student", f"{plan.student}{heads}"))
     lines += [(f"teacher {name}", str(teacher)) for name, teacher in plan.teachers.items()]
+    lines += [(f"cache {name}", str(cache)) for name, cache in plan.caches.items()]
     if plan.start is not None:
         from raykd.cli.start import start_lines  # noqa: PLC0415
 
@@ -110,4 +113,5 @@ def plan_lines(config: "RunConfig", plan: "Plan") -> list[tuple[str, str]]:
     lines.append(("workers", f"{place}; {train.micro_batch_size} rows per forward pass"))
     if plan.memory_bytes is not None:
         lines.append(("memory", f"about {plan.memory_bytes / 1e9:.2f} GB each, estimated"))
+    lines += [("warning", text) for text in machine_warnings(config)]
     return lines

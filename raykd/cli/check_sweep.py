@@ -163,6 +163,8 @@ def _cost_lines(plan: "SweepPlan") -> _Lines:
         )
         if cost.teacher_share:
             text += f", {share(cost.teacher_share)} for teachers"
+        if cost.num_caches:
+            text += f"; {cost.num_caches} cache(s) of teachers' outputs, each paid once"
         yield heading, text
 
 

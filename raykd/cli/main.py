@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from raykd import __version__
 from raykd.cli import (
+    cache,
     check,
     clean,
     doctor,
@@ -28,6 +29,7 @@ _EPILOG = """\
 examples:
   raykd prepare  --demo stdlib-docs --output data/stdlib-docs
   raykd check    configs/runs/demo_student.yaml
+  raykd cache    configs/runs/demo_student.yaml teachers.small.cache={} --plan
   raykd train    configs/runs/demo_teacher.yaml cluster.num_workers=0 train.num_steps=20
   raykd check    configs/sweeps/demo.yaml
   raykd sweep    configs/sweeps/demo.yaml
@@ -49,6 +51,7 @@ off. Exit status: 0 done, 1 the run failed or was stopped, 2 the input is wrong.
 _COMMANDS = {
     "prepare": (prepare, "turn text into the tokenised data that runs read"),
     "check": (check, "say what a run or a sweep would do, and everything that is wrong with it"),
+    "cache": (cache, "compute what the teachers of a run say once, and keep it for all runs"),
     "train": (train, "train a model, from a teacher or alone; again to continue"),
     "sweep": (sweep, "run a study: teachers, trials and their controls; again to continue"),
     "report": (report, "say what a study found: verdicts, curves, costs, as text and as a page"),

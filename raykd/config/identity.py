@@ -17,17 +17,23 @@ WITHOUT_EFFECT = ("output_uri", "checkpoint", "cluster", "tracking")
 def run_id(run: RunConfig) -> str:
     """Return the run's name and a hash of everything that decides what it computes."""
     stated = {key: value for key, value in _stated(run).items() if key not in WITHOUT_EFFECT}
+    for name in run.teachers:
+        _drop(stated, ["teachers", name, "cache", "uri"])
     for key in run.inputs:
-        _drop(stated, key)
+        _drop(stated, _parts(key))
     text = json.dumps([RESULTS_VERSION, stated], sort_keys=True)
     return f"{run.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def _drop(stated: dict[str, Any], key: str) -> None:
-    """Leave out where an input lies: its fingerprint says what it holds."""
+def _parts(key: str) -> list[str]:
+    """Return the parts of a key that names an input."""
     first, _, rest = key.partition(".")
     # The name of a teacher may have dots in it.
-    parts = [first, *(rest.rsplit(".", 1) if first == "teachers" else rest.split("."))]
+    return [first, *(rest.rsplit(".", 1) if first == "teachers" else rest.split("."))]
+
+
+def _drop(stated: dict[str, Any], parts: list[str]) -> None:
+    """Leave out where something lies that is known by what it holds."""
     for part in parts[:-1]:
         stated = stated.get(part, {})
     stated.pop(parts[-1], None)

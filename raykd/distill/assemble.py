@@ -1,9 +1,10 @@
 """From a RunConfig to live objects: the one place where things are constructed."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 
 import torch
 
@@ -23,8 +24,9 @@ from raykd.distill.models import (
     trained_languages,
 )
 from raykd.distill.optimizer import build_optimizer
+from raykd.distill.passes import prepare_passes
 from raykd.distill.projections import with_projections
-from raykd.distill.start import start_student
+from raykd.distill.start import source_of, start_student
 from raykd.distill.step import DistillationStep
 from raykd.distill.world import World
 from raykd.losses.terms import build_terms
@@ -33,7 +35,9 @@ from raykd.models.scored import ScoredModel
 from raykd.tasks.build import build_task
 from raykd.tasks.task import Task
 from raykd.teachers.build import build_panel, served_table
-from raykd.teachers.live import LiveTeacher
+from raykd.teachers.cache.reading import OpenedCache
+from raykd.teachers.cached import CachedTeacher
+from raykd.teachers.live import LiveTeacher, Teacher
 from raykd.teachers.panel import Panel, mean_margins
 
 
@@ -43,6 +47,7 @@ def assemble(
     world: World,
     is_restored: bool = False,
     languages: tuple[str, ...] | None = None,
+    caches: Mapping[str, OpenedCache] = MappingProxyType({}),
 ) -> Distillation:
     """Build the data, the models, the terms and the optimizer of a run, at its first step.
 
@@ -53,10 +58,13 @@ def assemble(
             student.init nor anything that has to be measured for it is done.
         languages: That the student has projections for where it has one per language; None
             where those are the languages that it trains on.
+        caches: Of teachers that are read, not run, by their names; they stay open.
     """
     manifest = read_manifest(config.data.uri)
+    running = running_teachers(config, cached=caches, begins=not is_restored)
     teachers = {
-        name: teacher.to(world.device) for name, teacher in load_teachers(config, manifest).items()
+        name: teacher.to(world.device)
+        for name, teacher in load_teachers(config, manifest, names=running).items()
     }
     model = build_student(config, manifest).to(world.device)
     task = task_of(config, manifest, model_type=model.config.model_type)
@@ -85,10 +93,13 @@ def assemble(
             batches_of=None if is_restored else of_language,
         )
     )
+    prepare_passes(config.train, student=student, teachers=teachers.values(), device=world.device)
     objective = DistillationStep(
         student,
-        panel=_panel(config, manifest, task, teachers=teachers, world=world),
-        terms=build_terms(config.losses),
+        panel=_panel(
+            config, manifest, task, teachers=_asked(config, teachers, caches, world), world=world
+        ),
+        terms=build_terms(config.losses, compiled=config.train.compile),
         layer_terms=layer_terms(config, student=student, teachers=teachers),
         autocast_dtype=torch.bfloat16 if config.train.precision == "bfloat16" else None,
     ).to(world.device)
@@ -119,32 +130,65 @@ def assemble(
     )
 
 
+def running_teachers(
+    config: RunConfig, *, cached: Collection[str], begins: bool
+) -> tuple[str, ...]:
+    """Return the teachers whose weights are needed, in their order.
+
+    Args:
+        config: The run.
+        cached: Teachers whose scores are kept.
+        begins: Whether the student is still to be given its first weights.
+    """
+    needed = set(config.teachers) - set(cached)
+    for term in config.losses.layer_terms.values():
+        needed.add(term.teacher or next(iter(config.teachers)))
+    if begins and config.student.init is not None:
+        needed.add(source_of(config))
+    return tuple(name for name in config.teachers if name in needed)
+
+
+def _asked(
+    config: RunConfig,
+    models: Mapping[str, ScoredModel],
+    caches: Mapping[str, OpenedCache],
+    world: World,
+) -> dict[str, Teacher]:
+    """Return every teacher, to be run or read."""
+    live = {name: LiveTeacher(model) for name, model in models.items()}
+    return {
+        name: CachedTeacher(caches[name], device=world.device, live=live.get(name))
+        if name in caches
+        else live[name]
+        for name in config.teachers
+    }
+
+
 def _panel(
     config: RunConfig,
     manifest: Manifest,
     task: Task,
     *,
-    teachers: Mapping[str, ScoredModel],
+    teachers: Mapping[str, Teacher],
     world: World,
 ) -> Panel | None:
     """Bring the teachers together; measure their margins where importance is per language."""
     if not teachers:
         return None
-    live = {name: LiveTeacher(model) for name, model in teachers.items()}
     served = served_languages(config)
     mean_margins_NG = None
     weights = config.teacher_weights
     if weights is not None and weights.is_measured:
         split = config.data.eval_split or config.data.train_split
         mean_margins_NG = mean_margins(
-            live,
+            teachers,
             served_table(served, manifest.languages),
             evaluation_batches(config, manifest, task, split=split, world=world),
             total=world.sum,
         )
     return build_panel(
         weights,
-        live,
+        teachers,
         served=served,
         languages=manifest.languages,
         trained=trained_languages(config, manifest),

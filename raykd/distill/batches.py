@@ -29,7 +29,8 @@ def _read_steps(
     ):
         pieces = step.rows.split(config.train.micro_batch_size)
         yield StepBatches(
-            micro_batches=tuple(task.collate(piece) for piece in pieces), data=step.state
+            micro_batches=tuple(task.collate(piece).to(world.device) for piece in pieces),
+            data=step.state,
         )
 
 

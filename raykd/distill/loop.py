@@ -127,17 +127,21 @@ def training_steps(
         rate = learning_rate(options.optimizer, step=state.step, num_steps=options.num_steps)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        found = backward(parallel, batches, step=state.step, options=options, world=world)
+        values, names, tokens = _backward(
+            parallel, batches, step=state.step, options=options, world=world
+        )
         grad_norm = torch.nn.utils.clip_grad_norm_(
             objective.parameters(), options.optimizer.max_grad_norm
         )
+        # The one time that the device is waited for.
+        loss, *terms, norm = torch.cat([values, grad_norm.to(values).reshape(1)]).tolist()
         finished = FinishedStep(
             step=state.step + 1,
-            loss=found.loss,
-            terms=found.terms,
-            grad_norm=float(grad_norm),
+            loss=loss,
+            terms=dict(zip(names, terms, strict=True)),
+            grad_norm=norm,
             learning_rate=rate,
-            tokens=found.tokens,
+            tokens=tokens,
         )
         require_sound(
             step=finished.step,
@@ -171,12 +175,25 @@ def backward(
         options: Of the run.
         world: Every worker takes part.
     """
+    values, names, tokens = _backward(parallel, batches, step=step, options=options, world=world)
+    loss, *terms = values.tolist()
+    return StepLoss(loss=loss, terms=dict(zip(names, terms, strict=True)), tokens=tokens)
+
+
+def _backward(
+    parallel: DistillationStep | DistributedDataParallel,
+    batches: StepBatches,
+    *,
+    step: int,
+    options: LoopOptions,
+    world: World,
+) -> tuple[torch.Tensor, list[str], int]:
+    """Return the loss and the terms, still on their device; the terms' names; the tokens."""
     torch.manual_seed(_dropout_seed(options.seed, step, world.rank))
     progress = options.progress(step)
-    loss, *terms, tokens = _accumulate(parallel, batches, progress=progress, world=world).tolist()
+    values, tokens = _accumulate(parallel, batches, progress=progress, world=world)
     objective = parallel.module if isinstance(parallel, DistributedDataParallel) else parallel
-    names = [term.name for term, _ in objective.active_terms(progress)]
-    return StepLoss(loss=loss, terms=dict(zip(names, terms, strict=True)), tokens=int(tokens))
+    return values, [term.name for term, _ in objective.active_terms(progress)], tokens
 
 
 def _parallel(
@@ -191,8 +208,8 @@ def _parallel(
 
 def _accumulate(
     parallel: torch.nn.Module, batches: StepBatches, *, progress: float, world: World
-) -> torch.Tensor:
-    """Run backward on the micro-batches; return the loss, the terms, and the tokens.
+) -> tuple[torch.Tensor, int]:
+    """Run backward on the micro-batches; return the loss and the terms, and the tokens.
 
     Every worker divides by the counts of the step over all workers, known beforehand. The
     gradients of the workers are averaged, hence the factor of the world's size.
@@ -200,7 +217,7 @@ def _accumulate(
     micro_batches = [batch.to(world.device) for batch in batches.micro_batches]
     positions = sum(len(batch.positions_P) for batch in micro_batches)
     tokens = sum(batch.num_tokens for batch in micro_batches)
-    totals = world.sum(torch.tensor([positions, tokens], dtype=torch.float64)).tolist()
+    totals = world.sum_known([positions, tokens])
     counts = StepCounts(positions=max(totals[0], 1.0), tokens=max(totals[1], 1.0))
     shares = []
     for index, batch in enumerate(micro_batches):
@@ -208,8 +225,7 @@ def _accumulate(
             output = parallel(batch, progress, counts)
             (output.loss * world.size).backward()
         shares.append(torch.stack([output.loss.detach(), *output.terms]).double())
-    found = world.sum(torch.stack(shares).sum(0))
-    return torch.cat([found, found.new_tensor([totals[1]])])
+    return world.sum(torch.stack(shares).sum(0)), round(totals[1])
 
 
 def _synchronised(

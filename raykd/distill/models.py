@@ -1,7 +1,7 @@
 """The models of a run: from the sections teachers and student to modules."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -25,13 +25,24 @@ from raykd.models.scored import ScoredModel
 logger = logging.getLogger(__name__)
 
 
-def load_teachers(config: RunConfig, manifest: Manifest) -> dict[str, ScoredModel]:
-    """Load the teachers of a run; they score the data's classes in the data's order.
+def load_teachers(
+    config: RunConfig, manifest: Manifest, *, names: Collection[str] | None = None
+) -> dict[str, ScoredModel]:
+    """Load teachers of a run; they score the data's classes in the data's order.
+
+    Args:
+        config: The run.
+        manifest: Of its data.
+        names: Those to load; None is all.
 
     Raises:
         ModelError: One is missing, or does not fit the task, the classes or the data.
     """
-    return {name: _load_teacher(name, config, manifest) for name in config.teachers}
+    return {
+        name: _load_teacher(name, config, manifest)
+        for name in config.teachers
+        if names is None or name in names
+    }
 
 
 def build_student(config: RunConfig, manifest: Manifest) -> Any:

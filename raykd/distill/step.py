@@ -17,6 +17,7 @@ from raykd.losses.terms import LossTerm
 from raykd.losses.vocabulary import Sums, weighted_sums
 from raykd.models.scored import ScoredModel
 from raykd.scores import ALL
+from raykd.teachers.cache.sparse import SparseScores, sparse_forward_kl
 from raykd.teachers.panel import Opinion, Panel
 
 Term = LossTerm | LayerTerm
@@ -165,7 +166,9 @@ class _Heard:
     asked: slice | torch.Tensor
     """Which of the C they are."""
 
-    logits_QK: torch.Tensor
+    scores: torch.Tensor | SparseScores
+    """Logits [Q, K]; of a cache that keeps some classes only, what it has."""
+
     weights_Q: torch.Tensor | None
 
     @staticmethod
@@ -178,9 +181,12 @@ class _Heard:
             bounds = torch.searchsorted(positions_Q, positions_Q.new_tensor([start, stop]))
             chosen = slice(*bounds.tolist())
             asked = positions_Q[chosen] - start
+        scores = opinion.outputs.scores
         return _Heard(
             asked=asked,
-            logits_QK=opinion.outputs.scores.logits(chosen),
+            scores=scores.at(chosen)
+            if isinstance(scores, SparseScores)
+            else scores.logits(chosen),
             weights_Q=None if weights_Q is None else weights_Q[chosen],
         )
 
@@ -198,9 +204,12 @@ def _over_positions(
     # Zero, but part of the graph, where no teacher is asked.
     total = widened(logits_CK[:0]).sum()
     for each in heard:
-        values_Q = term.per_position(
-            logits_CK[each.asked], each.logits_QK, labels_C[each.asked], progress
-        )
+        logits_QK = logits_CK[each.asked]
+        if isinstance(each.scores, SparseScores):
+            # Forward KL at temperature 1 is the only term that a run with such a cache may have.
+            values_Q = sparse_forward_kl(logits_QK, each.scores)
+        else:
+            values_Q = term.per_position(logits_QK, each.scores, labels_C[each.asked], progress)
         if each.weights_Q is not None:
             values_Q = values_Q * each.weights_Q
         total = total + values_Q.sum()

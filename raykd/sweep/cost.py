@@ -6,6 +6,7 @@ FLOPs are those of training; evaluations come on top. Nothing that is there is c
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from raykd.config.schema.run import RunConfig
 from raykd.sweep.plan import SweepPlan
 from raykd.sweep.planned_runs import PlannedRun
 from raykd.sweep.room import held_at_once
@@ -30,15 +31,20 @@ class PlannedCost:
     teacher_flops: float
     """Of the teachers' forward passes beside it."""
 
+    cache_flops: float
+    """Of the teachers' passes whose outputs are kept for all runs that ask the same."""
+
+    num_caches: int
+
     @property
     def flops(self) -> float:
         """Student and teachers."""
-        return self.student_flops + self.teacher_flops
+        return self.student_flops + self.teacher_flops + self.cache_flops
 
     @property
     def teacher_share(self) -> float:
         """The teachers' part of the FLOPs, from 0 to 1."""
-        return self.teacher_flops / self.flops if self.flops else 0.0
+        return (self.teacher_flops + self.cache_flops) / self.flops if self.flops else 0.0
 
 
 def whole_cost(runs: Iterable[PlannedRun]) -> PlannedCost:
@@ -85,7 +91,13 @@ def seconds(plan: SweepPlan, speed: Speed) -> float:
     if plan.sweep.max_concurrent_trials is not None:
         at_once = min(at_once, plan.sweep.max_concurrent_trials)
     trials = [run for run in plan.trials if run.share_left]
-    return _phase_seconds(stages, at_once, speed) + _phase_seconds(trials, plan.at_once, speed)
+    # One builds a cache, the others wait for it.
+    building = cost_left(trials).cache_flops / speed.flops_per_second
+    return (
+        _phase_seconds(stages, at_once, speed)
+        + building
+        + _phase_seconds(trials, plan.at_once, speed)
+    )
 
 
 def _phase_seconds(runs: Sequence[PlannedRun], at_once: int, speed: Speed) -> float:
@@ -100,11 +112,13 @@ def _phase_seconds(runs: Sequence[PlannedRun], at_once: int, speed: Speed) -> fl
 
 
 def _flops_left(run: PlannedRun) -> float:
-    return _cost([(run, run.share_left)]).flops
+    cost = _cost([(run, run.share_left)])
+    return cost.student_flops + cost.teacher_flops
 
 
 def _cost(parts: Iterable[tuple[PlannedRun, float]]) -> PlannedCost:
     tokens = student = teachers = 0.0
+    caches: dict[str, float] = {}
     num_runs = 0
     for run, part in parts:
         of_run = part * run.record.planned_tokens
@@ -112,6 +126,20 @@ def _cost(parts: Iterable[tuple[PlannedRun, float]]) -> PlannedCost:
         tokens += of_run
         student += of_run * run.record.flops_per_token.get("student", 0.0)
         teachers += of_run * run.record.flops_per_token.get("teachers", 0.0)
+        for name, flops in () if run.flops is None else run.flops.caches.items():
+            asked = _asked(name, run.config)
+            caches[asked] = max(flops, caches.get(asked, 0.0))
     return PlannedCost(
-        num_runs=num_runs, tokens=tokens, student_flops=student, teacher_flops=teachers
+        num_runs=num_runs,
+        tokens=tokens,
+        student_flops=student,
+        teacher_flops=teachers,
+        cache_flops=sum(caches.values()),
+        num_caches=len(caches),
     )
+
+
+def _asked(name: str, config: RunConfig) -> str:
+    """Return what tells the caches of different questions to teachers apart."""
+    masks = (config.data.masking, config.train.seed) if config.task == "masked_lm" else None
+    return repr((config.teachers[name], config.data.uri, config.task, masks))

@@ -51,7 +51,7 @@ def mask_tokens(
         The masked copy of the tokens, shape [T], and the indices of the scored ones among
         them, shape [P], ascending. A short row may have none.
     """
-    counters_T = _counters(rows, seed)
+    counters_T = _counters(rows, masking.mask_epoch(rows.epochs_B), seed)
     is_scored_T = _uniform(counters_T, draw=0) < masking.fraction
     scored_P = np.flatnonzero(is_scored_T & vocabulary.is_text_V[rows.token_ids_T])
     counters_P = counters_T[scored_P]
@@ -68,10 +68,10 @@ def mask_tokens(
     return input_ids_T, scored_P
 
 
-def _counters(rows: Rows, seed: int) -> npt.NDArray[np.uint64]:
+def _counters(rows: Rows, epochs_B: IntArray, seed: int) -> npt.NDArray[np.uint64]:
     """Return where the numbers of each token begin in the sequence of its row, shape [T]."""
     keys_B = _mixed(np.full(len(rows), seed, dtype=np.uint64) + _GOLDEN)
-    keys_B = _mixed(keys_B ^ rows.epochs_B.astype(np.uint64))
+    keys_B = _mixed(keys_B ^ epochs_B.astype(np.uint64))
     keys_B = _mixed(keys_B ^ rows.row_ids_B.astype(np.uint64))
     starts_B = np.cumsum(rows.lengths_B) - rows.lengths_B
     places_T = np.arange(len(rows.token_ids_T)) - np.repeat(starts_B, rows.lengths_B)

@@ -26,10 +26,12 @@ from raykd.config.schedule import parse_schedule
 from raykd.config.schema.run import RunConfig, TaskName
 from raykd.data.manifest import Manifest
 from raykd.data.stream import ALL_LANGUAGES, chosen_shards, mixing_weights
+from raykd.distill.assemble import running_teachers
 from raykd.models.build import build_model
 from raykd.models.families import family_of
 from raykd.models.parts import num_layers
 from raykd.models.scored import ScoredModel
+from raykd.train.cache_targets import coverages_of
 from raykd.train.sizes import ModelPlan
 
 _PLACES_IN_A_RUN = 1_000
@@ -51,7 +53,11 @@ class RunFlops:
 
     teachers_per_token: float
     """Forward of the teachers, and what losses on hidden states learn beside the student; 0
-    where every loss of a teacher has weight 0."""
+    where every loss of a teacher has weight 0. Of a teacher whose outputs are kept it is the head
+    alone, where that is applied as they are read."""
+
+    caches: Mapping[str, float] = field(default_factory=dict)
+    """Operations, in all, to compute the outputs that are kept, by teacher."""
 
     @property
     def total_per_token(self) -> float:
@@ -102,28 +108,61 @@ def run_flops(
     row, losses = _mean_row(config, manifest), config.losses
     share = _active_share(tuple(getattr(losses, name).weight for name in losses.teacher_terms))
     asked = {name: share * _asked_share(name, config, row) for name in teachers}
+    cached = [name for name in teachers if config.teachers[name].cache is not None]
+    running = running_teachers(config, cached=cached, begins=False)
     return RunFlops(
         student_per_token=_per_token(student, config, row, is_trained=True),
         teachers_per_token=_projections_per_token(config, student, teachers)
         + sum(
-            asked[name] * _per_token(plan, config, row, is_trained=False)
+            asked[name]
+            * (
+                _per_token(plan, config, row, is_trained=False)
+                if name in running
+                else _read_per_token(plan, config, row)
+            )
             for name, plan in teachers.items()
             if asked[name]
         ),
+        caches={
+            name: _kept_tokens(name, config, manifest)
+            * _per_token(teachers[name], config, row, is_trained=False)
+            for name in cached
+        },
     )
 
 
 def _per_token(plan: ModelPlan, config: RunConfig, row: _MeanRow, *, is_trained: bool) -> float:
+    counted = _passes(plan, config, row, is_trained=is_trained)
+    positions = _positions_per_token(config, row)
+    return counted.encoder_per_token + counted.head_per_position * positions
+
+
+def _read_per_token(plan: ModelPlan, config: RunConfig, row: _MeanRow) -> float:
+    """Count what is left of a teacher whose outputs are kept: a vocabulary's map, at most."""
+    if not config.task.endswith("_lm"):
+        return 0.0
+    counted = _passes(plan, config, row, is_trained=False)
+    return counted.head_per_position * _positions_per_token(config, row)
+
+
+def _kept_tokens(name: str, config: RunConfig, manifest: Manifest) -> int:
+    """Return the tokens that a teacher is asked about once, for all runs."""
+    return sum(
+        shard.tokens * coverage.epochs[shard.language]
+        for coverage in coverages_of(name, config, manifest)
+        for shard in coverage.shards
+    )
+
+
+def _passes(plan: ModelPlan, config: RunConfig, row: _MeanRow, *, is_trained: bool) -> _Pass:
     rows = -(-config.train.global_batch_size // max(config.cluster.num_workers, 1))
-    counted = _counted(
+    return _counted(
         _shape(plan.config),
         task=config.task,
         rows=min(rows, config.train.micro_batch_size),
         tokens=_length(row),
         is_trained=is_trained,
     )
-    positions = _positions_per_token(config, row)
-    return counted.encoder_per_token + counted.head_per_position * positions
 
 
 def _positions_per_token(config: RunConfig, row: _MeanRow) -> float:

@@ -4,6 +4,7 @@
       run.yaml              the resolved configuration
       lease.json            who is writing the run right now
       init.json             where each tensor of a built student came from
+      machine.json          which library multiplies matrices, for going on alike
       metrics.jsonl         one line per report or evaluation
       checkpoints/step-00000100/   published: student/ optimizer/ state.json
       leave.json            what the driver asks of the workers: to leave with a checkpoint
@@ -22,6 +23,7 @@ from dataclasses import dataclass, replace
 from raykd import storage
 from raykd.config.identity import run_id
 from raykd.config.schema.run import RunConfig
+from raykd.config.schema.teachers import CacheConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,11 @@ class RunPaths:
     def leave(self) -> str:
         """What the driver asks of the workers."""
         return storage.join(self.run, "leave.json")
+
+    @property
+    def machine(self) -> str:
+        """Which library multiplies matrices on the machine of the run."""
+        return storage.join(self.run, "machine.json")
 
     @property
     def metrics(self) -> str:
@@ -116,10 +123,18 @@ def located(config: RunConfig) -> RunConfig:
         data=replace(config.data, uri=storage.absolute(config.data.uri)),
         student=student,
         teachers={
-            name: replace(teacher, model=_located_model(teacher.model))
+            name: replace(
+                teacher, model=_located_model(teacher.model), cache=_located_cache(teacher.cache)
+            )
             for name, teacher in config.teachers.items()
         },
     )
+
+
+def _located_cache(cache: CacheConfig | None) -> CacheConfig | None:
+    if cache is None or cache.uri is None:
+        return cache
+    return replace(cache, uri=storage.absolute(cache.uri))
 
 
 def _located_model(model: str) -> str:

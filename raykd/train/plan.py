@@ -24,6 +24,7 @@ from raykd.models.checks import check_weights
 from raykd.models.load import load_config, resolve_model
 from raykd.models.locations import is_location
 from raykd.teachers.build import check_languages
+from raykd.train.cache_plan import CachePlan, plan_caches
 from raykd.train.checkpoint import committed_steps
 from raykd.train.fit import check_length, check_tokenizer
 from raykd.train.inputs import check_inputs
@@ -63,6 +64,9 @@ class Plan:
     data: DataPlan | None
     student: ModelPlan | None
     teachers: dict[str, ModelPlan]
+    caches: dict[str, CachePlan]
+    """What is kept of teachers' outputs, by their names."""
+
     start: StudentStart | None
     """Where the weights of a built student would come from; None where they are random,
     pretrained or in a checkpoint that the run continues from."""
@@ -92,6 +96,7 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
             data=None,
             student=None,
             teachers={},
+            caches={},
             start=None,
             memory_bytes=None,
         )
@@ -107,6 +112,7 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
             trained=trained_languages(config, manifest),
         )
     )
+    caches = problems.collect(lambda: plan_caches(config, manifest)) or {}
     start = None
     if student is not None:
         if config.student.init is not None and begins:
@@ -121,6 +127,7 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
         data=data,
         student=student,
         teachers=teachers,
+        caches=caches,
         start=start,
         memory_bytes=None
         if student is None or data is None

@@ -1,13 +1,11 @@
 """One worker of Ray Train: what the adapter gives the run, and what it hears from outside."""
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 import ray.train
-import torch
 from ray.train.v2._internal.execution.context import get_train_context
 
 from raykd.config.load import checked_run
@@ -15,6 +13,7 @@ from raykd.distill.world import World
 from raykd.train.hang import beacon
 from raykd.train.leave import Leave
 from raykd.train.leave_request import watched_request
+from raykd.train.machine.process import prepare_process
 from raykd.train.paths import RunPaths
 from raykd.train.room import note_placed
 from raykd.train.worker import Context, train_worker
@@ -23,7 +22,7 @@ from raykd.train.worker import Context, train_worker
 def train_loop(arguments: dict[str, Any]) -> dict[str, Any]:
     """Run one worker of Ray Train; its arguments are plain values, which any Ray pickles."""
     config = checked_run(arguments["config"], origin=arguments["run_uri"])
-    torch.set_num_threads(max(1, math.floor(config.cluster.cpus_per_worker)))
+    prepare_process(cores=config.cluster.cpus_per_worker)
     paths = RunPaths(arguments["run_uri"])
     context = ray.train.get_context()
     world = World(

@@ -17,8 +17,10 @@ from raykd.distill.loop import training_steps
 from raykd.distill.step_report import StepReport, report_next_step
 from raykd.distill.world import World
 from raykd.errors import ConfigError, DivergedError
+from raykd.train.caches import Caches, opened_caches
 from raykd.train.checkpoint import newest_checkpoint, restore_checkpoint
 from raykd.train.finished import written_config
+from raykd.train.machine.choice import products_as_settled
 from raykd.train.paths import RunPaths
 
 _MOST_NAMED = 8
@@ -65,16 +67,19 @@ def replay_step(uri: str, *, step: int, on_message: Callable[[str], None]) -> St
     if not 1 <= step <= last:
         message = f"--step {step}: the run has the steps 1 to {last}"
         raise ConfigError(message)
-    run = _run_before(step, config, manifest, paths=paths, on_message=on_message)
-    for line in _differences(run):
-        on_message(line)
-    _take_steps(run, step - 1)
     tokenizer = load_tokenizer(storage.join(config.data.uri, TOKENIZER_DIRECTORY))
 
     def decode(token_ids_T: IntArray) -> str:
         return str(tokenizer.decode(token_ids_T.tolist(), skip_special_tokens=True))
 
-    return report_next_step(run, decode=decode)
+    with opened_caches(config, World()) as caches, products_as_settled(paths):
+        run = _run_before(
+            step, config, manifest, paths=paths, caches=caches, on_message=on_message
+        )
+        for line in _differences(run):
+            on_message(line)
+        _take_steps(run, step - 1)
+        return report_next_step(run, decode=decode)
 
 
 def _run_before(
@@ -83,12 +88,15 @@ def _run_before(
     manifest: Manifest,
     *,
     paths: RunPaths,
+    caches: Caches,
     on_message: Callable[[str], None],
 ) -> Distillation:
     """Return the run as it was at the newest checkpoint before a step, or at its start."""
     with newest_checkpoint(paths.checkpoints, before=step) as found:
         device = _device(config)
-        run = assemble(config, world=World(device=device), is_restored=found is not None)
+        run = assemble(
+            config, world=World(device=device), is_restored=found is not None, caches=caches
+        )
         if found is None:
             on_message(f"no checkpoint before step {step} is left: from the start of the run")
             return run

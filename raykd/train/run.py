@@ -14,12 +14,14 @@ from raykd.distill.world import World
 from raykd.errors import ConfigError, StorageError
 from raykd.published.directory import withdraw
 from raykd.remote.probe import check_storage
+from raykd.train.caches import CacheWatch, cache_device, ensure_caches, told_in_lines
 from raykd.train.lease import HeldLease, held_lease
 from raykd.train.leave import Leave
+from raykd.train.machine.process import machine_warnings, prepare_process
 from raykd.train.metrics import MetricsTail, Record
 from raykd.train.paths import RunPaths, located, run_paths
 from raykd.train.ray_cluster import ray_cluster
-from raykd.train.worker import Context, RunResult, read_result, train_worker
+from raykd.train.worker import Context, RunResult, read_result, stopped_result, train_worker
 
 _POLL_SECONDS = 0.5
 _REMOTE_POLL_SECONDS = 5.0
@@ -62,6 +64,11 @@ def train_run(config: RunConfig, *, fresh: bool, address: str, listener: Listene
         asked = listener.should_stop
         listener = replace(listener, should_stop=lambda: claim.lease.is_lost or asked())
         with _followed(claim.paths, listener):
+            if world is not None:
+                for line in (prepare_process(cores=None), *machine_warnings(config)):
+                    listener.on_message(line)
+            if not _has_caches(located(config), listener):
+                return stopped_result(config, claim.paths)
             if world is not None:
                 return _train_here(located(config), claim.paths, world, listener)
             return _train_on_ray(located(config), claim.paths, address=address, listener=listener)
@@ -140,6 +147,16 @@ def device_of(config: RunConfig) -> torch.device:
         )
         raise ConfigError(message)
     return torch.device("cuda")
+
+
+def _has_caches(config: RunConfig, listener: Listener) -> bool:
+    """Build what teachers say, in this process, where that is not done."""
+    watch = CacheWatch(
+        on_message=listener.on_message,
+        on_progress=told_in_lines(listener.on_message),
+        should_stop=listener.should_stop,
+    )
+    return ensure_caches(config, device=cache_device(config), watch=watch)
 
 
 def _train_on_ray(

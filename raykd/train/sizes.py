@@ -6,7 +6,12 @@ from typing import Any
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import RECORD_BATCH_BYTES, Manifest
 from raykd.data.stream import chosen_shards
+from raykd.distill.assemble import running_teachers
 from raykd.models.parts import ParameterCount, num_layers
+from raykd.scores import chunk_positions
+
+_COPIES_OF_SCORES = 20
+"""Of a chunk while its losses and their gradient are made, measured with one teacher."""
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -75,22 +80,28 @@ def memory_bytes(
 ) -> int:
     """Estimate the peak memory of a worker, in bytes.
 
-    Parameters and their state are exact. Scores of the positions are counted three times
-    (scores, their softmax, their gradient), the teacher's once more.
+    Parameters and their state are exact.
     """
     rows, tokens = config.train.micro_batch_size, manifest.max_length
-    scores = 4 * _scored_positions(config, rows, tokens) * _num_classes(config, manifest)
+    cached = [name for name, teacher in config.teachers.items() if teacher.cache is not None]
+    running = running_teachers(config, cached=cached, begins=True)
     frozen = sum(
-        plan.parameters.total * _BYTES[config.teachers[name].dtype]
+        _frozen_parameters(plan, is_running=name in running) * _BYTES[config.teachers[name].dtype]
         for name, plan in teachers.items()
     )
     return (
         _PROCESS_BYTES
         + trained_bytes(student, rows=rows, tokens=tokens, dtype=config.train.precision)
         + frozen
-        + scores * (3 + len(teachers))
+        + _scores_bytes(config, manifest)
         + _reading_bytes(config, manifest)
     )
+
+
+def _frozen_parameters(plan: ModelPlan, *, is_running: bool) -> int:
+    """Return the parameters of a teacher in memory: of one that is read its head, at most."""
+    counts = plan.parameters
+    return counts.total if is_running else counts.head + counts.embeddings
 
 
 def _reading_bytes(config: RunConfig, manifest: Manifest) -> int:
@@ -100,6 +111,17 @@ def _reading_bytes(config: RunConfig, manifest: Manifest) -> int:
     lanes = -(-config.data.num_lanes // max(config.cluster.num_workers, 1))
     windows = 2 * streams * lanes * config.data.shuffle_window * RECORD_BATCH_BYTES
     return min(windows, 2 * _STORED_TOKEN_BYTES * sum(shard.tokens for shard in shards))
+
+
+def _scores_bytes(config: RunConfig, manifest: Manifest) -> int:
+    """Bound what the losses hold: of a vocabulary, no more positions at a time than a chunk."""
+    rows, tokens = config.train.micro_batch_size, manifest.max_length
+    classes = _num_classes(config, manifest)
+    positions = _scored_positions(config, rows, tokens)
+    if config.task.endswith("_lm"):
+        on_gpu = config.cluster.gpus_per_worker > 0
+        positions = min(positions, chunk_positions(classes, on_gpu=on_gpu))
+    return 4 * positions * classes * _COPIES_OF_SCORES
 
 
 def _scored_positions(config: RunConfig, rows: int, tokens: int) -> int:

@@ -17,8 +17,6 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator
 
-from torch.utils.tensorboard import SummaryWriter
-
 from raykd import storage
 from raykd.config.schema.run import RunConfig
 from raykd.errors import ConfigError
@@ -123,6 +121,9 @@ class TensorBoardTracker:
     """Writes TensorBoard events, in place of those that earlier workers wrote."""
 
     def __init__(self, uri: str) -> None:
+        # Imported here: most runs write no events, and start sooner without.
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
+
         self._writer = SummaryWriter(uri, purge_step=0)
 
     def log(self, record: Record) -> None:

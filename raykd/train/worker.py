@@ -10,17 +10,20 @@ from dataclasses import asdict, dataclass
 
 from raykd import storage
 from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import TOKENIZER_DIRECTORY
-from raykd.distill.assemble import assemble
+from raykd.data.manifest import TOKENIZER_DIRECTORY, read_manifest
+from raykd.distill.assemble import assemble, num_steps
 from raykd.distill.distillation import Distillation
 from raykd.distill.loop import training_steps
 from raykd.distill.start import StudentStart
 from raykd.distill.world import World
 from raykd.errors import DivergedError
 from raykd.remote.patience import PATIENCE_SECONDS
+from raykd.train.caches import CacheWatch, ensure_caches, opened_caches
+from raykd.train.checkpoint import committed_steps
 from raykd.train.export import export_model
 from raykd.train.keeper import CheckpointKeeper, found_checkpoint
 from raykd.train.leave import Leave
+from raykd.train.machine.choice import products_settled
 from raykd.train.metrics import (
     Log,
     Meter,
@@ -82,12 +85,18 @@ def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunRes
         tokenizer_path = stack.enter_context(
             storage.local_copy(storage.join(config.data.uri, TOKENIZER_DIRECTORY))
         )
+        if not _has_caches(config, context):
+            return stopped_result(config, paths)
+        caches = stack.enter_context(opened_caches(config, context.world))
         with found_checkpoint(paths, context.world) as checkpoint:
             context.note("assembling the run")
-            run = assemble(config, world=context.world, is_restored=checkpoint is not None)
+            run = assemble(
+                config, world=context.world, is_restored=checkpoint is not None, caches=caches
+            )
             keeper = CheckpointKeeper(config, paths, run, tokenizer_path=tokenizer_path)
             if checkpoint is not None:
                 keeper.restore(checkpoint)
+        stack.enter_context(products_settled(run, paths))
         with _opened_log(config, paths, run) as log:
             if run.start is not None and context.world.rank == 0:
                 _note_start(run.start, paths, log)
@@ -124,6 +133,29 @@ def read_result(paths: RunPaths) -> RunResult | None:
         return RunResult(**json.loads(storage.read_bytes(paths.result)))
     except FileNotFoundError:
         return None
+
+
+def stopped_result(config: RunConfig, paths: RunPaths) -> RunResult:
+    """Return how a run stands that is to stop while nobody trains it."""
+    return RunResult(
+        is_done=False,
+        step=max(committed_steps(paths.checkpoints), default=0),
+        num_steps=num_steps(config, read_manifest(config.data.uri)),
+        metrics={},
+        model_uri=None,
+        leave=Leave.STOPPED,
+    )
+
+
+def _has_caches(config: RunConfig, context: Context) -> bool:
+    """Build what teachers say, where that is not done; several workers leave it to the driver."""
+    if context.world.size > 1:
+        return True
+    context.note("building the caches of teachers")
+    watch = CacheWatch(
+        on_message=context.note, should_stop=lambda: context.leave() is not Leave.NO
+    )
+    return ensure_caches(config, device=context.world.device, watch=watch)
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """What the process of a run does: train, tell each evaluation, keep a log."""
 
 import logging
-import math
 import os
 import pickle
 import signal
@@ -12,13 +11,12 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import torch
-
 from raykd import storage
 from raykd.config.schema.run import RunConfig
 from raykd.distill.world import World
 from raykd.errors import StorageError, TrainingFailedError
 from raykd.train.leave import Leave
+from raykd.train.machine.process import prepare_process
 from raykd.train.metrics import Record
 from raykd.train.paths import located
 from raykd.train.run import claimed_run, device_of
@@ -48,7 +46,7 @@ def train_and_tell(config: RunConfig, log_uri: str, connection: Connection) -> N
 
 
 def _train(config: RunConfig, report: Callable[[Record], None]) -> Leave:
-    torch.set_num_threads(max(1, math.floor(config.cluster.cpus_per_worker)))
+    prepare_process(cores=config.cluster.cpus_per_worker)
     with claimed_run(config, has_workers=False, waits=True, on_wait=logger.warning) as claim:
         found = read_result(claim.paths)
         if found is not None and found.is_done:
@@ -89,6 +87,7 @@ def _printed_to(uri: str) -> Iterator[None]:
             os.dup2(stream.fileno(), 2)
         line = "%(asctime)s %(levelname)s %(name)s: %(message)s"
         logging.basicConfig(level=logging.WARNING, format=line, force=True)
+        logging.getLogger("raykd").setLevel(logging.INFO)
         try:
             yield
         finally:

@@ -10,6 +10,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from raykd import storage
 from raykd.config.schema.run import RunConfig
+from raykd.train.caches import CacheWatch, cache_device, ensure_caches
 from raykd.train.leave import Leave
 from raykd.train.paths import located
 from raykd.train.ray_train import train_under_ray
@@ -37,12 +38,19 @@ def train_with_workers(config: RunConfig, *, asked: Callable[[], Leave]) -> Leav
         found = read_result(claim.paths)
         if found is not None and found.is_done:
             return Leave.NO
+
+        def should_stop() -> bool:
+            return wish.is_there() or claim.lease.is_lost
+
         try:
+            watch = CacheWatch(on_message=logger.warning, should_stop=should_stop)
+            if not ensure_caches(located(config), device=cache_device(config), watch=watch):
+                return wish.leave
             result = train_under_ray(
                 located(config),
                 claim.paths,
                 on_retry=logger.warning,
-                should_stop=lambda: wish.is_there() or claim.lease.is_lost,
+                should_stop=should_stop,
                 callbacks=[TuneReportCallback()],
             )
         finally:

@@ -40,6 +40,16 @@ def test_both_ways_over_a_vocabulary_end_with_the_same_loss() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_caches_weigh_what_was_planned() -> None:
+    printed = run_program("cache.py")
+    rows = [line.split("│") for line in printed.splitlines() if line.count("│") > 4]
+    sizes = [(float(row[2]), float(row[3])) for row in rows if row[2].strip()]
+    assert len(sizes) == 6
+    assert all(planned == pytest.approx(found, rel=0.1) for found, planned in sizes)
+
+
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.timeout(600)
 def test_a_sweep_and_its_runs_one_by_one_end_with_the_same_losses() -> None:

@@ -89,7 +89,7 @@ def test_commands_are_found_where_they_must_be() -> None:
     places = {command.place for command in LINES}
     assert {"README.md", "configs/runs/demo_student.yaml", "raykd/cli/main.py"} <= places
     shown = {command.words[0] for command in LINES}
-    models = {"prepare", "train", "evaluate", "export"}
+    models = {"prepare", "cache", "train", "evaluate", "export"}
     assert shown == models | {"check", "sweep", "report", "replay", "clean", "explain", "doctor"}
 
 

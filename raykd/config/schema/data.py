@@ -1,6 +1,9 @@
 """Which prepared data a run reads, and in what mixture."""
 
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+T = TypeVar("T", bound=Any)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,9 +82,22 @@ class MaskingConfig:
     random_fraction: float = 0.1
     """Share of the scored tokens that is replaced by a random token; the rest stays."""
 
+    num_variants: int | None = None
+    """Ways in which a row is masked: after so many epochs they come again, and what a teacher says
+    of them need not be computed again. null masks anew in every epoch."""
+
+    def mask_epoch(self, epoch: T) -> T:
+        """Return the epoch that decides the masks in an epoch; of an array, in each."""
+        decides: T = epoch if self.num_variants is None else epoch % self.num_variants
+        return decides
+
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
         found = []
+        if self.num_variants is not None and self.num_variants < 1:
+            found.append(
+                f"data.masking.num_variants must be >= 1 or null, got {self.num_variants}"
+            )
         if not 0 < self.fraction <= 1:
             found.append(f"data.masking.fraction must be in (0, 1], got {self.fraction}")
         if min(self.mask_fraction, self.random_fraction) < 0 or (

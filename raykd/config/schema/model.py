@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from raykd.config.schema.init import InitConfig
+from raykd.config.schema.teachers import CacheConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +22,9 @@ class TeacherConfig:
 
     languages: tuple[str, ...] | None = None
     """Languages it serves: it is asked about no other; null is all."""
+
+    cache: CacheConfig | None = None
+    """Compute what it says once and keep it; null asks it anew in every step."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

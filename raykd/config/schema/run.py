@@ -7,7 +7,7 @@ from typing import Literal
 from raykd.config.schema.data import DataConfig
 from raykd.config.schema.losses import LossesConfig
 from raykd.config.schema.model import StudentConfig, TeacherConfig
-from raykd.config.schema.teachers import TeacherWeightsConfig
+from raykd.config.schema.teachers import SPARSE_MODES, TeacherWeightsConfig
 from raykd.config.schema.train import (
     CheckpointConfig,
     ClusterConfig,
@@ -91,7 +91,28 @@ class RunConfig:
                 found.append(f"teachers.{name}.languages is empty: name one, or null for all")
         if self.teacher_weights is not None:
             found += self.teacher_weights.problems(list(self.teachers))
-        return [*found, *self._layer_teacher_problems()]
+        return [*found, *self._layer_teacher_problems(), *self._cache_problems()]
+
+    def _cache_problems(self) -> list[str]:
+        """Return why what the teachers say cannot be kept, or not used by this run."""
+        found = []
+        weights, mixing = self.teacher_weights, self.data.mixing
+        for name, teacher in self.teachers.items():
+            key, cache = f"teachers.{name}.cache", teacher.cache
+            if cache is None:
+                continue
+            found += cache.problems(key, task=self.task, losses=self.losses)
+            if cache.mode in SPARSE_MODES and weights is not None and weights.is_by_score:
+                found.append(
+                    f"{key}.mode={cache.mode}: teacher_weights needs all scores: use the mode "
+                    "hidden"
+                )
+            if self.task == "masked_lm" and mixing is not None and mixing.adaptive is not None:
+                found.append(
+                    f"{key}: with data.mixing.adaptive it is not known beforehand how often a "
+                    "language is read, and so which masks are needed: use temperature or fixed"
+                )
+        return found
 
     def _layer_teacher_problems(self) -> list[str]:
         """Return why the terms on layers have no teacher that sees every row."""

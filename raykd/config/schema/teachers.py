@@ -1,11 +1,98 @@
-"""How several teachers share the say: one optional section per way of weighting them.
+"""How several teachers share the say, and how what one says is kept.
 
-In every way the weights of a scored position sum to 1, over the teachers that serve its
-language, or are all 0: then the true label alone trains it.
+One optional section per way of weighting them. In every way the weights of a scored position sum
+to 1, over the teachers that serve its language, or are all 0: then the true label alone trains it.
 """
 
 from dataclasses import dataclass, fields
 from typing import Literal
+
+from raykd.config.schedule import parse_schedule
+from raykd.config.schema.losses import LossesConfig
+
+SPARSE_MODES = ("top_k", "sampled")
+"""Modes of a cache that keep some classes of a position only."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CacheConfig:
+    """A teacher's outputs, computed once and kept for every run that asks for the same."""
+
+    mode: Literal["auto", "logits", "hidden", "top_k", "sampled"] = "auto"
+    """logits: all scores, for classes. hidden: what the last linear map of a vocabulary's head
+    reads, and that map once. top_k: the likeliest tokens, and the rest of the probability as one
+    bucket. sampled: tokens drawn from the teacher. auto: the smallest of them whose gradient is
+    within max_gradient_error, measured before anything is written."""
+
+    precision: Literal["exact", "float16", "int8"] | None = None
+    """Of what logits or hidden keep: exact is the teacher's own. int8 is for hidden, with a factor
+    for each position. null is exact for logits and float16 for hidden."""
+
+    top_k: int = 64
+    """Tokens of a position that top_k keeps."""
+
+    num_draws: int = 64
+    """Tokens that sampled draws for a position."""
+
+    max_gradient_error: float = 0.02
+    """Relative error of the gradient, with respect to a student's logits, that auto accepts."""
+
+    uri: str | None = None
+    """Directory of caches, where the data's place cannot be written; null is the folder cache
+    beside the prepared data."""
+
+    def problems(self, key: str, *, task: str, losses: LossesConfig) -> list[str]:
+        """Return every reason the cache cannot serve a run, each naming its key.
+
+        Args:
+            key: Of the section.
+            task: Of the run.
+            losses: Of the run.
+        """
+        found = [
+            f"{key}.{name} must be >= 1, got {value}"
+            for name in ("top_k", "num_draws")
+            if (value := getattr(self, name)) < 1
+        ]
+        if self.max_gradient_error <= 0:
+            found.append(f"{key}.max_gradient_error must be > 0, got {self.max_gradient_error}")
+        if self.mode not in ("auto", "logits") and not task.endswith("_lm"):
+            found.append(
+                f"{key}.mode={self.mode} is for vocabularies, got task={task}: use logits, which "
+                "keeps all scores"
+            )
+        if self.precision is not None and self.mode not in ("logits", "hidden"):
+            found.append(f"{key}.precision is for the modes logits and hidden, got {self.mode}")
+        if self.precision == "int8" and self.mode == "logits":
+            found.append(f"{key}.precision=int8 is for the mode hidden, got logits")
+        return [*found, *self._sparse_problems(key, losses)]
+
+    def _sparse_problems(self, key: str, losses: LossesConfig) -> list[str]:
+        if self.mode not in SPARSE_MODES:
+            return []
+        return [f"{key}.mode={self.mode}: {reason}" for reason in against_sparse(losses)]
+
+
+def against_sparse(losses: LossesConfig) -> list[str]:
+    """Return why the terms of a run cannot be computed from some classes of a position only."""
+    on_logits = [name for name in losses.teacher_terms if name not in losses.layer_terms]
+    found = [
+        f"losses.{name} needs all scores, which only forward_kl does not: use the mode hidden"
+        for name in on_logits
+        if name != "forward_kl"
+    ]
+    if losses.forward_kl is not None:
+        try:
+            temperatures = set(parse_schedule(losses.forward_kl.temperature).values)
+        except ValueError:
+            temperatures = {1.0}  # told of the schedule itself
+        if temperatures != {1.0}:
+            found.append(
+                "the probabilities that are kept are those at temperature 1, but "
+                f"losses.forward_kl.temperature is {losses.forward_kl.temperature!r}: use the "
+                "mode hidden"
+            )
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +160,11 @@ class TeacherWeightsConfig:
     def is_measured(self) -> bool:
         """Whether the weights depend on how the teachers do on data.eval_split."""
         return self.importance is not None and self.importance.per == "language"
+
+    @property
+    def is_by_score(self) -> bool:
+        """Whether the weights depend on what the teachers score."""
+        return (self.importance, self.max_margin, self.entropy) != (None, None, None)
 
     def problems(self, teachers: list[str]) -> list[str]:
         """Return every reason this section cannot run with these teachers, naming its key."""

@@ -66,7 +66,16 @@ class TrainConfig:
     """Examples per forward pass on one worker; a memory knob without effect on results."""
 
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Precision of forward and backward; weights and optimizer stay float32."""
+    """Precision of forward and backward; weights and optimizer stay float32. CPUs that have no
+    instructions for bfloat16 are slower in it."""
+
+    activation_checkpointing: bool = False
+    """Keep only the inputs of the student's layers, and compute each layer again for its
+    gradient: a third more work for much less memory, and the same results."""
+
+    compile: bool = False
+    """Compile the student and its teachers with torch.compile: for GPUs, where it takes minutes
+    at the start. Results differ in the last digits, and dropout is drawn in another way."""
 
     seed: int = 17
     """Decides initial weights, the order of examples, masks and dropout."""

@@ -40,6 +40,9 @@ def test_a_section_is_shown_before_all_that_is_in_it(capsys: pytest.CaptureFixtu
     ]
 
 
+CACHE_KEYS = ("mode", "precision", "top_k", "num_draws", "max_gradient_error", "uri")
+
+
 @pytest.mark.parametrize(
     ("typed", "keys"),
     [
@@ -49,6 +52,8 @@ def test_a_section_is_shown_before_all_that_is_in_it(capsys: pytest.CaptureFixtu
             [
                 "teachers.<name>",
                 *(f"teachers.<name>.{k}" for k in ("model", "revision", "dtype", "languages")),
+                "teachers.<name>.cache",
+                *(f"teachers.<name>.cache.{k}" for k in CACHE_KEYS),
             ],
         ),
         ("student.architecture.settings.x", ["student.architecture.settings.<name>"]),

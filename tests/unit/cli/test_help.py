@@ -9,7 +9,7 @@ from raykd import __version__
 from raykd.cli.main import build_parser, main, parse
 
 COMMANDS = [
-    *("prepare", "check", "train", "sweep", "report"),
+    *("prepare", "check", "cache", "train", "sweep", "report"),
     *("evaluate", "export", "replay", "clean", "doctor", "explain"),
 ]
 HEAVY = ["torch", "ray", "pyarrow", "transformers", "datasets", "numpy", "rich", "fsspec"]

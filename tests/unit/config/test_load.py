@@ -70,7 +70,15 @@ def value_of(run: RunConfig, key: str) -> Any:
         ("losses.cross_entropy.weight=4 @ 0.5 ~> 1", "4 @ 0.5 ~> 1"),
         (
             "teachers={a: {model: x}}",
-            {"a": {"model": "x", "revision": None, "dtype": "float32", "languages": None}},
+            {
+                "a": {
+                    "model": "x",
+                    "revision": None,
+                    "dtype": "float32",
+                    "languages": None,
+                    "cache": None,
+                }
+            },
         ),
         ("data.mixing.fixed.weights.no=2", 2.0),
         ("student.architecture.settings.layer_norm_eps=1e-5", 1e-5),

@@ -13,9 +13,9 @@ from raykd.tasks.tally import Tally
 from raykd.teachers.build import build_panel
 from raykd.teachers.live import LiveTeacher, Teacher
 
-from tests.unit.tasks.tallied import tallied
 from tests.tiny_models import LABELS, VOCAB_SIZE, scored, tiny_model
 from tests.unit.tasks.rows import rows_of
+from tests.unit.tasks.tallied import tallied
 
 NAME: TaskName = "sequence_classification"
 TASK = SequenceClassification(class_names=LABELS, summary="first", pad_id=0)

@@ -21,6 +21,7 @@ from raykd.distill.step import StepCounts
 from raykd.distill.world import World
 from raykd.models.load import save_model
 from raykd.tasks.padding import idle_batch
+from raykd.teachers.cache.sparse import SparseScores, sparse_forward_kl
 from raykd.teachers.live import LiveTeacher
 from torch.nn import functional as F
 
@@ -271,3 +272,31 @@ def test_a_control_asks_no_teacher(directory: Path) -> None:
     )
     assert torch.equal(output.loss, alone.objective(first_batch(alone), 0.5, COUNTS).loss)
     assert not asked
+
+
+def test_a_teacher_of_some_classes_is_followed_to_their_bucket(directory: Path) -> None:
+    """Chunk by chunk as over all positions, and not as if the rest were spread evenly."""
+    losses = {"cross_entropy": {}, "forward_kl": {"weight": "2"}}
+    config = run_of(
+        directory, task="masked_lm", names=("a",), losses=losses, train__micro_batch_size=8
+    )
+    run = assemble(config, world=World())
+    batch, panel = first_batch(run), run.objective.panel
+    assert panel is not None
+    live = panel.teachers["a"]
+    log_probs_PS, ids_PS = live(batch, LayersWanted()).logits_PK.log_softmax(-1).topk(4)
+    sparse = SparseScores(
+        ids_PS=ids_PS,
+        log_probs_PS=log_probs_PS,
+        log_tail_P=(-log_probs_PS.logsumexp(-1).expm1()).log(),
+        num_classes=run.student.num_classes,
+    )
+    panel.teachers["a"] = lambda batch, _: ModelOutputs(
+        hidden_PD=torch.zeros(len(batch.positions_P), 0), scores=sparse
+    )
+    run.objective.eval()
+    with torch.no_grad():
+        output = run.objective(batch, 0.0, COUNTS)
+        logits_PK = run.student(batch).logits_PK
+    expected = sparse_forward_kl(logits_PK, sparse).sum() / COUNTS.positions
+    torch.testing.assert_close(output.terms[1], expected)

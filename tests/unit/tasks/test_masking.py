@@ -154,3 +154,9 @@ def test_the_rows_themselves_are_left_alone() -> None:
     before = dataclasses.replace(rows, token_ids_T=rows.token_ids_T.copy())
     masked(rows)
     assert (rows.token_ids_T == before.token_ids_T).all()
+
+
+def test_masks_come_again_after_so_many_epochs() -> None:
+    masking = MaskingConfig(fraction=0.5, num_variants=2)
+    shown = [masked(rows_of([[*range(5, 45)]], epoch=e), masking=masking)[0] for e in range(4)]
+    assert shown[0].tolist() == shown[2].tolist() != shown[1].tolist() == shown[3].tolist()

@@ -164,6 +164,27 @@ def test_a_llama_with_shared_keys_by_hand(manifest: Manifest) -> None:
     assert found.student_per_token == pytest.approx(3 * forward)
 
 
+def test_a_teacher_whose_outputs_are_kept_costs_its_head_in_a_run_and_all_of_it_once(
+    manifest: Manifest,
+) -> None:
+    model = plan("bert", "masked_lm")
+    changes: dict[str, Any] = {
+        "data__eval_split": None,
+        "train__num_steps": 3,
+        "train__global_batch_size": ROWS,
+    }
+    live = flops(manifest, model, model, **changes)
+    cached = {"big": {"model": "nowhere", "cache": {}}}
+    kept = flops(manifest, model, model, teachers=cached, **changes)
+    head = 2 * WIDTH**2 + 2 * WIDTH * VOCAB_SIZE
+    assert kept.teachers_per_token == pytest.approx(0.3 * head)
+    assert kept.student_per_token == live.student_per_token
+    # Each row is masked in another way in each of the three epochs.
+    whole = 3 * ROWS * LENGTH * live.teachers_per_token
+    assert kept.caches == {"big": pytest.approx(whole)}
+    assert live.caches == {}
+
+
 @pytest.mark.parametrize("model_type", ["llama", "gpt2"])
 def test_six_operations_for_each_parameter_and_token(manifest: Manifest, model_type: str) -> None:
     model = plan(model_type, "causal_lm", hidden_size=2048, intermediate_size=8192)

@@ -1,0 +1,98 @@
+"""Compute what the teachers of a run say once, and keep it; runs do so themselves otherwise.
+
+The same command again goes on where it stands, or says that everything is there.
+"""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from raykd.cli.interrupts import interruptible
+from raykd.cli.quiet import quiet_libraries
+from raykd.cli.tables import plain_table
+from raykd.cli.train import add_run_arguments
+from raykd.config.load import load_run
+from raykd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from raykd.config.schema.run import RunConfig
+    from raykd.teachers.cache.planner import ModePlan
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``raykd cache``."""
+    add_run_arguments(parser)
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="measure what each way to keep outputs costs and changes; write nothing",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Build the caches or print the plan; return 1 when it was stopped before."""
+    config = load_run(options.config, options.overrides)
+    if not any(teacher.cache for teacher in config.teachers.values()):
+        message = (
+            f"{options.config}: no teacher has a cache; add teachers.NAME.cache={{}}, see raykd "
+            "explain teachers.NAME.cache"
+        )
+        raise ConfigError(message)
+    quiet_libraries()
+    # Imported here: torch takes seconds, and --help must be instant.
+    from raykd.train.caches import cache_device, planned_caches  # noqa: PLC0415
+    from raykd.train.paths import located  # noqa: PLC0415
+    from raykd.train.plan import plan_run, require_runnable  # noqa: PLC0415
+
+    require_runnable(plan_run(config))
+    config = located(config)
+    if not options.plan:
+        return _build(config)
+    from rich.console import Console  # noqa: PLC0415
+
+    console = Console(highlight=False, soft_wrap=True)
+    for name, plans in planned_caches(config, device=cache_device(config)).items():
+        console.print(f"teacher {name}", markup=False)
+        console.print(plan_table(plans))
+    return 0
+
+
+def plan_table(plans: "list[ModePlan]") -> "Table":
+    """Return what the ways to keep a teacher's outputs cost and change, as a table."""
+    table = plain_table(
+        *("kept", "bytes/token", "GB", "mass", "KL off", "gradient off", "angle", "read"),
+        folds=False,
+    )
+    for plan in plans:
+        table.add_row(
+            str(plan.payload),
+            f"{plan.bytes_per_token:,.1f}",
+            f"{plan.num_bytes / 1e9:,.3f}",
+            f"{plan.captured_mass:.3f}",
+            "-" if plan.kl_error is None else f"{plan.kl_error:.2%}",
+            f"{plan.gradient_error:.2%}",
+            f"{plan.angle_degrees:.2f}°",
+            f"{plan.read_share:.1%}",
+        )
+    return table
+
+
+def _build(config: "RunConfig") -> int:
+    from raykd.train.caches import (  # noqa: PLC0415
+        CacheWatch,
+        cache_device,
+        ensure_caches,
+        told_in_lines,
+    )
+
+    def tell(line: str) -> None:
+        print(line, flush=True)
+
+    with interruptible() as stopped:
+        watch = CacheWatch(
+            on_message=tell, on_progress=told_in_lines(tell), should_stop=stopped.is_set
+        )
+        is_whole = ensure_caches(config, device=cache_device(config), watch=watch)
+    print("the caches are whole" if is_whole else "stopped; the same command goes on")
+    return 0 if is_whole else 1

@@ -1,0 +1,126 @@
+"""How near what is kept of a teacher is to what it says.
+
+What is compared is the gradient of forward KL into the last linear map of a student that reads the
+teacher's own features, and has learned how frequent the classes are and no more: most of its way
+lies before it. Where no linear map makes the teacher's scores, it is the gradient into the scores.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from raykd.losses.log_probs import kl
+from raykd.scores import ProjectedScores, Scores, chunks
+from raykd.teachers.cache.sparse import SparseScores, sparse_forward_kl
+
+_DIRECTIONS = 64
+"""Of the features, drawn at random, into which gradients are compared: lengths and angles stay."""
+
+
+def device(scores: Scores) -> torch.device:
+    """Return where scores are."""
+    return scores.logits(slice(0, 0)).device
+
+
+def _parts(several: Sequence[Scores]) -> Iterator[tuple[int, slice]]:
+    for number, scores in enumerate(several):
+        for chosen in chunks(scores, device(scores)):
+            yield number, chosen
+
+
+def frequencies(several: Sequence[Scores]) -> torch.Tensor:
+    """Return the logits of the student: the teacher's mean probabilities, [K]."""
+    sums = [
+        several[number].logits(chosen).float().softmax(dim=-1).sum(dim=0)
+        for number, chosen in _parts(several)
+    ]
+    total_K = torch.stack(sums).sum(dim=0)
+    return (total_K / total_K.sum()).clamp(min=torch.finfo(total_K.dtype).tiny).log()
+
+
+def gradient(
+    exact: Sequence[Scores],
+    found: Sequence[Scores],
+    student_K: torch.Tensor,
+    temperature: float,
+) -> torch.Tensor:
+    """Return the gradient of the student towards what is found, with the exact features."""
+    log_q_K = (student_K / temperature).log_softmax(dim=-1)
+    total: torch.Tensor | None = None
+    pieces = []
+    for number, chosen in _parts(exact):
+        target_CK = _target(found[number], chosen, log_q_K, temperature)
+        error_CK = log_q_K.exp() - target_CK
+        features_CD = _features(exact[number], chosen)
+        if features_CD is None:
+            pieces.append(error_CK)
+        else:
+            product = error_CK.T @ features_CD
+            total = product if total is None else total + product
+    return torch.cat(pieces) if total is None else total
+
+
+def _features(scores: Scores, chosen: slice) -> torch.Tensor | None:
+    if not isinstance(scores, ProjectedScores):
+        return None
+    features_CD = scores.features_PD[chosen].float()
+    generator = torch.Generator().manual_seed(0)
+    directions = torch.randn(features_CD.shape[1], _DIRECTIONS, generator=generator)
+    return features_CD @ directions.to(features_CD.device)
+
+
+def _target(
+    scores: Scores, chosen: slice, log_q_K: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """Return the probabilities that a student is drawn to, [C, K]."""
+    if not isinstance(scores, SparseScores):
+        return (scores.logits(chosen).float() / temperature).softmax(dim=-1)
+    some = scores.at(chosen)
+    kept_CK = torch.zeros(some.num_positions, some.num_classes, device=log_q_K.device)
+    kept_CK.scatter_add_(-1, some.ids_PS, some.log_probs_PS.exp())
+    # The bucket draws all its classes alike: they keep their shares of the student's probability.
+    rest_CK = log_q_K.exp().expand_as(kept_CK).scatter(-1, some.ids_PS, 0.0)
+    share_C1 = some.log_tail_P.exp().unsqueeze(-1) / rest_CK.sum(-1, keepdim=True).clamp(min=1e-30)
+    return kept_CK + rest_CK * share_C1
+
+
+def difference(exact: torch.Tensor, found: torch.Tensor) -> tuple[float, float]:
+    """Return the relative length of the difference, and the angle in degrees."""
+    exact, found = exact.double().flatten(), found.double().flatten()
+    error = float((found - exact).norm() / exact.norm())
+    cosine = float(torch.dot(exact, found) / (exact.norm() * found.norm()))
+    return error, math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
+
+
+def captured(exact: Sequence[Scores], found: Sequence[Scores]) -> float:
+    """Return the teacher's mean probability of the classes that are kept."""
+    if not isinstance(found[0], SparseScores):
+        return 1.0
+    masses = []
+    for number, chosen in _parts(exact):
+        sparse = found[number]
+        assert isinstance(sparse, SparseScores)  # noqa: S101  all are, or none
+        probs_CK = exact[number].logits(chosen).float().softmax(dim=-1)
+        some = sparse.at(chosen)
+        used_CS = some.log_probs_PS > -torch.inf
+        masses.append((probs_CK.gather(-1, some.ids_PS) * used_CS).sum(dim=-1))
+    return float(torch.cat(masses).mean())
+
+
+def kl_error(exact: Sequence[Scores], found: Sequence[Scores], student_K: torch.Tensor) -> float:
+    """Return how far the divergence from the student is off, at temperature 1."""
+    log_q_K = student_K.log_softmax(dim=-1)
+    true = off = 0.0
+    for number, chosen in _parts(exact):
+        true_C = _kl(exact[number], chosen, log_q_K)
+        off += float((_kl(found[number], chosen, log_q_K) - true_C).abs().sum())
+        true += float(true_C.sum())
+    return off / true
+
+
+def _kl(scores: Scores, chosen: slice, log_q_K: torch.Tensor) -> torch.Tensor:
+    if isinstance(scores, SparseScores):
+        some = scores.at(chosen)
+        return sparse_forward_kl(log_q_K.expand(some.num_positions, -1), some)
+    return kl(scores.logits(chosen).float().log_softmax(dim=-1), log_q_K)

@@ -1,0 +1,189 @@
+"""What each way to keep a teacher's outputs costs and changes, measured on some rows."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from raykd.batch import Batch
+from raykd.errors import DataError
+from raykd.scores import ProjectedScores, Scores, chunks
+from raykd.teachers.cache.asking import Asker
+from raykd.teachers.cache.encodings import encoding_for
+from raykd.teachers.cache.fidelity import (
+    captured,
+    device,
+    difference,
+    frequencies,
+    gradient,
+    kl_error,
+)
+from raykd.teachers.cache.hashing import position_keys, row_checks
+from raykd.teachers.cache.parts import Coverage
+from raykd.teachers.cache.payload import Encoding, Payload
+from raykd.teachers.cache.sparse import SparseScores
+
+_PLACES = 8
+_ROWS_EACH = 8
+
+_RECORD_BYTES = 24
+"""Of each row: id, checks, number of positions."""
+
+_LIST_BYTES = 8
+"""Of each row and column: where its list ends."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModePlan:
+    """What one way costs and changes."""
+
+    payload: Payload
+    bytes_per_token: float
+    """Of the data's tokens, scored or not."""
+
+    num_bytes: int
+    """Of all that the run reads."""
+
+    captured_mass: float
+    """Share of the teacher's probability whose classes are kept one by one."""
+
+    kl_error: float | None
+    """Of the divergence, relative; None of draws, whose entropy is not the teacher's."""
+
+    gradient_error: float
+    """Length of the difference of the gradients, relative; of the worst temperature."""
+
+    angle_degrees: float
+    """Between the gradients; of the worst temperature."""
+
+    read_share: float
+    """Time to read a batch and make its scores, as a share of asking the teacher."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Sample:
+    """Some of the rows, and what the teacher says."""
+
+    batches: list[Batch]
+    scores: list[Scores]
+    tokens: int
+    seconds: float
+    """To ask the teacher about a batch, and make all scores: the median."""
+
+
+def planned_modes(
+    asker: Asker,
+    coverages: Sequence[Coverage],
+    payloads: Sequence[Payload],
+    *,
+    temperatures: Sequence[float],
+) -> list[ModePlan]:
+    """Measure ways to keep what a teacher says, in their order; without those that do not fit.
+
+    Args:
+        asker: Asks the teacher.
+        coverages: What the run reads.
+        payloads: The ways.
+        temperatures: Of the run's losses; sparse ways are measured at 1.
+
+    Raises:
+        DataError: No position of the rows is scored.
+    """
+    sample = _sampled(asker, coverages)
+    if not any(scores.num_positions for scores in sample.scores):
+        message = f"{asker.manifest.uri}: no position of {sample.tokens} tokens is scored"
+        raise DataError(message)
+    student = frequencies(sample.scores)
+    exact = {t: gradient(sample.scores, sample.scores, student, t) for t in {1.0, *temperatures}}
+    tokens, rows = _size(coverages)
+    plans = []
+    for payload in payloads:
+        if payload.mode == "hidden" and not isinstance(sample.scores[0], ProjectedScores):
+            continue
+        measured = _measured(sample, payload)
+        is_sparse = isinstance(measured.scores[0], SparseScores)
+        errors = [
+            difference(exact[t], gradient(sample.scores, measured.scores, student, t))
+            for t in ([1.0] if is_sparse else temperatures)
+        ]
+        width = len(measured.columns) * _LIST_BYTES + _RECORD_BYTES
+        positions = sum(scores.num_positions for scores in sample.scores) / sample.tokens
+        bytes_per_token = measured.bytes_per_position * positions + width * rows / tokens
+        plans.append(
+            ModePlan(
+                payload=payload,
+                bytes_per_token=bytes_per_token,
+                num_bytes=round(bytes_per_token * tokens),
+                captured_mass=captured(sample.scores, measured.scores),
+                kl_error=None
+                if payload.mode == "sampled"
+                else kl_error(sample.scores, measured.scores, student),
+                gradient_error=max(error for error, _ in errors),
+                angle_degrees=max(angle for _, angle in errors),
+                read_share=median(measured.seconds) / sample.seconds,
+            )
+        )
+    return plans
+
+
+def cheapest(plans: Sequence[ModePlan], *, max_gradient_error: float) -> ModePlan:
+    """Return the smallest whose gradient is near enough; the most exact one where none is."""
+    fit = [plan for plan in plans if plan.gradient_error <= max_gradient_error]
+    if not fit:
+        return min(plans, key=lambda plan: plan.gradient_error)
+    return min(fit, key=lambda plan: plan.bytes_per_token)
+
+
+def _sampled(asker: Asker, coverages: Sequence[Coverage]) -> _Sample:
+    """Ask about rows at evenly spaced places of the training data."""
+    shards = coverages[0].shards
+    batches, scores, tokens, seconds = [], [], 0, []
+    for place in range(_PLACES):
+        shard = shards[place * len(shards) // _PLACES]
+        start = max(0, place * shard.rows // _PLACES - _ROWS_EACH)
+        stop = min(shard.rows, start + _ROWS_EACH)
+        batch = asker.task.collate(asker.rows(shard, start, stop, epoch=0))
+        begun = time.perf_counter()
+        found = asker.scores(batch)
+        for chosen in chunks(found, asker.device):
+            found.logits(chosen)
+        seconds.append(time.perf_counter() - begun)
+        batches.append(batch)
+        scores.append(found)
+        tokens += batch.num_tokens
+    return _Sample(batches=batches, scores=scores, tokens=tokens, seconds=median(seconds))
+
+
+@dataclass(kw_only=True, slots=True)
+class _Measured:
+    scores: list[Scores] = field(default_factory=list)
+    columns: tuple[str, ...] = ()
+    seconds: list[float] = field(default_factory=list)
+    bytes_per_position: float = 0.0
+
+
+def _measured(sample: _Sample, payload: Payload) -> _Measured:
+    """Keep the sample in one way and read it again."""
+    encoding: Encoding = encoding_for(payload, sample.scores[0])
+    measured = _Measured(bytes_per_position=encoding.bytes_per_position)
+    for batch, scores in zip(sample.batches, sample.scores, strict=True):
+        keys_P = position_keys(row_checks(batch), batch.examples_P.numpy())
+        columns = encoding.encode(scores, keys_P)
+        begun = time.perf_counter()
+        found = encoding.decode(columns, device(scores))
+        for chosen in () if isinstance(found, SparseScores) else chunks(found, device(scores)):
+            found.logits(chosen)
+        measured.seconds.append(time.perf_counter() - begun)
+        measured.scores.append(found)
+        measured.columns = tuple(columns)
+    return measured
+
+
+def _size(coverages: Sequence[Coverage]) -> tuple[int, int]:
+    """Return tokens and rows that the run reads, each once in each mask epoch."""
+    tokens = rows = 0
+    for coverage in coverages:
+        for shard in coverage.shards:
+            tokens += shard.tokens * coverage.epochs[shard.language]
+            rows += shard.rows * coverage.epochs[shard.language]
+    return tokens, rows

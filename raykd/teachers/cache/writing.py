@@ -1,0 +1,61 @@
+"""Write the records of one part: whole, or not there.
+
+They are written aside and get their name at once; then a note beside them says their size and
+hash. Whoever builds again, after a kill too, goes on after the parts that have one.
+"""
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from raykd import storage
+from raykd.remote.retry import named
+from raykd.remote.staging import staging_directory
+from raykd.remote.transfers import digest, upload
+from raykd.teachers.cache.index import write_note
+from raykd.teachers.cache.parts import FinishedPart, Part
+
+
+def write_part(uri: str, part: Part, records: pa.RecordBatch) -> FinishedPart:
+    """Write the records of a part of a cache.
+
+    Raises:
+        StorageError: Storage refuses or has no room.
+    """
+    write = _write_local if storage.is_local(uri) else _write_remote
+    num_bytes, sha256 = write(storage.join(uri, part.path), records)
+    row_ids_N = records["row_id"].to_numpy()
+    finished = FinishedPart(
+        part=part,
+        num_bytes=num_bytes,
+        sha256=sha256,
+        first_row_id=int(row_ids_N[0]),
+        last_row_id=int(row_ids_N[-1]),
+        positions=int(records["positions"].to_numpy().sum()),
+    )
+    write_note(uri, finished)
+    return finished
+
+
+def _write_local(target: str, records: pa.RecordBatch) -> tuple[int, str]:
+    path = storage.local_path(target)
+    aside = path.with_name(f".{path.name}.partial")
+    with named(target):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        found = _write_file(aside, records)
+        aside.replace(path)
+    return found
+
+
+def _write_remote(target: str, records: pa.RecordBatch) -> tuple[int, str]:
+    with staging_directory(num_bytes=records.nbytes) as directory:
+        path = directory / "records.arrow"
+        found = _write_file(path, records)
+        upload([(path, target)])
+    return found
+
+
+def _write_file(path: Path, records: pa.RecordBatch) -> tuple[int, str]:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, records.schema) as writer:
+        writer.write_batch(records)
+    return path.stat().st_size, digest(path)

@@ -1,0 +1,214 @@
+"""Which caches of teachers' outputs a run reads: their keys, their places, what they must hold."""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from raykd import storage
+from raykd.config.schedule import parse_schedule
+from raykd.config.schema.losses import LossesConfig
+from raykd.config.schema.run import RunConfig
+from raykd.config.schema.teachers import CacheConfig
+from raykd.data.manifest import Manifest, Shard
+from raykd.data.order import drawn_rows
+from raykd.data.stream import ALL_LANGUAGES, chosen_shards, mixing_weights
+from raykd.distill.assemble import num_steps
+from raykd.errors import ConfigError
+from raykd.models.load import load_config
+from raykd.teachers.cache.key import CacheKey, Masks
+from raykd.teachers.cache.parts import Coverage
+from raykd.teachers.cache.payload import Payload
+from raykd.train.cache_modes import candidates_of
+from raykd.train.inputs import input_fingerprint, input_uris
+
+DIRECTORY = "cache"
+"""Of caches, beside the prepared data."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CacheTarget:
+    """The cache of one teacher, as a run needs it."""
+
+    teacher: str
+    """Its name in the run."""
+
+    section: CacheConfig
+    root: str
+    """Directory of caches."""
+
+    template: CacheKey
+    """The key, but for what is kept."""
+
+    coverages: tuple[Coverage, ...]
+    temperatures: tuple[float, ...]
+    """Of the run's losses on scores."""
+
+    candidates: tuple[Payload, ...]
+    """What mode auto chooses from; the only one where nothing is to choose."""
+
+    def key(self, payload: Payload) -> CacheKey:
+        """Return the key of the cache that keeps something."""
+        return replace(self.template, payload=payload)
+
+    def uri(self, payload: Payload) -> str:
+        """Return where it lies."""
+        return storage.join(self.root, self.key(payload).name)
+
+    @property
+    def choice_uri(self) -> str:
+        """Where it is kept what mode auto has chosen."""
+        asked = {
+            "key": self.template.content,
+            "temperatures": self.temperatures,
+            "max_gradient_error": self.section.max_gradient_error,
+            "candidates": [asdict(payload) for payload in self.candidates],
+        }
+        digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+        return storage.join(self.root, f"auto-{digest[:16]}.json")
+
+    @property
+    def payload(self) -> Payload | None:
+        """What is kept; None where mode auto has not chosen yet."""
+        if len(self.candidates) == 1:
+            return self.candidates[0]
+        try:
+            chosen = Payload(**json.loads(storage.read_bytes(self.choice_uri)))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+        return chosen if chosen in self.candidates else None
+
+    def choose(self, payload: Payload) -> None:
+        """Keep what mode auto has chosen, for all runs that ask the same."""
+        storage.write_bytes(self.choice_uri, json.dumps(asdict(payload)).encode())
+
+
+def cache_targets(config: RunConfig, manifest: Manifest) -> dict[str, CacheTarget]:
+    """Return the caches that a run reads, by the names of the teachers.
+
+    Raises:
+        ConfigError: There is no place beside the data.
+        RaykdError: A teacher or the data cannot be read.
+    """
+    return {
+        name: _target(name, section.cache, config, manifest)
+        for name, section in config.teachers.items()
+        if section.cache is not None
+    }
+
+
+def _target(name: str, section: CacheConfig, config: RunConfig, manifest: Manifest) -> CacheTarget:
+    candidates = candidates_of(section, config, manifest)
+    masks = None
+    if config.task == "masked_lm":
+        masks = Masks(masking=config.data.masking, seed=config.train.seed)
+    return CacheTarget(
+        teacher=name,
+        section=section,
+        root=root_of(name, section, config),
+        template=CacheKey(
+            teacher=_teacher_fingerprint(name, config),
+            dtype=config.teachers[name].dtype,
+            data=manifest.fingerprint,
+            tokenizer=manifest.tokenizer.fingerprint,
+            task=config.task,
+            masks=masks,
+            payload=candidates[0],
+        ),
+        coverages=coverages_of(name, config, manifest),
+        temperatures=_temperatures(config.losses),
+        candidates=candidates,
+    )
+
+
+def root_of(name: str, section: CacheConfig, config: RunConfig) -> str:
+    """Return the directory of caches of a teacher.
+
+    Raises:
+        ConfigError: There is none beside the data.
+    """
+    if section.uri is not None:
+        return storage.absolute(section.uri)
+    parent, _, directory = storage.absolute(config.data.uri).rstrip("/").rpartition("/")
+    if not parent or not directory or parent.endswith(":/"):
+        message = (
+            f"teachers.{name}.cache: there is no directory around data.uri={config.data.uri}; say "
+            f"where with teachers.{name}.cache.uri"
+        )
+        raise ConfigError(message)
+    return storage.join(parent, DIRECTORY)
+
+
+def _teacher_fingerprint(name: str, config: RunConfig) -> str:
+    key, section = f"teachers.{name}.model", config.teachers[name]
+    if (planned := config.inputs.get(key)) is not None:
+        return planned
+    if (uri := input_uris(config).get(key)) is not None:
+        return input_fingerprint(key, uri)
+    commit = getattr(load_config(section.model, revision=section.revision), "_commit_hash", None)
+    if commit is None:
+        message = f"teachers.{name}.cache: it is not known which version {section.model} is"
+        raise ConfigError(message)
+    return f"{section.model}@{commit}"
+
+
+def _temperatures(losses: LossesConfig) -> tuple[float, ...]:
+    """Return the temperatures of the terms on scores, where they are extreme."""
+    found: set[float] = set()
+    for name in losses.teacher_terms:
+        temperature = getattr(getattr(losses, name), "temperature", None)
+        if temperature is not None:
+            found |= set(parse_schedule(temperature).values)
+    return tuple(sorted({min(found), max(found)})) if found else (1.0,)
+
+
+def coverages_of(name: str, config: RunConfig, manifest: Manifest) -> tuple[Coverage, ...]:
+    """Return what the run asks a teacher: rows to train on, and to evaluate on."""
+    served = config.teachers[name].languages
+
+    def asked(split: str) -> tuple[Shard, ...]:
+        shards = chosen_shards(manifest, config.data, split)
+        return tuple(shard for shard in shards if served is None or shard.language in served)
+
+    data = config.data
+    train = asked(data.train_split)
+    languages = {shard.language for shard in train}
+    epochs = mask_epochs(config, manifest) if config.task == "masked_lm" else {}
+    found = [Coverage(shards=train, epochs={each: epochs.get(each, 1) for each in languages})]
+    if data.eval_split is not None:
+        shards = asked(data.eval_split)
+        found.append(Coverage(shards=shards, epochs={shard.language: 1 for shard in shards}))
+    return tuple(coverage for coverage in found if coverage.shards)
+
+
+def mask_epochs(config: RunConfig, manifest: Manifest) -> dict[str, int]:
+    """Return in how many ways a run sees rows of each language masked."""
+    most = config.data.masking.num_variants
+    epochs = _epochs(config, manifest)
+    return {name: count if most is None else min(count, most) for name, count in epochs.items()}
+
+
+def _epochs(config: RunConfig, manifest: Manifest) -> dict[str, int]:
+    """Return in how many epochs a run reads rows of each language.
+
+    Steps of a bucket exchange their rows: the last bucket counts as a whole.
+    """
+    rows: dict[str, int] = {}
+    for shard in chosen_shards(manifest, config.data, config.data.train_split):
+        rows[shard.language] = rows.get(shard.language, 0) + shard.rows
+    bucket, batch_size = config.data.bucket_steps, config.train.global_batch_size
+    steps = math.ceil(num_steps(config, manifest) / bucket) * bucket
+    weights = mixing_weights(manifest, config.data)
+    if ALL_LANGUAGES in weights:
+        return dict.fromkeys(rows, math.ceil(steps * batch_size / sum(rows.values())))
+    languages = sorted(weights)
+    shares = [weights[language] for language in languages]
+    drawn = np.zeros(len(shares), dtype=np.int64)
+    for step in range(steps):
+        drawn += drawn_rows(shares, num_rows=batch_size, seed=config.train.seed, step=step)
+    return {
+        language: max(1, math.ceil(count / rows[language]))
+        for language, count in zip(languages, drawn.tolist(), strict=True)
+    }
