@@ -3,7 +3,7 @@
 import copy
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +182,8 @@ def _set_teacher(given: dict[str, Any], name: str, model: TeacherModel) -> None:
     replace_value(given, f"teachers.{name}.model", model.uri)
     if model.revision is not None:
         replace_value(given, f"teachers.{name}.revision", model.revision)
+    if model.cache is not None:
+        replace_value(given, f"teachers.{name}.cache", asdict(model.cache))
 
 
 def _needs(config: RunConfig, stages: Mapping[str, str]) -> tuple[str, ...]:

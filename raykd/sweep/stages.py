@@ -10,6 +10,7 @@ from raykd.config.given import read_mapping, replace_value
 from raykd.config.load import checked_run
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.sweep import SweepConfig, SweepTeacherConfig
+from raykd.config.schema.teachers import CacheConfig
 from raykd.data.manifest import read_manifest
 from raykd.distill.assemble import num_steps
 from raykd.train.checkpoint import checkpoint_name, committed_steps
@@ -23,6 +24,7 @@ class TeacherModel:
 
     uri: str
     revision: str | None = None
+    cache: CacheConfig | None = None
     stage: RunConfig | None = None
     """The run that makes it; None for a model that is there."""
 
@@ -48,7 +50,9 @@ def teacher_models(
     models: dict[tuple[str, float | None], TeacherModel] = {}
     for name, teacher in sweep.teachers.items():
         if teacher.model is not None:
-            models[name, None] = TeacherModel(uri=teacher.model, revision=teacher.revision)
+            models[name, None] = TeacherModel(
+                uri=teacher.model, revision=teacher.revision, cache=teacher.cache
+            )
             continue
         config = pinned(_stage_config(name, teacher, shared_changes(sweep)))
         total = num_steps(config, read_manifest(config.data.uri))
@@ -58,7 +62,9 @@ def teacher_models(
             stage = _that_keeps(config, step)
             checkpoints = run_paths(stage).checkpoints
             models[name, quality] = TeacherModel(
-                uri=storage.join(checkpoints, checkpoint_name(step)), stage=stage
+                uri=storage.join(checkpoints, checkpoint_name(step)),
+                cache=teacher.cache,
+                stage=stage,
             )
     return models
 

@@ -44,8 +44,8 @@ def main() -> int:
             taken = compare(case, material, options)
             console.print(case_table(case, taken))
             found[case.name] = summary(case, taken)
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(found, indent=1))
+            options.json.parent.mkdir(parents=True, exist_ok=True)
+            options.json.write_text(json.dumps(found, indent=1))
     print(f"every figure: {options.json}")
     return 0
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from raykd.config.schema.search import DimensionConfig, SchedulerConfig
+from raykd.config.schema.teachers import CacheConfig
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -27,6 +28,9 @@ class SweepTeacherConfig:
 
     revision: str | None = None
     """Branch, tag or commit of a Hub model."""
+
+    cache: CacheConfig | None = None
+    """Keep what the teacher says for all trials that ask the same; null runs it in each."""
 
     def problems(self, key: str) -> list[str]:
         """Return every reason this teacher cannot be used, each naming its key."""

@@ -29,10 +29,12 @@ def changes(case: Case, way: str) -> dict[str, Any]:
 
 def train(case: Case, material: Material, watch: Watch, way: str) -> None:
     """Train in this process; the run asks after every step whether it should stop."""
-    # Rows of like length are padded little together; others are sorted within a step.
-    rows = case.batch_rows if "buckets" in way else case.micro_batch_rows
     config = run_config(
-        case, material, name=way, micro_batch_rows=rows, changes=changes(case, way)
+        case,
+        material,
+        name=way,
+        micro_batch_rows=case.micro_batch_rows,
+        changes=changes(case, way),
     )
     model_class(case.task)
 

@@ -67,7 +67,7 @@ def test_the_plan_is_told_with_its_cost_and_time(
 def test_a_cache_is_paid_once_by_the_trials_that_ask_the_same(
     sweep_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["check", str(sweep_path), "--no-measure", "teachers.old.cache={}"]) == 0
+    assert main(["check", str(sweep_path), "--no-measure", "teachers.small.cache={}"]) == 0
     # Masks follow the seed: two seeds and two qualities ask four different things.
     assert "4 cache(s) of teachers' outputs, each paid once" in shown(capsys)
 

@@ -43,6 +43,7 @@ def test_everything_of_a_run_lies_in_its_directory_and_apart() -> None:
         "config": "s3://bucket/runs/a/run.yaml",
         "init": "s3://bucket/runs/a/init.json",
         "lease": "s3://bucket/runs/a/lease.json",
+        "machine": "s3://bucket/runs/a/machine.json",
         "leave": "s3://bucket/runs/a/leave.json",
         "log": "s3://bucket/runs/a/log.txt",
         "metrics": "s3://bucket/runs/a/metrics.jsonl",
