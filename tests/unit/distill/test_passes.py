@@ -110,7 +110,9 @@ def test_no_compiler_is_told_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler about torch's scripts
+# torch's compiler about torch's scripts, and about what it looks at itself.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 def test_a_compiled_run_follows_the_plain_one(directory: Path) -> None:
     plain, compiled = (assembled(directory, train__compile=on) for on in (False, True))
     for mine, theirs in zip(steps(compiled, 2), steps(plain, 2), strict=True):
