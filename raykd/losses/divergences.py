@@ -208,9 +208,15 @@ def _log_probs(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return log q and log p, the second without gradient."""
     _require_one_shape(student_logits_PK, teacher_logits_PK)
-    student_log_probs_PK = F.log_softmax(widened(student_logits_PK) / temperature, dim=-1)
-    teacher_log_probs_PK = F.log_softmax(widened(teacher_logits_PK.detach()) / temperature, dim=-1)
+    student_log_probs_PK = _softened_log_probs(student_logits_PK, temperature)
+    teacher_log_probs_PK = _softened_log_probs(teacher_logits_PK.detach(), temperature)
     return student_log_probs_PK, teacher_log_probs_PK
+
+
+def _softened_log_probs(logits_PK: torch.Tensor, temperature: float) -> torch.Tensor:
+    logits_PK = widened(logits_PK)
+    # A pass over a vocabulary that changes nothing costs as much as one that does.
+    return F.log_softmax(logits_PK if temperature == 1 else logits_PK / temperature, dim=-1)
 
 
 def _scaled(values_P: torch.Tensor, temperature: float, *, scale: bool) -> torch.Tensor:

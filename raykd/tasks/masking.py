@@ -11,11 +11,10 @@ import numpy.typing as npt
 
 from raykd.batch import IntArray, Rows
 from raykd.config.schema.data import MaskingConfig
+from raykd.splitmix import GOLDEN, mixed
 
 _DRAWS = 3
 """Numbers drawn for each token: whether it is scored, what hides it, which random id."""
-
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -70,23 +69,16 @@ def mask_tokens(
 
 def _counters(rows: Rows, epochs_B: IntArray, seed: int) -> npt.NDArray[np.uint64]:
     """Return where the numbers of each token begin in the sequence of its row, shape [T]."""
-    keys_B = _mixed(np.full(len(rows), seed, dtype=np.uint64) + _GOLDEN)
-    keys_B = _mixed(keys_B ^ epochs_B.astype(np.uint64))
-    keys_B = _mixed(keys_B ^ rows.row_ids_B.astype(np.uint64))
+    keys_B = mixed(np.full(len(rows), seed, dtype=np.uint64) + GOLDEN)
+    keys_B = mixed(keys_B ^ epochs_B.astype(np.uint64))
+    keys_B = mixed(keys_B ^ rows.row_ids_B.astype(np.uint64))
     starts_B = np.cumsum(rows.lengths_B) - rows.lengths_B
     places_T = np.arange(len(rows.token_ids_T)) - np.repeat(starts_B, rows.lengths_B)
-    steps_T = (places_T * _DRAWS + 1).astype(np.uint64) * _GOLDEN
+    steps_T = (places_T * _DRAWS + 1).astype(np.uint64) * GOLDEN
     return np.repeat(keys_B, rows.lengths_B) + steps_T
 
 
 def _uniform(counters: npt.NDArray[np.uint64], *, draw: int) -> npt.NDArray[np.float64]:
     """Return the draw-th number of each token, uniform in [0, 1) with 53 random bits."""
-    offset = np.array([draw], dtype=np.uint64) * _GOLDEN
-    return (_mixed(counters + offset) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Apply the finaliser of splitmix64 (Steele, Lea and Flood, 2014), a bijection."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    offset = np.array([draw], dtype=np.uint64) * GOLDEN
+    return (mixed(counters + offset) >> np.uint64(11)).astype(np.float64) * 2.0**-53

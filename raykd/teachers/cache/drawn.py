@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from raykd.scores import Scores, chunks
-from raykd.teachers.cache.hashing import mixed
+from raykd.splitmix import mixed
 from raykd.teachers.cache.payload import Columns, Description, Keys, Tensors, Values, as_values
 from raykd.teachers.cache.sparse import SparseScores
 

@@ -4,18 +4,10 @@ import numpy as np
 import numpy.typing as npt
 
 from raykd.batch import Batch
+from raykd.splitmix import GOLDEN, mixed
 from raykd.teachers.cache.payload import Keys
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-
 Checks = npt.NDArray[np.uint64]
-
-
-def mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Apply the finaliser of splitmix64 (Steele, Lea and Flood, 2014), a bijection."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
 
 
 def row_checks(batch: Batch) -> Checks:
@@ -25,19 +17,19 @@ def row_checks(batch: Batch) -> Checks:
     their order: two models may look at different tokens of the same example.
     """
     ids_BL = batch.input_ids_BL.cpu().numpy().astype(np.uint64)
-    places_L = np.arange(1, ids_BL.shape[1] + 1, dtype=np.uint64) * _GOLDEN
+    places_L = np.arange(1, ids_BL.shape[1] + 1, dtype=np.uint64) * GOLDEN
     hashes_BL = mixed(ids_BL + places_L) * batch.is_token_BL.cpu().numpy()
     checks_B: Checks = hashes_BL.sum(axis=1, dtype=np.uint64)
     labels_P = batch.labels_P.cpu().numpy().astype(np.uint64)
     examples_P = batch.examples_P.cpu().numpy()
-    labelled_P = mixed(labels_P ^ ((ranks(examples_P) + np.uint64(1)) * _GOLDEN))
+    labelled_P = mixed(labels_P ^ ((ranks(examples_P) + np.uint64(1)) * GOLDEN))
     np.add.at(checks_B, examples_P, mixed(labelled_P))
     return checks_B
 
 
 def position_keys(checks_B: Checks, examples_P: npt.NDArray[np.int64]) -> Keys:
     """Return a key of each scored position that is alike in any batch."""
-    return mixed(checks_B[examples_P]) + (ranks(examples_P) + np.uint64(1)) * _GOLDEN
+    return mixed(checks_B[examples_P]) + (ranks(examples_P) + np.uint64(1)) * GOLDEN
 
 
 def ranks(examples_P: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:

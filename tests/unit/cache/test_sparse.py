@@ -5,8 +5,8 @@ import pytest
 import torch
 from raykd.losses.divergences import forward_kl
 from raykd.scores import DenseScores
+from raykd.splitmix import mixed
 from raykd.teachers.cache.drawn import SampledEncoding, TopKEncoding
-from raykd.teachers.cache.hashing import mixed
 from raykd.teachers.cache.payload import Keys
 from raykd.teachers.cache.quantisation import quantised, restored
 from raykd.teachers.cache.sparse import SparseScores, sparse_forward_kl
