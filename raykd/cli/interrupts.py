@@ -2,12 +2,13 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-GRACE_SECONDS = 10.0
+GRACE_SECONDS = 60.0
 """What is under way at the second signal has so long: the store of an upload may be away."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -41,6 +42,11 @@ def interruptible(*, grace_seconds: float = GRACE_SECONDS) -> Iterator[threading
 
 def _end_after(seconds: float) -> None:
     # Python waits at its end for the threads that transfer files; a daemon goes on meanwhile.
-    timer = threading.Timer(seconds, os._exit, (1,))
+    timer = threading.Timer(seconds, _end)
     timer.daemon = True
     timer.start()
+
+
+def _end() -> None:
+    print("raykd: interrupted; not all could be put in order", file=sys.stderr, flush=True)
+    os._exit(1)

@@ -19,6 +19,7 @@ _POLL_SECONDS = 0.1
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_second_interrupt_ends_a_run_whose_store_is_away(
     faulty_s3: FaultyS3, tmp_path: Path
 ) -> None:
@@ -47,5 +48,5 @@ def test_the_second_interrupt_ends_a_run_whose_store_is_away(
         with pytest.raises(subprocess.TimeoutExpired):
             program.wait(timeout=5)
         program.send_signal(signal.SIGINT)
-        output, _ = program.communicate(timeout=60)
+        output, _ = program.communicate(timeout=180)
     assert program.returncode == 1, output
