@@ -27,6 +27,8 @@ lint: $(VENV)/dev
 bench: $(VENV)/dev $(VENV)/peers/tried
 	$(BIN)/python tests/bench/overhead.py
 	$(BIN)/python tests/bench/streaming.py
+	$(BIN)/python tests/bench/vocabulary.py
+	$(BIN)/python tests/bench/machine.py
 	$(BIN)/python tests/bench/cache.py
 	$(BIN)/python tests/bench/sweep.py
 	$(BIN)/python tests/bench/halving.py

@@ -85,10 +85,12 @@ def _build(config: "RunConfig") -> int:
         ensure_caches,
         told_in_lines,
     )
+    from raykd.train.machine.process import prepare_process  # noqa: PLC0415
 
     def tell(line: str) -> None:
         print(line, flush=True)
 
+    tell(prepare_process(cores=None))
     with interruptible() as stopped:
         watch = CacheWatch(
             on_message=tell, on_progress=told_in_lines(tell), should_stop=stopped.is_set

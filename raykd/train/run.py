@@ -10,18 +10,21 @@ import torch
 from raykd import storage
 from raykd.config.load import as_yaml
 from raykd.config.schema.run import RunConfig
+from raykd.data.manifest import read_manifest
+from raykd.distill.assemble import num_steps
 from raykd.distill.world import World
 from raykd.errors import ConfigError, StorageError
 from raykd.published.directory import withdraw
 from raykd.remote.probe import check_storage
 from raykd.train.caches import CacheWatch, cache_device, ensure_caches, told_in_lines
+from raykd.train.checkpoint import committed_steps
 from raykd.train.lease import HeldLease, held_lease
 from raykd.train.leave import Leave
 from raykd.train.machine.process import machine_warnings, prepare_process
 from raykd.train.metrics import MetricsTail, Record
 from raykd.train.paths import RunPaths, located, run_paths
 from raykd.train.ray_cluster import ray_cluster
-from raykd.train.worker import Context, RunResult, read_result, stopped_result, train_worker
+from raykd.train.worker import Context, RunResult, read_result, train_worker
 
 _POLL_SECONDS = 0.5
 _REMOTE_POLL_SECONDS = 5.0
@@ -68,7 +71,7 @@ def train_run(config: RunConfig, *, fresh: bool, address: str, listener: Listene
                 for line in (prepare_process(cores=None), *machine_warnings(config)):
                     listener.on_message(line)
             if not _has_caches(located(config), listener):
-                return stopped_result(config, claim.paths)
+                return _stopped(config, claim.paths)
             if world is not None:
                 return _train_here(located(config), claim.paths, world, listener)
             return _train_on_ray(located(config), claim.paths, address=address, listener=listener)
@@ -157,6 +160,18 @@ def _has_caches(config: RunConfig, listener: Listener) -> bool:
         should_stop=listener.should_stop,
     )
     return ensure_caches(config, device=cache_device(config), watch=watch)
+
+
+def _stopped(config: RunConfig, paths: RunPaths) -> RunResult:
+    """Return how a run stands that is to stop while nobody trains it."""
+    return RunResult(
+        is_done=False,
+        step=max(committed_steps(paths.checkpoints), default=0),
+        num_steps=num_steps(config, read_manifest(config.data.uri)),
+        metrics={},
+        model_uri=None,
+        leave=Leave.STOPPED,
+    )
 
 
 def _train_on_ray(

@@ -10,16 +10,15 @@ from dataclasses import asdict, dataclass
 
 from raykd import storage
 from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import TOKENIZER_DIRECTORY, read_manifest
-from raykd.distill.assemble import assemble, num_steps
+from raykd.data.manifest import TOKENIZER_DIRECTORY
+from raykd.distill.assemble import assemble
 from raykd.distill.distillation import Distillation
 from raykd.distill.loop import training_steps
 from raykd.distill.start import StudentStart
 from raykd.distill.world import World
 from raykd.errors import DivergedError
 from raykd.remote.patience import PATIENCE_SECONDS
-from raykd.train.caches import CacheWatch, ensure_caches, opened_caches
-from raykd.train.checkpoint import committed_steps
+from raykd.train.caches import opened_caches
 from raykd.train.export import export_model
 from raykd.train.keeper import CheckpointKeeper, found_checkpoint
 from raykd.train.leave import Leave
@@ -76,6 +75,8 @@ class RunResult:
 def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunResult:
     """Train from the newest valid checkpoint to the last step; return how it ended.
 
+    Whoever starts the workers has built the caches of teachers that they read.
+
     Raises:
         RaykdError: The run cannot go on; among others DivergedError, with what replays the step.
     """
@@ -85,8 +86,6 @@ def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunRes
         tokenizer_path = stack.enter_context(
             storage.local_copy(storage.join(config.data.uri, TOKENIZER_DIRECTORY))
         )
-        if not _has_caches(config, context):
-            return stopped_result(config, paths)
         caches = stack.enter_context(opened_caches(config, context.world))
         with found_checkpoint(paths, context.world) as checkpoint:
             context.note("assembling the run")
@@ -133,29 +132,6 @@ def read_result(paths: RunPaths) -> RunResult | None:
         return RunResult(**json.loads(storage.read_bytes(paths.result)))
     except FileNotFoundError:
         return None
-
-
-def stopped_result(config: RunConfig, paths: RunPaths) -> RunResult:
-    """Return how a run stands that is to stop while nobody trains it."""
-    return RunResult(
-        is_done=False,
-        step=max(committed_steps(paths.checkpoints), default=0),
-        num_steps=num_steps(config, read_manifest(config.data.uri)),
-        metrics={},
-        model_uri=None,
-        leave=Leave.STOPPED,
-    )
-
-
-def _has_caches(config: RunConfig, context: Context) -> bool:
-    """Build what teachers say, where that is not done; several workers leave it to the driver."""
-    if context.world.size > 1:
-        return True
-    context.note("building the caches of teachers")
-    watch = CacheWatch(
-        on_message=context.note, should_stop=lambda: context.leave() is not Leave.NO
-    )
-    return ensure_caches(config, device=context.world.device, watch=watch)
 
 
 @contextmanager

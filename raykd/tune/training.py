@@ -15,6 +15,7 @@ from raykd import storage
 from raykd.config.schema.run import RunConfig
 from raykd.distill.world import World
 from raykd.errors import StorageError, TrainingFailedError
+from raykd.train.caches import CacheWatch, ensure_caches
 from raykd.train.leave import Leave
 from raykd.train.machine.process import prepare_process
 from raykd.train.metrics import Record
@@ -53,10 +54,17 @@ def _train(config: RunConfig, report: Callable[[Record], None]) -> Leave:
             return Leave.NO
         with _asked_by_signal() as asked:
             world = World(device=device_of(config))
+
+            def should_stop() -> bool:
+                return asked.is_set() or claim.lease.is_lost
+
+            watch = CacheWatch(on_message=logger.info, should_stop=should_stop)
+            if not ensure_caches(located(config), device=world.device, watch=watch):
+                return Leave.STOPPED
             context = Context(
                 world=world,
                 report=report,
-                leave=lambda: Leave.STOPPED if asked.is_set() or claim.lease.is_lost else Leave.NO,
+                leave=lambda: Leave.STOPPED if should_stop() else Leave.NO,
             )
             return train_worker(located(config), claim.paths, context).leave
 

@@ -21,6 +21,9 @@ from raykd.losses.terms import build_terms
 from raykd.losses.vocabulary import Sums, weighted_sums
 from raykd.models.families import FAMILIES
 from raykd.scores import ALL, DenseScores, ProjectedScores, by_position, chunks
+from raykd.tasks.tally import predictions
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from tests.tiny_models import padded_batch, scored, tiny_model
 
@@ -113,6 +116,41 @@ def test_chunks_add_up_to_the_whole(
         assert theirs.grad is not None
         scale = float(theirs.grad.abs().max())
         torch.testing.assert_close(mine.grad, theirs.grad, atol=tolerance * scale, rtol=0)
+
+
+class Largest(TorchDispatchMode):
+    """Notes the largest tensor that an operation returns while the block runs."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.elements = 0
+
+    def __torch_dispatch__(self, func: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        sizes = [leaf.numel() for leaf in tree_leaves(found) if isinstance(leaf, torch.Tensor)]
+        self.elements = max(self.elements, *sizes, 0)
+        return found
+
+
+def test_no_tensor_has_the_scores_of_all_positions() -> None:
+    """Neither to learn nor to evaluate; the plain way shows that one would be seen."""
+    labels_P = torch.arange(P) % K
+    teacher, student = projected(torch.float32, seed=1), projected(torch.float32)
+    terms = build_terms(LOSSES)
+
+    def sums(logits_CK: torch.Tensor, chosen: slice) -> torch.Tensor:
+        teacher_CK, labels_C = teacher.logits(chosen).detach(), labels_P[chosen]
+        return torch.stack(
+            [term.per_position(logits_CK, teacher_CK, labels_C, 0.3).sum() for term in terms]
+        )
+
+    with Largest() as in_chunks:
+        weighted_sums(student, sums, WEIGHTS)[0].backward()
+        predictions(student, labels_P)
+    with Largest() as whole:
+        weighted_sums(DenseScores(logits_PK=student.logits()), sums, WEIGHTS)[0].backward()
+    # The largest is the gradient of the map.
+    assert in_chunks.elements == K * D < P * K <= whole.elements
 
 
 @pytest.mark.parametrize(("model_type", "task"), VOCABULARIES)
