@@ -42,10 +42,13 @@ def run(options: argparse.Namespace) -> int:
     quiet_libraries()
     # Imported here: torch takes seconds, and --help must be instant.
     from raykd.train.caches import cache_device, planned_caches  # noqa: PLC0415
+    from raykd.train.machine.process import prepare_process  # noqa: PLC0415
     from raykd.train.paths import located  # noqa: PLC0415
     from raykd.train.plan import plan_run, require_runnable  # noqa: PLC0415
 
     require_runnable(plan_run(config))
+    # A teacher is asked, and timed, as fast as a run would ask it.
+    prepare_process(cores=None)
     config = located(config)
     if not options.plan:
         return _build(config)
@@ -85,12 +88,10 @@ def _build(config: "RunConfig") -> int:
         ensure_caches,
         told_in_lines,
     )
-    from raykd.train.machine.process import prepare_process  # noqa: PLC0415
 
     def tell(line: str) -> None:
         print(line, flush=True)
 
-    tell(prepare_process(cores=None))
     with interruptible() as stopped:
         watch = CacheWatch(
             on_message=tell, on_progress=told_in_lines(tell), should_stop=stopped.is_set
