@@ -9,6 +9,7 @@
     + DiskFullError      there is no room; another attempt may find some
   + PublicationError   a directory is missing, uncommitted, or not what its manifest says
   + CheckpointError    a checkpoint is missing, torn or from another run
+  + ClusterError       a cluster does not answer any more, or drops a request
   + DivergedError      training diverged; the same step would diverge again
     + NonFiniteLossError the loss or the gradient norm is NaN or infinite
     + LossSpikeError     the loss is far above the losses before
@@ -72,6 +73,10 @@ class PublicationError(RaykdError):
 
 class CheckpointError(RaykdError):
     """A checkpoint is missing, incomplete or belongs to another run."""
+
+
+class ClusterError(RaykdError):
+    """The job server of a cluster does not answer, or answers with an error."""
 
 
 class DivergedError(RaykdError):

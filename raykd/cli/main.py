@@ -13,9 +13,14 @@ from raykd.cli import (
     evaluate,
     explain,
     export,
+    list_jobs,
+    logs,
     prepare,
     replay,
     report,
+    status,
+    stop,
+    submit,
     sweep,
     train,
 )
@@ -34,6 +39,9 @@ examples:
   raykd check    configs/sweeps/demo.yaml
   raykd sweep    configs/sweeps/demo.yaml
   raykd report   configs/sweeps/demo.yaml --watch
+  raykd submit   sweep configs/sweeps/demo.yaml --address http://127.0.0.1:8265
+  raykd logs     sweep-demo-1a2b3c4d --follow
+  raykd stop     sweep-demo-1a2b3c4d
   raykd evaluate runs/demo-teacher-1a2b3c4d
   raykd export   runs/demo-teacher-1a2b3c4d --output models/teacher
   raykd replay   runs/demo-teacher-1a2b3c4d --step 120
@@ -55,6 +63,11 @@ _COMMANDS = {
     "train": (train, "train a model, from a teacher or alone; again to continue"),
     "sweep": (sweep, "run a study: teachers, trials and their controls; again to continue"),
     "report": (report, "say what a study found: verdicts, curves, costs, as text and as a page"),
+    "submit": (submit, "run a command on a cluster, and follow it; again to attach or continue"),
+    "status": (status, "say how a job of a cluster is doing"),
+    "logs": (logs, "print what a job of a cluster has printed, and follow it"),
+    "stop": (stop, "stop a job of a cluster: it leaves with a checkpoint"),
+    "list": (list_jobs, "list the jobs of a cluster"),
     "evaluate": (evaluate, "score the model of a run, beside its teacher"),
     "export": (export, "write the model of a run or checkpoint as a transformers directory"),
     "replay": (replay, "take one step of a run once more: what its rows do to loss and gradient"),
@@ -87,6 +100,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the parsed command line, the process's own where None; exit where it is wrong."""
     parser = build_parser()
     options, left_over = parser.parse_known_args(arguments)
+    if options.command == "submit":
+        options.words += left_over
+        options.parsed = parse([options.submitted, *options.words])
+        return options
     # argparse ends a list at the first flag: overrides after one are left over.
     overrides = getattr(options, "overrides", None)
     if left_over and (overrides is None or any(word.startswith("-") for word in left_over)):

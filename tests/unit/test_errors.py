@@ -38,6 +38,7 @@ def test_wrong_inputs_end_with_2_and_failures_with_1() -> None:
         "StorageDeniedError": 1,
         "DiskFullError": 1,
         "CheckpointError": 1,
+        "ClusterError": 1,
         "DivergedError": 1,
         "NonFiniteLossError": 1,
         "LossSpikeError": 1,

@@ -1,0 +1,13 @@
+"""Say what a study found, on the head of a cluster: what a Ray job runs.
+
+    ray job submit --working-dir . -- python jobs/report.py s3://bucket/sweeps/demo
+
+The submit command of raykd does the same, and more: see its --help.
+"""
+
+import sys
+
+from raykd.cli.job import run_job
+
+if __name__ == "__main__":
+    sys.exit(run_job("report"))

@@ -1,0 +1,14 @@
+"""Train a model on a cluster: what a Ray job runs.
+
+    ray job submit --working-dir . -- python jobs/train.py configs/runs/demo_teacher.yaml \
+        output_uri=s3://bucket/runs data.uri=s3://bucket/data/stdlib-docs
+
+The submit command of raykd does the same, and more: see its --help.
+"""
+
+import sys
+
+from raykd.cli.job import run_job
+
+if __name__ == "__main__":
+    sys.exit(run_job("train"))

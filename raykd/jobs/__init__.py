@@ -1,0 +1,1 @@
+"""Jobs of a Ray cluster: what is submitted, and to whom."""

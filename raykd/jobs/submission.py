@@ -1,0 +1,110 @@
+"""What a job is: its command line, its name, its environment. Pure functions."""
+
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from raykd.errors import ConfigError
+from raykd.jobs.job import Job
+
+COMMANDS = ("prepare", "train", "cache", "sweep", "report")
+"""What may be submitted."""
+
+PASSED = (
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_REGION",
+    "AWS_REQUEST_CHECKSUM_CALCULATION",
+    "AWS_RESPONSE_CHECKSUM_VALIDATION",
+    "HF_ENDPOINT",
+    "HF_HUB_OFFLINE",
+    "MLFLOW_TRACKING_URI",
+    "WANDB_BASE_URL",
+    "WANDB_ENTITY",
+    "WANDB_MODE",
+)
+"""Variables that say where things are, none of them secret. A job has them from its submitter."""
+
+STOP_SECONDS = 600
+"""A job that is stopped has so long to leave with a checkpoint; by Ray's default, 3 seconds."""
+
+_STOP = "RAY_JOB_STOP_WAIT_TIME_S"
+_NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def entrypoint(words: Sequence[str], *, joins: bool, directory: Path | None) -> str:
+    """Return the shell command of a job.
+
+    Args:
+        words: The command of raykd and its arguments.
+        joins: Whether the command trains on a cluster, and so on this one.
+        directory: Where the job runs, on this machine; None for where its package is unpacked.
+    """
+    address = ["--address", "auto"] if joins else []
+    given = shlex.join([words[0], *address, *words[1:]])
+    if directory is None:
+        return f"exec python -m raykd {given}"
+    # -P: the code is that of the package, in the driver as in the workers.
+    return f"cd {shlex.quote(str(directory))} && exec python -P -m raykd {given}"
+
+
+def submission_id(words: Sequence[str], *, command_line: str, files: Mapping[str, bytes]) -> str:
+    """Return the name of a job: the same for the same command line on the same configuration.
+
+    Args:
+        words: The command of raykd and its arguments.
+        command_line: What the shell runs.
+        files: The configuration that the command reads, by path.
+    """
+    hashes = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
+    text = json.dumps([command_line, hashes], sort_keys=True)
+    stem = [_NO_NAME.sub("-", Path(words[1]).stem)] if files else []
+    return "-".join([words[0], *stem, hashlib.sha256(text.encode()).hexdigest()[:8]])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What to do with a submission."""
+
+    id: str
+    running: Job | None
+    """The job to attach to; None to start one."""
+
+
+def decide(name: str, jobs: Sequence[Job]) -> Decision:
+    """Return whether a submission is running already, or else the name of its next start.
+
+    Args:
+        name: Of the submission. Ray gives a name once: the second start is NAME-2.
+        jobs: All of the cluster.
+    """
+    starts = [job for job in jobs if re.fullmatch(rf"{re.escape(name)}(-\d+)?", job.id)]
+    for job in starts:
+        if not job.is_over:
+            return Decision(id=job.id, running=job)
+    return Decision(id=f"{name}-{len(starts) + 1}" if starts else name, running=None)
+
+
+def job_environment(here: Mapping[str, str], asked: Sequence[str]) -> dict[str, str]:
+    """Return the variables of a job and of all its workers.
+
+    Args:
+        here: The environment of the submitter.
+        asked: More of them: NAME takes the value from here, NAME=VALUE has its own.
+
+    Raises:
+        ConfigError: One that is asked for is not set.
+    """
+    found = {_STOP: str(STOP_SECONDS)} | {name: here[name] for name in PASSED if name in here}
+    for word in asked:
+        name, has_value, value = word.partition("=")
+        if not has_value and name not in here:
+            message = f"--env {name}: is not set here; set it, or give --env {name}=VALUE"
+            raise ConfigError(message)
+        found[name] = value if has_value else here[name]
+    return found

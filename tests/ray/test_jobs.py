@@ -1,0 +1,209 @@
+"""Jobs on a cluster that a user has started: submitted, followed, stopped, continued."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from raykd.train.checkpoint import committed_steps
+from raykd.train.paths import RunPaths
+
+from tests.ray.heads import Head, ray_head
+from tests.ray.sweep_drivers import num_steps_done, wait_until
+from tests.small_runs import small_data
+from tests.sweep_files import write_runs
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(3000)]
+
+ROOT = Path(__file__).parents[2]
+TINY = ["train.num_steps=2", "train.eval_every_steps=2", "train.global_batch_size=4"]
+ONE_TRIAL = [
+    *("teachers={}", "controls=false", "search={optimizer.learning_rate: {grid: [1e-3]}}"),
+    *("overrides.teachers={}", "losses={cross_entropy: {}}", "train.micro_batch_size=4", *TINY),
+]
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    with ray_head(num_cpus=2) as started:
+        yield started
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Return a git repository with the runs of a user and prepared data that git ignores."""
+    write_runs(tmp_path)
+    (tmp_path / ".gitignore").write_text("/data/\n/runs/\n/sweeps/\n")
+    track(tmp_path)
+    return tmp_path
+
+
+def track(directory: Path) -> None:
+    for words in (["init", "--quiet"], ["add", "."]):
+        subprocess.run(["git", *words], cwd=directory, check=True)  # noqa: S607
+
+
+def environment(head: Head, **more: str) -> dict[str, str]:
+    """Return the environment of somebody who has the token of the cluster."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    known = {"RAY_API_SERVER_ADDRESS": head.address, "RAY_AUTH_TOKEN": head.token}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    return kept | known | {"PATH": path, "COLUMNS": "200"} | more
+
+
+def raykd(
+    head: Head, project: Path, *words: str, **more: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command in the project, to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "raykd", *words],
+        cwd=project,
+        env=environment(head, **more),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@contextmanager
+def follower(
+    head: Head, project: Path, *words: str
+) -> Iterator[tuple["subprocess.Popen[bytes]", Callable[[], str]]]:
+    """Give a command that runs, and what it has printed so far."""
+    log = project / "follower.log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "raykd", *words],
+            cwd=project,
+            env=environment(head),
+            stdout=stream,
+            stderr=stream,
+        )
+    try:
+        yield process, log.read_text
+    finally:
+        process.kill()
+        process.wait()
+
+
+def commands_of_the_readme() -> Iterator[str]:
+    """Yield the commands that the README shows of the three places where raykd runs."""
+    text = (ROOT / "README.md").read_text()
+    section = text.partition("## Where it runs\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"```bash\n(.*?)```", section, re.DOTALL)
+    for line in "".join(blocks[:3]).replace("\\\n", "").splitlines():
+        yield line.partition("  #")[0].strip()
+
+
+def small(command: str) -> Sequence[str]:
+    """Return what makes the work of a command of the README small."""
+    if " sweep configs/sweeps/demo.yaml" in command:
+        return ONE_TRIAL
+    return TINY if "jobs/train.py" in command else []
+
+
+def test_the_readme_says_how_to_run_it_in_all_places(head: Head, tmp_path: Path) -> None:
+    for name in ("configs", "jobs"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    track(tmp_path)
+    store = tmp_path / "store"
+    for place in (tmp_path, store):
+        small_data(place / "data" / "stdlib-docs")
+    first, *commands = commands_of_the_readme()
+    assert first.startswith("raykd train ")
+    assert commands.pop(1) == "ray start --head"
+    job_id, printed = "", {}
+    for command in (first, *commands):
+        line = command.replace("sweep-demo-1a2b3c4d", job_id).replace("s3://bucket", str(store))
+        done = subprocess.run(
+            ["bash", "-c", f'{line} "$@"', "bash", *small(command)],  # noqa: S607
+            cwd=tmp_path,
+            env=environment(head),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, (line, done.stdout[-3_000:], done.stderr[-3_000:])
+        assert head.token not in done.stdout + done.stderr
+        printed[command.split(" --")[0]] = done.stdout
+        if found := re.search(r"^(sweep-demo-\w+): done$", done.stdout, re.MULTILINE):
+            job_id = found[1]
+    assert len(printed) == 11
+    # The job ran in the directory of its submitter: raykd report, beside it, finds its ledger.
+    for directory in (tmp_path, store):
+        assert len(list(directory.glob("sweeps/demo/records/*.json"))) == 1
+    assert len(list(store.glob("runs/demo-teacher-*/result.json"))) == 1
+    assert job_id in printed["raykd list"]
+    assert f"job        {job_id}" in printed["raykd status"]
+
+
+def test_a_job_that_fails_gives_its_status_and_says_why(head: Head, project: Path) -> None:
+    shutil.rmtree(project / "data")
+    failed = raykd(head, project, "submit", "train", "teacher.yaml")
+    assert failed.returncode == 2
+    assert f"raykd: {project}/data" in failed.stdout
+    assert re.search(r"^train-teacher-\w+: failed with exit status 2$", failed.stdout, re.M)
+
+
+@pytest.mark.parametrize(
+    ("token", "why"),
+    [("0" * 64, "refuses the token; Ray takes the first of"), ("", "none is found here; Ray")],
+)
+def test_without_its_token_a_cluster_is_no_use(
+    head: Head, project: Path, token: str, why: str
+) -> None:
+    refused = raykd(head, project, "list", RAY_AUTH_TOKEN=token, HOME=str(project))
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith(f"raykd: {head.address}: ")
+    assert why in line
+    assert not token or token not in line
+
+
+def test_a_job_that_is_not_there_is_named(head: Head, project: Path) -> None:
+    unknown = raykd(head, project, "logs", "train-none-1a2b3c4d")
+    assert unknown.returncode == 2
+    assert "has no job train-none-1a2b3c4d; `raykd list` shows" in unknown.stderr
+
+
+def test_a_job_outlives_its_follower_and_goes_on_after_a_stop(head: Head, project: Path) -> None:
+    runs = project / "runs"
+    submit = ["submit", "train", "teacher.yaml", "train.num_steps=100000"]
+    submit += ["train.log_every_steps=1", "checkpoint.every_steps=1000000"]
+    with follower(head, project, *submit) as (process, printed):
+        wait_until(lambda: num_steps_done(runs) >= 3, process)
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 1
+        told = printed()
+    name = told.partition(":")[0]
+    assert f"{name}: not followed any more; the job itself goes on" in told
+    assert f"raykd logs {name} --follow --address {head.address}" in told
+    (project / ".gitignore").write_text("/data/\n/runs/\n/follower.log\n")
+    with follower(head, project, *submit) as (process, printed):
+        wait_until(lambda: "step 3/100000" in printed(), process)
+        stopped = raykd(head, project, "stop", name)
+        assert process.wait() == 1
+        told = printed()
+    assert told.startswith(f"{name}: runs already; attached to it\n")
+    assert f"{name}: it runs the files of its own start, and some here are others now" in told
+    assert f"{name}: stopped; submit it again to go on" in told
+    assert stopped.stdout.endswith(f"{name}: stopped; submit it again to go on\n")
+    assert stopped.returncode == 0
+    (run,) = runs.iterdir()
+    (step,) = committed_steps(RunPaths(str(run)).checkpoints)
+    with follower(head, project, *submit) as (process, printed):
+        wait_until(lambda: f"step {step + 1}/100000" in printed(), process)
+        assert printed().startswith(f"{name}-2: ")
+        assert raykd(head, project, "stop", f"{name}-2").returncode == 0
+        assert process.wait() == 1
+    records = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    steps = [record["step"] for record in records if "train/loss" in record]
+    assert steps == list(range(1, len(steps) + 1))
+    assert len(steps) > step
