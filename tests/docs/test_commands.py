@@ -14,6 +14,7 @@ from raykd.config.load import is_sweep, load_run, load_sweep
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.sweep import SweepConfig
 from raykd.errors import ConfigError
+from raykd.jobs.submission import COMMANDS as SUBMITTED
 
 ROOT = Path(__file__).parents[2]
 PLACES = [
@@ -23,6 +24,9 @@ PLACES = [
 
 LINE = re.compile(r"""^(?:[-#$>\s]|f?["'])*(?:\S*bin/|python -m )?raykd +(?P<words>[a-z].*)$""")
 """A line of its own, perhaps behind a prompt, a comment sign or an opening quote."""
+
+JOB = re.compile(r"ray job submit .*-- python jobs/(?P<command>\w+)\.py +(?P<words>.+)$")
+"""A command of raykd as a job of Ray."""
 
 INLINE = re.compile(r"`raykd +(?P<words>[a-z][^`]*)`")
 
@@ -36,6 +40,8 @@ def commands_in(text: str, *, is_markdown: bool = False) -> list[list[str]]:
         found += [match["words"] for match in INLINE.finditer(line)]
         if is_code and (match := LINE.match(line)):
             found.append(match["words"].removesuffix(",").removesuffix('"'))
+        if is_code and (match := JOB.search(line)):
+            found.append(f"{match['command']} {match['words']}")
     return [shlex.split(words, comments=True) for words in found]
 
 
@@ -68,6 +74,7 @@ LINES = [command for command in COMMANDS if len(command.words) > 1]
         ("# raykd train x.yaml \\\n#   a=1", ["train", "x.yaml", "a=1"]),
         ('        f"raykd evaluate {directory}",', ["evaluate", "{directory}"]),
         ("see `raykd explain losses` there", ["explain", "losses"]),
+        ("X=1 ray job submit --working-dir . -- python jobs/cache.py a.yaml", ["cache", "a.yaml"]),
         ("python -m raykd check x.yaml 'a=[1, 2]'", ["check", "x.yaml", "a=[1, 2]"]),
     ],
 )
@@ -90,7 +97,10 @@ def test_commands_are_found_where_they_must_be() -> None:
     assert {"README.md", "configs/runs/demo_student.yaml", "raykd/cli/main.py"} <= places
     shown = {command.words[0] for command in LINES}
     models = {"prepare", "cache", "train", "evaluate", "export"}
-    assert shown == models | {"check", "sweep", "report", "replay", "clean", "explain", "doctor"}
+    jobs = {"submit", "status", "logs", "stop", "list"}
+    others = {"check", "sweep", "report", "replay", "clean", "explain", "doctor"}
+    assert shown | {"status", "list"} == models | jobs | others
+    assert {f"jobs/{name}.py" for name in SUBMITTED} <= places
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=str)
@@ -107,6 +117,7 @@ def test_a_command_line_parses_and_names_what_exists(command: Command) -> None:
 
 def load_named_file(options: argparse.Namespace) -> None:
     """Load the run or sweep with its overrides, unless a program fills in its name."""
+    options = getattr(options, "parsed", options)
     named = str(getattr(options, "config", None) or getattr(options, "sweep", ""))
     if named.endswith(".yaml") and "{" not in named:
         path = ROOT / named
@@ -150,7 +161,7 @@ def test_the_run_names_in_the_readme_are_those_of_its_commands() -> None:
         if command.place == "README.md" and command.words[0] == "train"
         for options in [parse(command.words)]
     }
-    assert len(shown) == 2
+    assert len(shown) == 3
     assert shown <= expected
 
 
