@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# Run raykd on a Ray cluster of its own inside a Slurm job, all nodes of which train:
+#   sbatch cluster/slurm.sh sweep configs/sweeps/demo.yaml KEY=VALUE ...
+#   sbatch --nodes=4 --gpus-per-node=4 cluster/slurm.sh train configs/runs/demo_student.yaml KEY=VALUE ...
+# The same command again, or scontrol requeue, goes on where it stands. The directory and the
+# Python environment must be on every node, as on a shared file system.
+#SBATCH --job-name=raykd
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=8
+#SBATCH --gpus-per-node=1
+#SBATCH --time=12:00:00
+#SBATCH --requeue
+# Two minutes before the end, so that runs leave with a checkpoint.
+#SBATCH --signal=B:TERM@120
+set -euo pipefail
+
+start_seconds=300
+mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+head=${nodes[0]}
+scratch=/tmp/raykd-$SLURM_JOB_ID
+steps=()
+
+# Ray's token: in the environment of this job's processes alone, new for every job.
+RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
+export RAY_AUTH_TOKEN RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
+
+main() {
+    trap clean_up EXIT
+    local ports
+    # Other jobs may be on the same machines: the system says which ports are free.
+    read -r -a ports < <(on "$head" python -c "$free_ports" 3)
+    local address
+    address=$(address_of "$head"):${ports[0]}
+    # Who submits jobs is here, so the dashboard listens on loopback alone.
+    start_ray "$head" --head --port="${ports[0]}" --dashboard-host=127.0.0.1 \
+        --dashboard-port="${ports[1]}" --ray-client-server-port="${ports[2]}"
+    wait_for_nodes "$address" 1
+    local node
+    for node in "${nodes[@]:1}"; do
+        start_ray "$node" --address="$address"
+    done
+    wait_for_nodes "$address" "${#nodes[@]}"
+    run raykd "$@" --address "$address"
+}
+
+# Run a program on one node, beside what this job has there already.
+on() {
+    local node=$1
+    shift
+    srun --overlap --nodes=1 --ntasks=1 --nodelist="$node" "$@"
+}
+
+# The address by which the other nodes know a node.
+address_of() {
+    getent ahostsv4 "$1" | awk 'NR == 1 {print $1}'
+}
+
+start_ray() {
+    local node=$1 agent_port
+    shift
+    agent_port=$(on "$node" python -c "$free_ports" 1)
+    on "$node" ray start "$@" --block --node-ip-address="$(address_of "$node")" \
+        --num-cpus="$SLURM_CPUS_PER_TASK" --temp-dir="$scratch" \
+        --dashboard-agent-listen-port="$agent_port" &
+    steps+=("$!")
+}
+
+wait_for_nodes() {
+    on "$head" timeout "$start_seconds" python -c "$await_nodes" "$1" "$2"
+}
+
+# Run a program to its end; pass on what Slurm says before the time is over.
+run() {
+    "$@" &
+    local program=$! status=0
+    trap 'kill -TERM "$program"' TERM
+    wait "$program" || status=$?
+    # A signal ends the waiting, not the program.
+    while kill -0 "$program" 2>/dev/null; do
+        status=0
+        wait "$program" || status=$?
+    done
+    return "$status"
+}
+
+clean_up() {
+    [ "${#steps[@]}" -eq 0 ] || kill -TERM "${steps[@]}" 2>/dev/null || true
+    wait
+    local node
+    for node in "${nodes[@]}"; do
+        on "$node" rm -rf "$scratch"
+    done
+}
+
+free_ports='
+import socket, sys
+sockets = [socket.create_server(("", 0)) for _ in range(int(sys.argv[1]))]
+print(*(s.getsockname()[1] for s in sockets))'
+
+await_nodes='
+import sys, time
+from ray._raylet import GcsClient
+from ray.exceptions import RpcError
+address, wanted = sys.argv[1], int(sys.argv[2])
+while True:
+    try:
+        nodes = GcsClient(address=address).get_all_node_info()
+        if sum(node.state == 0 for node in nodes.values()) >= wanted:
+            break
+    except RpcError:
+        pass
+    time.sleep(1)'
+
+main "$@"
