@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Tell Ray that this machine is about to be taken away: runs leave it with a checkpoint.
-#   announce_leave.sh now SECONDS    it goes in so many seconds; wait until Ray is gone from it
-#   announce_leave.sh aws | gcp      wait for the notice of the cloud that a spot machine gets
+# Wait for the notice that a spot machine gets before it is taken away, and tell Ray: runs leave it
+# with a checkpoint. It asks the cloud's metadata service every two seconds.
+#   announce_leave.sh aws | gcp
 set -euo pipefail
 
 poll_seconds=2
@@ -9,7 +9,6 @@ metadata=${RAYKD_METADATA:-http://169.254.169.254}
 
 main() {
     case "${1:-}" in
-        now) announce "${2:?seconds until the machine goes}" && wait_for_ray ;;
         aws) until is_taken_on_aws; do sleep "$poll_seconds"; done && announce 120 ;;
         gcp) until is_taken_on_gcp; do sleep "$poll_seconds"; done && announce 30 ;;
         *) sed -n '2,4s/^# //p' "$0" >&2 && exit 2 ;;
@@ -19,11 +18,6 @@ main() {
 announce() {
     ray drain-node --reason DRAIN_NODE_REASON_PREEMPTION --reason-message "the machine is taken away" \
         --deadline-remaining-seconds "$1"
-}
-
-# A raylet ends by itself when it is to leave and nothing runs on it any more.
-wait_for_ray() {
-    while pgrep -x raylet >/dev/null; do sleep 1; done
 }
 
 is_taken_on_aws() {

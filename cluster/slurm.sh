@@ -19,11 +19,15 @@ start_seconds=300
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=${nodes[0]}
 scratch=/tmp/raykd-$SLURM_JOB_ID
-steps=()
+# One process on one node, beside what this job has there already.
+step=(srun --overlap --nodes=1 --ntasks=1)
+running=()
 
 # Ray's token: in the environment of this job's processes alone, new for every job.
 RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
 export RAY_AUTH_TOKEN RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
+# Ray ends after the program: there is nothing left that would leave its nodes.
+export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0
 
 main() {
     trap clean_up EXIT
@@ -44,11 +48,11 @@ main() {
     run raykd "$@" --address "$address"
 }
 
-# Run a program on one node, beside what this job has there already.
+# Run a program on one node.
 on() {
     local node=$1
     shift
-    srun --overlap --nodes=1 --ntasks=1 --nodelist="$node" "$@"
+    "${step[@]}" --nodelist="$node" "$@"
 }
 
 # The address by which the other nodes know a node.
@@ -60,14 +64,18 @@ start_ray() {
     local node=$1 agent_port
     shift
     agent_port=$(on "$node" python -c "$free_ports" 1)
-    on "$node" ray start "$@" --block --node-ip-address="$(address_of "$node")" \
+    # Not by on: a signal is to reach srun, not a shell in front of it.
+    "${step[@]}" --nodelist="$node" ray start "$@" --block --node-ip-address="$(address_of "$node")" \
         --num-cpus="$SLURM_CPUS_PER_TASK" --temp-dir="$scratch" \
         --dashboard-agent-listen-port="$agent_port" &
-    steps+=("$!")
+    running+=("$!")
 }
 
 wait_for_nodes() {
-    on "$head" timeout "$start_seconds" python -c "$await_nodes" "$1" "$2"
+    on "$head" timeout "$start_seconds" python -c "$await_nodes" "$1" "$2" || {
+        echo "slurm.sh: fewer than $2 of ${#nodes[@]} nodes are in Ray after $start_seconds s" >&2
+        exit 1
+    }
 }
 
 # Run a program to its end; pass on what Slurm says before the time is over.
@@ -84,8 +92,9 @@ run() {
     return "$status"
 }
 
+# shellcheck disable=SC2329  # by trap
 clean_up() {
-    [ "${#steps[@]}" -eq 0 ] || kill -TERM "${steps[@]}" 2>/dev/null || true
+    [ "${#running[@]}" -eq 0 ] || kill -TERM "${running[@]}" 2>/dev/null || true
     wait
     local node
     for node in "${nodes[@]}"; do
@@ -113,3 +122,4 @@ while True:
     time.sleep(1)'
 
 main "$@"
+exit

@@ -56,9 +56,7 @@ def declared(name: str) -> NodeConfig:
     if name in LAUNCHERS:
         gpu = launcher(name)["available_node_types"]["gpu"]
         resources = gpu["resources"]
-        return NodeConfig(
-            count=gpu["max_workers"], cpus=resources["CPU"], gpus=resources["GPU"]
-        )
+        return NodeConfig(count=gpu["max_workers"], cpus=resources["CPU"], gpus=resources["GPU"])
     group = workers_of(name)
     limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
     return NodeConfig(
@@ -163,8 +161,11 @@ def test_kueue_starts_the_job_and_the_job_takes_its_cluster_away() -> None:
 def test_a_worker_has_time_to_leave(name: str) -> None:
     pod = workers_of(name)["template"]["spec"]
     (worker,) = pod["containers"]
-    program, when, seconds = worker["lifecycle"]["preStop"]["exec"]["command"]
-    assert (program, when) == ("announce_leave", "now")
+    (seconds,) = (
+        variable["value"]
+        for variable in worker["env"]
+        if variable["name"] == "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
+    )
     assert int(seconds) < pod["terminationGracePeriodSeconds"]
 
 

@@ -10,9 +10,9 @@ import jsonschema
 import pytest
 from botocore.validate import ParamValidator
 from googleapiclient.discovery_cache import get_static_doc
-from ray import autoscaler
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+from ray import autoscaler
 from tests.cluster.files import LAUNCHERS, Way, launcher, put, strict
 
 RAY_REFUSES = (ValueError, RuntimeError, AssertionError, jsonschema.ValidationError)

@@ -37,7 +37,9 @@ def test_all_scripts_are_found() -> None:
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_the_linter_finds_nothing(path: Path) -> None:
-    done = subprocess.run([str(SHELLCHECK), str(path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(SHELLCHECK), str(path)], capture_output=True, text=True, check=False
+    )
     assert done.stdout == ""
     assert path.stat().st_mode & 0o111, "it cannot be run"
 
