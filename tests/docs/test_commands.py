@@ -17,7 +17,7 @@ from raykd.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 PLACES = [
-    *("*.md", ".github/**/*.md", "configs/**/*.md", "configs/**/*.yaml"),
+    *("*.md", ".github/**/*.md", "configs/**/*.md", "configs/**/*.yaml", "cluster/*"),
     *("jobs/**/*.py", "jobs/**/*.sh", "raykd/cli/*.py"),
 ]
 
