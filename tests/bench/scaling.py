@@ -16,14 +16,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.scaling_ledger import LedgerFigures, ledger_figures
 from tests.bench.scaling_order import ROWS_PER_WORKER, OrderCase, OrderFigures, order_figures
 from tests.bench.scaling_storage import (
     CheckpointFigures,
-    LedgerFigures,
     RunRequests,
     checkpoint_figures,
     counted_store,
-    ledger_figures,
     run_requests,
 )
 

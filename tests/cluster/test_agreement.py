@@ -113,7 +113,7 @@ def test_the_head_of_the_launcher_has_no_cpus_and_is_no_spot_machine(name: str) 
 def is_spot(machine: dict[str, Any]) -> bool:
     market = machine.get("InstanceMarketOptions", {}).get("MarketType")
     model = machine.get("scheduling", {}).get("provisioningModel")
-    return market == "spot" or model == "SPOT"
+    return (market, model) in (("spot", None), (None, "SPOT"))
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
