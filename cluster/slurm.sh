@@ -20,7 +20,7 @@ mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=${nodes[0]}
 scratch=/tmp/raykd-$SLURM_JOB_ID
 # One process on one node, beside what this job has there already.
-step=(srun --overlap --nodes=1 --ntasks=1)
+step=(srun --overlap --nodes=1 --ntasks=1 --cpus-per-task="$SLURM_CPUS_PER_TASK")
 running=()
 
 # Ray's token: in the environment of this job's processes alone, new for every job.
@@ -32,7 +32,7 @@ export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0
 main() {
     trap clean_up EXIT
     local ports
-    # Other jobs may be on the same machines: the system says which ports are free.
+    # Other jobs may be on the same machines.
     read -r -a ports < <(on "$head" python -c "$free_ports" 3)
     local address
     address=$(address_of "$head"):${ports[0]}
@@ -80,14 +80,15 @@ wait_for_nodes() {
 
 # Run a program to its end; pass on what Slurm says before the time is over.
 run() {
+    local status=0
+    # Of $!: it is the program as soon as there is one.
+    trap 'kill -TERM "$!"' TERM
     "$@" &
-    local program=$! status=0
-    trap 'kill -TERM "$program"' TERM
-    wait "$program" || status=$?
+    wait "$!" || status=$?
     # A signal ends the waiting, not the program.
-    while kill -0 "$program" 2>/dev/null; do
+    while kill -0 "$!" 2>/dev/null; do
         status=0
-        wait "$program" || status=$?
+        wait "$!" || status=$?
     done
     return "$status"
 }
@@ -102,9 +103,15 @@ clean_up() {
     done
 }
 
+# Above those of Ray's workers, below those that the system gives to connections.
 free_ports='
-import socket, sys
-sockets = [socket.create_server(("", 0)) for _ in range(int(sys.argv[1]))]
+import random, socket, sys
+sockets = []
+while len(sockets) < int(sys.argv[1]):
+    try:
+        sockets.append(socket.create_server(("", random.randrange(20000, 32768))))
+    except OSError:
+        pass
 print(*(s.getsockname()[1] for s in sockets))'
 
 await_nodes='

@@ -62,10 +62,10 @@ def strict(schema: Any) -> Any:
         return [strict(part) for part in schema]
     if not isinstance(schema, Mapping):
         return schema
-    found = {key: strict(value) for key, value in schema.items()}
-    if isinstance(schema.get("properties"), Mapping):
-        # A property may have the name of a word of the schema.
-        found["properties"] = {key: strict(value) for key, value in schema["properties"].items()}
+    found = {key: strict(value) for key, value in schema.items() if key != "properties"}
+    if isinstance(properties := schema.get("properties"), Mapping):
+        # Names of their own, whatever words of a schema they look like.
+        found["properties"] = {key: strict(value) for key, value in properties.items()}
         if not schema.get("x-kubernetes-preserve-unknown-fields"):
             found.setdefault("additionalProperties", False)
     return found

@@ -13,6 +13,8 @@ from tests.cluster.files import CLUSTER
 
 SCRIPT = CLUSTER / "slurm.sh"
 
+STEP = "--overlap --nodes=1 --ntasks=1 --cpus-per-task=1"
+
 SRUN = """#!/bin/bash
 # A step of Slurm on this machine: its own options come first.
 echo "$@" >> "$STEPS"
@@ -34,6 +36,13 @@ PROGRAM = """#!/bin/bash
 until [ "$(grep -c ' ray start ' "$STEPS")" -ge 3 ]; do sleep 0.05; done
 echo "raykd $* with the token $RAY_AUTH_TOKEN $RAY_AUTH_MODE" >> "$STEPS"
 exit 7
+"""
+
+LEAVING = """#!/bin/bash
+# Slurm tells the script that the time is nearly over; a run needs a while to leave.
+trap 'sleep 0.2; echo left >> "$STEPS"; exit 3' TERM
+kill -TERM "$PPID"
+while true; do sleep 0.05; done
 """
 
 CLIENT = """
@@ -72,7 +81,7 @@ class Job:
     def steps(self) -> list[str]:
         """What was started on the nodes, without the options of Slurm that are always alike."""
         text = (self.directory / "steps").read_text()
-        return text.replace("--overlap --nodes=1 --ntasks=1 --nodelist=", "").splitlines()
+        return text.replace(f"{STEP} --nodelist=", "").splitlines()
 
     def run(self, *words: str) -> int:
         """Run the script to its end, and return its exit status."""
@@ -108,7 +117,9 @@ def test_a_head_comes_first_then_workers_then_the_program_with_its_status(tmp_pa
     addresses = {"getent": '#!/bin/bash\necho "10.0.0.${2#node} STREAM $2"\n'}
     job = Job(tmp_path, ["node1", "node2", "node3"], recorded | addresses)
     assert job.run("sweep", "study.yaml", "seeds=[1, 2]") == 7
-    started = [line for line in job.steps if " ray start " in line]
+    head, *workers = [line for line in job.steps if " ray start " in line]
+    # Workers start beside each other.
+    started = [head, *sorted(workers)]
     ways = [(line.split()[0], "--head" in line) for line in started]
     assert ways == [("node1", True), ("node2", False), ("node3", False)]
     assert "--dashboard-host=127.0.0.1" in started[0]
@@ -122,6 +133,14 @@ def test_a_head_comes_first_then_workers_then_the_program_with_its_status(tmp_pa
     assert removed == [f"{node} rm -rf {job.scratch}" for node in job.nodes]
     # Others of the machine can read command lines.
     assert [line for line in job.steps if "secret" in line] == [program]
+
+
+def test_the_program_may_leave_before_the_time_is_over(tmp_path: Path) -> None:
+    programs = {"ray": RECORDER, "python": PYTHON, "raykd": LEAVING}
+    job = Job(tmp_path, ["localhost"], programs)
+    assert job.run("train", "run.yaml") == 3
+    *_, left, cleaned = job.steps
+    assert (left, cleaned) == ("left", f"localhost rm -rf {job.scratch}")
 
 
 @pytest.mark.ray
