@@ -34,6 +34,7 @@ bench: $(VENV)/dev $(VENV)/peers/tried
 	$(BIN)/python tests/bench/halving.py
 	$(BIN)/python tests/bench/thousand.py
 	$(BIN)/python tests/bench/checkpoint.py
+	$(BIN)/python tests/bench/scaling.py
 	$(BIN)/python tests/bench/trainers.py
 
 # One training in an object store that fails, with kills of random processes, for half an hour.

@@ -1,5 +1,6 @@
 """The benchmark programs run to their end; what they measure is not asserted."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,20 @@ def test_caches_weigh_what_was_planned() -> None:
     sizes = [(float(row[2]), float(row[3])) for row in rows if row[2].strip()]
     assert len(sizes) == 6
     assert all(planned == pytest.approx(found, rel=0.1) for found, planned in sizes)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_fullest_worker_and_the_requests_of_trials_are_counted() -> None:
+    figures = json.loads(run_program("scaling.py").splitlines()[-1])
+    # Two workers share four lanes evenly; of three, one has two lanes.
+    assert [found["fullest_ratio"] for _, found in figures["orders"]] == [1.0, 1.5]
+    # An evaluation is one object of the ledger, at any number of trials.
+    evaluations = [ledger["evaluation"] for ledger in figures["ledgers"].values()]
+    assert evaluations == [{"reads": 0, "writes": 1}] * 2
+    # Each further worker of a checkpoint brings a file and a note, and the note is removed.
+    writes = [found["requests"]["writes"] for found in figures["checkpoints"].values()]
+    assert writes[1] - writes[0] == 3
 
 
 @pytest.mark.slow
