@@ -15,6 +15,7 @@
     + LossSpikeError     the loss is far above the losses before
   + HungWorkerError    a worker did not come where the others waited for it
   + TrainingFailedError the workers kept failing until the retries were spent
+  + WorkersFailedError the same of other work on Ray than training
 
 Each takes exactly one argument, the message, because Ray pickles exceptions
 between processes and a keyword-only constructor does not survive the trip.
@@ -99,3 +100,7 @@ class HungWorkerError(RaykdError):
 
 class TrainingFailedError(RaykdError):
     """The workers kept failing until the retries were spent."""
+
+
+class WorkersFailedError(RaykdError):
+    """Workers of other work than training kept failing until the retries were spent."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, get_args
 
+from raykd.cli.prepare_on_ray import RayTokenisers
 from raykd.cli.prepare_progress import shown_progress
 from raykd.cli.quiet import quiet_libraries
 from raykd.config.schema.prepare import (
@@ -18,9 +19,10 @@ from raykd.config.schema.prepare import (
     Task,
     TokenizerOptions,
 )
+from raykd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from raykd.data.prepare.pipeline import PrepareReport
+    from raykd.data.prepare.report import PrepareReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +37,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="processes that tokenise (default: the cores, %(default)s); no influence on the "
         "result",
     )
+    parser.add_argument(
+        "--distributed",
+        action="store_true",
+        help="read and tokenise on a Ray cluster: the same result; every node must reach the "
+        "sources and --output",
+    )
+    parser.add_argument(
+        "--address",
+        default="local",
+        metavar="HOST",
+        help="Ray cluster for --distributed, such as auto; default: a Ray of its own on this "
+        "machine, of --num-processes cores",
+    )
     _add_sources(parser.add_argument_group("sources"))
     _add_columns(parser.add_argument_group("columns"))
     _add_examples(parser.add_argument_group("examples"))
@@ -43,13 +58,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Prepare the data set, show how far it is, and print what came out; return 0."""
+    if options.address != "local" and not options.distributed:
+        message = f"--address {options.address} is of no use without --distributed"
+        raise ConfigError(message)
     quiet_libraries()
     from raykd.data.prepare.pipeline import prepare  # noqa: PLC0415 - imported here: --help must be instant
 
     # What datasets logs about an unreadable file is in the error that names the file.
     logging.getLogger("datasets").setLevel(logging.CRITICAL)
+    on_ray = RayTokenisers(address=options.address, num_cpus=options.num_processes)
     with shown_progress() as on_progress:
-        report = prepare(_prepare_options(options), on_progress=on_progress)
+        report = prepare(
+            _prepare_options(options),
+            on_progress=on_progress,
+            tokenisers=on_ray if options.distributed else None,
+        )
     print("\n".join(_summary(report)))
     return 0
 

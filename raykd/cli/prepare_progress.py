@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from raykd.data.prepare.pipeline import Progress
+    from raykd.data.prepare.report import Progress
 
 _SECONDS_BETWEEN_LINES = 10.0
 

@@ -93,9 +93,9 @@ def left_by_publishing(tree: Tree) -> Iterator[Garbage]:
 
 def left_by_preparing(tree: Tree) -> Iterator[Garbage]:
     """Yield the work of raykd prepare that has not ended; the same command would go on there."""
-    for path in tree.paths:
-        if _PREPARE.fullmatch(path):
-            yield tree.garbage(path, what="prepare", why=_NOT_PREPARED)
+    # Stores have no entry for a directory itself.
+    for directory in sorted({found[0] for path in tree.paths if (found := _PREPARE.match(path))}):
+        yield tree.garbage(directory, what="prepare", why=_NOT_PREPARED)
 
 
 def left_on_this_machine(*, with_prepare: bool) -> Iterator[Garbage]:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from raykd.data.manifest import Shard
 from raykd.data.prepare.packing import PackedLayout, Packer, TokenArray
-from raykd.data.prepare.parts import Part, read_examples
+from raykd.data.prepare.parts import Part, part_examples
 from raykd.data.prepare.writer import ShardWriter, Size
 from raykd.errors import DataError
 
@@ -41,8 +41,7 @@ class Assembly:
             DataError: There are more languages than anyone means.
         """
         self._open(parts)
-        for number, part in enumerate(parts, start=1):
-            table = read_examples(part.path)
+        for number, (part, table) in enumerate(part_examples(parts), start=1):
             for split, language in part.sizes:
                 chosen = table.filter(
                     (pc.field("split") == split) & (pc.field("language") == language)

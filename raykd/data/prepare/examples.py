@@ -1,5 +1,6 @@
 """Raw rows to tokenised examples, and the reasons why some are refused."""
 
+import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 import pyarrow as pa
 from tokenizers import Encoding, Tokenizer
 
+from raykd import storage
 from raykd.data.manifest import NO_LABEL
 from raykd.data.prepare.raw_rows import RawRows
+from raykd.errors import ConfigError
 
 EXAMPLE_SCHEMA = pa.schema(
     [
@@ -27,7 +30,7 @@ EXAMPLE_SCHEMA = pa.schema(
 class Recipe:
     """How rows become examples; hashable, so that each process makes its encoder once."""
 
-    tokenizer_path: str
+    tokenizer_uri: str
     """A ``tokenizer.json``."""
 
     max_length: int
@@ -77,11 +80,15 @@ def merged(rejections: Iterable[Rejection]) -> tuple[Rejection, ...]:
 
 
 class Encoder:
-    """Turns raw rows into examples by one recipe."""
+    """Turns raw rows into examples by one recipe.
+
+    Raises:
+        ConfigError: This machine does not reach the tokenizer.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self._tokenizer = Tokenizer.from_file(recipe.tokenizer_path)
+        self._tokenizer = Tokenizer.from_str(_read(recipe.tokenizer_uri))
         self._tokenizer.no_padding()
         if recipe.packs:
             self._tokenizer.no_truncation()
@@ -206,6 +213,17 @@ class Encoder:
     def _ids_of(self, text: str) -> list[int]:
         encoding: Encoding = self._tokenizer.encode(text, add_special_tokens=False)
         return list(encoding.ids)
+
+
+def _read(tokenizer_uri: str) -> str:
+    try:
+        return storage.read_bytes(tokenizer_uri).decode()
+    except FileNotFoundError as error:
+        message = (
+            f"{tokenizer_uri}: is not there, on {socket.gethostname()}; --distributed needs an "
+            "--output that every machine reaches: a URI, or a folder that they share"
+        )
+        raise ConfigError(message) from error
 
 
 def _rejection(reason: str, rows: RawRows, index: int) -> Rejection:

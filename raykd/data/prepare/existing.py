@@ -3,8 +3,8 @@
 import hashlib
 import json
 import os
-import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from raykd import storage
 from raykd.config.schema.prepare import PrepareOptions
 from raykd.data.manifest import Manifest, read_manifest
 from raykd.data.prepare.inputs import Inputs
-from raykd.errors import ConfigError, PublicationError
+from raykd.errors import ConfigError, PublicationError, StorageError
 from raykd.published.directory import COMMITTED
 
 
@@ -52,32 +52,47 @@ def finished_data(options: PrepareOptions, inputs: Inputs) -> Manifest | None:
     return manifest
 
 
-def work_directory(options: PrepareOptions, inputs: Inputs) -> Path:
-    """Return the local directory for the parts of exactly this data set.
+def work_directory(options: PrepareOptions, inputs: Inputs, *, is_shared: bool) -> str:
+    """Return the directory for the parts of exactly this data set.
 
     Its name depends on everything that the parts depend on, so that none is reused wrongly.
+
+    Args:
+        options: What is asked for.
+        inputs: What is read.
+        is_shared: Whether other machines must reach it: then it is beside the output, in a
+            store too, instead of on this machine.
+
+    Raises:
+        ConfigError: There is no place beside the output.
     """
     versions = [raykd.__version__, tokenizers.__version__, transformers.__version__]
     state = [recorded_options(options, inputs), inputs.state(), versions]
     key = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:12]
-    root = _work_root(options.output_uri)
-    return root.with_name(f"{root.name}{key}")
+    return f"{_work_root(options.output_uri, is_shared=is_shared)}{key}"
 
 
-def discard_useless_work(work: Path, inputs: Inputs) -> None:
+def discard_useless_work(work_uri: str, inputs: Inputs) -> None:
     """Remove a work directory whose inputs are wrong: mended ones get another directory.
 
     What is not on this machine may be right, and have failed on its way.
     """
     if all(file.format is not None and storage.is_local(file.uri) for file in inputs.files):
-        shutil.rmtree(work, ignore_errors=True)
+        _discard(work_uri)
 
 
-def remove_work(uri: str) -> None:
+def remove_work(uri: str, *, is_shared: bool) -> None:
     """Remove all work directories of a published output, those of abandoned options too."""
-    root = _work_root(uri)
-    for path in root.parent.glob(f"{root.name}*"):
-        shutil.rmtree(path, ignore_errors=True)
+    parent, _, beginning = _work_root(uri, is_shared=is_shared).rpartition("/")
+    for name in storage.list_names(parent):
+        if name.startswith(beginning):
+            _discard(storage.join(parent, name))
+
+
+def _discard(work_uri: str) -> None:
+    # What a task that is being ended writes meanwhile stays; raykd clean finds it.
+    with suppress(StorageError):
+        storage.delete(work_uri)
 
 
 def _check_writable(uri: str) -> None:
@@ -98,13 +113,19 @@ def _check_writable(uri: str) -> None:
         raise ConfigError(message)
 
 
-def _work_root(uri: str) -> Path:
-    """Return the common beginning of the paths of all work directories of an output."""
-    if not storage.is_local(uri):
-        digest = hashlib.sha256(uri.encode()).hexdigest()[:12]
-        return Path(tempfile.gettempdir()) / f"raykd-prepare-{digest}-"
-    with storage.local_copy(uri) as path:
-        return path.with_name(f".{path.name}.prepare-")
+def _work_root(uri: str, *, is_shared: bool) -> str:
+    """Return the common beginning of the URIs of all work directories of an output."""
+    if storage.is_local(uri):
+        path = storage.local_path(uri)
+        return str(path.with_name(f".{path.name}.prepare-"))
+    if is_shared:
+        parent, _, name = uri.rstrip("/").rpartition("/")
+        if parent.endswith("/"):
+            message = f"{uri}: is a whole bucket; name a directory in it as --output"
+            raise ConfigError(message)
+        return f"{parent}/.{name}.prepare-"
+    digest = hashlib.sha256(uri.encode()).hexdigest()[:12]
+    return str(Path(tempfile.gettempdir()) / f"raykd-prepare-{digest}-")
 
 
 def _difference(manifest: Manifest, options: PrepareOptions, inputs: Inputs) -> str | None:

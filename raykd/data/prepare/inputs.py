@@ -1,8 +1,8 @@
 """The rows that a data set is prepared from, and how to tell whether they changed."""
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +11,9 @@ from raykd.data.prepare.demo_corpora import demo_identity, demo_rows
 from raykd.data.prepare.raw_rows import RawRows
 from raykd.data.prepare.reading import read_rows
 from raykd.data.prepare.sources import SourceFile, expand, modified
+
+_UNIT_BYTES = 64 << 20
+"""Of the files of a unit, at least: reading them takes longer than to start a reader."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +31,18 @@ class Inputs:
             yield from demo_rows(self.demo)
         for file in self.files:
             yield from read_rows(file, options)
+
+    def units(self) -> list["Inputs"]:
+        """Cut the inputs into runs of files that can be read beside one another."""
+        units: list[list[SourceFile]] = [[]]
+        size = 0
+        for file in self.files:
+            if size >= _UNIT_BYTES:
+                units.append([])
+                size = 0
+            units[-1].append(file)
+            size += file.bytes
+        return [replace(self, files=tuple(files)) for files in units]
 
     def changed_since(self, uri: str) -> bool:
         """Tell whether an input was modified after a file was written."""
@@ -71,6 +86,10 @@ class ReadingMeter:
                 self._current, self._of_current = some.uri, 0
             self._of_current += some.size
             yield some
+
+    def count(self, files: Iterable[SourceFile]) -> None:
+        """Count files that others have read."""
+        self._before += sum(file.bytes for file in files)
 
     @property
     def share(self) -> float | None:

@@ -1,46 +1,74 @@
-"""Tokenise piece by piece over processes, and keep what is finished across restarts.
+"""Parts: tokenised pieces of the input, each made by itself and kept across restarts.
 
-A *part* is the examples of some thousand rows as one Arrow file in a local work directory.
-Which rows make a part depends on the rows alone, so that a second start finds the same parts.
+A *part* is the examples of some thousand rows as one Arrow file in a work directory. Which rows
+make a part depends on the input alone, so that another start, or another machine, finds the same
+parts.
 """
 
 import functools
 import json
-import multiprocessing
-import os
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Protocol
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from raykd import storage
+from raykd.data.prefetch import prefetched
 from raykd.data.prepare.examples import Encoder, Examples, Recipe, Rejection
 from raykd.data.prepare.raw_rows import RawRows
 from raykd.data.prepare.writer import Size
 
+# What tokenises does not read: it starts sooner without the libraries for that.
+if TYPE_CHECKING:
+    from raykd.config.schema.prepare import PrepareOptions
+    from raykd.data.prepare.inputs import Inputs, ReadingMeter
+
 _PART_CHARACTERS = 1 << 20
 _PART_ROWS = 20_000
-_IN_FLIGHT_PER_PROCESS = 3
+_READ_AT_ONCE = 16
 _SUMMARY = b"raykd"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """What all parts of a data set are made of, and where they are kept."""
+
+    inputs: "Inputs"
+    options: "PrepareOptions"
+    recipe: Recipe
+    uri: str
+    """The work directory."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piece:
+    """Rows that make a part."""
+
+    rows: list[RawRows]
+    uri: str
+    """Where the part is kept."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
     """A finished piece of work."""
 
-    path: Path
+    uri: str
     sizes: dict[tuple[str, str], Size]
     """Split and language to what the part holds of them."""
 
     truncated: int
     rejections: tuple[Rejection, ...]
-    is_reused: bool = False
-    """Whether an earlier start made it."""
+
+    @property
+    def name(self) -> str:
+        """Its file name: the names of all parts, sorted, have the order of the rows."""
+        return PurePosixPath(self.uri).name
 
     @property
     def size(self) -> Size:
@@ -48,78 +76,99 @@ class Part:
         return sum(self.sizes.values(), start=Size(rows=0, tokens=0))
 
 
-def pieces(rows: Iterable[RawRows]) -> Iterator[list[RawRows]]:
-    """Group rows into pieces of about a megabyte of text."""
-    piece: list[RawRows] = []
+class Tokenisers(Protocol):
+    """Those who make the parts."""
+
+    @property
+    def are_elsewhere(self) -> bool:
+        """Whether they may be on other machines, which must reach the work directory."""
+
+    def parts(self, work: Work, meter: "ReadingMeter") -> Generator[Part]:
+        """Yield all parts of some work, in any order; the meter is told what is read."""
+
+
+class Result(Protocol):
+    """A part on its way."""
+
+    def result(self) -> Part:
+        """Wait for it."""
+
+
+class Submit(Protocol):
+    """Has a piece encoded."""
+
+    def __call__(self, piece: Piece, recipe: Recipe) -> Result:
+        """Return at once."""
+
+
+def unit_pieces(work: Work, unit: int, rows: Iterable[RawRows]) -> Iterator[Piece]:
+    """Group the rows of a unit of the input into pieces of about a megabyte of text."""
+    for number, some in enumerate(_grouped(rows)):
+        yield Piece(rows=some, uri=storage.join(work.uri, f"{unit:06d}-{number:06d}.arrow"))
+
+
+def submitted_parts(
+    pieces: Iterable[Piece], recipe: Recipe, submit: Submit, *, num_in_flight: int
+) -> Iterator[Part]:
+    """Yield the parts of all pieces in order; only so many pieces are in memory."""
+    pending: deque[Result] = deque()
+    for piece in pieces:
+        pending.append(submit(piece, recipe))
+        # The reader waits for the tokenisers.
+        if len(pending) >= num_in_flight:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
+
+
+def made_part(piece: Piece, recipe: Recipe) -> Part:
+    """Return the part of a piece, made now or by an earlier start."""
+    if storage.exists(piece.uri):
+        return _part(piece.uri, _read(storage.read_bytes(piece.uri)))
+    examples = _encoder(recipe).encode(piece.rows)
+    storage.write_bytes(piece.uri, _as_file(examples))
+    return _part(piece.uri, examples)
+
+
+def part_examples(parts: Sequence[Part]) -> Iterator[tuple[Part, pa.Table]]:
+    """Yield parts in their order with their examples, read ahead.
+
+    Raises:
+        FileNotFoundError: A part is gone.
+    """
+    remaining = iter(parts)
+    groups = iter(lambda: list(islice(remaining, _READ_AT_ONCE)), [])
+    for group in prefetched(map(_tables, groups), depth=1):
+        yield from group
+
+
+def _tables(parts: list[Part]) -> list[tuple[Part, pa.Table]]:
+    if storage.is_local(parts[0].uri):
+        return [(part, _mapped(part.uri)) for part in parts]
+    contents = storage.read_many([part.uri for part in parts])
+    for part in parts:
+        if part.uri not in contents:
+            raise FileNotFoundError(part.uri)
+    return [(part, _read(contents[part.uri]).table) for part in parts]
+
+
+def _mapped(uri: str) -> pa.Table:
+    with pa.memory_map(uri) as source, pa.ipc.open_file(source) as reader:
+        return reader.read_all()
+
+
+def _grouped(rows: Iterable[RawRows]) -> Iterator[list[RawRows]]:
+    group: list[RawRows] = []
     characters = count = 0
     for some in rows:
-        piece.append(some)
+        group.append(some)
         characters += some.size
         count += len(some.texts)
         if characters >= _PART_CHARACTERS or count >= _PART_ROWS:
-            yield piece
-            piece, characters, count = [], 0, 0
-    if piece:
-        yield piece
-
-
-def encoded_parts(
-    rows: Iterable[RawRows], recipe: Recipe, *, directory: Path, num_processes: int
-) -> Iterator[Part]:
-    """Yield the parts of all rows in order, made now or by an earlier start."""
-    pending: deque[_Result] = deque()
-    with _tokenisers(num_processes) as submit:
-        for number, piece in enumerate(pieces(rows)):
-            path = directory / f"{number:06d}.arrow"
-            if path.exists():
-                pending.append(_Finished(_read_part(path)))
-            else:
-                pending.append(submit(piece, recipe, path))
-            # The reader waits for the tokenisers: memory stays bounded.
-            if len(pending) >= num_processes * _IN_FLIGHT_PER_PROCESS:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-
-class _Result(Protocol):
-    def result(self) -> Part: ...
-
-
-class _Submit(Protocol):
-    def __call__(self, piece: list[RawRows], recipe: Recipe, path: Path) -> _Result: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Finished:
-    part: Part
-
-    def result(self) -> Part:
-        return self.part
-
-
-@contextmanager
-def _tokenisers(num_processes: int) -> Iterator[_Submit]:
-    """Yield a way to have pieces encoded: by other processes, or by this one."""
-    if num_processes == 1:
-        yield lambda piece, recipe, path: _Finished(_make_part(piece, recipe, path))
-        return
-    # Not fork: Arrow and tokenizers run threads, whose locks a fork would copy.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(num_processes, mp_context=context, initializer=_use_one_thread)
-    try:
-
-        def submit(piece: list[RawRows], recipe: Recipe, path: Path) -> Future[Part]:
-            return pool.submit(_make_part, piece, recipe, path)
-
-        yield submit
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _use_one_thread() -> None:
-    # The only switch that the library has; it concerns this worker process alone.
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # noqa: TID251
+            yield group
+            group, characters, count = [], 0, 0
+    if group:
+        yield group
 
 
 @functools.lru_cache(maxsize=1)
@@ -127,38 +176,35 @@ def _encoder(recipe: Recipe) -> Encoder:
     return Encoder(recipe)
 
 
-def _make_part(piece: list[RawRows], recipe: Recipe, path: Path) -> Part:
-    examples = _encoder(recipe).encode(piece)
+def _as_file(examples: Examples) -> bytes:
     summary = {
         "truncated": examples.truncated,
         "rejections": [asdict(rejection) for rejection in examples.rejections],
     }
-    aside = path.with_suffix(".partial")
     table = examples.table.replace_schema_metadata({_SUMMARY: json.dumps(summary)})
-    with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    aside.replace(path)
-    return _part(path, examples)
+    return bytes(sink.getvalue().to_pybytes())
 
 
-def _read_part(path: Path) -> Part:
-    table = read_examples(path)
+def _read(content: bytes) -> Examples:
+    with pa.ipc.open_file(pa.BufferReader(content)) as reader:
+        table = reader.read_all()
     summary = json.loads(table.schema.metadata[_SUMMARY])
-    examples = Examples(
+    return Examples(
         table=table,
         truncated=summary["truncated"],
         rejections=tuple(Rejection(**one) for one in summary["rejections"]),
     )
-    return _part(path, examples, is_reused=True)
 
 
-def _part(path: Path, examples: Examples, *, is_reused: bool = False) -> Part:
+def _part(uri: str, examples: Examples) -> Part:
     return Part(
-        path=path,
+        uri=uri,
         sizes=_sizes(examples.table),
         truncated=examples.truncated,
         rejections=examples.rejections,
-        is_reused=is_reused,
     )
 
 
@@ -173,9 +219,3 @@ def _sizes(table: pa.Table) -> dict[tuple[str, str], Size]:
         (row["split"], row["language"]): Size(rows=row["tokens_count"], tokens=row["tokens_sum"])
         for row in sorted(groups.to_pylist(), key=lambda row: (row["split"], row["language"]))
     }
-
-
-def read_examples(path: Path) -> pa.Table:
-    """Return the examples of a part, mapped from its file."""
-    with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
-        return reader.read_all()

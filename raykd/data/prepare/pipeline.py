@@ -3,13 +3,12 @@
 sources -> rows -> parts (tokenised, kept across restarts) -> shards -> published directory
 """
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from raykd import storage
 from raykd.config.schema.prepare import TRAIN, PrepareOptions
@@ -33,75 +32,40 @@ from raykd.data.prepare.existing import (
 )
 from raykd.data.prepare.inputs import Inputs, ReadingMeter, find_inputs
 from raykd.data.prepare.packing import packed_layout
-from raykd.data.prepare.parts import Part, encoded_parts
-from raykd.data.prepare.places import place
+from raykd.data.prepare.parts import Part, Tokenisers, Work
+from raykd.data.prepare.processes import Processes
 from raykd.data.prepare.raw_rows import RawRows
-from raykd.data.prepare.survey import survey
+from raykd.data.prepare.report import PrepareReport, Progress, located
+from raykd.data.prepare.survey import kept_survey
 from raykd.data.prepare.writer import Size
-from raykd.data.tokenizers import load_tokenizer, tells_pairs_apart, tokenizer_info
+from raykd.data.tokenizers import tells_pairs_apart, tokenizer_info
 from raykd.errors import ConfigError, DataError
 from raykd.published.publishing import publishing
 from raykd.remote.patience import PATIENCE_SECONDS
-
-_SURVEY = "survey.json"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
-    """How far a preparation is."""
-
-    stage: Literal["surveying", "tokenising", "writing"]
-    share: float | None
-    """Estimated fraction of the stage that is done; None where nobody knows."""
-
-    examples: int = 0
-    tokens: int = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RejectedRows:
-    """Rows refused for one reason."""
-
-    reason: str
-    rows: int
-    first: str
-    """File and line (or row) of the first of them."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PrepareReport:
-    """What a preparation did."""
-
-    manifest: Manifest
-    was_done: bool
-    """Whether the same data set was there already, so that nothing was left to do."""
-
-    seconds: float = 0.0
-    examples: int = 0
-    """Examples that were tokenised; with packing, documents."""
-
-    tokens: int = 0
-    truncated: int = 0
-    rejected: tuple[RejectedRows, ...] = ()
-    parts: int = 0
-    reused_parts: int = 0
-    """Parts that an earlier, interrupted start had finished."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Job:
     options: PrepareOptions
     inputs: Inputs
-    work: Path
+    tokenisers: Tokenisers
+    work_uri: str
     on_progress: Callable[[Progress], None]
 
 
-def prepare(options: PrepareOptions, *, on_progress: Callable[[Progress], None]) -> PrepareReport:
+def prepare(
+    options: PrepareOptions,
+    *,
+    on_progress: Callable[[Progress], None],
+    tokenisers: Tokenisers | None = None,
+) -> PrepareReport:
     """Prepare a data set and publish it.
 
     Args:
         options: What to read, how to cut it, where to put it.
         on_progress: Called now and then, in this process.
+        tokenisers: Who tokenises; no influence on the result. Processes of this machine, as
+            many as the options say, if none are given.
 
     Raises:
         ConfigError: The options do not fit each other, or other data is at the output.
@@ -112,24 +76,33 @@ def prepare(options: PrepareOptions, *, on_progress: Callable[[Progress], None])
     inputs = find_inputs(options)
     if (finished := finished_data(options, inputs)) is not None:
         return PrepareReport(manifest=finished, was_done=True)
-    work = work_directory(options, inputs)
+    tokenisers = tokenisers or Processes(options.num_processes)
+    work_uri = work_directory(options, inputs, is_shared=tokenisers.are_elsewhere)
+    job = _Job(
+        options=options,
+        inputs=inputs,
+        tokenisers=tokenisers,
+        work_uri=work_uri,
+        on_progress=on_progress,
+    )
     try:
-        return _made(_Job(options=options, inputs=inputs, work=work, on_progress=on_progress))
+        return _made(job)
     except (ConfigError, DataError):
-        discard_useless_work(work, inputs)
+        discard_useless_work(work_uri, inputs)
         raise
 
 
 def _made(job: _Job) -> PrepareReport:
     """Make the data set, from its first row to its publication."""
     started, options = time.monotonic(), job.options
-    tokenizer, labels = _surveyed(job)
+    tokenizer, labels = kept_survey(_surveying(job), options, work_uri=job.work_uri)
     recipe = _recipe(job, tokenizer, labels=labels)
+    finished = storage.list_names(job.work_uri)
     parts = _tokenised(job, recipe)
     rejections = merged(one for part in parts for one in part.rejections)
     _check_rest(parts, rejections)
     _publish(job, parts, tokenizer=tokenizer, recipe=recipe)
-    remove_work(options.output_uri)
+    remove_work(options.output_uri, is_shared=job.tokenisers.are_elsewhere)
     size = _total(parts)
     return PrepareReport(
         manifest=read_manifest(options.output_uri),
@@ -138,22 +111,10 @@ def _made(job: _Job) -> PrepareReport:
         examples=size.rows,
         tokens=size.tokens,
         truncated=sum(part.truncated for part in parts),
-        rejected=tuple(_located(one) for one in rejections),
+        rejected=tuple(located(one) for one in rejections),
         parts=len(parts),
-        reused_parts=sum(part.is_reused for part in parts),
+        reused_parts=len({part.name for part in parts} & set(finished)),
     )
-
-
-def _surveyed(job: _Job) -> tuple[Any, tuple[str, ...] | None]:
-    """Return tokenizer and labels, both kept in the work directory for the next start."""
-    saved, directory = job.work / _SURVEY, job.work / TOKENIZER_DIRECTORY
-    if not saved.exists():
-        tokenizer, labels = survey(_surveying(job), job.options)
-        directory.mkdir(parents=True, exist_ok=True)
-        tokenizer.save_pretrained(directory)
-        storage.write_bytes(str(saved), json.dumps(labels).encode())
-    labels = json.loads(saved.read_bytes())
-    return load_tokenizer(str(directory)), None if labels is None else tuple(labels)
 
 
 def _surveying(job: _Job) -> Iterator[RawRows]:
@@ -166,7 +127,7 @@ def _surveying(job: _Job) -> Iterator[RawRows]:
 def _recipe(job: _Job, tokenizer: Any, *, labels: tuple[str, ...] | None) -> Recipe:
     options = job.options
     return Recipe(
-        tokenizer_path=str(job.work / TOKENIZER_DIRECTORY / "tokenizer.json"),
+        tokenizer_uri=storage.join(job.work_uri, TOKENIZER_DIRECTORY, "tokenizer.json"),
         max_length=options.max_length,
         packs=options.packs,
         has_types=options.columns.text_pair is not None and tells_pairs_apart(tokenizer),
@@ -178,26 +139,28 @@ def _recipe(job: _Job, tokenizer: Any, *, labels: tuple[str, ...] | None) -> Rec
 
 def _tokenised(job: _Job, recipe: Recipe) -> list[Part]:
     meter = ReadingMeter(job.inputs.files)
+    work = Work(inputs=job.inputs, options=job.options, recipe=recipe, uri=job.work_uri)
     parts: list[Part] = []
     size = Size(rows=0, tokens=0)
-    for part in encoded_parts(
-        meter.watched(job.inputs.rows(job.options)),
-        recipe,
-        directory=job.work,
-        num_processes=job.options.num_processes,
-    ):
-        parts.append(part)
-        size += part.size
-        job.on_progress(
-            Progress(stage="tokenising", share=meter.share, examples=size.rows, tokens=size.tokens)
-        )
-    return parts
+    with closing(job.tokenisers.parts(work, meter)) as finished:
+        for part in finished:
+            parts.append(part)
+            size += part.size
+            job.on_progress(
+                Progress(
+                    stage="tokenising",
+                    share=meter.share,
+                    examples=size.rows,
+                    tokens=size.tokens,
+                )
+            )
+    return sorted(parts, key=lambda part: part.name)
 
 
 def _check_rest(parts: list[Part], rejections: tuple[Rejection, ...]) -> None:
     if any(split == TRAIN for part in parts for split, _ in part.sizes):
         return
-    located = [_located(one) for one in rejections]
+    located = [located(one) for one in rejections]
     reasons = [f"{one.rows} {one.reason} (first: {one.first})" for one in located]
     message = "no rows are left to train on: " + (
         f"all were rejected: {'; '.join(reasons)}" if reasons else "every source is empty"
@@ -224,7 +187,8 @@ def _publish(job: _Job, parts: list[Part], *, tokenizer: Any, recipe: Recipe) ->
         storage.patience(PATIENCE_SECONDS),
         publishing(options.output_uri, kind=KIND) as publication,
     ):
-        shutil.copytree(job.work / TOKENIZER_DIRECTORY, publication.path / TOKENIZER_DIRECTORY)
+        with storage.local_copy(storage.join(job.work_uri, TOKENIZER_DIRECTORY)) as path:
+            shutil.copytree(path, publication.path / TOKENIZER_DIRECTORY)
         assembly = Assembly(publication.path, schema, layout=layout)
         splits = assembly.write(parts, report)
         publication.content = manifest_content(
@@ -249,8 +213,3 @@ def _languages(splits: dict[str, tuple[Shard, ...]]) -> tuple[str, ...]:
 
 def _total(parts: list[Part]) -> Size:
     return sum((part.size for part in parts), start=Size(rows=0, tokens=0))
-
-
-def _located(rejection: Rejection) -> RejectedRows:
-    first = place(rejection.uri, unit=rejection.unit, number=rejection.number)
-    return RejectedRows(reason=rejection.reason, rows=rejection.rows, first=first)

@@ -1,13 +1,20 @@
 """One pass over the training rows for what must be known before any is tokenised."""
 
+import json
+import tempfile
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
+from raykd import storage
 from raykd.config.schema.prepare import TRAIN, PrepareOptions
+from raykd.data.manifest import TOKENIZER_DIRECTORY
 from raykd.data.prepare.raw_rows import RawRows
 from raykd.data.prepare.tokenizer_training import evenly_sampled, train_tokenizer
 from raykd.data.tokenizers import load_tokenizer
 from raykd.errors import ConfigError, DataError
+
+_SURVEY = "survey.json"
 
 
 def survey(rows: Iterable[RawRows], options: PrepareOptions) -> tuple[Any, tuple[str, ...] | None]:
@@ -46,6 +53,33 @@ def survey(rows: Iterable[RawRows], options: PrepareOptions) -> tuple[Any, tuple
         for _ in texts:
             pass
     return tokenizer, _sorted(labels) if learns_labels else options.labels
+
+
+def kept_survey(
+    rows: Iterable[RawRows], options: PrepareOptions, *, work_uri: str
+) -> tuple[Any, tuple[str, ...] | None]:
+    """Return tokenizer and labels, and keep both in the work directory for the next start."""
+    saved = storage.join(work_uri, _SURVEY)
+    tokenizer_uri = storage.join(work_uri, TOKENIZER_DIRECTORY)
+    if not storage.exists(saved):
+        tokenizer, labels = survey(rows, options)
+        _save(tokenizer, tokenizer_uri)
+        storage.write_bytes(saved, json.dumps(labels).encode())
+    labels = json.loads(storage.read_bytes(saved))
+    return load_tokenizer(tokenizer_uri), None if labels is None else tuple(labels)
+
+
+def _save(tokenizer: Any, uri: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="raykd-tokenizer-") as directory:
+        tokenizer.save_pretrained(directory)
+        files = [path for path in Path(directory).rglob("*") if path.is_file()]
+        names = [path.relative_to(directory).as_posix() for path in files]
+        storage.write_many(
+            {
+                storage.join(uri, name): path.read_bytes()
+                for name, path in zip(names, files, strict=True)
+            }
+        )
 
 
 def _texts_and_labels(

@@ -66,6 +66,8 @@ def test_contradictory_arguments_are_one_error(tmp_path: Path) -> None:
         _run("x.txt", "--demo", "cldr-names", "--output", str(tmp_path / "out"))
     with pytest.raises(ConfigError, match="--labels needs --label-column"):
         _run("x.txt", "--labels", "a,b", "--output", str(tmp_path / "out"))
+    with pytest.raises(ConfigError, match="--address auto is of no use without --distributed"):
+        _run("x.txt", "--address", "auto", "--output", str(tmp_path / "out"))
 
 
 def test_parsing_loads_no_heavy_library() -> None:

@@ -235,6 +235,17 @@ def test_work_of_prepare_goes_only_where_it_is_asked_for(tmp_path: Path, tempora
     assert list(temporary.iterdir()) == []
 
 
+def test_work_of_prepare_in_a_store_is_found(s3_uri: str) -> None:
+    work = f"{s3_uri}/.data.prepare-0123456789ab"
+    for name in ("survey.json", "tokenizer/tokenizer.json", "000000-000000.arrow"):
+        storage.write_bytes(f"{work}/{name}", b"x")
+    assert found_at(s3_uri) == []
+    (found,) = found_at(s3_uri, with_prepare=True)
+    assert (found.what, found.uri, found.num_bytes) == ("prepare", work, 3)
+    assert list(remove_garbage([found])) == [found]
+    assert storage.list_names(s3_uri) == []
+
+
 @pytest.mark.parametrize(
     "names_there",
     [

@@ -30,7 +30,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     (directory / "vocab.txt").write_text("\n".join(VOCABULARY))
     load_tokenizer(str(directory / "vocab.txt")).save_pretrained(directory)
     return Recipe(
-        tokenizer_path=str(directory / "tokenizer.json"),
+        tokenizer_uri=str(directory / "tokenizer.json"),
         max_length=8,
         packs=False,
         has_types=False,
@@ -85,7 +85,7 @@ def test_byte_level_tokenizers_see_words_as_inside_a_sentence(
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     words = _rows(["a b b"], words=[["a", "b", "b"]], word_labels=[["O", "O", "LOC"]])
-    byte_level = replace(recipe, tokenizer_path=str(tmp_path / "tokenizer.json"))
+    byte_level = replace(recipe, tokenizer_uri=str(tmp_path / "tokenizer.json"))
     examples = Encoder(byte_level).encode([words])
     assert examples.table["input_ids"].to_pylist() == [tokenizer.encode("a b b").ids]
     assert examples.table["word_labels"].to_pylist() == [[0, 0, 1]]

@@ -1,9 +1,10 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from raykd.config.schema.prepare import PrepareOptions, SourceOptions
-from raykd.data.prepare.inputs import ReadingMeter, find_inputs
+from raykd.data.prepare.inputs import Inputs, ReadingMeter, find_inputs
 from raykd.data.prepare.raw_rows import RawRows
 
 
@@ -39,6 +40,31 @@ def test_another_size_is_another_record_but_another_time_only_another_state(
     assert touched.state() != before.state()
     (tmp_path / "a.txt").write_text("more than before\n")
     assert find_inputs(options).record != before.record
+
+
+def test_units_are_runs_of_files_that_are_worth_a_reader(options: PrepareOptions) -> None:
+    inputs = find_inputs(options)
+    small, large = 1 << 20, 65 << 20
+    files = [replace(inputs.files[0], bytes=size) for size in (small, large, large, small, small)]
+    units = replace(inputs, files=tuple(files)).units()
+    sizes = [[file.bytes for file in unit.files] for unit in units]
+    assert sizes == [[small, large], [large], [small, small]]
+    assert {unit.record for unit in units} == {inputs.record}
+
+
+def test_a_demo_is_one_unit() -> None:
+    inputs = Inputs(files=(), demo="cldr-names", record="")
+    assert inputs.units() == [inputs]
+
+
+def test_files_that_others_read_count_when_they_are_read(options: PrepareOptions) -> None:
+    inputs = find_inputs(options)
+    meter = ReadingMeter(inputs.files)
+    shares = [meter.share]
+    for file in inputs.files:
+        meter.count([file])
+        shares.append(meter.share)
+    assert shares == [0.0, 0.5, 1.0]
 
 
 def test_the_meter_follows_the_bytes_of_the_files(options: PrepareOptions) -> None:

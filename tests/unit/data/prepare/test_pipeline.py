@@ -13,7 +13,8 @@ from raykd.config.schema.prepare import (
     TokenizerOptions,
 )
 from raykd.data.manifest import read_manifest, row_schema
-from raykd.data.prepare.pipeline import PrepareReport, Progress, prepare
+from raykd.data.prepare.pipeline import prepare
+from raykd.data.prepare.report import PrepareReport, Progress
 from raykd.data.tokenizers import load_tokenizer, tokenizer_info
 from raykd.errors import ConfigError, DataError
 from raykd.published.directory import read_published, verify
