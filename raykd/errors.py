@@ -92,5 +92,9 @@ class HungWorkerError(RaykdError):
     retryable = True
 
 
+class StoppedError(RaykdError):
+    """Whoever waited was asked to stop."""
+
+
 class TrainingFailedError(RaykdError):
     """The workers kept failing until the retries were spent."""

@@ -6,7 +6,7 @@ it built.
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,7 @@ from raykd.data.manifest import Manifest, read_manifest
 from raykd.distill.assemble import task_of
 from raykd.distill.models import load_teachers, student_config
 from raykd.distill.world import World
-from raykd.errors import StorageDeniedError
+from raykd.errors import StoppedError, StorageDeniedError
 from raykd.remote.probe import check_storage
 from raykd.teachers.cache.asking import Asker
 from raykd.teachers.cache.building import Progress, Watch, build_cache, is_built
@@ -27,7 +27,7 @@ from raykd.teachers.cache.reading import OpenedCache, opened_cache
 from raykd.teachers.live import LiveTeacher
 from raykd.train.cache_modes import modes_of
 from raykd.train.cache_targets import CacheTarget, cache_targets
-from raykd.train.lease import held_lease
+from raykd.train.lease import HeldLease, held_lease
 
 Caches = dict[str, OpenedCache]
 """By the name of the teacher."""
@@ -76,7 +76,7 @@ class CacheWatch:
     on_progress: OnProgress = lambda _name, _progress: None
 
     should_stop: Callable[[], bool] = lambda: False
-    """Asked before every part; what is written stays."""
+    """Asked before every part, and while it waits for another; what is written stays."""
 
 
 def ensure_caches(config: RunConfig, *, device: torch.device, watch: CacheWatch) -> bool:
@@ -94,7 +94,12 @@ def ensure_caches(config: RunConfig, *, device: torch.device, watch: CacheWatch)
         return True
     manifest = read_manifest(config.data.uri)
     targets = cache_targets(config, manifest).values()
-    return all(_Builder(config, manifest, target, device, watch).ensure() for target in targets)
+    try:
+        return all(
+            _Builder(config, manifest, target, device, watch).ensure() for target in targets
+        )
+    except StoppedError:
+        return False
 
 
 @contextmanager
@@ -180,8 +185,7 @@ class _Builder:
     def _chosen(self) -> Payload:
         """Measure the ways that auto chooses from, unless another process has done so."""
         target, watch = self._target, self._watch
-        lease = f"{target.choice_uri}.lease"
-        with held_lease(lease, has_workers=False, waits=True, on_wait=watch.on_message):
+        with self._lease(f"{target.choice_uri}.lease"):
             if (known := target.payload) is not None:
                 return known
             plans = planned_modes(
@@ -198,10 +202,7 @@ class _Builder:
     def _built(self, payload: Payload) -> bool:
         target, watch = self._target, self._watch
         uri = target.uri(payload)
-        lease_uri = storage.join(uri, "lease.json")
-        with held_lease(
-            lease_uri, has_workers=False, waits=True, on_wait=watch.on_message
-        ) as lease:
+        with self._lease(storage.join(uri, "lease.json")) as lease:
             if self._is_built(payload):
                 return True
             watch.on_message(f"cache of teacher {target.teacher}: writing {payload} to {uri}")
@@ -216,6 +217,16 @@ class _Builder:
                 ),
             )
         return progress.is_whole
+
+    def _lease(self, uri: str) -> AbstractContextManager[HeldLease]:
+        """Return a lease that others are waited for with."""
+        return held_lease(
+            uri,
+            has_workers=False,
+            waits=True,
+            on_wait=self._watch.on_message,
+            should_stop=self._watch.should_stop,
+        )
 
     @property
     def _asker(self) -> Asker:

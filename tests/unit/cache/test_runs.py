@@ -22,6 +22,7 @@ from raykd.teachers.cache.index import read_index
 from raykd.teachers.cached import CachedTeacher
 from raykd.train.cache_targets import cache_targets, mask_epochs
 from raykd.train.caches import CacheWatch, ensure_caches, opened_caches
+from raykd.train.lease import held_lease
 from raykd.train.metrics import read_metrics
 from raykd.train.paths import run_paths
 from raykd.train.replay import replay_step
@@ -278,6 +279,22 @@ def test_several_that_need_a_cache_build_it_once(directory: Path) -> None:
         assert all(threads.map(build, [[], []]))
     assert rows.count(111) == 1
     assert len(rows) == len(set(rows))
+
+
+@pytest.mark.parametrize("mode", ["hidden", "auto"])
+def test_whoever_waits_for_the_build_of_another_stops_when_asked(
+    directory: Path, mode: str
+) -> None:
+    config = distilled(directory, {"mode": mode})
+    target = cache_targets(config, read_manifest(config.data.uri))["big"]
+    cache = storage.join(target.uri(target.candidates[0]), "lease.json")
+    said: list[str] = []
+    watch = CacheWatch(on_message=said.append, should_stop=lambda: bool(said))
+    with held_lease(f"{target.choice_uri}.lease" if mode == "auto" else cache, has_workers=False):
+        assert not ensure_caches(config, device=torch.device("cpu"), watch=watch)
+    (message,) = said
+    assert message.endswith("waiting for its end")
+    assert ensure_caches(config, device=torch.device("cpu"), watch=CacheWatch())
 
 
 def test_every_worker_of_several_reads_what_the_teacher_says(directory: Path) -> None:
