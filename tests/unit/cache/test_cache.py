@@ -180,7 +180,7 @@ def test_another_key_is_refused_with_both_fingerprints(tmp_path: Path) -> None:
         ):
             pass
         with pytest.raises(PublicationError, match=message):
-            build_cache(uri, other, of.coverages(), of.asker, Watch())
+            build_cache(uri, other, of.coverages(), of.writer, Watch())
 
 
 def test_a_row_that_is_asked_with_other_tokens_or_labels_is_refused(tmp_path: Path) -> None:

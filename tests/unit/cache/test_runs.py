@@ -21,7 +21,8 @@ from raykd.models.load import save_model
 from raykd.teachers.cache.index import read_index
 from raykd.teachers.cached import CachedTeacher
 from raykd.train.cache_targets import cache_targets, mask_epochs
-from raykd.train.caches import CacheWatch, ensure_caches, opened_caches
+from raykd.train.cache_writer import CacheWatch
+from raykd.train.caches import ensure_caches, opened_caches
 from raykd.train.lease import held_lease
 from raykd.train.metrics import read_metrics
 from raykd.train.paths import run_paths
@@ -125,7 +126,7 @@ def test_the_weights_of_a_cached_teacher_are_loaded_where_they_are_needed(
     directory: Path, changes: dict[str, Any], is_loaded: bool
 ) -> None:
     config = distilled(directory, {"mode": "hidden"}, **changes)
-    assert ensure_caches(config, device=torch.device("cpu"), watch=CacheWatch())
+    assert ensure_caches(config, watch=CacheWatch())
     with opened_caches(config, World()) as caches:
         run = assemble(config, world=World(), caches=caches)
         assert run.objective.panel is not None
@@ -188,11 +189,11 @@ def test_auto_keeps_all_scores_of_few_classes_and_chooses_once_for_a_vocabulary(
     words = distilled(directory, {"max_gradient_error": 0.1})
     assert cache_targets(words, manifest)["big"].payload is None
     watch = CacheWatch(on_message=said.append)
-    assert ensure_caches(words, device=torch.device("cpu"), watch=watch)
+    assert ensure_caches(words, watch=watch)
     assert len(said) == 2
     assert "cache of teacher big: hidden int8, " in said[0]
     assert str(cache_targets(words, manifest)["big"].payload) == "hidden int8"
-    assert ensure_caches(words, device=torch.device("cpu"), watch=watch)
+    assert ensure_caches(words, watch=watch)
     assert len(said) == 2
 
 
@@ -273,7 +274,7 @@ def test_several_that_need_a_cache_build_it_once(directory: Path) -> None:
             on_message=said.append,
             on_progress=lambda _, progress: rows.append(progress.rows),
         )
-        return ensure_caches(config, device=torch.device("cpu"), watch=watch)
+        return ensure_caches(config, watch=watch)
 
     with ThreadPoolExecutor(2) as threads:
         assert all(threads.map(build, [[], []]))
@@ -291,16 +292,16 @@ def test_whoever_waits_for_the_build_of_another_stops_when_asked(
     said: list[str] = []
     watch = CacheWatch(on_message=said.append, should_stop=lambda: bool(said))
     with held_lease(f"{target.choice_uri}.lease" if mode == "auto" else cache, has_workers=False):
-        assert not ensure_caches(config, device=torch.device("cpu"), watch=watch)
+        assert not ensure_caches(config, watch=watch)
     (message,) = said
     assert message.endswith("waiting for its end")
-    assert ensure_caches(config, device=torch.device("cpu"), watch=CacheWatch())
+    assert ensure_caches(config, watch=CacheWatch())
 
 
 def test_every_worker_of_several_reads_what_the_teacher_says(directory: Path) -> None:
     config = distilled(directory, {"mode": "hidden", "precision": "exact"})
     live = assemble(distilled(directory, None), world=World())
-    ensure_caches(config, device=torch.device("cpu"), watch=CacheWatch())
+    ensure_caches(config, watch=CacheWatch())
     assert live.objective.panel is not None
     teacher, rows = live.objective.panel.teachers["big"], 0
     with opened_caches(config, World()) as caches:
