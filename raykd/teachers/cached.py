@@ -56,10 +56,12 @@ class CachedTeacher:
         if not len(batch.positions_P):
             # Also of a worker without rows, whose one row there is not.
             return self._cache.no_columns
+        # On the CPU: nothing that is read waits for the device.
+        asked = batch.on_host
         rows = self._cache.read(
-            batch.row_ids_B.cpu().numpy(),
-            row_checks(batch),
-            languages_B=batch.languages_B.cpu().numpy(),
-            epochs_B=batch.epochs_B.cpu().numpy(),
+            asked.row_ids_B.numpy(),
+            row_checks(asked),
+            languages_B=asked.languages_B.numpy(),
+            epochs_B=asked.epochs_B.numpy(),
         )
         return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
