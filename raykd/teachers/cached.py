@@ -51,6 +51,19 @@ class CachedTeacher:
         nothing_PD = torch.zeros(scores.num_positions, 0, device=self._device)
         return ModelOutputs(hidden_PD=nothing_PD, scores=scores)
 
+    def fetch(self, batch: Batch) -> None:
+        """Bring here what the cache has of a batch, so that asking about it waits for no store.
+
+        Raises:
+            PublicationError: A file of the cache is gone or torn.
+        """
+        asked = batch.on_host
+        self._cache.fetch(
+            asked.row_ids_B.numpy(),
+            languages_B=asked.languages_B.numpy(),
+            epochs_B=asked.epochs_B.numpy(),
+        )
+
     def _columns(self, batch: Batch) -> dict[str, Values]:
         """Return the columns of all rows together."""
         if not len(batch.positions_P):

@@ -28,6 +28,7 @@ from raykd.train.metrics import read_metrics
 from raykd.train.paths import run_paths
 from raykd.train.replay import replay_step
 
+from tests.conftest import FaultyS3
 from tests.small_runs import TINY_BERT, small_data, small_run
 from tests.tiny_models import tiny_model
 from tests.unit.train.test_run import stop_after, timeless, train, weights
@@ -101,6 +102,29 @@ def test_stopped_and_continued_on_a_cache_equals_uninterrupted(
     assert train(bumpy).is_done
     for name, tensor in weights(smooth).items():
         assert torch.equal(tensor, weights(bumpy)[name]), name
+
+
+def test_a_step_on_a_cache_in_a_store_waits_for_no_request(
+    directory: Path, faulty_s3: FaultyS3
+) -> None:
+    cache = {"mode": "hidden", "precision": "exact"}
+    near = distilled(directory, cache, output_uri=str(directory / "near"))
+    far = distilled(directory, cache | {"uri": f"{faulty_s3.uri}/cache"})
+    assert train(near).is_done
+    assert train(far).is_done
+    for name, tensor in weights(near).items():
+        assert torch.equal(tensor, weights(far)[name]), name
+    with opened_caches(near, World()) as here, opened_caches(far, World()) as there:
+        expected = CachedTeacher(here["big"], device=torch.device("cpu"))
+        run = assemble(far, world=World(), caches=there)
+        assert run.objective.panel is not None
+        steps = run.steps()
+        ready = [next(steps) for _ in range(2)]
+        with faulty_s3.proxy.outage(), storage.patience(1):
+            for batch in (batch for step in ready for batch in step.micro_batches):
+                found_PK = run.objective.panel.teachers["big"](batch, LayersWanted()).logits_PK
+                assert torch.equal(found_PK, expected(batch).logits_PK)
+        steps.restart()
 
 
 def test_a_run_that_is_stopped_while_its_cache_is_built_goes_on_building(directory: Path) -> None:
