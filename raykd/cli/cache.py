@@ -1,6 +1,7 @@
 """Compute what the teachers of a run say once, and keep it; runs do so themselves otherwise.
 
-The same command again goes on where it stands, or says that everything is there.
+The same command again goes on where it stands, or says that everything is there. With --address
+the workers of the run do it on a cluster, as they do when it is trained; else this process does.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""Caches of teachers' outputs around a run: chosen and built by one process, opened by all.
+"""Caches of teachers' outputs around a run: chosen and built by one driver, opened by all.
 
-Whoever needs a cache that is not whole builds it under a lease; others that need it wait, and find
-it built.
+Whoever needs a cache that is not whole builds it under a lease, by itself or by its workers;
+others that need it wait, and find it built.
 """
 
 import time
