@@ -25,6 +25,14 @@ from raykd.scores import Scores
 IntArray = npt.NDArray[np.int64]
 
 
+def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return a tensor on a device; nothing waits for the copy to a GPU."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        # From other memory the copy waits for all that the GPU still has to do.
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rows:
     """Prepared examples as they come from storage: no padding, no masks, no tensors."""
@@ -131,30 +139,29 @@ class Batch:
     num_tokens: int
     """Tokens in the batch, padding not counted."""
 
+    host: "Batch | None" = None
+    """The same batch on the CPU, where this one is not."""
+
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device; nothing waits for the copies to a GPU."""
-
-        def moved(tensor: torch.Tensor) -> torch.Tensor:
-            if device.type == "cuda" and tensor.device.type == "cpu":
-                # From other memory the copy waits for all that the GPU still has to do.
-                tensor = tensor.pin_memory()
-            return tensor.to(device, non_blocking=True)
-
+        mask_BL, types_BL = self.attention_mask_BL, self.token_type_ids_BL
         return Batch(
-            input_ids_BL=moved(self.input_ids_BL),
-            attention_mask_BL=None
-            if self.attention_mask_BL is None
-            else moved(self.attention_mask_BL),
-            token_type_ids_BL=None
-            if self.token_type_ids_BL is None
-            else moved(self.token_type_ids_BL),
-            positions_P=moved(self.positions_P),
-            labels_P=moved(self.labels_P),
-            languages_B=moved(self.languages_B),
-            row_ids_B=moved(self.row_ids_B),
-            epochs_B=moved(self.epochs_B),
+            input_ids_BL=moved(self.input_ids_BL, device),
+            attention_mask_BL=None if mask_BL is None else moved(mask_BL, device),
+            token_type_ids_BL=None if types_BL is None else moved(types_BL, device),
+            positions_P=moved(self.positions_P, device),
+            labels_P=moved(self.labels_P, device),
+            languages_B=moved(self.languages_B, device),
+            row_ids_B=moved(self.row_ids_B, device),
+            epochs_B=moved(self.epochs_B, device),
             num_tokens=self.num_tokens,
+            host=None if device.type == "cpu" else self.on_host,
         )
+
+    @property
+    def on_host(self) -> "Batch":
+        """The batch on the CPU: whoever reads numbers from there waits for no device."""
+        return self if self.host is None else self.host
 
     @property
     def examples_P(self) -> torch.Tensor:  # noqa: N802  a tensor, named like the fields
@@ -172,31 +179,32 @@ class Batch:
         """Return the batch of some of the examples, at least one, and their positions.
 
         Args:
-            is_chosen_B: True for the examples to keep, in their order.
+            is_chosen_B: True for the examples to keep, in their order; on the CPU.
 
         Returns:
             The smaller batch, of the same length L, and the index of each of its scored
-            positions among the P of this batch, shape [Q].
+            positions among the P of this batch, shape [Q]; both on this batch's device.
         """
-        examples_P = self.examples_P
+        whole, device = self.on_host, self.positions_P.device
+        examples_P = whole.examples_P
         positions_Q = is_chosen_B[examples_P].nonzero().squeeze(-1)
         new_example_B = is_chosen_B.cumsum(0) - 1
-        length = self.input_ids_BL.shape[1]
-        moved_Q = new_example_B[examples_P[positions_Q]] * length
-        mask_BL, types_BL = self.attention_mask_BL, self.token_type_ids_BL
+        length = whole.input_ids_BL.shape[1]
+        places_Q = new_example_B[examples_P[positions_Q]] * length
+        mask_BL, types_BL = whole.attention_mask_BL, whole.token_type_ids_BL
         chosen = replace(
-            self,
-            input_ids_BL=self.input_ids_BL[is_chosen_B],
+            whole,
+            input_ids_BL=whole.input_ids_BL[is_chosen_B],
             attention_mask_BL=None if mask_BL is None else mask_BL[is_chosen_B],
             token_type_ids_BL=None if types_BL is None else types_BL[is_chosen_B],
-            positions_P=moved_Q + self.positions_P[positions_Q] % length,
-            labels_P=self.labels_P[positions_Q],
-            languages_B=self.languages_B[is_chosen_B],
-            row_ids_B=self.row_ids_B[is_chosen_B],
-            epochs_B=self.epochs_B[is_chosen_B],
-            num_tokens=int(self.is_token_BL[is_chosen_B].sum()),
+            positions_P=places_Q + whole.positions_P[positions_Q] % length,
+            labels_P=whole.labels_P[positions_Q],
+            languages_B=whole.languages_B[is_chosen_B],
+            row_ids_B=whole.row_ids_B[is_chosen_B],
+            epochs_B=whole.epochs_B[is_chosen_B],
+            num_tokens=int(whole.is_token_BL[is_chosen_B].sum()),
         )
-        return chosen, positions_Q
+        return chosen.to(device), moved(positions_Q, device)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -98,6 +98,10 @@ class HungWorkerError(RaykdError):
     retryable = True
 
 
+class StoppedError(RaykdError):
+    """Whoever waited was asked to stop."""
+
+
 class TrainingFailedError(RaykdError):
     """The workers kept failing until the retries were spent."""
 

@@ -1,9 +1,11 @@
 """Compute what the teachers of a run say once, and keep it; runs do so themselves otherwise.
 
-The same command again goes on where it stands, or says that everything is there.
+The same command again goes on where it stands, or says that everything is there. With --address
+the workers of the run do it on a cluster, as they do when it is trained; else this process does.
 """
 
 import argparse
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from raykd.cli.interrupts import interruptible
@@ -14,10 +16,13 @@ from raykd.config.load import load_run
 from raykd.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.table import Table
 
     from raykd.config.schema.run import RunConfig
     from raykd.teachers.cache.planner import ModePlan
+    from raykd.train.cache_writer import Workers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--plan",
         action="store_true",
         help="measure what each way to keep outputs costs and changes; write nothing",
+    )
+    parser.add_argument(
+        "--address",
+        metavar="HOST",
+        help="Ray cluster, such as auto, where the run's workers do it; default: this process",
     )
 
 
@@ -39,9 +49,11 @@ def run(options: argparse.Namespace) -> int:
             "explain teachers.NAME.cache"
         )
         raise ConfigError(message)
+    if options.address is not None and config.cluster.num_workers == 0:
+        message = "--address: cluster.num_workers is 0, so that there are no workers: set it to 1"
+        raise ConfigError(message)
     quiet_libraries()
     # Imported here: torch takes seconds, and --help must be instant.
-    from raykd.train.caches import cache_device, planned_caches  # noqa: PLC0415
     from raykd.train.machine.process import prepare_process  # noqa: PLC0415
     from raykd.train.paths import located  # noqa: PLC0415
     from raykd.train.plan import plan_run, require_runnable  # noqa: PLC0415
@@ -50,12 +62,34 @@ def run(options: argparse.Namespace) -> int:
     # A teacher is asked, and timed, as fast as a run would ask it.
     prepare_process(cores=None)
     config = located(config)
-    if not options.plan:
-        return _build(config)
+    with _workers(config, options.address) as workers:
+        return _plan(config, workers) if options.plan else _build(config, workers)
+
+
+@contextmanager
+def _workers(config: "RunConfig", address: str | None) -> "Iterator[Workers | None]":
+    """Yield who asks the teachers, connected to their cluster; None is this process."""
+    if address is None:
+        yield None
+        return
+    from raykd.train.ray_cluster import ray_of_workers  # noqa: PLC0415
+
+    with ray_of_workers(address, config.cluster):
+        # Imported here: Ray's environment is set above.
+        from raykd.train.cache_workers import cache_workers  # noqa: PLC0415
+
+        yield cache_workers
+
+
+def _plan(config: "RunConfig", workers: "Workers | None") -> int:
     from rich.console import Console  # noqa: PLC0415
 
+    from raykd.train.cache_writer import CacheWatch  # noqa: PLC0415
+    from raykd.train.caches import planned_caches  # noqa: PLC0415
+
     console = Console(highlight=False, soft_wrap=True)
-    for name, plans in planned_caches(config, device=cache_device(config)).items():
+    watch = CacheWatch(on_message=print)
+    for name, plans in planned_caches(config, watch=watch, workers=workers).items():
         console.print(f"teacher {name}", markup=False)
         console.print(plan_table(plans))
     return 0
@@ -81,13 +115,9 @@ def plan_table(plans: "list[ModePlan]") -> "Table":
     return table
 
 
-def _build(config: "RunConfig") -> int:
-    from raykd.train.caches import (  # noqa: PLC0415
-        CacheWatch,
-        cache_device,
-        ensure_caches,
-        told_in_lines,
-    )
+def _build(config: "RunConfig", workers: "Workers | None") -> int:
+    from raykd.train.cache_writer import CacheWatch  # noqa: PLC0415
+    from raykd.train.caches import ensure_caches, told_in_lines  # noqa: PLC0415
 
     def tell(line: str) -> None:
         print(line, flush=True)
@@ -96,6 +126,6 @@ def _build(config: "RunConfig") -> int:
         watch = CacheWatch(
             on_message=tell, on_progress=told_in_lines(tell), should_stop=stopped.is_set
         )
-        is_whole = ensure_caches(config, device=cache_device(config), watch=watch)
+        is_whole = ensure_caches(config, watch=watch, workers=workers)
     print("the caches are whole" if is_whole else "stopped; the same command goes on")
     return 0 if is_whole else 1

@@ -1,6 +1,6 @@
 """The batches of a run: to train on, to evaluate on, to measure on before it begins."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from raykd.batch import Batch, Rows
 from raykd.config.schema.run import RunConfig
@@ -14,9 +14,25 @@ from raykd.tasks.task import Task
 _STEPS_AHEAD = 4
 """Steps whose batches are made ahead of the training thread."""
 
+_BATCHES_AHEAD = 8
+"""Of an evaluation."""
+
+Ahead = Callable[[Batch], None]
+"""What is done to a batch by the thread that makes it, before another asks for it."""
+
+
+def _nothing(_: Batch) -> None:
+    """Do nothing."""
+
 
 def _read_steps(
-    config: RunConfig, manifest: Manifest, task: Task, *, data: DataState, world: World
+    config: RunConfig,
+    manifest: Manifest,
+    task: Task,
+    *,
+    data: DataState,
+    world: World,
+    ahead: Ahead,
 ) -> Iterator[StepBatches]:
     """Read on and on; without a reader's self, which would keep its own thread alive."""
     for step in training_rows(
@@ -28,17 +44,24 @@ def _read_steps(
         state=data,
     ):
         pieces = step.rows.split(config.train.micro_batch_size)
-        yield StepBatches(
-            micro_batches=tuple(task.collate(piece).to(world.device) for piece in pieces),
-            data=step.state,
-        )
+        micro_batches = tuple(task.collate(piece).to(world.device) for piece in pieces)
+        for batch in micro_batches:
+            ahead(batch)
+        yield StepBatches(micro_batches=micro_batches, data=step.state)
 
 
 class StepReader:
     """This worker's batches of every step from the state of a run on, read ahead."""
 
     def __init__(
-        self, config: RunConfig, manifest: Manifest, task: Task, *, state: TrainState, world: World
+        self,
+        config: RunConfig,
+        manifest: Manifest,
+        task: Task,
+        *,
+        state: TrainState,
+        world: World,
+        ahead: Ahead = _nothing,
     ) -> None:
         """Read nothing yet: the state may still be restored."""
         self._config = config
@@ -46,6 +69,7 @@ class StepReader:
         self._task = task
         self._state = state
         self._world = world
+        self._do_ahead = ahead
         self._ahead: Iterator[StepBatches] | None = None
 
     def __iter__(self) -> "StepReader":
@@ -61,6 +85,7 @@ class StepReader:
                 self._task,
                 data=self._state.data,
                 world=self._world,
+                ahead=self._do_ahead,
             )
             self._ahead = prefetched(steps, depth=_STEPS_AHEAD)
         return next(self._ahead)
@@ -103,6 +128,17 @@ def evaluation_batches(
             yield task.collate(piece).to(world.device)
     if is_empty:
         yield task.collate(Rows.none()).to(world.device)
+
+
+def batches_ahead(batches: Iterator[Batch], ahead: Ahead) -> Iterator[Batch]:
+    """Yield batches that another thread makes, and does something to, ahead."""
+
+    def made() -> Iterator[Batch]:
+        for batch in batches:
+            ahead(batch)
+            yield batch
+
+    return prefetched(made(), depth=_BATCHES_AHEAD)
 
 
 def first_batches(

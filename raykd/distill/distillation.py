@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from raykd.batch import Rows
+from raykd.batch import Batch, Rows
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import Manifest
 from raykd.data.mixture import adaptive_weights
 from raykd.data.stream import with_weights
-from raykd.distill.batches import StepReader, evaluation_batches, step_rows
+from raykd.distill.batches import StepReader, batches_ahead, evaluation_batches, step_rows
 from raykd.distill.evaluate import Evaluation, evaluate
 from raykd.distill.loop import LoopOptions, TrainState
 from raykd.distill.start import StudentStart
@@ -15,6 +15,7 @@ from raykd.distill.step import DistillationStep
 from raykd.distill.world import World
 from raykd.models.scored import ScoredModel
 from raykd.tasks.task import Task
+from raykd.teachers.cached import CachedTeacher
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,8 +57,20 @@ class Distillation:
     def steps(self) -> StepReader:
         """Return this worker's batches of every step from the present state on."""
         return StepReader(
-            self.config, self.manifest, self.task, state=self.state, world=self.world
+            self.config,
+            self.manifest,
+            self.task,
+            state=self.state,
+            world=self.world,
+            ahead=self._fetch,
         )
+
+    def _fetch(self, batch: Batch) -> None:
+        """Bring here what caches in a store have of a batch."""
+        panel = self.objective.panel
+        for teacher in () if panel is None else panel.teachers.values():
+            if isinstance(teacher, CachedTeacher):
+                teacher.fetch(batch)
 
     def next_rows(self) -> Rows:
         """Return the rows of all workers in the next step, in the order of the data."""
@@ -75,7 +88,7 @@ class Distillation:
         )
         return evaluate(
             self.objective,
-            batches,
+            batches_ahead(batches, self._fetch),
             task=self.task,
             languages=self.manifest.languages,
             world=self.world,

@@ -51,15 +51,30 @@ class CachedTeacher:
         nothing_PD = torch.zeros(scores.num_positions, 0, device=self._device)
         return ModelOutputs(hidden_PD=nothing_PD, scores=scores)
 
+    def fetch(self, batch: Batch) -> None:
+        """Bring here what the cache has of a batch, so that asking about it waits for no store.
+
+        Raises:
+            PublicationError: A file of the cache is gone or torn.
+        """
+        asked = batch.on_host
+        self._cache.fetch(
+            asked.row_ids_B.numpy(),
+            languages_B=asked.languages_B.numpy(),
+            epochs_B=asked.epochs_B.numpy(),
+        )
+
     def _columns(self, batch: Batch) -> dict[str, Values]:
         """Return the columns of all rows together."""
         if not len(batch.positions_P):
             # Also of a worker without rows, whose one row there is not.
             return self._cache.no_columns
+        # On the CPU: nothing that is read waits for the device.
+        asked = batch.on_host
         rows = self._cache.read(
-            batch.row_ids_B.cpu().numpy(),
-            row_checks(batch),
-            languages_B=batch.languages_B.cpu().numpy(),
-            epochs_B=batch.epochs_B.cpu().numpy(),
+            asked.row_ids_B.numpy(),
+            row_checks(asked),
+            languages_B=asked.languages_B.numpy(),
+            epochs_B=asked.epochs_B.numpy(),
         )
         return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from raykd.batch import Batch, LayersWanted, ModelOutputs
+from raykd.batch import Batch, LayersWanted, ModelOutputs, moved
 from raykd.scores import by_position
 from raykd.teachers.live import Teacher
 from raykd.teachers.weights import margins
@@ -112,7 +112,7 @@ def consult(
     for (name, teacher), asks_G in zip(teachers.items(), asks_NG, strict=True):
         asked, positions_Q = batch, None
         if not asks_G.all():
-            is_asked_B = asks_G.to(batch.languages_B.device)[batch.languages_B]
+            is_asked_B = asks_G[batch.on_host.languages_B]
             num_asked = int(is_asked_B.sum())
             if num_asked == 0:
                 continue
@@ -164,7 +164,7 @@ def _at_positions(shares_G: torch.Tensor, batch: Batch) -> torch.Tensor | None:
     """Return a teacher's share at each position; None where it is 1 in all its languages."""
     if (shares_G[shares_G > 0] == 1).all():
         return None
-    return shares_G.to(batch.languages_B.device)[batch.languages_B[batch.examples_P]]
+    return moved(shares_G, batch.languages_B.device)[batch.languages_B[batch.examples_P]]
 
 
 def _weighed(

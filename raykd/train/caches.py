@@ -1,46 +1,38 @@
-"""Caches of teachers' outputs around a run: chosen and built by one process, opened by all.
+"""Caches of teachers' outputs around a run: chosen and built by one driver, opened by all.
 
-Whoever needs a cache that is not whole builds it under a lease; others that need it wait, and find
-it built.
+Whoever needs a cache that is not whole builds it under a lease, by itself or by its workers;
+others that need it wait, and find it built.
 """
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-
-import torch
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from raykd import storage
 from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import Manifest, read_manifest
-from raykd.distill.assemble import task_of
-from raykd.distill.models import load_teachers, student_config
+from raykd.data.manifest import read_manifest
 from raykd.distill.world import World
-from raykd.errors import StorageDeniedError
+from raykd.errors import StoppedError, StorageDeniedError
 from raykd.remote.probe import check_storage
-from raykd.teachers.cache.asking import Asker
 from raykd.teachers.cache.building import Progress, Watch, build_cache, is_built
 from raykd.teachers.cache.payload import Payload
-from raykd.teachers.cache.planner import ModePlan, cheapest, planned_modes
+from raykd.teachers.cache.planner import ModePlan, cheapest
 from raykd.teachers.cache.reading import OpenedCache, opened_cache
-from raykd.teachers.live import LiveTeacher
 from raykd.train.cache_modes import modes_of
 from raykd.train.cache_targets import CacheTarget, cache_targets
-from raykd.train.lease import held_lease
+from raykd.train.cache_writer import (
+    CacheWatch,
+    CacheWriter,
+    OnProgress,
+    TeacherWriter,
+    Workers,
+)
+from raykd.train.lease import HeldLease, held_lease
 
 Caches = dict[str, OpenedCache]
 """By the name of the teacher."""
 
-
-OnProgress = Callable[[str, Progress], None]
-"""Told of the name of a teacher and how far its cache is, after every part."""
-
 _LINE_SECONDS = 15.0
-
-_BATCHES_AT_ONCE = 4
-"""Micro-batches of the run that a teacher is asked about together: it keeps nothing of a layer for
-a backward pass."""
 
 
 def told_in_lines(tell: Callable[[str], None]) -> OnProgress:
@@ -60,32 +52,13 @@ def told_in_lines(tell: Callable[[str], None]) -> OnProgress:
     return on_progress
 
 
-def cache_device(config: RunConfig) -> torch.device:
-    """Return where teachers run that are asked in this process: on a GPU, if the run has one."""
-    has_gpu = config.cluster.gpus_per_worker > 0 and torch.cuda.is_available()
-    return torch.device("cuda" if has_gpu else "cpu")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CacheWatch:
-    """Who looks on while the caches of a run are made."""
-
-    on_message: Callable[[str], None] = lambda _: None
-    """Told in a line what is chosen, and for whom it waits."""
-
-    on_progress: OnProgress = lambda _name, _progress: None
-
-    should_stop: Callable[[], bool] = lambda: False
-    """Asked before every part; what is written stays."""
-
-
-def ensure_caches(config: RunConfig, *, device: torch.device, watch: CacheWatch) -> bool:
+def ensure_caches(config: RunConfig, *, watch: CacheWatch, workers: Workers | None = None) -> bool:
     """Build what the caches of a run lack; return whether they are whole then.
 
     Args:
         config: The run.
-        device: Where the teachers run.
         watch: Looks on; where it asks to stop, the caches are not whole.
+        workers: Who asks the teachers; None is this process.
 
     Raises:
         RaykdError: A teacher or the data cannot be read, or the caches not written.
@@ -94,7 +67,10 @@ def ensure_caches(config: RunConfig, *, device: torch.device, watch: CacheWatch)
         return True
     manifest = read_manifest(config.data.uri)
     targets = cache_targets(config, manifest).values()
-    return all(_Builder(config, manifest, target, device, watch).ensure() for target in targets)
+    try:
+        return all(_ensured(config, target, watch, workers) for target in targets)
+    except StoppedError:
+        return False
 
 
 @contextmanager
@@ -121,22 +97,45 @@ def opened_caches(config: RunConfig, world: World) -> Iterator[Caches]:
         yield found
 
 
-def planned_caches(config: RunConfig, *, device: torch.device) -> dict[str, list[ModePlan]]:
+def planned_caches(
+    config: RunConfig, *, watch: CacheWatch, workers: Workers | None = None
+) -> dict[str, list[ModePlan]]:
     """Measure the ways to keep what each teacher with a cache says; nothing is written.
+
+    Args:
+        config: The run.
+        watch: Looks on.
+        workers: Who asks the teachers; None is this process.
 
     Raises:
         RaykdError: A teacher or the data cannot be read.
     """
     manifest = read_manifest(config.data.uri)
-    return {
-        name: planned_modes(
-            _asker(name, config, manifest, device),
-            target.coverages,
-            list(dict.fromkeys((*modes_of(config), *target.candidates))),
-            temperatures=target.temperatures,
-        )
-        for name, target in cache_targets(config, manifest).items()
-    }
+    found = {}
+    for name, target in cache_targets(config, manifest).items():
+        ways = list(dict.fromkeys((*modes_of(config), *target.candidates)))
+        with (workers or _in_this_process)(config, name, watch) as writer:
+            found[name] = writer.plans(target.coverages, ways, target.temperatures)
+    return found
+
+
+@contextmanager
+def _in_this_process(config: RunConfig, name: str, watch: CacheWatch) -> Iterator[CacheWriter]:
+    del watch
+    yield TeacherWriter(config, name)
+
+
+def _ensured(
+    config: RunConfig, target: CacheTarget, watch: CacheWatch, workers: Workers | None
+) -> bool:
+    with ExitStack() as stack:
+        opened = (workers or _in_this_process)(config, target.teacher, watch)
+        return _Builder(
+            target,
+            watch,
+            opens=lambda: stack.enter_context(opened),
+            has_workers=workers is not None,
+        ).ensure()
 
 
 class _Builder:
@@ -144,18 +143,17 @@ class _Builder:
 
     def __init__(
         self,
-        config: RunConfig,
-        manifest: Manifest,
         target: CacheTarget,
-        device: torch.device,
         watch: CacheWatch,
+        *,
+        opens: Callable[[], CacheWriter],
+        has_workers: bool,
     ) -> None:
-        self._config = config
-        self._manifest = manifest
         self._target = target
-        self._device = device
         self._watch = watch
-        self._asks: Asker | None = None
+        self._opens = opens
+        self._has_workers = has_workers
+        self._opened: CacheWriter | None = None
 
     def ensure(self) -> bool:
         """Return whether the cache is whole, after building what it lacks."""
@@ -180,13 +178,10 @@ class _Builder:
     def _chosen(self) -> Payload:
         """Measure the ways that auto chooses from, unless another process has done so."""
         target, watch = self._target, self._watch
-        lease = f"{target.choice_uri}.lease"
-        with held_lease(lease, has_workers=False, waits=True, on_wait=watch.on_message):
+        with self._lease(f"{target.choice_uri}.lease"):
             if (known := target.payload) is not None:
                 return known
-            plans = planned_modes(
-                self._asker, target.coverages, target.candidates, temperatures=target.temperatures
-            )
+            plans = self._writer.plans(target.coverages, target.candidates, target.temperatures)
             best = cheapest(plans, max_gradient_error=target.section.max_gradient_error)
             target.choose(best.payload)
         watch.on_message(
@@ -198,10 +193,7 @@ class _Builder:
     def _built(self, payload: Payload) -> bool:
         target, watch = self._target, self._watch
         uri = target.uri(payload)
-        lease_uri = storage.join(uri, "lease.json")
-        with held_lease(
-            lease_uri, has_workers=False, waits=True, on_wait=watch.on_message
-        ) as lease:
+        with self._lease(storage.join(uri, "lease.json")) as lease:
             if self._is_built(payload):
                 return True
             watch.on_message(f"cache of teacher {target.teacher}: writing {payload} to {uri}")
@@ -209,7 +201,7 @@ class _Builder:
                 uri,
                 target.key(payload),
                 target.coverages,
-                self._asker,
+                self._writer,
                 Watch(
                     on_progress=lambda progress: watch.on_progress(target.teacher, progress),
                     should_stop=lambda: lease.is_lost or watch.should_stop(),
@@ -217,21 +209,19 @@ class _Builder:
             )
         return progress.is_whole
 
+    def _lease(self, uri: str) -> AbstractContextManager[HeldLease]:
+        """Return a lease that others are waited for with."""
+        return held_lease(
+            uri,
+            has_workers=self._has_workers,
+            waits=True,
+            on_wait=self._watch.on_message,
+            should_stop=self._watch.should_stop,
+        )
+
     @property
-    def _asker(self) -> Asker:
-        if self._asks is None:
-            self._asks = _asker(self._target.teacher, self._config, self._manifest, self._device)
-        return self._asks
-
-
-def _asker(name: str, config: RunConfig, manifest: Manifest, device: torch.device) -> Asker:
-    """Load a teacher, to be asked."""
-    model = load_teachers(config, manifest, names=[name])[name].to(device)
-    student = student_config(config, manifest)
-    return Asker(
-        manifest=manifest,
-        task=task_of(config, manifest, model_type=student.model_type),
-        teacher=LiveTeacher(model),
-        batch_size=_BATCHES_AT_ONCE * config.train.micro_batch_size,
-        device=device,
-    )
+    def _writer(self) -> CacheWriter:
+        """Who asks the teacher: not there before it is to be asked."""
+        if self._opened is None:
+            self._opened = self._opens()
+        return self._opened

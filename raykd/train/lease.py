@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from raykd import storage
-from raykd.errors import RaykdError
+from raykd.errors import RaykdError, StoppedError
 from raykd.train.holders import (
     Lease,
     files_beside,
@@ -67,6 +67,7 @@ def held_lease(
     has_workers: bool,
     waits: bool = False,
     on_wait: Callable[[str], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[HeldLease]:
     """Hold the lease at a URI while the block runs; the block asks whether it is lost.
 
@@ -77,12 +78,14 @@ def held_lease(
         has_workers: Whether processes beside this one write.
         waits: Wait for another live driver rather than refuse.
         on_wait: Told once, when waiting starts, for whom.
+        should_stop: Asked all the time while it waits.
 
     Raises:
         ConfigError: Another live driver holds it; the message says who and since when.
+        StoppedError: It was asked to stop while it waited.
     """
     wait = Wait(uri=uri, is_patient=waits, on_wait=on_wait)
-    lease = _acquired(uri, wait, has_workers=has_workers)
+    lease = _acquired(uri, wait, has_workers=has_workers, should_stop=should_stop)
     held, stopped = HeldLease(), threading.Event()
     beat = (uri, lease, stopped, held)
     thread = threading.Thread(target=_beat, args=beat, name="raykd-lease", daemon=True)
@@ -95,10 +98,15 @@ def held_lease(
         _release(uri, lease)
 
 
-def _acquired(uri: str, wait: Wait, *, has_workers: bool) -> Lease:
+def _acquired(
+    uri: str, wait: Wait, *, has_workers: bool, should_stop: Callable[[], bool]
+) -> Lease:
     while True:
         holders = holders_of(uri)
         if holders and not wait.is_over(holders[-1]):
+            if should_stop():
+                message = f"{uri}: stopped while waiting for its holder to end"
+                raise StoppedError(message)
             time.sleep(POLL_SECONDS if storage.is_local(uri) else REMOTE_POLL_SECONDS)
             continue
         # Another name for each attempt: a lost one may have been given a successor.

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from raykd.config.schema.train import ClusterConfig
+
 LOCAL = "local"
 
 _ENVIRONMENT = {
@@ -75,6 +77,17 @@ def ray_cluster(address: str, *, num_cpus: float, num_gpus: float) -> Iterator[N
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def ray_of_workers(address: str, cluster: ClusterConfig) -> Iterator[None]:
+    """Connect to Ray while the block runs; a local one has room for the workers of a run."""
+    with ray_cluster(
+        address,
+        num_cpus=cluster.num_workers * cluster.cpus_per_worker,
+        num_gpus=cluster.num_workers * cluster.gpus_per_worker,
+    ):
+        yield
 
 
 @contextmanager

@@ -16,14 +16,15 @@ from raykd.distill.world import World
 from raykd.errors import ConfigError, StorageError
 from raykd.published.directory import withdraw
 from raykd.remote.probe import check_storage
-from raykd.train.caches import CacheWatch, cache_device, ensure_caches, told_in_lines
+from raykd.train.cache_writer import CacheWatch, Workers
+from raykd.train.caches import ensure_caches, told_in_lines
 from raykd.train.checkpoint import committed_steps
 from raykd.train.lease import HeldLease, held_lease
 from raykd.train.leave import Leave
 from raykd.train.machine.process import machine_warnings, prepare_process
 from raykd.train.metrics import MetricsTail, Record
 from raykd.train.paths import RunPaths, located, run_paths
-from raykd.train.ray_cluster import ray_cluster
+from raykd.train.ray_cluster import ray_of_workers
 from raykd.train.worker import Context, RunResult, read_result, train_worker
 
 _POLL_SECONDS = 0.5
@@ -70,9 +71,6 @@ def train_run(config: RunConfig, *, fresh: bool, address: str, listener: Listene
             if world is not None:
                 for line in (prepare_process(cores=None), *machine_warnings(config)):
                     listener.on_message(line)
-            if not _has_caches(located(config), listener):
-                return _stopped(config, claim.paths)
-            if world is not None:
                 return _train_here(located(config), claim.paths, world, listener)
             return _train_on_ray(located(config), claim.paths, address=address, listener=listener)
 
@@ -127,6 +125,8 @@ def _clear(paths: RunPaths) -> None:
 
 
 def _train_here(config: RunConfig, paths: RunPaths, world: World, listener: Listener) -> RunResult:
+    if not _has_caches(config, listener):
+        return _stopped(config, paths)
     context = Context(
         world=world,
         report=lambda _: None,
@@ -152,14 +152,14 @@ def device_of(config: RunConfig) -> torch.device:
     return torch.device("cuda")
 
 
-def _has_caches(config: RunConfig, listener: Listener) -> bool:
-    """Build what teachers say, in this process, where that is not done."""
+def _has_caches(config: RunConfig, listener: Listener, workers: Workers | None = None) -> bool:
+    """Build what teachers say, where that is not done."""
     watch = CacheWatch(
         on_message=listener.on_message,
         on_progress=told_in_lines(listener.on_message),
         should_stop=listener.should_stop,
     )
-    return ensure_caches(config, device=cache_device(config), watch=watch)
+    return ensure_caches(config, watch=watch, workers=workers)
 
 
 def _stopped(config: RunConfig, paths: RunPaths) -> RunResult:
@@ -177,16 +177,14 @@ def _stopped(config: RunConfig, paths: RunPaths) -> RunResult:
 def _train_on_ray(
     config: RunConfig, paths: RunPaths, *, address: str, listener: Listener
 ) -> RunResult:
-    cluster = config.cluster
     try:
-        with ray_cluster(
-            address,
-            num_cpus=cluster.num_workers * cluster.cpus_per_worker,
-            num_gpus=cluster.num_workers * cluster.gpus_per_worker,
-        ):
+        with ray_of_workers(address, config.cluster):
             # Imported here: a run in this process needs no Ray, and its environment is set above.
+            from raykd.train.cache_workers import cache_workers  # noqa: PLC0415
             from raykd.train.ray_train import train_under_ray  # noqa: PLC0415
 
+            if not _has_caches(config, listener, cache_workers):
+                return _stopped(config, paths)
             return train_under_ray(
                 config,
                 paths,

@@ -15,7 +15,8 @@ from raykd import storage
 from raykd.config.schema.run import RunConfig
 from raykd.distill.world import World
 from raykd.errors import StorageError, TrainingFailedError
-from raykd.train.caches import CacheWatch, ensure_caches
+from raykd.train.cache_writer import CacheWatch
+from raykd.train.caches import ensure_caches
 from raykd.train.leave import Leave
 from raykd.train.machine.process import prepare_process
 from raykd.train.metrics import Record
@@ -59,7 +60,7 @@ def _train(config: RunConfig, report: Callable[[Record], None]) -> Leave:
                 return asked.is_set() or claim.lease.is_lost
 
             watch = CacheWatch(on_message=logger.info, should_stop=should_stop)
-            if not ensure_caches(located(config), device=world.device, watch=watch):
+            if not ensure_caches(located(config), watch=watch):
                 return Leave.STOPPED
             context = Context(
                 world=world,

@@ -10,7 +10,9 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from raykd import storage
 from raykd.config.schema.run import RunConfig
-from raykd.train.caches import CacheWatch, cache_device, ensure_caches
+from raykd.train.cache_workers import cache_workers
+from raykd.train.cache_writer import CacheWatch
+from raykd.train.caches import ensure_caches
 from raykd.train.leave import Leave
 from raykd.train.paths import located
 from raykd.train.ray_train import train_under_ray
@@ -44,7 +46,7 @@ def train_with_workers(config: RunConfig, *, asked: Callable[[], Leave]) -> Leav
 
         try:
             watch = CacheWatch(on_message=logger.warning, should_stop=should_stop)
-            if not ensure_caches(located(config), device=cache_device(config), watch=watch):
+            if not ensure_caches(located(config), watch=watch, workers=cache_workers):
                 return wish.leave
             result = train_under_ray(
                 located(config),

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import psutil
 from raykd.config.load import as_yaml
 from raykd.config.schema.run import RunConfig
 from raykd.sweep.coordinates import run_labels
@@ -14,73 +15,98 @@ from raykd.sweep.plan import SweepPlan
 from raykd.train.paths import run_paths
 from raykd.train.worker import read_result
 
+_POLL_SECONDS = 0.2
 
-def raykd(*arguments: str) -> float:
-    """Run the command in a process of its own with one thread; return its seconds."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """What commands took."""
+
+    wall_seconds: float
+    cpu_seconds: float
+    """Of all their processes, Ray's too; the last moments of each process are missed."""
+
+    def __add__(self, other: "Cost") -> "Cost":
+        """Return what both took, one after the other."""
+        return Cost(
+            wall_seconds=self.wall_seconds + other.wall_seconds,
+            cpu_seconds=self.cpu_seconds + other.cpu_seconds,
+        )
+
+
+def raykd(*arguments: str) -> Cost:
+    """Run the command in a process of its own with one thread; return what it took."""
+    spent: dict[psutil.Process, float] = {}
     started_at = time.monotonic()
-    done = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-m", "raykd", *arguments],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        check=False,
-    )
-    if done.returncode:
-        message = f"{arguments}\n{done.stdout}{done.stderr}"
+    ) as process:
+        output = None
+        while output is None:
+            try:
+                output, _ = process.communicate(timeout=_POLL_SECONDS)
+            except subprocess.TimeoutExpired:
+                note_cpu(process.pid, spent)
+    if process.returncode:
+        message = f"{arguments}\n{output}"
         raise RuntimeError(message)
-    return time.monotonic() - started_at
+    return Cost(
+        wall_seconds=time.monotonic() - started_at, cpu_seconds=sum(spent.values(), start=0.0)
+    )
+
+
+def note_cpu(process_id: int, spent: dict[psutil.Process, float]) -> None:
+    """Note the CPU seconds so far of a process and of all that it has started."""
+    try:
+        root = psutil.Process(process_id)
+        processes = [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for each in processes:
+        try:
+            times = each.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        spent[each] = times.user + times.system
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Apart:
     """Trials that were trained one by one."""
 
-    teacher_seconds: list[float]
-    """Of each time that a teacher was trained."""
-
-    student_seconds: list[float]
+    costs: list[Cost]
     losses: dict[str, float]
     """By the trials' coordinates."""
 
     @property
-    def seconds(self) -> float:
+    def cost(self) -> Cost:
         """Of all together."""
-        return sum(self.teacher_seconds) + sum(self.student_seconds)
+        return sum(self.costs, start=Cost(wall_seconds=0.0, cpu_seconds=0.0))
 
 
 def trained_apart(plan: SweepPlan, directory: Path) -> Apart:
-    """Train each trial of a plan in a directory of its own, its teacher first."""
-    stages = {run.record.id: run.config for run in plan.stages}
+    """Train each trial of a plan in a directory of its own, its teacher beside it."""
     labels = run_labels(plan.records)
-    apart = Apart(teacher_seconds=[], student_seconds=[], losses={})
+    apart = Apart(costs=[], losses={})
     for run in plan.trials:
-        place = directory / run.record.id
-        student = moved(run.config, place)
-        for stage in (stages[needed] for needed in run.record.needs):
-            teacher = moved(stage, place)
-            apart.teacher_seconds.append(trained(teacher, place))
-            student = with_teacher_at(student, run_paths(stage).run, run_paths(teacher).run)
-        apart.student_seconds.append(trained(student, place))
-        apart.losses[labels[run.record.id]] = loss_of(student)
+        config = alone(run.config, directory / run.record.id)
+        apart.costs.append(trained(config, directory / run.record.id))
+        apart.losses[labels[run.record.id]] = loss_of(config)
     return apart
 
 
-def moved(config: RunConfig, place: Path) -> RunConfig:
-    """Return a run as a user writes it who knows of no sweep."""
-    return replace(config, inputs={}, output_uri=str(place))
+def alone(config: RunConfig, place: Path) -> RunConfig:
+    """Return a run as a user writes it who knows of no sweep: its teacher runs in it."""
+    teachers = {name: replace(teacher, cache=None) for name, teacher in config.teachers.items()}
+    return replace(config, inputs={}, output_uri=str(place), teachers=teachers)
 
 
-def with_teacher_at(config: RunConfig, before: str, after: str) -> RunConfig:
-    """Return a run whose teacher was made by another run of the same."""
-    teachers = {
-        name: replace(teacher, model=teacher.model.replace(before, after))
-        for name, teacher in config.teachers.items()
-    }
-    return replace(config, teachers=teachers)
-
-
-def trained(config: RunConfig, place: Path) -> float:
-    """Train a run with the command line; return the seconds of its process."""
+def trained(config: RunConfig, place: Path) -> Cost:
+    """Train a run with the command line; return what its processes took."""
     place.mkdir(parents=True, exist_ok=True)
     path = place / f"{config.name}.yaml"
     path.write_text(as_yaml(config))

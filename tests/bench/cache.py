@@ -25,7 +25,7 @@ from raykd.data.manifest import Manifest
 from raykd.models.scored import ScoredModel
 from raykd.tasks.build import build_task
 from raykd.teachers.cache.asking import Asker
-from raykd.teachers.cache.building import Watch, build_cache
+from raykd.teachers.cache.building import AskingWriter, Watch, build_cache
 from raykd.teachers.cache.key import CacheKey, Masks
 from raykd.teachers.cache.parts import Coverage
 from raykd.teachers.cache.payload import Payload
@@ -129,7 +129,7 @@ def measured(directory: Path, *, num_rows: int, num_layers: int, rounds: int) ->
         sizes: dict[str, int] = {}
         for payload in WAYS:
             uri, key = str(directory / str(payload)), key_of(manifest, payload)
-            build_cache(uri, key, coverages, asker, Watch())
+            build_cache(uri, key, coverages, AskingWriter(asker), Watch())
             files = Path(uri, "records").rglob("*.arrow")
             sizes[str(payload)] = sum(file.stat().st_size for file in files)
             cache = stack.enter_context(opened_cache(uri, key, languages=manifest.languages))

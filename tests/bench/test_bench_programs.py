@@ -69,7 +69,7 @@ def test_the_fullest_worker_and_the_requests_of_trials_are_counted() -> None:
 @pytest.mark.timeout(600)
 def test_a_sweep_and_its_runs_one_by_one_end_with_the_same_losses() -> None:
     printed = run_program("sweep.py")
-    assert "3 trials, 2 teachers; losses equal" in printed
+    assert "2 trials of 1 teacher; losses equal" in printed
     assert "raykd, a run of 1 step" in printed
 
 

@@ -126,8 +126,20 @@ def test_a_batch_moves_to_a_device_as_a_whole(padded: bool) -> None:
                 before.shape,
                 before.dtype,
             )
-        else:
+        elif field.name != "host":
             assert after == before
+    assert moved.on_host is batch
     stayed = batch.to(torch.device("cpu"))
     assert stayed.input_ids_BL.tolist() == batch.input_ids_BL.tolist()
     assert stayed.labels_P.tolist() == [7, 8, 9, 10]
+    assert stayed.on_host is stayed
+
+
+def test_examples_of_a_batch_elsewhere_are_chosen_without_reading_from_there() -> None:
+    # A tensor on meta has no values: whoever reads one fails.
+    elsewhere = torch.device("meta")
+    chosen, positions_Q = batch_of().to(elsewhere).of_examples(torch.tensor([False, True]))
+    assert {chosen.input_ids_BL.device, positions_Q.device} == {elsewhere}
+    assert (positions_Q.shape, chosen.num_tokens) == ((2,), 1)
+    assert chosen.on_host.row_ids_B.tolist() == [12]
+    assert chosen.on_host.positions_P.tolist() == [0, 2]

@@ -1,14 +1,16 @@
 """Build a cache, or go on where an earlier start has left it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
+from raykd.data.manifest import Shard
 from raykd.teachers.cache.asking import Asker
 from raykd.teachers.cache.encodings import encoding_for
 from raykd.teachers.cache.index import Index, noted_parts, publish_index, read_index
 from raykd.teachers.cache.key import CacheKey
 from raykd.teachers.cache.parts import Coverage, FinishedPart, Part, lacking, parts_of
-from raykd.teachers.cache.payload import Encoding
+from raykd.teachers.cache.payload import Encoding, Payload
 from raykd.teachers.cache.records import records_of
 from raykd.teachers.cache.writing import write_part
 
@@ -46,6 +48,57 @@ class Watch:
     """Asked before every part; what is written stays."""
 
 
+class Writer(Protocol):
+    """Asks a teacher and writes what it says, in this process or in others."""
+
+    def encoding(self, payload: Payload, shard: Shard) -> Encoding:
+        """Return how what it says is kept: what its scores of a few rows are like decides."""
+
+    def written(
+        self,
+        uri: str,
+        parts: Sequence[Part],
+        encoding: Encoding,
+        should_stop: Callable[[], bool],
+    ) -> Iterator[FinishedPart]:
+        """Write parts of a cache, and yield each that is whole; asked to stop, begin no other."""
+
+
+class AskingWriter:
+    """Asks the teacher in this process."""
+
+    def __init__(self, asker: Asker) -> None:
+        """Ask nothing yet."""
+        self._asker = asker
+
+    def encoding(self, payload: Payload, shard: Shard) -> Encoding:
+        """Return how what it says is kept."""
+        asker = self._asker
+        rows = asker.rows(shard, 0, min(_PROBED_ROWS, shard.rows), epoch=0)
+        return encoding_for(payload, asker.scores(asker.task.collate(rows)))
+
+    def written(
+        self,
+        uri: str,
+        parts: Sequence[Part],
+        encoding: Encoding,
+        should_stop: Callable[[], bool],
+    ) -> Iterator[FinishedPart]:
+        """Write parts one after the other."""
+        for part in parts:
+            if should_stop():
+                return
+            yield self.write(uri, part, encoding)
+
+    def write(self, uri: str, part: Part, encoding: Encoding) -> FinishedPart:
+        """Write one part."""
+        asker = self._asker
+        rows = asker.rows(
+            asker.shards[part.shard], part.start, part.start + part.rows, epoch=part.epoch
+        )
+        return write_part(uri, part, records_of(asker.answers(rows, encoding), rows.row_ids_B))
+
+
 def is_built(uri: str, key: CacheKey, coverages: Sequence[Coverage]) -> bool:
     """Tell whether a cache has all that a run needs.
 
@@ -57,7 +110,7 @@ def is_built(uri: str, key: CacheKey, coverages: Sequence[Coverage]) -> bool:
 
 
 def build_cache(
-    uri: str, key: CacheKey, coverages: Sequence[Coverage], asker: Asker, watch: Watch
+    uri: str, key: CacheKey, coverages: Sequence[Coverage], writer: Writer, watch: Watch
 ) -> Progress:
     """Write what a run needs and a cache does not have; return how far that went.
 
@@ -65,13 +118,16 @@ def build_cache(
         uri: Of the cache; nobody else builds there.
         key: What it holds.
         coverages: What the run reads.
-        asker: Asks the teacher.
+        writer: Asks the teacher.
         watch: Looks on, and may ask to stop.
 
     Raises:
         RaykdError: The data cannot be read, or storage cannot be written.
     """
-    index = read_index(uri, key) or Index(encoding=_encoding(key, coverages, asker), parts=())
+    index = read_index(uri, key)
+    if index is None:
+        encoding = writer.encoding(key.payload, coverages[0].shards[0])
+        index = Index(encoding=encoding, parts=())
     size = index.encoding.bytes_per_position * positions_per_token(key)
     needed = list(parts_of(coverages, bytes_per_token=size))
     finished = {each.part: each for each in index.parts}
@@ -88,14 +144,11 @@ def build_cache(
         )
 
     watch.on_progress(progress())
-    for part in needed:
-        if part in finished:
-            continue
-        if watch.should_stop():
-            return progress()
-        finished[part] = _written(uri, part, asker, index.encoding)
+    lacking_parts = [part for part in needed if part not in finished]
+    for each in writer.written(uri, lacking_parts, index.encoding, watch.should_stop):
+        finished[each.part] = each
         watch.on_progress(progress())
-    if len(finished) > len(index.parts):
+    if progress().is_whole and len(finished) > len(index.parts):
         publish_index(uri, key, replace(index, parts=tuple(finished.values())))
     return progress()
 
@@ -103,17 +156,3 @@ def build_cache(
 def positions_per_token(key: CacheKey) -> float:
     """Return about how many positions are scored for each token, at most."""
     return 1.0 if key.masks is None else key.masks.masking.fraction
-
-
-def _encoding(key: CacheKey, coverages: Sequence[Coverage], asker: Asker) -> Encoding:
-    """Ask about a few rows: what the teacher's scores are like decides how they are kept."""
-    shard = coverages[0].shards[0]
-    rows = asker.rows(shard, 0, min(_PROBED_ROWS, shard.rows), epoch=0)
-    return encoding_for(key.payload, asker.scores(asker.task.collate(rows)))
-
-
-def _written(uri: str, part: Part, asker: Asker, encoding: Encoding) -> FinishedPart:
-    rows = asker.rows(
-        asker.shards[part.shard], part.start, part.start + part.rows, epoch=part.epoch
-    )
-    return write_part(uri, part, records_of(asker.answers(rows, encoding), rows.row_ids_B))

@@ -13,15 +13,16 @@ Checks = npt.NDArray[np.uint64]
 def row_checks(batch: Batch) -> Checks:
     """Return a hash of each row's tokens, masked as the models read them, and of its labels.
 
-    It is alike in any batch: padding does not count. Nor do the places of the labels, but for
-    their order: two models may look at different tokens of the same example.
+    The batch is on the CPU. A hash is alike in any batch: padding does not count. Nor do the
+    places of the labels, but for their order: two models may look at different tokens of the same
+    example.
     """
-    ids_BL = batch.input_ids_BL.cpu().numpy().astype(np.uint64)
+    ids_BL = batch.input_ids_BL.numpy().astype(np.uint64)
     places_L = np.arange(1, ids_BL.shape[1] + 1, dtype=np.uint64) * GOLDEN
-    hashes_BL = mixed(ids_BL + places_L) * batch.is_token_BL.cpu().numpy()
+    hashes_BL = mixed(ids_BL + places_L) * batch.is_token_BL.numpy()
     checks_B: Checks = hashes_BL.sum(axis=1, dtype=np.uint64)
-    labels_P = batch.labels_P.cpu().numpy().astype(np.uint64)
-    examples_P = batch.examples_P.cpu().numpy()
+    labels_P = batch.labels_P.numpy().astype(np.uint64)
+    examples_P = batch.examples_P.numpy()
     labelled_P = mixed(labels_P ^ ((ranks(examples_P) + np.uint64(1)) * GOLDEN))
     np.add.at(checks_B, examples_P, mixed(labelled_P))
     return checks_B

@@ -1,8 +1,10 @@
 """Find the records of any rows, whatever the batch, and see that they answer what is asked."""
 
+import itertools
 import mmap
+import threading
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -53,8 +55,9 @@ def opened_cache(uri: str, key: CacheKey, *, languages: Sequence[str]) -> Iterat
 class OpenedCache:
     """The records of a cache, by row.
 
-    Files of a store are fetched when a row of theirs is first asked for; files on this machine are
-    mapped into memory, of which the system keeps what is used.
+    Files of a store are fetched before a row of theirs is first read, by whoever comes first: the
+    thread that makes batches, usually. Files on this machine are mapped into memory, of which the
+    system keeps what is used.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class OpenedCache:
         self._parts = index.parts
         self._ranges = _ranges(index)
         self._opened = lru_cache(_OPEN_FILES)(self._open)
+        self._fetching = threading.Lock()
 
     def read(
         self, row_ids_B: IntArray, checks_B: Checks, *, languages_B: IntArray, epochs_B: IntArray
@@ -77,26 +81,42 @@ class OpenedCache:
         Raises:
             PublicationError: A row is not there, or was asked otherwise, or its bytes are torn.
         """
-        masks = self.key.masks
-        mask_epochs_B = 0 * epochs_B if masks is None else masks.masking.mask_epoch(epochs_B)
-        languages = [self._languages[number] for number in languages_B.tolist()]
-        groups = [
-            (self._ranges.get((epoch, language), ()), row_id)
-            for epoch, language, row_id in zip(
-                mask_epochs_B.tolist(), languages, row_ids_B.tolist(), strict=True
-            )
-        ]
+        groups = self._groups(row_ids_B, languages_B=languages_B, epochs_B=epochs_B)
         self._fetch(part for ranges, row_id in groups for part in _candidates(ranges, row_id))
         return [
             self._row(ranges, row_id, check)
             for (ranges, row_id), check in zip(groups, checks_B, strict=True)
         ]
 
+    def fetch(self, row_ids_B: IntArray, *, languages_B: IntArray, epochs_B: IntArray) -> None:
+        """Bring here what ``read`` reads of some rows; of no rows too.
+
+        Raises:
+            PublicationError: A file is gone or torn.
+        """
+        groups = self._groups(row_ids_B, languages_B=languages_B, epochs_B=epochs_B)
+        of_rows = (part for ranges, row_id in groups for part in _candidates(ranges, row_id))
+        self._fetch(itertools.chain(self._parts[:1], of_rows))
+
+    def _groups(
+        self, row_ids_B: IntArray, *, languages_B: IntArray, epochs_B: IntArray
+    ) -> "list[tuple[Sequence[_Range], int]]":
+        """Return each row with the parts of its epoch and language."""
+        masks = self.key.masks
+        mask_epochs_B = 0 * epochs_B if masks is None else masks.masking.mask_epoch(epochs_B)
+        languages = [self._languages[number] for number in languages_B.tolist()]
+        return [
+            (self._ranges.get((epoch, language), ()), row_id)
+            for epoch, language, row_id in zip(
+                mask_epochs_B.tolist(), languages, row_ids_B.tolist(), strict=True
+            )
+        ]
+
     @property
     def no_columns(self) -> dict[str, Values]:
         """The columns of no row."""
         first = self._parts[0]
-        self._fetch(iter([first]))
+        self._fetch([first])
         return self._opened(first).nothing
 
     def _row(self, ranges: "Sequence[_Range]", row_id: int, check: np.uint64) -> dict[str, Values]:
@@ -120,24 +140,33 @@ class OpenedCache:
         message = f"{self.uri}: does not have row {row_id} of this epoch and language; {_BUILD}"
         raise PublicationError(message)
 
-    def _fetch(self, wanted: Iterator[FinishedPart]) -> None:
+    def _fetch(self, wanted: Iterable[FinishedPart]) -> None:
         """Bring files of a store here, several at a time."""
         if storage.is_local(self.uri):
             return
-        absent = {f.part.path: f for f in wanted if not (self._files / f.part.path).exists()}
+        parts = {each.part.path: each for each in wanted}
+        if self._absent(parts):
+            with self._fetching:
+                self._download([parts[path] for path in self._absent(parts)])
+
+    def _absent(self, paths: Iterable[str]) -> list[str]:
+        return [path for path in paths if not (self._files / path).exists()]
+
+    def _download(self, parts: Sequence[FinishedPart]) -> None:
         pairs = [
-            (storage.join(self.uri, path), self._files / f"{path}.fetched") for path in absent
+            (storage.join(self.uri, each.part.path), self._files / f"{each.part.path}.fetched")
+            for each in parts
         ]
         try:
             download(pairs)
         except FileNotFoundError as error:
             message = f"{self.uri}: {error}; {_ANEW}"
             raise PublicationError(message) from error
-        for (where, aside), (path, finished) in zip(pairs, absent.items(), strict=True):
+        for (where, aside), finished in zip(pairs, parts, strict=True):
             if digest(aside) != finished.sha256:
                 message = f"{where}: is not what was written; {_ANEW}"
                 raise PublicationError(message)
-            aside.rename(self._files / path)
+            aside.rename(self._files / finished.part.path)
 
     def _open(self, finished: FinishedPart) -> Records:
         path = self._files / finished.part.path

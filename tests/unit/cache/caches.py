@@ -14,7 +14,7 @@ from raykd.models.scored import ScoredModel
 from raykd.tasks.build import build_task
 from raykd.tasks.task import Task
 from raykd.teachers.cache.asking import Asker
-from raykd.teachers.cache.building import Progress, Watch, build_cache
+from raykd.teachers.cache.building import AskingWriter, Progress, Watch, build_cache
 from raykd.teachers.cache.key import CacheKey, Masks
 from raykd.teachers.cache.parts import Coverage
 from raykd.teachers.cache.payload import Payload
@@ -56,6 +56,11 @@ class Subject:
         """Who asks the teacher."""
         return self.asker_of(self.teacher)
 
+    @property
+    def writer(self) -> AskingWriter:
+        """Who writes what the teacher says."""
+        return AskingWriter(self.asker)
+
     def asker_of(self, teacher: Teacher) -> Asker:
         """Return who asks another one about the same rows."""
         return Asker(
@@ -75,7 +80,7 @@ class Subject:
     def build(self, uri: str, payload: Payload, watch: Watch | None = None, **of: Any) -> Progress:
         """Build a cache."""
         return build_cache(
-            uri, self.key(payload), self.coverages(**of), self.asker, watch or Watch()
+            uri, self.key(payload), self.coverages(**of), self.writer, watch or Watch()
         )
 
     def cached(self, stack: Any, uri: str, payload: Payload) -> CachedTeacher:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from raykd.batch import Batch, LayersWanted, ModelOutputs
-from raykd.teachers.cache.building import Progress, Watch, build_cache
+from raykd.teachers.cache.building import AskingWriter, Progress, Watch, build_cache
 
 from tests.unit.cache.caches import HIDDEN, subject_of
 
@@ -29,7 +29,7 @@ def main() -> None:
         uri,
         of.key(HIDDEN),
         of.coverages(),
-        of.asker_of(teacher),
+        AskingWriter(of.asker_of(teacher)),
         Watch(on_progress=told.append),
     )
 

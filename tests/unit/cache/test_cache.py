@@ -19,6 +19,8 @@ from raykd.teachers.cache.building import Watch, build_cache, is_built
 from raykd.teachers.cache.key import Masks
 from raykd.teachers.cache.payload import Payload
 from raykd.teachers.cache.reading import opened_cache
+from raykd.teachers.cached import CachedTeacher
+from raykd.teachers.panel import Panel
 
 from tests.unit.cache.caches import HIDDEN, LOGITS, Subject, in_half, subject
 
@@ -93,6 +95,41 @@ def test_rows_without_scored_positions_and_no_rows_at_all(tmp_path: Path) -> Non
             assert cached(batch).logits_PK.shape == (0, 64)
         both = of.batch([empty, counts.index(max(counts)), empty])
         assert cached(both).scores.num_positions == max(counts)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        LOGITS,
+        HIDDEN,
+        Payload(mode="hidden", precision="int8"),
+        Payload(mode="top_k", size=4),
+        Payload(mode="sampled", size=4),
+    ],
+    ids=str,
+)
+def test_nothing_is_read_from_the_device_of_a_batch(tmp_path: Path, payload: Payload) -> None:
+    of, uri = subject(tmp_path / "data"), str(tmp_path / "cache")
+    of.build(uri, payload)
+    # A tensor on meta has no values: whoever reads one fails.
+    elsewhere = torch.device("meta")
+    key, languages = of.key(payload), of.manifest.languages
+    batch = of.batch([3, 8, 1])
+    with opened_cache(uri, key, languages=languages) as cache:
+        teachers = {"all": CachedTeacher(cache, device=elsewhere)}
+        panel = Panel(
+            teachers,
+            serves_NG=torch.tensor([[True, False]]),
+            shares_NG=torch.tensor([[0.5, 0.0]]),
+        )
+        (opinion,) = panel(replace(batch, languages_B=torch.tensor([0, 1, 0])).to(elsewhere))
+    num_positions = len(opinion.batch.positions_P)
+    assert 0 < num_positions < len(batch.positions_P)
+    scores = opinion.outputs.scores
+    assert (scores.num_positions, scores.num_classes) == (num_positions, 64)
+    assert scores.logits().device == elsewhere
+    assert opinion.weights_Q is not None
+    assert opinion.weights_Q.device == elsewhere
 
 
 def test_the_insides_of_layers_are_asked_of_the_teacher_itself(tmp_path: Path) -> None:
@@ -180,7 +217,7 @@ def test_another_key_is_refused_with_both_fingerprints(tmp_path: Path) -> None:
         ):
             pass
         with pytest.raises(PublicationError, match=message):
-            build_cache(uri, other, of.coverages(), of.asker, Watch())
+            build_cache(uri, other, of.coverages(), of.writer, Watch())
 
 
 def test_a_row_that_is_asked_with_other_tokens_or_labels_is_refused(tmp_path: Path) -> None:

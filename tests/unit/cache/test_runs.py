@@ -21,11 +21,14 @@ from raykd.models.load import save_model
 from raykd.teachers.cache.index import read_index
 from raykd.teachers.cached import CachedTeacher
 from raykd.train.cache_targets import cache_targets, mask_epochs
-from raykd.train.caches import CacheWatch, ensure_caches, opened_caches
+from raykd.train.cache_writer import CacheWatch
+from raykd.train.caches import ensure_caches, opened_caches
+from raykd.train.lease import held_lease
 from raykd.train.metrics import read_metrics
 from raykd.train.paths import run_paths
 from raykd.train.replay import replay_step
 
+from tests.conftest import FaultyS3
 from tests.small_runs import TINY_BERT, small_data, small_run
 from tests.tiny_models import tiny_model
 from tests.unit.train.test_run import stop_after, timeless, train, weights
@@ -101,6 +104,29 @@ def test_stopped_and_continued_on_a_cache_equals_uninterrupted(
         assert torch.equal(tensor, weights(bumpy)[name]), name
 
 
+def test_a_step_on_a_cache_in_a_store_waits_for_no_request(
+    directory: Path, faulty_s3: FaultyS3
+) -> None:
+    cache = {"mode": "hidden", "precision": "exact"}
+    near = distilled(directory, cache, output_uri=str(directory / "near"))
+    far = distilled(directory, cache | {"uri": f"{faulty_s3.uri}/cache"})
+    assert train(near).is_done
+    assert train(far).is_done
+    for name, tensor in weights(near).items():
+        assert torch.equal(tensor, weights(far)[name]), name
+    with opened_caches(near, World()) as here, opened_caches(far, World()) as there:
+        expected = CachedTeacher(here["big"], device=torch.device("cpu"))
+        run = assemble(far, world=World(), caches=there)
+        assert run.objective.panel is not None
+        steps = run.steps()
+        ready = [next(steps) for _ in range(2)]
+        with faulty_s3.proxy.outage(), storage.patience(1):
+            for batch in (batch for step in ready for batch in step.micro_batches):
+                found_PK = run.objective.panel.teachers["big"](batch, LayersWanted()).logits_PK
+                assert torch.equal(found_PK, expected(batch).logits_PK)
+        steps.restart()
+
+
 def test_a_run_that_is_stopped_while_its_cache_is_built_goes_on_building(directory: Path) -> None:
     config = distilled(directory, {"mode": "logits"})
     stopped = train(config, should_stop=stop_after(2))
@@ -124,7 +150,7 @@ def test_the_weights_of_a_cached_teacher_are_loaded_where_they_are_needed(
     directory: Path, changes: dict[str, Any], is_loaded: bool
 ) -> None:
     config = distilled(directory, {"mode": "hidden"}, **changes)
-    assert ensure_caches(config, device=torch.device("cpu"), watch=CacheWatch())
+    assert ensure_caches(config, watch=CacheWatch())
     with opened_caches(config, World()) as caches:
         run = assemble(config, world=World(), caches=caches)
         assert run.objective.panel is not None
@@ -187,11 +213,11 @@ def test_auto_keeps_all_scores_of_few_classes_and_chooses_once_for_a_vocabulary(
     words = distilled(directory, {"max_gradient_error": 0.1})
     assert cache_targets(words, manifest)["big"].payload is None
     watch = CacheWatch(on_message=said.append)
-    assert ensure_caches(words, device=torch.device("cpu"), watch=watch)
+    assert ensure_caches(words, watch=watch)
     assert len(said) == 2
     assert "cache of teacher big: hidden int8, " in said[0]
     assert str(cache_targets(words, manifest)["big"].payload) == "hidden int8"
-    assert ensure_caches(words, device=torch.device("cpu"), watch=watch)
+    assert ensure_caches(words, watch=watch)
     assert len(said) == 2
 
 
@@ -272,7 +298,7 @@ def test_several_that_need_a_cache_build_it_once(directory: Path) -> None:
             on_message=said.append,
             on_progress=lambda _, progress: rows.append(progress.rows),
         )
-        return ensure_caches(config, device=torch.device("cpu"), watch=watch)
+        return ensure_caches(config, watch=watch)
 
     with ThreadPoolExecutor(2) as threads:
         assert all(threads.map(build, [[], []]))
@@ -280,10 +306,26 @@ def test_several_that_need_a_cache_build_it_once(directory: Path) -> None:
     assert len(rows) == len(set(rows))
 
 
+@pytest.mark.parametrize("mode", ["hidden", "auto"])
+def test_whoever_waits_for_the_build_of_another_stops_when_asked(
+    directory: Path, mode: str
+) -> None:
+    config = distilled(directory, {"mode": mode})
+    target = cache_targets(config, read_manifest(config.data.uri))["big"]
+    cache = storage.join(target.uri(target.candidates[0]), "lease.json")
+    said: list[str] = []
+    watch = CacheWatch(on_message=said.append, should_stop=lambda: bool(said))
+    with held_lease(f"{target.choice_uri}.lease" if mode == "auto" else cache, has_workers=False):
+        assert not ensure_caches(config, watch=watch)
+    (message,) = said
+    assert message.endswith("waiting for its end")
+    assert ensure_caches(config, watch=CacheWatch())
+
+
 def test_every_worker_of_several_reads_what_the_teacher_says(directory: Path) -> None:
     config = distilled(directory, {"mode": "hidden", "precision": "exact"})
     live = assemble(distilled(directory, None), world=World())
-    ensure_caches(config, device=torch.device("cpu"), watch=CacheWatch())
+    ensure_caches(config, watch=CacheWatch())
     assert live.objective.panel is not None
     teacher, rows = live.objective.panel.teachers["big"], 0
     with opened_caches(config, World()) as caches:

@@ -65,6 +65,13 @@ def test_check_says_what_would_be_kept(
     assert "cache big hidden float16 of 201 rows, masked in 2 ways, in" in said
 
 
+def test_a_cluster_without_workers_is_refused(
+    config_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["cache", str(config_path), "--address", "auto"]) == 2
+    assert "--address: cluster.num_workers is 0" in capsys.readouterr().err
+
+
 def test_a_run_without_a_cache_is_refused(
     config_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

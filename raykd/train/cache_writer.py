@@ -1,0 +1,91 @@
+"""The teacher of a cache, loaded to be asked: in the process of the driver or in a worker."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from raykd.config.schema.run import RunConfig
+from raykd.data.manifest import read_manifest
+from raykd.distill.assemble import task_of
+from raykd.distill.models import load_teachers, student_config
+from raykd.teachers.cache.asking import Asker
+from raykd.teachers.cache.building import AskingWriter, Progress, Writer
+from raykd.teachers.cache.parts import Coverage
+from raykd.teachers.cache.payload import Payload
+from raykd.teachers.cache.planner import ModePlan, planned_modes
+from raykd.teachers.live import LiveTeacher
+
+_BATCHES_AT_ONCE = 4
+"""Micro-batches of the run that a teacher is asked about together: it keeps nothing of a layer for
+a backward pass."""
+
+OnProgress = Callable[[str, Progress], None]
+"""Told of the name of a teacher and how far its cache is, after every part."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CacheWatch:
+    """Who looks on while the caches of a run are made."""
+
+    on_message: Callable[[str], None] = lambda _: None
+    """Told in a line what is chosen, and for whom it waits."""
+
+    on_progress: OnProgress = lambda _name, _progress: None
+
+    should_stop: Callable[[], bool] = lambda: False
+    """Asked before every part, and while it waits for another; what is written stays."""
+
+
+class CacheWriter(Writer, Protocol):
+    """Writes what one teacher of a run says, and measures ways to keep it."""
+
+    def plans(
+        self,
+        coverages: Sequence[Coverage],
+        payloads: Sequence[Payload],
+        temperatures: Sequence[float],
+    ) -> list[ModePlan]:
+        """Measure ways to keep what the teacher says; nothing is written."""
+
+
+Workers = Callable[[RunConfig, str, CacheWatch], AbstractContextManager[CacheWriter]]
+"""From a run and the name of a teacher to who asks it, elsewhere, while a block runs."""
+
+
+class TeacherWriter(AskingWriter):
+    """Asks a teacher of a run in this process."""
+
+    def __init__(self, config: RunConfig, name: str) -> None:
+        """Load the teacher.
+
+        Raises:
+            RaykdError: It or the data cannot be read.
+        """
+        super().__init__(_asker(config, name))
+
+    def plans(
+        self,
+        coverages: Sequence[Coverage],
+        payloads: Sequence[Payload],
+        temperatures: Sequence[float],
+    ) -> list[ModePlan]:
+        """Measure ways to keep what the teacher says."""
+        return planned_modes(self._asker, coverages, payloads, temperatures=temperatures)
+
+
+def _asker(config: RunConfig, name: str) -> Asker:
+    has_gpu = config.cluster.gpus_per_worker > 0 and torch.cuda.is_available()
+    device = torch.device("cuda" if has_gpu else "cpu")
+    manifest = read_manifest(config.data.uri)
+    model = load_teachers(config, manifest, names=[name])[name].to(device)
+    student = student_config(config, manifest)
+    return Asker(
+        manifest=manifest,
+        task=task_of(config, manifest, model_type=student.model_type),
+        teacher=LiveTeacher(model),
+        batch_size=_BATCHES_AT_ONCE * config.train.micro_batch_size,
+        device=device,
+    )
