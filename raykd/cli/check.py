@@ -110,6 +110,8 @@ def plan_lines(config: "RunConfig", plan: "Plan") -> list[tuple[str, str]]:
         else f"{cluster.num_workers} Ray worker(s), {cluster.cpus_per_worker:g} CPU and "
         f"{cluster.gpus_per_worker:g} GPU each"
     )
+    if cluster.shard_student and cluster.num_workers > 1:
+        place += ", the student in shares"
     lines.append(("workers", f"{place}; {train.micro_batch_size} rows per forward pass"))
     if plan.memory_bytes is not None:
         lines.append(("memory", f"about {plan.memory_bytes / 1e9:.2f} GB each, estimated"))

@@ -26,6 +26,7 @@ from raykd.distill.models import (
 from raykd.distill.optimizer import build_optimizer
 from raykd.distill.passes import prepare_passes
 from raykd.distill.projections import with_projections
+from raykd.distill.sharding import shard, shards_student
 from raykd.distill.start import source_of, start_student
 from raykd.distill.step import DistillationStep
 from raykd.distill.world import World
@@ -103,6 +104,8 @@ def assemble(
         layer_terms=layer_terms(config, student=student, teachers=teachers),
         autocast_dtype=torch.bfloat16 if config.train.precision == "bfloat16" else None,
     ).to(world.device)
+    if shards_student(config, world):
+        shard(objective, world)
     state = TrainState(
         step=0,
         tokens=0,

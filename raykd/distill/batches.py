@@ -1,6 +1,8 @@
 """The batches of a run: to train on, to evaluate on, to measure on before it begins."""
 
+import functools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from raykd.batch import Batch, Rows
 from raykd.config.schema.run import RunConfig
@@ -8,6 +10,7 @@ from raykd.data.manifest import Manifest
 from raykd.data.prefetch import prefetched
 from raykd.data.stream import DataState, evaluation_rows, initial_state, training_rows
 from raykd.distill.loop import StepBatches, TrainState
+from raykd.distill.sharding import in_lockstep, shards_student
 from raykd.distill.world import World
 from raykd.tasks.task import Task
 
@@ -88,7 +91,12 @@ class StepReader:
                 ahead=self._do_ahead,
             )
             self._ahead = prefetched(steps, depth=_STEPS_AHEAD)
-        return next(self._ahead)
+        batches = next(self._ahead)
+        if not shards_student(self._config, self._world):
+            return batches
+        idle = functools.partial(_idle_batch, self._task, self._world)
+        micro_batches = tuple(in_lockstep(batches.micro_batches, idle=idle, world=self._world))
+        return replace(batches, micro_batches=micro_batches)
 
     def restart(self) -> None:
         """Forget what is read ahead: the state of the data has been changed."""
@@ -109,13 +117,39 @@ def step_rows(config: RunConfig, manifest: Manifest, state: DataState) -> Rows:
 
 
 def evaluation_batches(
-    config: RunConfig, manifest: Manifest, task: Task, *, split: str, world: World
+    config: RunConfig,
+    manifest: Manifest,
+    task: Task,
+    *,
+    split: str,
+    world: World,
+    ahead: Ahead = _nothing,
 ) -> Iterator[Batch]:
     """Yield this worker's share of a split; a worker without rows gets one empty batch.
 
-    Every worker has to take part in the sums that follow.
+    Every worker has to take part in the sums that follow, and in every pass of a student that
+    is in shares. These are agreed on where the batches are used: another thread makes them.
     """
-    is_empty = True
+    made = _split_batches(config, manifest, task, split=split, world=world, ahead=ahead)
+    batches = prefetched(made, depth=_BATCHES_AHEAD)
+    idle = functools.partial(_idle_batch, task, world)
+    if shards_student(config, world):
+        yield from in_lockstep(batches, idle=idle, world=world)
+        return
+    first = next(batches, None)
+    yield idle() if first is None else first
+    yield from batches
+
+
+def _split_batches(
+    config: RunConfig,
+    manifest: Manifest,
+    task: Task,
+    *,
+    split: str,
+    world: World,
+    ahead: Ahead,
+) -> Iterator[Batch]:
     for rows in evaluation_rows(
         manifest,
         config.data,
@@ -124,21 +158,13 @@ def evaluation_batches(
         worker=(world.rank, world.size),
     ):
         for piece in rows.split(config.train.micro_batch_size):
-            is_empty = False
-            yield task.collate(piece).to(world.device)
-    if is_empty:
-        yield task.collate(Rows.none()).to(world.device)
-
-
-def batches_ahead(batches: Iterator[Batch], ahead: Ahead) -> Iterator[Batch]:
-    """Yield batches that another thread makes, and does something to, ahead."""
-
-    def made() -> Iterator[Batch]:
-        for batch in batches:
+            batch = task.collate(piece).to(world.device)
             ahead(batch)
             yield batch
 
-    return prefetched(made(), depth=_BATCHES_AHEAD)
+
+def _idle_batch(task: Task, world: World) -> Batch:
+    return task.collate(Rows.none()).to(world.device)
 
 
 def first_batches(

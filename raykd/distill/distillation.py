@@ -7,7 +7,7 @@ from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import Manifest
 from raykd.data.mixture import adaptive_weights
 from raykd.data.stream import with_weights
-from raykd.distill.batches import StepReader, batches_ahead, evaluation_batches, step_rows
+from raykd.distill.batches import StepReader, evaluation_batches, step_rows
 from raykd.distill.evaluate import Evaluation, evaluate
 from raykd.distill.loop import LoopOptions, TrainState
 from raykd.distill.start import StudentStart
@@ -85,10 +85,11 @@ class Distillation:
             self.task,
             split=split or data.eval_split or data.train_split,
             world=self.world,
+            ahead=self._fetch,
         )
         return evaluate(
             self.objective,
-            batches_ahead(batches, self._fetch),
+            batches,
             task=self.task,
             languages=self.manifest.languages,
             world=self.world,

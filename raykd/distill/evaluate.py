@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from raykd.batch import Batch
+from raykd.distill.sharding import release
 from raykd.distill.step import DistillationStep
 from raykd.distill.world import World
 from raykd.tasks.metrics import metrics
@@ -111,6 +112,7 @@ def evaluate(
                 other_classes_P=of_student.classes_P[asked],
             )
     objective.train(was_training)
+    release(objective)
     return Evaluation(
         student=_summed(student, world),
         teachers={name: _summed(total, world) for name, total in teachers.items()},

@@ -17,9 +17,11 @@ from raykd.config.schema.train import OptimizerConfig
 from raykd.data.stream import DataState
 from raykd.distill.diverged import mean_with, require_sound
 from raykd.distill.optimizer import learning_rate
+from raykd.distill.sharding import is_sharded
 from raykd.distill.step import DistillationStep, StepCounts
 from raykd.distill.world import World
 from raykd.models.scored import ScoredModel
+from raykd.models.shards import whole
 
 
 @dataclass(kw_only=True, slots=True)
@@ -130,8 +132,8 @@ def training_steps(
         values, names, tokens = _backward(
             parallel, batches, step=state.step, options=options, world=world
         )
-        grad_norm = torch.nn.utils.clip_grad_norm_(
-            objective.parameters(), options.optimizer.max_grad_norm
+        grad_norm = whole(
+            torch.nn.utils.clip_grad_norm_(objective.parameters(), options.optimizer.max_grad_norm)
         )
         # The one time that the device is waited for.
         loss, *terms, norm = torch.cat([values, grad_norm.to(values).reshape(1)]).tolist()
@@ -199,7 +201,7 @@ def _backward(
 def _parallel(
     objective: DistillationStep, world: World
 ) -> DistillationStep | DistributedDataParallel:
-    if world.size == 1:
+    if world.size == 1 or is_sharded(objective):
         return objective
     return DistributedDataParallel(
         objective, forward_sync_buffers=False, gradient_as_bucket_view=True
@@ -231,7 +233,10 @@ def _accumulate(
 def _synchronised(
     parallel: torch.nn.Module, *, is_last: bool
 ) -> contextlib.AbstractContextManager[None]:
-    """Exchange gradients once per step, with the last micro-batch."""
+    """Exchange gradients once per step, with the last micro-batch.
+
+    A sharded student exchanges them with each: none of its workers could hold their sum.
+    """
     if isinstance(parallel, DistributedDataParallel) and not is_last:
         return parallel.no_sync()
     return contextlib.nullcontext()

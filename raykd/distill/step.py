@@ -85,7 +85,7 @@ class DistillationStep(torch.nn.Module):
         of_student = functools.reduce(
             operator.or_, (term.of_student for term in on_layers), LayersWanted()
         )
-        student = self.student_outputs(batch, of_student)
+        student = self._student_outputs(batch, of_student)
 
         # Zero, but part of the graph: a step whose weights are all zero still has a gradient,
         # and one whose layer terms rest has one for their projections.
@@ -122,12 +122,11 @@ class DistillationStep(torch.nn.Module):
         """Return what the teachers that are asked about a batch say, if there are any."""
         return () if self.panel is None else self.panel(batch, wanted or {})
 
-    def student_outputs(
-        self,
-        batch: Batch,
-        wanted: LayersWanted = LayersWanted(),  # noqa: B008  frozen
-    ) -> ModelOutputs:
-        """Return what the student says, in the run's precision."""
+    def student_outputs(self, batch: Batch) -> ModelOutputs:
+        """Return what the student says outside a step, in the run's precision."""
+        return self._student_outputs(batch, LayersWanted())
+
+    def _student_outputs(self, batch: Batch, wanted: LayersWanted) -> ModelOutputs:
         with torch.autocast(
             batch.input_ids_BL.device.type,
             dtype=self.autocast_dtype,

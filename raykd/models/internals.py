@@ -93,10 +93,14 @@ def _recording_interface(
         raise ModelError(message)
     AttentionInterface.register(_IMPLEMENTATION, _record_and_attend)
     AttentionMaskInterface.register(_IMPLEMENTATION, sdpa_mask)
-    record.arguments["raykd_record"] = record.inputs
-    record.arguments["raykd_layer_of"] = {
-        module: number for number in wanted for module in layers[number].modules()
-    }
+    layer_of = {module: number for number in wanted for module in layers[number].modules()}
+
+    def keep(module: torch.nn.Module, inputs: AttentionInputs) -> None:
+        if module in layer_of:
+            record.inputs[layer_of[module]] = inputs
+
+    # A function: of what else a layer is given, FSDP2 passes on a copy.
+    record.arguments["raykd_keep"] = keep
     config._attn_implementation = _IMPLEMENTATION  # noqa: SLF001  see above
     try:
         yield
@@ -112,15 +116,14 @@ def _record_and_attend(
     attention_mask: torch.Tensor | None,
     **options: Any,  # what transformers passes to every attention function
 ) -> tuple[torch.Tensor, None]:
-    inputs, layer_of = options.pop("raykd_record"), options.pop("raykd_layer_of")
-    if module in layer_of:
-        inputs[layer_of[module]] = AttentionInputs(
-            query_BHLE=query_BHLE,
-            key_BGLE=key_BGLE,
-            value_BGLE=value_BGLE,
-            scaling=options["scaling"],
-            is_causal=bool(getattr(module, "is_causal", False)),
-        )
+    inputs = AttentionInputs(
+        query_BHLE=query_BHLE,
+        key_BGLE=key_BGLE,
+        value_BGLE=value_BGLE,
+        scaling=options["scaling"],
+        is_causal=bool(getattr(module, "is_causal", False)),
+    )
+    options.pop("raykd_keep")(module, inputs)
     attended: tuple[torch.Tensor, None] = sdpa_attention_forward(
         module, query_BHLE, key_BGLE, value_BGLE, attention_mask, **options
     )

@@ -31,6 +31,7 @@ from raykd.models.locations import check_place, is_location
 from raykd.models.parts import places_of
 from raykd.models.per_language import PerLanguageModel
 from raykd.models.quiet import quiet_transformers
+from raykd.models.shards import placed
 from raykd.published.directory import COMMITTED
 
 logger = logging.getLogger(__name__)
@@ -186,7 +187,7 @@ def load_weights(model: Any, path: Path) -> None:
             message = f"{path / file}: is of another model: {unlike}"
             raise CheckpointError(message)
         for name, tensor in mine.items():
-            tensor.copy_(saved[name])
+            tensor.copy_(placed(saved[name], like=tensor))
 
 
 def _from_pretrained(

@@ -134,6 +134,16 @@ class ScoredModel(torch.nn.Module):
             return DenseScores(logits_PK=scores.logits()[:, self.class_order])
         return scores.first(self.num_classes)
 
+    @property
+    def layers(self) -> Any:
+        """Layers of the encoder or decoder, the first one first."""
+        return self._backbone.get_submodule(self._family.layers)
+
+    @property
+    def _backbone(self) -> Any:
+        plain = self.model.model if isinstance(self.model, PerLanguageModel) else self.model
+        return plain.get_submodule(self._family.backbone)
+
     def _encode(self, batch: Batch, wanted: LayersWanted) -> tuple[Any, AttentionRecord]:
         inputs: dict[str, Any] = {
             "input_ids": batch.input_ids_BL,
@@ -145,11 +155,8 @@ class ScoredModel(torch.nn.Module):
             inputs["use_cache"] = False
         if wanted.hidden:
             inputs["output_hidden_states"] = list(wanted.hidden)
-        plain = self.model.model if isinstance(self.model, PerLanguageModel) else self.model
-        backbone = plain.get_submodule(self._family.backbone)
-        layers = backbone.get_submodule(self._family.layers)
-        with recording(plain.config, layers, wanted.attention) as record:
-            outputs = backbone(**inputs, **record.arguments)
+        with recording(self.model.config, self.layers, wanted.attention) as record:
+            outputs = self._backbone(**inputs, **record.arguments)
         return outputs, record
 
     def _summaries(self, hidden_BLD: torch.Tensor, batch: Batch) -> torch.Tensor:

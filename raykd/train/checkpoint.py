@@ -29,7 +29,9 @@ from raykd import __version__, storage
 from raykd.data.stream import DataState
 from raykd.distill.loop import TrainState
 from raykd.errors import CheckpointError, PublicationError
+from raykd.models.files import difference
 from raykd.models.load import load_weights
+from raykd.models.shards import placed
 from raykd.published.directory import COMMITTED, fetched, read_published
 
 KIND = "checkpoint"
@@ -212,11 +214,17 @@ def trained_parameters(state: TrainState) -> Iterator[tuple[str, torch.nn.Parame
 
 
 def _load_projections(state: TrainState, path: Path) -> None:
+    mine = state.projections.state_dict()
     try:
-        state.projections.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        message = f"{path}: are not the maps of this run's losses on layers: {error}"
+        saved = load_file(path)
+    except (OSError, SafetensorError) as error:
+        message = f"{path}: cannot be read: {error}"
         raise CheckpointError(message) from error
+    if unlike := difference(saved, mine):
+        message = f"{path}: are not the maps of this run's losses on layers: {unlike}"
+        raise CheckpointError(message)
+    for name, tensor in mine.items():
+        tensor.copy_(placed(saved[name], like=tensor))
 
 
 def _load_moments(state: TrainState, tensors: dict[str, torch.Tensor], uri: str) -> None:
@@ -229,8 +237,12 @@ def _load_moments(state: TrainState, tensors: dict[str, torch.Tensor], uri: str)
             )
             raise CheckpointError(message)
         if moments:
+            # The count of steps is a number, held by all.
             state.optimizer.state[parameter] = {
-                moment: tensor.to(parameter.device) for moment, tensor in moments.items()
+                moment: placed(tensor, like=parameter)
+                if tensor.shape == parameter.shape
+                else tensor.to(parameter.device)
+                for moment, tensor in moments.items()
             }
     if tensors:
         message = f"{uri}: holds moments of unknown parameters such as {min(tensors)}"

@@ -8,17 +8,15 @@ from raykd.config.load import as_yaml
 from raykd.config.schema.run import RunConfig
 from raykd.config.yaml_text import write_yaml
 from raykd.models.build import AUTO_CLASSES
-from raykd.models.files import PROJECTIONS_FILE
-from raykd.models.load import save_model
-from raykd.models.per_language import PerLanguageModel
-from raykd.models.scored import ScoredModel
+from raykd.models.files import PROJECTIONS_FILE, languages_of
+from raykd.models.load import ModelFiles, save_files
 from raykd.published.publishing import publishing
 
 KIND = "model"
 
 
 def export_model(
-    student: ScoredModel,
+    model: ModelFiles,
     uri: str,
     *,
     config: RunConfig,
@@ -28,7 +26,7 @@ def export_model(
     """Publish a model that ``transformers`` loads with ``from_pretrained``.
 
     Args:
-        student: The trained model.
+        model: The trained student.
         uri: Directory to appear.
         config: The run, for the model card.
         tokenizer_path: Local directory of the tokenizer of the data.
@@ -36,10 +34,8 @@ def export_model(
     """
     with publishing(uri, kind=KIND) as publication:
         shutil.copytree(tokenizer_path, publication.path, dirs_exist_ok=True)
-        save_model(student.model, publication.path)
-        model = student.model
-        languages = model.languages if isinstance(model, PerLanguageModel) else None
-        card = model_card(config, metrics, languages=languages)
+        save_files(model, publication.path)
+        card = model_card(config, metrics, languages=languages_of(model.config))
         (publication.path / "README.md").write_text(card, encoding="utf-8")
         publication.content["run"] = config.name
 

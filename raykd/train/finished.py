@@ -12,6 +12,7 @@ from raykd.distill.distillation import Distillation
 from raykd.distill.models import scored, trained_languages
 from raykd.distill.world import World
 from raykd.errors import CheckpointError, ConfigError, DataError
+from raykd.models.load import model_files
 from raykd.models.per_language import PerLanguageModel, single_language_model
 from raykd.models.scored import ScoredModel
 from raykd.published.directory import read_published
@@ -71,7 +72,7 @@ def export_run(uri: str, output_uri: str, *, language: str | None = None) -> int
     records = [r for r in read_metrics(place.paths.metrics) if r["step"] == run.state.step]
     with storage.local_copy(storage.join(place.config.data.uri, TOKENIZER_DIRECTORY)) as path:
         export_model(
-            student,
+            model_files(student.model),
             output_uri,
             config=place.config,
             tokenizer_path=path,

@@ -18,6 +18,10 @@ _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _STATE_BYTES = 16
 """Of each trained parameter: weight, gradient and the two moments of AdamW, all float32."""
 
+_GATHERED_BYTES = 8
+"""Of each parameter that a worker has whole for a while, of a student in shares: weight and
+gradient, both float32."""
+
 _STORED_TOKEN_BYTES = 4
 """At most: the vocabulary's unsigned type is one of 16 or 32 bits."""
 
@@ -80,7 +84,7 @@ def memory_bytes(
 ) -> int:
     """Estimate the peak memory of a worker, in bytes.
 
-    Parameters and their state are exact.
+    Parameters and their state are exact, of a student in shares too.
     """
     rows, tokens = config.train.micro_batch_size, manifest.max_length
     cached = [name for name, teacher in config.teachers.items() if teacher.cache is not None]
@@ -91,11 +95,24 @@ def memory_bytes(
     )
     return (
         _PROCESS_BYTES
-        + trained_bytes(student, rows=rows, tokens=tokens, dtype=config.train.precision)
+        + _student_bytes(config, student, rows=rows, tokens=tokens)
         + frozen
         + _scores_bytes(config, manifest)
         + _reading_bytes(config, manifest)
     )
+
+
+def _student_bytes(config: RunConfig, plan: ModelPlan, *, rows: int, tokens: int) -> int:
+    """Return what the student takes: in shares its share, and what is gathered at a time."""
+    dtype, workers = config.train.precision, config.cluster.num_workers
+    if not config.cluster.shard_student or workers < 2:  # noqa: PLR2004  one has no one to share with
+        return trained_bytes(plan, rows=rows, tokens=tokens, dtype=dtype)
+    counts = plan.parameters
+    # While one layer is computed, the next one's weights arrive.
+    gathered = counts.embeddings + counts.head + 2 * counts.layers // num_layers(plan.config)
+    activations = activation_bytes(plan.config, rows=rows, tokens=tokens, dtype=dtype)
+    at_work = -(-counts.total * _STATE_BYTES // workers) + gathered * _GATHERED_BYTES + activations
+    return max(at_work, counts.total * _BYTES["float32"])
 
 
 def _frozen_parameters(plan: ModelPlan, *, is_running: bool) -> int:

@@ -1,7 +1,7 @@
 """The state of a run at one step, in memory of its own, and how it becomes a checkpoint.
 
-Training goes on as soon as it is taken. Every worker of a run has all of the state; each takes
-and writes a share of it, as even as whole tensors allow.
+Training goes on as soon as it is taken. Every worker of a run takes and writes a share of the
+state, as even as whole tensors allow, whether it has all of it or gathers it from the others.
 """
 
 import dataclasses
@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch.distributed.tensor import DTensor
 
 from raykd.distill.loop import TrainState
 from raykd.distill.world import World
 from raykd.models.load import ModelFiles, model_files, save_files
+from raykd.models.shards import whole
 from raykd.published.places import Part
 from raykd.published.publishing import Publication, publish_part
 from raykd.train.checkpoint import (
@@ -69,14 +69,23 @@ def take_snapshot(state: TrainState, *, run_state: RunState, world: World) -> Sn
     sizes = {name: _num_bytes(tensors) for name, tensors in moments.items()}
     mine = shares(sizes, count=world.size, taken=others)[world.rank]
     is_first = world.rank == 0
-    files = {file: _copied(tensors, keeps=is_first) for file, tensors in model.tensors.items()}
+    copied_model = copied_files(model, keeps=is_first)
     copied = {name: _copied(found, keeps=name in mine) for name, found in moments.items()}
     return Snapshot(
-        model=dataclasses.replace(model, tensors=files) if is_first else None,
+        model=copied_model if is_first else None,
         moments={f"{name}/{m}": t for name in mine for m, t in copied[name].items()},
         layer_maps=_copied(maps, keeps=is_first),
         run_state=run_state,
     )
+
+
+def copied_files(model: ModelFiles, *, keeps: bool) -> ModelFiles:
+    """Return what to write of a model in memory of its own, without any tensor if not kept.
+
+    All workers call it together, whoever keeps what it returns.
+    """
+    tensors = {file: _copied(found, keeps=keeps) for file, found in model.tensors.items()}
+    return dataclasses.replace(model, tensors=tensors)
 
 
 def publish_snapshot(
@@ -146,9 +155,9 @@ def _copied(tensors: Mapping[str, torch.Tensor], *, keeps: bool) -> Tensors:
     copied = {}
     for name, tensor in tensors.items():
         # Gathered by all workers, whoever keeps it.
-        whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        found = whole(tensor)
         if keeps:
-            copied[name] = whole.detach().to("cpu", copy=True).contiguous()
+            copied[name] = found.detach().to("cpu", copy=True).contiguous()
     return copied
 
 

@@ -17,6 +17,7 @@ from raykd.distill.loop import training_steps
 from raykd.distill.start import StudentStart
 from raykd.distill.world import World
 from raykd.errors import DivergedError
+from raykd.models.load import model_files
 from raykd.remote.patience import PATIENCE_SECONDS
 from raykd.train.caches import opened_caches
 from raykd.train.export import export_model
@@ -34,6 +35,7 @@ from raykd.train.metrics import (
 )
 from raykd.train.paths import RunPaths
 from raykd.train.replay import explained
+from raykd.train.snapshot import copied_files
 from raykd.train.trackers import open_trackers
 
 
@@ -114,15 +116,18 @@ def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunRes
             model_uri=paths.model if is_done else None,
             leave=Leave.NO if is_done else leave,
         )
-        if is_done and context.world.rank == 0:
-            export_model(
-                run.student,
-                paths.model,
-                config=config,
-                tokenizer_path=tokenizer_path,
-                metrics=metrics,
-            )
-            storage.write_bytes(paths.result, json.dumps(asdict(result), indent=1).encode())
+        if is_done:
+            is_first = context.world.rank == 0
+            model = copied_files(model_files(run.student.model), keeps=is_first)
+            if is_first:
+                export_model(
+                    model,
+                    paths.model,
+                    config=config,
+                    tokenizer_path=tokenizer_path,
+                    metrics=metrics,
+                )
+                storage.write_bytes(paths.result, json.dumps(asdict(result), indent=1).encode())
     return result
 
 

@@ -70,6 +70,7 @@ class RunConfig:
             *self._task_problems(),
             *self._evaluation_problems(),
             *self._lane_problems(),
+            *self._sharding_problems(),
         ]
 
     def _name_problems(self) -> list[str]:
@@ -191,4 +192,12 @@ class RunConfig:
         return [
             f"cluster.num_workers ({self.cluster.num_workers}) must be at most data.num_lanes "
             f"({self.data.num_lanes}): each worker reads at least one lane"
+        ]
+
+    def _sharding_problems(self) -> list[str]:
+        if not (self.cluster.shard_student and self.train.compile):
+            return []
+        return [
+            "cluster.shard_student and train.compile are both true: a student in shares is not "
+            "compiled; set one of them to false"
         ]

@@ -170,6 +170,11 @@ class ClusterConfig:
     """Fewest workers to go on with where machines are lost, until there is room for num_workers
     again; null waits for num_workers. The steps and their batches are the same with any number."""
 
+    shard_student: bool = False
+    """Share out the student's weights, gradients and moments over the workers (FSDP2) instead of
+    keeping all in each: for students that do not fit, with more communication and the same
+    results. Each worker holds all weights once, while it starts; a single one always does."""
+
     max_failures: int = 3
     """Restarts after failures before the run fails: killed or hung workers, lost nodes, memory,
     storage. Counted from the start of the command on; steps in between forgive none."""

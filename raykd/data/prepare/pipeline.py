@@ -160,8 +160,8 @@ def _tokenised(job: _Job, recipe: Recipe) -> list[Part]:
 def _check_rest(parts: list[Part], rejections: tuple[Rejection, ...]) -> None:
     if any(split == TRAIN for part in parts for split, _ in part.sizes):
         return
-    located = [located(one) for one in rejections]
-    reasons = [f"{one.rows} {one.reason} (first: {one.first})" for one in located]
+    rejected = [located(one) for one in rejections]
+    reasons = [f"{one.rows} {one.reason} (first: {one.first})" for one in rejected]
     message = "no rows are left to train on: " + (
         f"all were rejected: {'; '.join(reasons)}" if reasons else "every source is empty"
     )

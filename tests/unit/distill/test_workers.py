@@ -1,18 +1,18 @@
 """Several processes compute what one does: the same gradients, the same evaluation."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing
 from raykd.config.schema.run import TaskName
 from raykd.distill.assemble import assemble
 from raykd.distill.loop import training_steps
 from raykd.distill.world import World
 from raykd.models.load import save_model
+from raykd.models.shards import whole
 
+from tests.processes import in_processes
 from tests.small_runs import TINY_BERT, small_data, small_run
 from tests.tiny_models import tiny_model
 from tests.unit.distill.test_step import in_double
@@ -44,16 +44,11 @@ def methods(directory: Path) -> dict[str, Any]:
     }
 
 
-def trained(rank: int, size: int, directory: Path, out: Path, changes: dict[str, Any]) -> None:
-    """Train some steps in one of several processes; the first writes weights and metrics."""
-    torch.set_num_threads(1)
-    if size > 1:
-        torch.distributed.init_process_group(
-            "gloo", init_method=f"file://{out}.store", rank=rank, world_size=size
-        )
+def trained(world: World, directory: Path, out: Path, changes: dict[str, Any]) -> None:
+    """Train some steps as one of several workers; the first writes weights and metrics."""
     # 8 rows in 6 lanes: workers have different numbers of rows and micro-batches.
     config = small_run(directory, train__num_steps=NUM_STEPS, train__micro_batch_size=2, **changes)
-    run = in_double(assemble(config, world=World(rank=rank, size=size)))
+    run = in_double(assemble(config, world=world))
     run.state.optimizer = torch.optim.SGD(run.objective.parameters(), lr=1.0)
     finished = list(
         training_steps(
@@ -61,29 +56,28 @@ def trained(rank: int, size: int, directory: Path, out: Path, changes: dict[str,
         )
     )
     metrics = run.named(run.evaluate())
-    if rank == 0:
-        weights = dict(run.objective.state_dict())
+    weights = {name: whole(tensor) for name, tensor in run.objective.state_dict().items()}
+    if world.rank == 0:
         losses = [x for step in finished for x in (step.loss, step.grad_norm, step.tokens)]
         torch.save({"weights": weights, "losses": losses, "metrics": metrics}, out)
-    if size > 1:
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
-        # Everything is written; gloo's threads may abort an ordinary end of the interpreter.
-        os._exit(0)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
+@pytest.mark.parametrize("is_sharded", [False, True])
 @pytest.mark.parametrize("with_methods", [False, True])
 @pytest.mark.parametrize("size", [2, 3])
-def test_workers_agree_with_one(tmp_path: Path, size: int, with_methods: bool) -> None:
+def test_workers_agree_with_one(
+    tmp_path: Path, size: int, with_methods: bool, is_sharded: bool
+) -> None:
     small_data(tmp_path / "data")
     for seed, name in enumerate(("a", "b")):
         save_model(tiny_model("bert", TASK, num_layers=4, seed=seed), tmp_path / name)
     changes = methods(tmp_path) if with_methods else {}
-    trained(0, 1, tmp_path, tmp_path / "alone", changes)
-    torch.multiprocessing.spawn(  # type: ignore[attr-defined, no-untyped-call]  # torch's own
-        trained, args=(size, tmp_path, tmp_path / "together", changes), nprocs=size
+    trained(World(), tmp_path, tmp_path / "alone", changes)
+    changes["cluster__shard_student"] = is_sharded
+    in_processes(
+        trained, tmp_path, tmp_path / "together", changes, size=size, store=tmp_path / "store"
     )
     alone, together = (
         torch.load(tmp_path / name, weights_only=True) for name in ("alone", "together")

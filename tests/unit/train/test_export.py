@@ -11,6 +11,7 @@ from raykd.data.manifest import TOKENIZER_DIRECTORY
 from raykd.data.stream import initial_state
 from raykd.distill.loop import TrainState
 from raykd.distill.world import World
+from raykd.models.load import model_files
 from raykd.models.per_language import PerLanguageModel
 from raykd.models.scored import ScoredModel
 from raykd.published.places import Part
@@ -45,7 +46,13 @@ def test_the_model_cards_code_loads_the_model_of_one_language(
         tmp_path, task="sequence_classification", student__projections="per_language"
     )
     output = tmp_path / "model"
-    export_model(student, str(output), config=config, tokenizer_path=tokenizer_path, metrics={})
+    export_model(
+        model_files(student.model),
+        str(output),
+        config=config,
+        tokenizer_path=tokenizer_path,
+        metrics={},
+    )
     card = (output / "README.md").read_text()
     assert "a projection for each of de, en" in card
     (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
@@ -62,9 +69,8 @@ def test_the_model_cards_code_loads_the_model_of_one_language(
 def test_a_plain_models_card_says_nothing_of_projections(
     tokenizer_path: Path, tmp_path: Path
 ) -> None:
-    student = ScoredModel(tiny_model("bert", "masked_lm"), task="masked_lm", num_classes=67)
     export_model(
-        student,
+        model_files(tiny_model("bert", "masked_lm")),
         str(tmp_path / "model"),
         config=small_run(tmp_path),
         tokenizer_path=tokenizer_path,

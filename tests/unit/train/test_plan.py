@@ -56,6 +56,32 @@ def test_a_good_run_has_sizes_and_no_problems(directory: Path) -> None:
     require_runnable(plan)
 
 
+def test_a_share_of_a_student_needs_less_memory(directory: Path) -> None:
+    def needed(*, num_workers: int, is_sharded: bool) -> int:
+        cluster = {"num_workers": num_workers, "shard_student": is_sharded}
+        architecture = TINY_BERT | {"num_layers": 24, "hidden_size": 64}
+        plan = plan_run(
+            small_run(directory, cluster=cluster, student={"architecture": architecture})
+        )
+        assert plan.memory_bytes is not None
+        assert plan.student is not None
+        sizes.append(plan.student.parameters.total)
+        return plan.memory_bytes
+
+    sizes: list[int] = []
+    whole, shared = (needed(num_workers=4, is_sharded=shares) for shares in (False, True))
+    saved, total = whole - shared, sizes[0]
+    assert total * 16 / 2 < saved < total * 16 * 3 / 4
+    alone, still_alone = (needed(num_workers=1, is_sharded=shares) for shares in (False, True))
+    assert alone == still_alone
+
+
+def test_a_student_in_shares_is_not_compiled(directory: Path) -> None:
+    cluster = {"num_workers": 2, "shard_student": True}
+    with pytest.raises(ConfigError, match=r"shard_student and train\.compile are both true"):
+        small_run(directory, cluster=cluster, train__compile=True)
+
+
 def test_steps_follow_from_epochs(directory: Path) -> None:
     config = small_run(directory, train={"num_epochs": 1.5, "global_batch_size": 8})
     assert plan_run(config).num_steps == 17  # 135 of 90 rows, 8 a step

@@ -1,0 +1,62 @@
+"""A student in shares: each worker holds a part of its weights, gradients and moments (FSDP2).
+
+The weights of a layer are gathered when it is computed, those of the embeddings and the head for
+the whole of a pass. All workers gather together, so all make as many passes.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+
+from raykd.batch import Batch
+from raykd.config.schema.run import RunConfig
+from raykd.distill.step import DistillationStep
+from raykd.distill.world import World
+
+
+def shards_student(config: RunConfig, world: World) -> bool:
+    """Tell whether the workers of a run share out the student: one alone holds all of it."""
+    return config.cluster.shard_student and world.size > 1
+
+
+def shard(objective: DistillationStep, world: World) -> None:
+    """Share out what an objective learns over the workers, before it has an optimizer.
+
+    Args:
+        objective: Its parameters become shares, in place and under the same names.
+        world: Every worker takes part.
+    """
+    mesh = init_device_mesh(world.device.type, (world.size,))
+    for layer in objective.student.layers:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(objective, mesh=mesh)
+    for module in objective.modules():
+        if isinstance(module, FSDPModule):
+            # Gloo, which CPUs use, knows no mean: sums are divided afterwards.
+            module.set_force_sum_reduction_for_comms(enable=True)
+    register_fsdp_forward_method(objective, "student_outputs")
+
+
+def is_sharded(objective: torch.nn.Module) -> bool:
+    """Tell whether an objective is in shares."""
+    return isinstance(objective, FSDPModule)
+
+
+def release(objective: torch.nn.Module) -> None:
+    """Keep shares alone again, after passes without a backward; a whole objective stays whole."""
+    if isinstance(objective, FSDPModule):
+        objective.reshard()
+
+
+def in_lockstep(
+    batches: Iterable[Batch], *, idle: Callable[[], Batch], world: World
+) -> Iterator[Batch]:
+    """Yield batches, and idle ones until no worker has any left: all take as many."""
+    remaining = iter(batches)
+    while True:
+        batch = next(remaining, None)
+        if not world.highest([int(batch is not None)])[0]:
+            return
+        yield idle() if batch is None else batch
