@@ -170,12 +170,7 @@ def _cost_lines(plan: "SweepPlan") -> _Lines:
 
 def _room_lines(plan: "SweepPlan") -> _Lines:
     sizes = [r.need.memory_bytes for r in plan.trials if r.need.memory_bytes is not None]
-    nodes = "; ".join(
-        f"{node.count} x {node.cpus:g} CPU, {node.gpus:g} GPU"
-        + (f", {node.memory_gb:.1f} GB" if node.memory_gb is not None else "")
-        for node in plan.nodes
-    )
-    yield "machines", nodes if plan.sweep.nodes else f"{nodes}: this one"
+    yield "machines", str(plan.machines)
     if sizes:
         yield "memory", f"about {max(sizes) / 1e9:.2f} GB for a worker of a trial, estimated"
     yield "at once", f"{plan.at_once} trial(s), limited by {plan.at_once_by}"

@@ -49,10 +49,11 @@ def run(options: argparse.Namespace) -> int:
     from raykd.cli.sweep_progress import SweepDisplay  # noqa: PLC0415
     from raykd.sweep.ledger import State, SweepPaths  # noqa: PLC0415
     from raykd.sweep.plan import plan_sweep, require_runnable  # noqa: PLC0415
-    from raykd.tune.run import SweepOptions, reachable_nodes, run_sweep  # noqa: PLC0415
+    from raykd.tune.machines import reachable_machines  # noqa: PLC0415
+    from raykd.tune.run import SweepOptions, run_sweep  # noqa: PLC0415
 
-    with reachable_nodes(options.address) as nodes, SweepDisplay() as display:
-        plan = plan_sweep(sweep, nodes=nodes)
+    with reachable_machines(options.address) as machines, SweepDisplay() as display:
+        plan = plan_sweep(sweep, machines=machines)
         require_runnable(plan)
         display.plan(plan)
         with interruptible() as stopped:

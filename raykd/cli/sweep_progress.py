@@ -17,6 +17,7 @@ from raykd.sweep.coordinates import run_labels
 from raykd.sweep.ledger import Record, State, read_ledger
 from raykd.sweep.plan import SweepPlan
 from raykd.sweep.study import Study
+from raykd.train.waiting import Wait
 
 _REFRESH_SECONDS = 0.5
 _LABEL_WIDTH = 52
@@ -31,6 +32,7 @@ class SweepDisplay:
         self._metric = "eval/loss"
         self._states: dict[str, State] = {}
         self._says_that_it_leaves = False
+        self._reason = ""
         self._shown_at = 0.0
         self._started_at = time.monotonic()
 
@@ -58,14 +60,14 @@ class SweepDisplay:
         self._print(f"sweep {plan.uri}")
         self._print(
             f"{len(plan.stages)} teacher's run(s) and {len(plan.trials)} trials, {done} of them "
-            f"there already; {plan.at_once} at a time"
+            f"there already; {plan.at_once} at a time, on {plan.machines}"
         )
         known = read_ledger(plan.uri) if plan.is_known else None
         for line in [] if known is None else difference(known, plan).lines():
             self._print(f"changed: {line}")
 
-    def show(self, study: Study) -> None:
-        """Show where the study stands, where that has changed."""
+    def show(self, study: Study, wait: Wait | None) -> None:
+        """Show where the study stands, where that has changed, and why trials wait."""
         records = study.records
         if len(self._labels) < len(records):
             self._labels = run_labels(records.values())
@@ -81,9 +83,12 @@ class SweepDisplay:
         if study.is_leaving and running and not self._says_that_it_leaves:
             self._says_that_it_leaves = True
             self._print(f"leaving: {running} running write checkpoints; again leaves at once")
+        if wait is not None and wait.reason != self._reason and not console.is_terminal:
+            self._reason = wait.reason
+            self._print(str(wait))
         if console.is_terminal and time.monotonic() - self._shown_at > _REFRESH_SECONDS:
             self._shown_at = time.monotonic()
-            self._live.update(self._block(study), refresh=True)
+            self._live.update(self._block(study, wait), refresh=True)
 
     def _change(self, record: Record, records: dict[str, Record]) -> str:
         over = sum(r.state.is_terminal for r in records.values())
@@ -96,7 +101,7 @@ class SweepDisplay:
         ]
         return "  ".join(parts).rstrip()
 
-    def _block(self, study: Study) -> Group:
+    def _block(self, study: Study, wait: Wait | None) -> Group:
         records = study.records.values()
         counts = Counter(record.state for record in records)
         told = ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
@@ -107,7 +112,8 @@ class SweepDisplay:
                 table.add_row(
                     Text(self._labels[record.id]), *map(Text, _running(record, self._metric))
                 )
-        return Group(Text(f"{told}; {passed}"), table)
+        waits = [] if wait is None else [Text(str(wait))]
+        return Group(Text(f"{told}; {passed}"), *waits, table)
 
     def _print(self, line: str) -> None:
         console.print(line, markup=False)

@@ -16,7 +16,7 @@ from raykd.sweep.halving import rung_tokens
 from raykd.sweep.ledger import Record, SweepPaths, read_ledger
 from raykd.sweep.planned_runs import PlannedRun, Runs
 from raykd.sweep.problems import Problems
-from raykd.sweep.room import Need, held_at_once, scarcest, this_machine
+from raykd.sweep.room import Machines, Need, held_at_once, machines_of, scarcest
 from raykd.sweep.space import Draws, points_of, random_draws
 from raykd.sweep.stand_ins import stand_ins
 from raykd.sweep.suggest import suggested_draws
@@ -45,8 +45,8 @@ class SweepPlan:
     num_excluded: int
     """Points of the grid that ``exclude`` leaves out, all samples together."""
 
-    nodes: tuple[NodeConfig, ...]
-    """The machines that are counted on: those declared, or this one."""
+    machines: Machines
+    """The machines that are counted on."""
 
     at_once: int
     """Trials that run at the same time; 0 where one never fits."""
@@ -69,6 +69,11 @@ class SweepPlan:
         """What the sweep compares, with one for each that is still to be suggested."""
         known = tuple(run for run in self.runs if run.record.kind == "trial")
         return known + self.sample * self.num_unknown_samples
+
+    @property
+    def nodes(self) -> tuple[NodeConfig, ...]:
+        """The machines by kind."""
+        return self.machines.nodes
 
     @property
     def at_once_by(self) -> str:
@@ -105,14 +110,14 @@ def sweep_uri(sweep: SweepConfig) -> str:
 def plan_sweep(
     sweep: SweepConfig,
     *,
-    nodes: Sequence[NodeConfig] = (),
+    machines: Machines | None = None,
     known: Mapping[str, Record] | None = None,
 ) -> SweepPlan:
     """Find out what a sweep would do; read configurations, manifests and progress alone.
 
     Args:
         sweep: What is asked for.
-        nodes: The machines that are there, where the sweep declares none; empty is this one.
+        machines: Those of a cluster, where the sweep declares none; None is this one.
         known: Records of the sweep's ledger by id: a searcher that learns suggests by them. None
             reads them where they are.
 
@@ -121,8 +126,8 @@ def plan_sweep(
     """
     expansion = Expansion(sweep)
     samples = _samples(sweep, known)
-    nodes = tuple(sweep.nodes.values()) or tuple(nodes) or (this_machine(),)
-    found = Problems(nodes)
+    machines = machines_of(sweep, machines)
+    found = Problems(machines.nodes)
     with stand_ins() as models:
         runs = Runs(models, found)
         stages = runs.planned_stages(expansion.stages)
@@ -144,8 +149,8 @@ def plan_sweep(
         sample=sample,
         rungs=rungs,
         num_excluded=sum(_num_excluded(sweep, draws) for draws in samples),
-        nodes=nodes,
-        at_once=_at_once(sweep, stages + trials, nodes),
+        machines=machines,
+        at_once=_at_once(sweep, stages + trials, machines.nodes),
         problems=(*_empty_problem(trials), *found.lines()),
     )
 

@@ -14,12 +14,30 @@ from typing import Literal
 import torch
 
 from raykd.config.schema.run import RunConfig
-from raykd.config.schema.sweep import NodeConfig
+from raykd.config.schema.sweep import NodeConfig, SweepConfig
 
 Resource = Literal["CPUs", "GPUs", "memory"]
 
 _NEARLY = 1e-9
 """So that ten times 0.1 is 1."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Machines:
+    """The machines that runs are counted on."""
+
+    nodes: tuple[NodeConfig, ...]
+    origin: str
+    """Where they are known from."""
+
+    def __str__(self) -> str:
+        """Return them in words."""
+        nodes = "; ".join(
+            f"{node.count} x {node.cpus:g} CPU, {node.gpus:g} GPU"
+            + (f", {node.memory_gb:.1f} GB" if node.memory_gb is not None else "")
+            for node in self.nodes
+        )
+        return f"{nodes or 'none'}: {self.origin}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +70,18 @@ def need_of(config: RunConfig, memory_bytes: int | None) -> Need:
         gpus_per_worker=cluster.gpus_per_worker,
         memory_bytes=memory_bytes,
     )
+
+
+def machines_of(sweep: SweepConfig, there: Machines | None) -> Machines:
+    """Return what a sweep is counted on: what it declares, else what is there, else this machine.
+
+    Args:
+        sweep: The sweep.
+        there: What the cluster has or starts; None without a cluster.
+    """
+    if sweep.nodes:
+        return Machines(nodes=tuple(sweep.nodes.values()), origin="declared in nodes")
+    return there or Machines(nodes=(this_machine(),), origin="this one")
 
 
 def this_machine() -> NodeConfig:
@@ -93,16 +123,18 @@ def room_problem(need: Need, nodes: Sequence[NodeConfig]) -> str | None:
         gpus_per_worker=need.gpus_per_worker,
         memory_bytes=None,
     )
+    if not nodes:
+        return f"{need} do not fit: no machine with CPUs is there; {_declaration(need)}"
     if not any(min(_bundles(bare, node).values()) for node in nodes):
         return (
             f"{need} do not fit: the largest machine has {_largest(nodes)}; lower "
-            "cluster.cpus_per_worker or gpus_per_worker, or declare nodes"
+            f"cluster.cpus_per_worker or gpus_per_worker, or {_declaration(need)}"
         )
     if not held_at_once(bare, nodes):
         places = sum(node.count * min(_bundles(bare, node).values()) for node in nodes)
         return (
             f"{need} do not fit: there is room for {places:g}, and the largest machine has "
-            f"{_largest(nodes)}; lower cluster.num_workers, or declare nodes"
+            f"{_largest(nodes)}; lower cluster.num_workers, or {_declaration(need)}"
         )
     return _memory_problem(need, nodes)
 
@@ -153,5 +185,19 @@ def _memory_problem(need: Need, nodes: Iterable[NodeConfig]) -> str:
     return (
         f"{need.num_bundles} worker(s) need about {(need.memory_bytes or 0) / 1e9:.2f} GB each, "
         f"but the largest {whose} has {max(sizes):.2f} GB; lower train.micro_batch_size, or "
-        "declare nodes"
+        f"{_declaration(need)}"
     )
+
+
+def _declaration(need: Need) -> str:
+    """Say what to write into the sweep file where an autoscaler would start what is missing."""
+    gigabytes = None if need.memory_bytes is None else math.ceil(need.memory_bytes / 1e9)
+    has_gpu = need.gpus_per_worker > 0
+    values = {
+        "count": need.num_bundles,
+        "cpus": need.cpus_per_worker,
+        "gpus": math.ceil(need.gpus_per_worker) or None,
+        "gpu_memory_gb" if has_gpu else "memory_gb": gigabytes,
+    }
+    said = ", ".join(f"{key}: {value:g}" for key, value in values.items() if value is not None)
+    return f"declare what an autoscaler may start: nodes: {{worker: {{{said}}}}}"

@@ -24,23 +24,23 @@ from ray.train.torch import TorchTrainer
 import ray
 from raykd.config.load import plain
 from raykd.config.schema.run import RunConfig
-from raykd.config.schema.train import ClusterConfig
 from raykd.errors import RaykdError, StorageError
 from raykd.train.causes import failure_kind, telling_error
 from raykd.train.failures import Kind
 from raykd.train.leave import Leave
 from raykd.train.leave_request import ask_to_leave, forget_request
 from raykd.train.paths import RunPaths
+from raykd.train.place_watch import PlaceWatch
 from raykd.train.ray_worker import train_loop
 from raykd.train.rendezvous import NodeTorchConfig
 from raykd.train.room import (
     Reservation,
-    Resources,
     alive_nodes,
     are_placed,
     forget_placed,
     groups_of_this_job,
     remove_groups,
+    worker_resources,
 )
 from raykd.train.worker import RunResult
 
@@ -99,6 +99,7 @@ class Order:
     num_workers: int
     callbacks: Sequence[UserCallback]
     should_stop: Callable[[], bool]
+    tell: Callable[[str], None]
     is_alone: bool
     """Whether nothing else in this Ray job has workers."""
 
@@ -126,12 +127,6 @@ def run_attempt(order: Order) -> Attempt:
         return _failed(error, nodes)
 
 
-def worker_resources(cluster: ClusterConfig) -> Resources:
-    """Return what one worker needs."""
-    gpus = {"GPU": cluster.gpus_per_worker} if cluster.gpus_per_worker else {}
-    return {"CPU": cluster.cpus_per_worker} | gpus
-
-
 class _Watch:
     """Asks the workers of an attempt to leave: the user wants it, or there is room for more."""
 
@@ -140,9 +135,12 @@ class _Watch:
         self._asked = Leave.NO
         self._room: Reservation | None = None
         self._next_look = 0.0
+        self._places = PlaceWatch() if order.is_alone else None
+        self._told = ""
 
     def look(self) -> None:
         """Look once; what storage does not take is asked again."""
+        self._tell_wait()
         wish = self._wish()
         if wish <= self._asked:
             return
@@ -163,6 +161,13 @@ class _Watch:
         forget_placed(self._order.name)
         if self._room is not None:
             self._room.release()
+
+    def _tell_wait(self) -> None:
+        """Say why the workers wait for places; the driver of a sweep says so for its trials."""
+        wait = None if self._places is None else self._places.look()
+        if wait is not None and wait.reason != self._told:
+            self._told = wait.reason
+            self._order.tell(str(wait))
 
     def _wish(self) -> Leave:
         if self._order.should_stop():

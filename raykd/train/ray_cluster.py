@@ -1,11 +1,13 @@
 """Ray for a run: a quiet one on this machine, or the cluster at an address."""
 
+import fcntl
 import os
 import signal
 import socket
+import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from raykd.config.schema.train import ClusterConfig
 
@@ -37,15 +39,20 @@ _ENVIRONMENT = {
 _CLUSTER = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """The name is misleading: on Linux too 0 keeps the node on 127.0.0.1."""
 
+_GLOO_INTERFACE = "GLOO_SOCKET_IFNAME"
+"""Else the workers' connections come in wherever the name of the machine leads."""
+
 _LOCAL_ENVIRONMENT = {
     _CLUSTER: "0",
-    # Else the workers' connections come in wherever the name of the machine leads.
-    "GLOO_SOCKET_IFNAME": next(
+    _GLOO_INTERFACE: next(
         (name for _, name in socket.if_nameindex() if name.startswith("lo")), ""
     ),
 }
 _OBJECT_STORE_BYTES = 200_000_000
 _LOOPBACK = "127.0.0.1"
+_ADDRESS_OF_INTERFACE = 0x8915
+"""SIOCGIFADDR of Linux."""
+
 _PORT = "RAY_GCS_SERVER_PORT"
 """Where Ray reads the port of its head from; no argument of ray.init has it."""
 
@@ -77,6 +84,28 @@ def ray_cluster(address: str, *, num_cpus: float, num_gpus: float) -> Iterator[N
         yield
     finally:
         ray.shutdown()
+
+
+def have_gloo_listen_at(address: str) -> None:
+    """Have the workers' connections come in where others reach this node, if no one has said.
+
+    The name of a machine often leads to its own loopback, or nowhere.
+    """
+    if _GLOO_INTERFACE not in os.environ and (name := _interface_of(address)) is not None:
+        os.environ[_GLOO_INTERFACE] = name
+
+
+def _interface_of(address: str) -> str | None:
+    """Return the interface whose first address this is; None for IPv6, and beyond Linux."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        for _, name in socket.if_nameindex():
+            request = struct.pack("256s", name.encode())
+            # An interface may have no address.
+            with suppress(OSError):
+                answer = fcntl.ioctl(any_socket, _ADDRESS_OF_INTERFACE, request)
+                if socket.inet_ntoa(answer[20:24]) == address:
+                    return name
+    return None
 
 
 @contextmanager

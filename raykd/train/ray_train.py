@@ -17,7 +17,7 @@ from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import read_manifest
 from raykd.distill.assemble import num_steps
 from raykd.errors import RaykdError, StorageError, TrainingFailedError
-from raykd.train.attempts import Attempt, Order, run_attempt, worker_resources
+from raykd.train.attempts import Attempt, Order, run_attempt
 from raykd.train.checkpoint import committed_steps
 from raykd.train.failures import (
     Action,
@@ -31,7 +31,7 @@ from raykd.train.failures import (
 from raykd.train.leave import Leave
 from raykd.train.leave_request import forget_request
 from raykd.train.paths import RunPaths
-from raykd.train.room import described_room, workers_with_room
+from raykd.train.room import described_room, worker_resources, workers_with_room
 from raykd.train.worker import RunResult
 
 _POLL_SECONDS = 0.2
@@ -48,7 +48,7 @@ def train_under_ray(
     config: RunConfig,
     paths: RunPaths,
     *,
-    on_retry: Callable[[str], None],
+    on_message: Callable[[str], None],
     should_stop: Callable[[], bool] = lambda: False,
     callbacks: Sequence[UserCallback] = (),
     is_alone: bool = False,
@@ -58,7 +58,8 @@ def train_under_ray(
     Args:
         config: The run, with absolute paths.
         paths: Where it writes.
-        on_retry: Told in one line why the workers are started again, and where they continue.
+        on_message: Told in one line why the workers are started again, and where they continue;
+            and what they wait for, where that takes long.
         should_stop: Looked at all the time; the workers then leave with a checkpoint.
         callbacks: Of Ray Train, told of every evaluation.
         is_alone: Whether nothing else in this Ray job has workers.
@@ -70,7 +71,7 @@ def train_under_ray(
     run = _Run(
         config=config,
         paths=paths,
-        tell=on_retry,
+        tell=on_message,
         should_stop=should_stop,
         callbacks=callbacks,
         is_alone=is_alone,
@@ -124,6 +125,7 @@ class _Run:
             num_workers=num_workers,
             callbacks=self.callbacks,
             should_stop=self.should_stop,
+            tell=self.tell,
             is_alone=self.is_alone,
         )
         return run_attempt(order)

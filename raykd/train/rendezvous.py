@@ -15,6 +15,7 @@ from ray.train.torch.config import _TorchBackend
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # it does not say so
 
 import ray
+from raykd.train.ray_cluster import have_gloo_listen_at
 
 _opened: list[TCPStore] = []
 """The store of this process, if it is the first worker of its group."""
@@ -73,6 +74,7 @@ def join(
 ) -> None:
     """Make this process one of the group."""
     host, port = address
+    have_gloo_listen_at(ray.util.get_node_ip_address())
     timeout = timedelta(seconds=timeout_seconds)
     store = (
         _opened[0] if world_rank == 0 else TCPStore(host, port, is_master=False, timeout=timeout)

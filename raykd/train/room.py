@@ -5,8 +5,11 @@ made by the machines themselves. What is not there yet is asked of the cluster's
 """
 
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 from ray._raylet import PlacementGroupID
 from ray.experimental.internal_kv import (
@@ -22,11 +25,14 @@ from ray.util.placement_group import (
 )
 
 import ray
+from raykd.config.schema.train import ClusterConfig
 
 SETTLE_SECONDS = 10.0
 """Given to a cluster to see that machines are gone, or that an earlier attempt's are free."""
 
 _POLL_SECONDS = 0.2
+_RESERVED = "raykd-reserved-"
+"""Beginning of the names of groups that only find out whether there is room."""
 
 Resources = dict[str, float]
 
@@ -35,7 +41,9 @@ class Reservation:
     """Places for single workers, each held as soon as there is room for it."""
 
     def __init__(self, worker: Resources, *, count: int) -> None:
-        self._groups: list[PlacementGroup] = [placement_group([worker]) for _ in range(count)]
+        self._groups: list[PlacementGroup] = [
+            placement_group([worker], name=f"{_RESERVED}{uuid.uuid4().hex}") for _ in range(count)
+        ]
 
     @property
     def num_held(self) -> int:
@@ -48,6 +56,12 @@ class Reservation:
         for group in self._groups:
             remove_placement_group(group)
         self._groups = []
+
+
+def worker_resources(cluster: ClusterConfig) -> Resources:
+    """Return what one worker needs."""
+    gpus = {"GPU": cluster.gpus_per_worker} if cluster.gpus_per_worker else {}
+    return {"CPU": cluster.cpus_per_worker} | gpus
 
 
 def workers_with_room(
@@ -79,9 +93,39 @@ def alive_nodes() -> set[str]:
 
 def groups_of_this_job() -> set[str]:
     """Return the placement groups that belong to this program."""
+    return set(_groups())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Places:
+    """Groups of places that this program needs."""
+
+    num_held: int
+    """Groups that it has."""
+
+    pending: dict[str, list[Resources]]
+    """Those that it waits for, by name."""
+
+
+def places_of_this_job() -> Places:
+    """Return what this program has and waits for, but for what only finds out about room."""
+    groups = {k: v for k, v in _groups().items() if not v["name"].startswith(_RESERVED)}
+    pending = {
+        name: [dict(place) for place in group["bundles"].values()]
+        for name, group in groups.items()
+        if group["state"] != "CREATED"
+    }
+    return Places(num_held=len(groups) - len(pending), pending=pending)
+
+
+def _groups() -> dict[str, Any]:
     job = ray.get_runtime_context().get_job_id()
     table = placement_group_table()
-    return {name for name in table if name.endswith(job) and table[name]["state"] != "REMOVED"}
+    return {
+        name: group
+        for name, group in table.items()
+        if name.endswith(job) and group["state"] != "REMOVED"
+    }
 
 
 def remove_groups(names: set[str]) -> None:

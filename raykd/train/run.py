@@ -188,7 +188,7 @@ def _train_on_ray(
             return train_under_ray(
                 config,
                 paths,
-                on_retry=listener.on_message,
+                on_message=listener.on_message,
                 should_stop=listener.should_stop,
                 is_alone=True,
             )

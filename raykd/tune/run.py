@@ -4,14 +4,12 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from raykd import storage
 from raykd.config.load import as_yaml, plain
-from raykd.config.schema.sweep import NodeConfig
 from raykd.remote.patience import PATIENCE_SECONDS
 from raykd.remote.probe import check_storage
 from raykd.sweep.ledger import Ledger, Record, SweepPaths, read_ledger, write_index
@@ -20,6 +18,7 @@ from raykd.sweep.resume import resumed, selected
 from raykd.sweep.study import Limits, Study
 from raykd.train.lease import held_lease
 from raykd.train.ray_cluster import LOCAL, ray_cluster
+from raykd.train.waiting import Wait
 
 _DRIVER_BYTES = 100e6
 """What a trial of several workers reserves for itself: memory, and no CPU that a worker needs."""
@@ -45,37 +44,11 @@ class SweepOptions:
     """Coordinates of the trials to run, such as ``teacher=small``; all where empty."""
 
 
-@contextmanager
-def reachable_nodes(address: str) -> Iterator[list[NodeConfig]]:
-    """Stay connected to a cluster and yield its machines; none for a Ray that is still to start.
-
-    Args:
-        address: ``local``, or the address of a Ray cluster.
-    """
-    if address == LOCAL:
-        yield []
-        return
-    with ray_cluster(address, num_cpus=0, num_gpus=0):
-        # Imported here: Ray's environment is set above.
-        import ray  # noqa: PLC0415
-
-        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        yield [
-            NodeConfig(
-                cpus=found["CPU"],
-                gpus=found.get("GPU", 0.0),
-                memory_gb=found["memory"] / 1e9 if "memory" in found else None,
-            )
-            for found in alive
-            if found.get("CPU")
-        ]
-
-
 def run_sweep(
     plan: SweepPlan,
     options: SweepOptions,
     *,
-    on_step: Callable[[Study], None],
+    on_step: Callable[[Study, Wait | None], None],
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Ledger:
     """Bring a sweep to its end, from wherever an earlier start left it.
@@ -83,7 +56,7 @@ def run_sweep(
     Args:
         plan: Of the sweep.
         options: Of this start.
-        on_step: Called several times a second while trials run.
+        on_step: Called several times a second while trials run, with why some wait, if they do.
         should_stop: Asked as often. The trials then leave, each with a checkpoint, and wait for
             the next start.
 
@@ -99,10 +72,10 @@ def run_sweep(
     ):
         study = _study(plan, paths, options)
 
-        def step() -> None:
+        def step(wait: Wait | None = None) -> None:
             if should_stop() or lease.is_lost:
                 study.leave()
-            on_step(study)
+            on_step(study, wait)
 
         step()
         if not study.is_over:
@@ -119,7 +92,7 @@ def _study(plan: SweepPlan, paths: SweepPaths, options: SweepOptions) -> Study:
     _write_index(paths, plan)
 
     def more(found: Mapping[str, Record]) -> Sequence[Record]:
-        further = plan_sweep(sweep, nodes=plan.nodes, known=found)
+        further = plan_sweep(sweep, machines=plan.machines, known=found)
         if len(further.records) > len(found):
             _write_index(paths, further)
         return further.records
@@ -130,7 +103,7 @@ def _study(plan: SweepPlan, paths: SweepPaths, options: SweepOptions) -> Study:
         paths,
         records,
         limits=Limits(
-            at_once=plan.at_once + _num_queued(plan),
+            at_once=plan.at_once + _num_queued(plan, options),
             deadline=math.inf if minutes is None else time.monotonic() + 60 * minutes,
             only=only,
             rungs=plan.rungs,
@@ -139,14 +112,16 @@ def _study(plan: SweepPlan, paths: SweepPaths, options: SweepOptions) -> Study:
     )
 
 
-def _num_queued(plan: SweepPlan) -> int:
+def _num_queued(plan: SweepPlan, options: SweepOptions) -> int:
     """Return how many runs Tune is given before there is room for them.
 
     It keeps the process of a trial that ends for one that waits, and only then: with as many in
     its queue as run, none waits for a process to start. That is safe where Tune itself keeps the
-    number of trials down, as each reserves the CPUs or GPUs that it uses.
+    number of trials down, as each reserves the CPUs or GPUs that it uses; a cluster may have, or
+    start, more of them than the sweep declares.
     """
-    is_bounded = _are_alone(plan) and plan.at_once_by in ("CPUs", "GPUs")
+    is_as_planned = options.address == LOCAL or not plan.sweep.nodes
+    is_bounded = is_as_planned and _are_alone(plan) and plan.at_once_by in ("CPUs", "GPUs")
     return plan.at_once if is_bounded else 0
 
 
@@ -161,7 +136,7 @@ def _write_index(paths: SweepPaths, plan: SweepPlan) -> None:
 
 
 def _run_trials(
-    study: Study, plan: SweepPlan, options: SweepOptions, on_step: Callable[[], None]
+    study: Study, plan: SweepPlan, options: SweepOptions, on_step: Callable[[Wait | None], None]
 ) -> None:
     with (
         ray_cluster(options.address, num_cpus=plan.cpus, num_gpus=plan.gpus),
@@ -171,6 +146,7 @@ def _run_trials(
         from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE  # noqa: PLC0415
 
         from ray import tune  # noqa: PLC0415
+        from raykd.train.place_watch import PlaceWatch  # noqa: PLC0415
         from raykd.tune.adapters import RUN, StudyCallback, StudyScheduler, StudySearcher  # noqa: PLC0415
         from raykd.tune.leaving import Wishes  # noqa: PLC0415
         from raykd.tune.trial import train_trial  # noqa: PLC0415
@@ -178,6 +154,12 @@ def _run_trials(
         # Ray logs what Tune hands on where every user of the machine can read it.
         ENV_VARS_TO_PROPAGATE.difference_update(_CREDENTIALS)
         wishes = Wishes()
+        watch = PlaceWatch()
+
+        def step() -> None:
+            # Those with workers hold other places, too.
+            on_step(watch.look(most=plan.at_once if _are_alone(plan) else None))
+
         tuner = tune.Tuner(
             tune.with_resources(train_trial, _resources),
             tune_config=tune.TuneConfig(
@@ -193,7 +175,7 @@ def _run_trials(
             run_config=tune.RunConfig(
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[StudyCallback(study, wishes, on_step=on_step)],
+                callbacks=[StudyCallback(study, wishes, on_step=step)],
                 failure_config=tune.FailureConfig(max_failures=0),
             ),
         )
@@ -201,7 +183,7 @@ def _run_trials(
             tuner.fit()
         finally:
             study.interrupted()
-            on_step()
+            on_step(None)
         wishes.forget()
 
 

@@ -51,7 +51,7 @@ def train_with_workers(config: RunConfig, *, asked: Callable[[], Leave]) -> Leav
             result = train_under_ray(
                 located(config),
                 claim.paths,
-                on_retry=logger.warning,
+                on_message=logger.warning,
                 should_stop=should_stop,
                 callbacks=[TuneReportCallback()],
             )

@@ -28,6 +28,7 @@ from raykd.config.schema.sweep import NodeConfig
 from raykd.config.yaml_text import write_yaml
 from raykd.sweep.coordinates import run_labels
 from raykd.sweep.plan import SweepPlan, plan_sweep, require_runnable
+from raykd.sweep.room import Machines
 from rich.console import Console
 from rich.table import Table
 
@@ -35,7 +36,7 @@ from tests.bench.apart import Apart, Cost, loss_of, raykd, trained_apart
 from tests.bench.tune_trials import compare_trials
 
 AT_ONCE = 2
-NODES = (NodeConfig(cpus=AT_ONCE),)
+MACHINES = Machines(nodes=(NodeConfig(cpus=AT_ONCE),), origin="given")
 _NEARLY = 1e-3
 
 
@@ -169,7 +170,7 @@ def run_given(directory: Path, *, num_layers: int, num_steps: int) -> dict[str, 
 
 def plan_of(path: Path) -> SweepPlan:
     """Return the plan of a sweep file that can run."""
-    plan = plan_sweep(load_sweep(path, []), nodes=NODES)
+    plan = plan_sweep(load_sweep(path, []), machines=MACHINES)
     require_runnable(plan)
     return plan
 

@@ -29,6 +29,7 @@ from raykd.report.write import write_report
 from raykd.sweep.ledger import Metrics, Record, State, SweepPaths, read_ledger, write_index
 from raykd.sweep.plan import known_records, plan_sweep, require_runnable, sweep_uri
 from raykd.sweep.resume import resumed
+from raykd.sweep.room import Machines
 from raykd.sweep.study import Limits, Study
 from raykd.train.paths import RunPaths
 from raykd.train.worker import RunResult
@@ -42,7 +43,7 @@ MOST_GIGABYTES = 1.0
 NUM_EVALUATIONS = 20
 NUM_STEPS = 200
 AT_ONCE = 64
-NODES = (NodeConfig(count=AT_ONCE, cpus=1),)
+MACHINES = Machines(nodes=(NodeConfig(count=AT_ONCE, cpus=1),), origin="given")
 
 _RATES = [1e-4 * 2**index for index in range(8)]
 _WEIGHTS = [0.5, 1.0, 2.0, 4.0, 8.0, "4 -> 1"]
@@ -110,7 +111,7 @@ def simulated(sweep: SweepConfig, costs: "Costs") -> Summary:
 
 def started(sweep: SweepConfig) -> Study:
     """Return the study of a sweep as its driver begins with it, from what is in storage."""
-    plan = plan_sweep(sweep, nodes=NODES)
+    plan = plan_sweep(sweep, machines=MACHINES)
     require_runnable(plan)
     paths = SweepPaths(sweep=plan.uri)
     records = resumed(plan.records, known_records(sweep), retries_failed=False)

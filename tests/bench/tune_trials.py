@@ -83,7 +83,7 @@ def raykd_trials(directory: Path, num_trials: int) -> None:
     seeds = list(range(num_trials))
     plan = plan_sweep(sweep_in(directory, teachers={}, seeds=seeds, max_concurrent_trials=1))
     require_runnable(plan)
-    ledger = run_sweep(plan, SweepOptions(address=LOCAL), on_step=lambda _: None)
+    ledger = run_sweep(plan, SweepOptions(address=LOCAL), on_step=lambda *_: None)
     states = {record.state for record in ledger.records.values()}
     if states != {State.DONE}:
         message = f"runs of one step ended as {states}"

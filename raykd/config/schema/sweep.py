@@ -149,7 +149,9 @@ class SweepConfig:
     """After it no trial starts and running ones stop; the same command continues."""
 
     nodes: dict[str, NodeConfig] = field(default_factory=dict)
-    """Kinds of machines of the cluster, at an autoscaler's most; empty is this machine."""
+    """Kinds of machines of the cluster, at an autoscaler's most. Empty is this machine; with
+    --address what the cluster has, or, on the head of a launched one, what its autoscaler may
+    start."""
 
     def problems(self) -> list[str]:
         """Return every reason this sweep cannot be planned, each naming its key."""

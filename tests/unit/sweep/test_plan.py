@@ -17,6 +17,7 @@ from raykd.sweep.kinds import kind_of
 from raykd.sweep.ledger import Ledger, State, Stop
 from raykd.sweep.plan import SweepPlan, plan_sweep, require_runnable
 from raykd.sweep.planned_runs import PlannedRun
+from raykd.sweep.room import Machines
 from raykd.train.measure import Speed
 
 from tests.prepared import write_prepared
@@ -232,9 +233,13 @@ def test_trials_at_once_are_limited_by_machines_or_by_the_sweep(directory: Path)
     plan = plan_sweep(sweep_of(directory))
     assert (plan.at_once, plan.at_once_by) == (8, "CPUs")
     assert not plan.is_known
-    there = [NodeConfig(count=2, cpus=3), NodeConfig(cpus=1, gpus=1)]
-    plan = plan_sweep(sweep_of(directory, nodes={}), nodes=there)
+    nodes = (NodeConfig(count=2, cpus=3), NodeConfig(cpus=1, gpus=1))
+    there = Machines(nodes=nodes, origin="a cluster")
+    plan = plan_sweep(sweep_of(directory, nodes={}), machines=there)
     assert (plan.at_once, plan.cpus, plan.gpus) == (7, 7, 1)
+    assert str(plan.machines) == "2 x 3 CPU, 0 GPU; 1 x 1 CPU, 1 GPU: a cluster"
+    # What the sweep declares goes before what is there.
+    assert plan_sweep(sweep_of(directory), machines=there).at_once == 8
     plan = plan_sweep(sweep_of(directory, max_concurrent_trials=3))
     assert (plan.at_once, plan.at_once_by) == (3, "max_concurrent_trials")
 

@@ -3,8 +3,17 @@
 from dataclasses import replace
 
 import pytest
-from raykd.config.schema.sweep import NodeConfig
-from raykd.sweep.room import Need, held_at_once, room_problem, scarcest, this_machine
+from raykd.config.schema.sweep import NodeConfig, SweepConfig
+from raykd.config.yaml_text import read_yaml
+from raykd.sweep.room import (
+    Machines,
+    Need,
+    held_at_once,
+    machines_of,
+    room_problem,
+    scarcest,
+    this_machine,
+)
 
 LAPTOP = NodeConfig(cpus=8, memory_gb=16)
 GPU_NODE = NodeConfig(count=2, cpus=16, gpus=4, memory_gb=256, gpu_memory_gb=80)
@@ -99,6 +108,47 @@ def test_too_little_memory_is_told_with_both_figures() -> None:
     problem = room_problem(need(1, gpus=1, gigabytes=90), [GPU_NODE])
     assert problem is not None
     assert "the largest GPU has 80.00 GB" in problem
+
+
+@pytest.mark.parametrize(
+    ("asked", "nodes", "declared"),
+    [
+        (need(1, cpus=9), [LAPTOP], "nodes: {worker: {count: 1, cpus: 9}}"),
+        (need(3, cpus=3), [LAPTOP], "nodes: {worker: {count: 3, cpus: 3}}"),
+        (need(2, gpus=0.5), [LAPTOP], "nodes: {worker: {count: 2, cpus: 1, gpus: 1}}"),
+        (need(1), [], "nodes: {worker: {count: 1, cpus: 1}}"),
+        (need(1, gigabytes=20), [LAPTOP], "nodes: {worker: {count: 1, cpus: 1, memory_gb: 20}}"),
+        (
+            need(1, gpus=1, gigabytes=90),
+            [GPU_NODE],
+            "nodes: {worker: {count: 1, cpus: 1, gpus: 1, gpu_memory_gb: 90}}",
+        ),
+    ],
+)
+def test_what_an_autoscaler_would_have_to_start_can_be_copied(
+    asked: Need, nodes: list[NodeConfig], declared: str
+) -> None:
+    problem = room_problem(asked, nodes)
+    assert problem is not None
+    assert problem.endswith(declared)
+    # It is enough.
+    [node] = read_yaml(declared)["nodes"].values()
+    assert room_problem(asked, [NodeConfig(**node)]) is None
+
+
+def test_a_cluster_without_machines_is_told_so() -> None:
+    assert "no machine with CPUs is there" in str(room_problem(need(1), []))
+
+
+def test_what_is_declared_goes_before_what_is_there() -> None:
+    there = Machines(nodes=(GPU_NODE,), origin="a cluster")
+    sweep = SweepConfig(name="study", base="base.yaml")
+    assert machines_of(sweep, there) is there
+    assert str(there) == "2 x 16 CPU, 4 GPU, 256.0 GB: a cluster"
+    assert machines_of(sweep, None).origin == "this one"
+    declared = machines_of(replace(sweep, nodes={"mine": LAPTOP}), there)
+    assert str(declared) == "1 x 8 CPU, 0 GPU, 16.0 GB: declared in nodes"
+    assert str(Machines(nodes=(), origin="a cluster")) == "none: a cluster"
 
 
 def test_memory_that_is_not_declared_is_not_checked() -> None:
