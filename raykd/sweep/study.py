@@ -1,19 +1,20 @@
 """Where a sweep stands and what comes next: the one writer of its ledger. No Ray.
 
-Whoever runs the trials asks ``next_run``, tells of starts, reports and ends, and asks
+Whoever runs the trials asks ``next_pack``, tells of starts, reports and ends, and asks
 ``should_stop``. Everything is a function of what is in storage, so a study that is made anew
 after any interruption goes on as if there had been none.
 """
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from raykd.config.schema.sweep import SweepConfig
 from raykd.sweep.attempts import after_stop, begun, closed, decide_retry, explained
 from raykd.sweep.halving import halving_of
 from raykd.sweep.ledger import Metrics, Record, State, SweepPaths, write_records
+from raykd.sweep.packs import packs
 from raykd.train.failures import Action, Kind
 from raykd.train.metrics import evaluations
 from raykd.train.paths import RunPaths
@@ -28,7 +29,7 @@ class Limits:
     """What bounds one start of a sweep."""
 
     at_once: int
-    """Runs at the same time."""
+    """Processes at the same time, each with a run or a pack of them."""
 
     clock: Callable[[], float] = time.monotonic
     """In seconds."""
@@ -63,8 +64,10 @@ class Study:
         self.is_leaving = False
         """Whether ``leave`` was called."""
 
-        self._released: set[str] = set()
-        """Runs that were handed out and have not ended."""
+        self._released: dict[str, str] = {}
+        """Runs that were handed out and have not ended, and the first run of the pack of each."""
+        self._packs: dict[str, str] = {}
+        """The pack that each run was last handed out in, by its first run."""
         self._paused_until: dict[str, float] = {}
         """When a run that failed may start again."""
 
@@ -109,10 +112,31 @@ class Study:
         """Whether no run starts any more, and those that run stop."""
         return self.is_leaving or self.is_out_of_time
 
-    def next_run(self) -> Record | None:
-        """Hand out the next run that can start, or None where there is none at present."""
-        if self._is_ending or len(self._released) >= self._limits.at_once:
-            return None
+    def is_out(self, run_id: str) -> bool:
+        """Tell whether a run was handed out and has not ended."""
+        return run_id in self._released
+
+    def next_pack(self) -> tuple[Record, ...]:
+        """Hand out the next run that can start, with those that are to share its process.
+
+        Returns:
+            Nothing where no run can start at present.
+        """
+        if self._is_ending or len(set(self._released.values())) >= self._limits.at_once:
+            return ()
+        # What has failed before fails alone.
+        found = packs(
+            self._ready(),
+            key=lambda record: None if record.failures else record.pack_key,
+            most=self._sweep.pack,
+        )
+        pack = next(found, ())
+        for record in pack:
+            self._released[record.id] = self._packs[record.id] = pack[0].id
+        return pack
+
+    def _ready(self) -> Iterator[Record]:
+        """Yield the runs that can start, in the order of the plan."""
         for record in list(self.records.values()):
             if not self._may_start(record) or self._is_held_back(record):
                 continue
@@ -120,9 +144,7 @@ class Study:
             if needed & {State.FAILED, State.BLOCKED}:
                 self._change(replace(record, state=State.BLOCKED))
             elif needed <= {State.DONE}:
-                self._released.add(record.id)
-                return record
-        return None
+                yield record
 
     def started(self, run_id: str) -> None:
         """Note that a run is being trained, from its newest checkpoint on."""
@@ -148,7 +170,7 @@ class Study:
     def ended(self, run_id: str) -> None:
         """Note that a run has ended by itself or has left; storage says how."""
         if self.records[run_id].state is not State.RUNNING:
-            self._released.discard(run_id)
+            self._released.pop(run_id, None)
             return
         record = self._closed(run_id)
         paths = RunPaths(record.run_uri)
@@ -217,12 +239,13 @@ class Study:
         return record.state is State.WAITING and (only is None or record.id in only)
 
     def _is_held_back(self, record: Record) -> bool:
-        """Tell whether a run is at it already, or pauses after a failure."""
+        """Tell whether a process has it, or goes on without it, or it pauses after a failure."""
         paused_until = self._paused_until.get(record.id, -math.inf)
-        return record.id in self._released or self._limits.clock() < paused_until
+        is_busy = self._packs.get(record.id) in self._released.values()
+        return is_busy or self._limits.clock() < paused_until
 
     def _closed(self, run_id: str) -> Record:
-        self._released.discard(run_id)
+        self._released.pop(run_id, None)
         return closed(self.records[run_id])
 
     def _go_on(self) -> None:

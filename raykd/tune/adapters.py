@@ -5,7 +5,6 @@ is decided by the study, whose ledger in storage is the truth. Nothing of Tune's
 again, so nothing of it needs to be saved.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,10 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from ray import cloudpickle
-from raykd.errors import TrainingFailedError
-from raykd.sweep.ledger import Record
 from raykd.sweep.study import Study
-from raykd.train.causes import failure_kind
-from raykd.train.failures import Kind
-from raykd.train.paths import RunPaths
-from raykd.tune.leaving import PreemptedError, Wishes
-
-RUN = "run"
-"""Argument of a trial that names the run."""
+from raykd.tune.arguments import RUN, runs_of, trial_arguments
+from raykd.tune.ends import END, Failure, hear_end
+from raykd.tune.leaving import Wishes
 
 
 class StudySearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
@@ -43,9 +36,9 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the arguments of the next trial, None for none at present, or the end."""
-        record = self._study.next_run()
-        if record is not None:
-            return trial_arguments(record, wish=self._wishes.key(record.id))
+        records = self._study.next_pack()
+        if records:
+            return trial_arguments(records, wish=self._wishes.key)
         return Searcher.FINISHED if self._study.is_over else None
 
     def on_trial_complete(
@@ -77,8 +70,11 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Note an evaluation; the trial waits until it may know of what follows from it."""
-        run_id = trial.config[RUN]
-        if "eval/loss" in result:
+        if END in result:
+            hear_end(self._study, result)
+        elif "eval/loss" in result:
+            # Ray Train does not name the one run that it has.
+            run_id = result.get(RUN, trial.config[RUN])
             metrics = {k: v for k, v in result.items() if k in _TIME or "/" in k}
             self._study.reported(run_id, metrics)
         self._wishes.tell(self._study.to_leave)
@@ -123,7 +119,8 @@ class StudyCallback(TrialProgressCallback):  # type: ignore[misc]  # Ray is unty
         **info: Any,
     ) -> None:
         """Note a start."""
-        self._study.started(trial.config[RUN])
+        for run_id in runs_of(trial.config):
+            self._study.started(run_id)
 
     def on_trial_complete(
         self,
@@ -132,8 +129,9 @@ class StudyCallback(TrialProgressCallback):  # type: ignore[misc]  # Ray is unty
         trial: Trial,
         **info: Any,
     ) -> None:
-        """Note an end; storage says how far the run came."""
-        self._study.ended(trial.config[RUN])
+        """Note the end of what has not ended before; storage says how far it came."""
+        for run_id in self._open_runs(trial):
+            self._study.ended(run_id)
 
     def on_trial_error(
         self,
@@ -142,28 +140,17 @@ class StudyCallback(TrialProgressCallback):  # type: ignore[misc]  # Ray is unty
         trial: Trial,
         **info: Any,
     ) -> None:
-        """Note a failure: an error of the run, or the death of its process."""
-        cause = _cause(trial)
-        self._study.failed(
-            trial.config[RUN],
-            error_class=type(cause).__name__,
-            error=_first_line(cause),
-            kind=_kind(cause),
-            is_final=isinstance(cause, TrainingFailedError),
-        )
+        """Note a failure: an error of the last run, or the death of the process."""
+        failure = Failure.of(_cause(trial))
+        for run_id in self._open_runs(trial):
+            failure.tell(self._study, run_id)
+
+    def _open_runs(self, trial: Trial) -> list[str]:
+        """Return the runs of a trial whose ends it has not reported."""
+        return [run_id for run_id in runs_of(trial.config) if self._study.is_out(run_id)]
 
 
 _TIME = ("step", "tokens")
-
-
-def trial_arguments(record: Record, *, wish: str) -> dict[str, str]:
-    """Return what a trial of Tune is given: plain texts."""
-    return {
-        RUN: record.id,
-        "config": json.dumps(record.config),
-        "log": RunPaths(record.run_uri).log,
-        "wish": wish,
-    }
 
 
 def _cause(trial: Trial) -> BaseException:
@@ -173,15 +160,3 @@ def _cause(trial: Trial) -> BaseException:
     # Tune has just written it, in the scratch directory of this process.
     error: BaseException = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
     return error.cause if isinstance(error, RayTaskError) else error
-
-
-def _kind(cause: BaseException) -> Kind:
-    if isinstance(cause, PreemptedError):
-        return Kind.PREEMPTED
-    # What is wrong has been tried again, by the trial itself.
-    return Kind.FAILED if isinstance(cause, TrainingFailedError) else failure_kind([cause])
-
-
-def _first_line(error: object) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

@@ -17,7 +17,8 @@ from raykd.train.metrics import evaluations
 from raykd.train.paths import run_paths
 from raykd.train.run import Listener, claimed_run, train_run
 from raykd.train.worker import read_result
-from raykd.tune.child import GRACE_SECONDS, Metrics, train_in_child
+from raykd.tune.child import GRACE_SECONDS, Metrics, Watch, train_in_child
+from raykd.tune.member import Member
 
 from tests.small_runs import small_data, small_run
 
@@ -41,19 +42,29 @@ def holder(config: RunConfig) -> int:
     return pid
 
 
+def member(config: RunConfig) -> Member:
+    paths = run_paths(config)
+    return Member(run=paths.name, config=config, log_uri=paths.log)
+
+
 def train(
     config: RunConfig,
     report: Callable[[Metrics], None],
     asked: Callable[[], Leave] = lambda: Leave.NO,
     grace_seconds: float = GRACE_SECONDS,
 ) -> Leave:
-    return train_in_child(
-        config,
-        log_uri=run_paths(config).log,
-        report=report,
-        asked=asked,
-        grace_seconds=grace_seconds,
+    """Train a run in a child; return why it left, or raise what it raised."""
+    ends: list[Leave | Exception] = []
+    watch = Watch(
+        report=lambda _, metrics: report(metrics),
+        ended=lambda _, end: ends.append(end),
+        asked=lambda _: asked(),
     )
+    train_in_child([member(config)], watch, grace_seconds=grace_seconds)
+    (end,) = ends
+    if isinstance(end, Exception):
+        raise end
+    return end
 
 
 def refuse(_: Metrics) -> None:
