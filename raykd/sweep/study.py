@@ -64,10 +64,10 @@ class Study:
         self.is_leaving = False
         """Whether ``leave`` was called."""
 
-        self._released: dict[str, str] = {}
-        """Runs that were handed out and have not ended, and the first run of the pack of each."""
-        self._packs: dict[str, str] = {}
-        """The pack that each run was last handed out in, by its first run."""
+        self._released: dict[str, int] = {}
+        """Runs that were handed out and have not ended, and the process of each."""
+        self._processes: dict[str, int] = {}
+        """The process that each run was last handed out to; they are numbered."""
         self._paused_until: dict[str, float] = {}
         """When a run that failed may start again."""
 
@@ -131,8 +131,9 @@ class Study:
             most=self._sweep.pack,
         )
         pack = next(found, ())
+        process = max(self._processes.values(), default=0) + 1
         for record in pack:
-            self._released[record.id] = self._packs[record.id] = pack[0].id
+            self._released[record.id] = self._processes[record.id] = process
         return pack
 
     def _ready(self) -> Iterator[Record]:
@@ -241,7 +242,7 @@ class Study:
     def _is_held_back(self, record: Record) -> bool:
         """Tell whether a process has it, or goes on without it, or it pauses after a failure."""
         paused_until = self._paused_until.get(record.id, -math.inf)
-        is_busy = self._packs.get(record.id) in self._released.values()
+        is_busy = self._processes.get(record.id) in self._released.values()
         return is_busy or self._limits.clock() < paused_until
 
     def _closed(self, run_id: str) -> Record:
