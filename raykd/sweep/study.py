@@ -15,6 +15,7 @@ from raykd.sweep.attempts import after_stop, begun, closed, decide_retry, explai
 from raykd.sweep.halving import halving_of
 from raykd.sweep.ledger import Metrics, Record, State, SweepPaths, write_records
 from raykd.sweep.packs import packs
+from raykd.sweep.processes import Processes
 from raykd.train.failures import Action, Kind
 from raykd.train.metrics import evaluations
 from raykd.train.paths import RunPaths
@@ -64,10 +65,7 @@ class Study:
         self.is_leaving = False
         """Whether ``leave`` was called."""
 
-        self._released: dict[str, int] = {}
-        """Runs that were handed out and have not ended, and the process of each."""
-        self._processes: dict[str, int] = {}
-        """The process that each run was last handed out to; they are numbered."""
+        self._processes = Processes()
         self._paused_until: dict[str, float] = {}
         """When a run that failed may start again."""
 
@@ -98,14 +96,14 @@ class Study:
     @property
     def is_over(self) -> bool:
         """Whether there is nothing left to do, or no time left to do it."""
-        if self._released:
+        if self._processes:
             return False
         return self._is_ending or not any(map(self._may_start, self.records.values()))
 
     @property
     def to_leave(self) -> list[str]:
         """Runs that were handed out and are to leave with a checkpoint."""
-        return [run_id for run_id in self._released if self.should_stop(run_id)]
+        return [run_id for run_id in self._processes.runs if self.should_stop(run_id)]
 
     @property
     def _is_ending(self) -> bool:
@@ -114,7 +112,7 @@ class Study:
 
     def is_out(self, run_id: str) -> bool:
         """Tell whether a run was handed out and has not ended."""
-        return run_id in self._released
+        return run_id in self._processes
 
     def next_pack(self) -> tuple[Record, ...]:
         """Hand out the next run that can start, with those that are to share its process.
@@ -122,7 +120,7 @@ class Study:
         Returns:
             Nothing where no run can start at present.
         """
-        if self._is_ending or len(set(self._released.values())) >= self._limits.at_once:
+        if self._is_ending or len(self._processes) >= self._limits.at_once:
             return ()
         # What has failed before fails alone.
         found = packs(
@@ -131,9 +129,7 @@ class Study:
             most=self._sweep.pack,
         )
         pack = next(found, ())
-        process = max(self._processes.values(), default=0) + 1
-        for record in pack:
-            self._released[record.id] = self._processes[record.id] = process
+        self._processes.begin(record.id for record in pack)
         return pack
 
     def _ready(self) -> Iterator[Record]:
@@ -171,7 +167,7 @@ class Study:
     def ended(self, run_id: str) -> None:
         """Note that a run has ended by itself or has left; storage says how."""
         if self.records[run_id].state is not State.RUNNING:
-            self._released.pop(run_id, None)
+            self._processes.end(run_id)
             return
         record = self._closed(run_id)
         paths = RunPaths(record.run_uri)
@@ -219,11 +215,11 @@ class Study:
 
     def interrupted(self) -> None:
         """Note that whoever ran the trials has gone: they wait for the next start."""
-        for run_id in sorted(self._released):
+        for run_id in sorted(self._processes.runs):
             record = self.records[run_id]
             if record.state is State.RUNNING:
                 self._change(replace(self._closed(run_id), state=State.WAITING))
-        self._released.clear()
+            self._processes.end(run_id)
 
     def leave(self) -> None:
         """Start no run any more, and let running ones leave; may be called at any moment."""
@@ -242,11 +238,11 @@ class Study:
     def _is_held_back(self, record: Record) -> bool:
         """Tell whether a process has it, or goes on without it, or it pauses after a failure."""
         paused_until = self._paused_until.get(record.id, -math.inf)
-        is_busy = self._processes.get(record.id) in self._released.values()
+        is_busy = self._processes.has_company(record.id)
         return is_busy or self._limits.clock() < paused_until
 
     def _closed(self, run_id: str) -> Record:
-        self._released.pop(run_id, None)
+        self._processes.end(run_id)
         return closed(self.records[run_id])
 
     def _go_on(self) -> None:

@@ -5,7 +5,8 @@ is decided by the study, whose ledger in storage is the truth. Nothing of Tune's
 again, so nothing of it needs to be saved.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,14 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from ray import cloudpickle
+from raykd.errors import TrainingFailedError
+from raykd.sweep.ledger import Record
 from raykd.sweep.study import Study
-from raykd.tune.arguments import RUN, runs_of, trial_arguments
-from raykd.tune.ends import END, Failure, hear_end
-from raykd.tune.leaving import Wishes
+from raykd.train.causes import failure_kind
+from raykd.train.failures import Kind
+from raykd.train.paths import RunPaths
+from raykd.tune.arguments import END, MEMBERS, RUN, runs_of
+from raykd.tune.leaving import PreemptedError, Wishes
 
 
 class StudySearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
@@ -38,7 +43,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         """Return the arguments of the next trial, None for none at present, or the end."""
         records = self._study.next_pack()
         if records:
-            return trial_arguments(records, wish=self._wishes.key)
+            return _arguments(records, self._wishes)
         return Searcher.FINISHED if self._study.is_over else None
 
     def on_trial_complete(
@@ -69,9 +74,9 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
         return {}
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Note an evaluation; the trial waits until it may know of what follows from it."""
+        """Note an evaluation or an end; the trial waits until it may know what follows from it."""
         if END in result:
-            hear_end(self._study, result)
+            _tell_end(self._study, result[RUN], result[END])
         elif "eval/loss" in result:
             # Ray Train does not name the one run that it has.
             run_id = result.get(RUN, trial.config[RUN])
@@ -131,7 +136,7 @@ class StudyCallback(TrialProgressCallback):  # type: ignore[misc]  # Ray is unty
     ) -> None:
         """Note the end of what has not ended before; storage says how far it came."""
         for run_id in self._open_runs(trial):
-            self._study.ended(run_id)
+            _tell_end(self._study, run_id, None)
 
     def on_trial_error(
         self,
@@ -141,9 +146,9 @@ class StudyCallback(TrialProgressCallback):  # type: ignore[misc]  # Ray is unty
         **info: Any,
     ) -> None:
         """Note a failure: an error of the last run, or the death of the process."""
-        failure = Failure.of(_cause(trial))
+        cause = _cause(trial)
         for run_id in self._open_runs(trial):
-            failure.tell(self._study, run_id)
+            _tell_end(self._study, run_id, cause)
 
     def _open_runs(self, trial: Trial) -> list[str]:
         """Return the runs of a trial whose ends it has not reported."""
@@ -153,6 +158,20 @@ class StudyCallback(TrialProgressCallback):  # type: ignore[misc]  # Ray is unty
 _TIME = ("step", "tokens")
 
 
+def _arguments(records: Sequence[Record], wishes: Wishes) -> dict[str, str]:
+    """Return what a trial of some runs is given."""
+    members = [
+        {
+            "run": record.id,
+            "config": record.config,
+            "log": RunPaths(record.run_uri).log,
+            "wish": wishes.key(record.id),
+        }
+        for record in records
+    ]
+    return {RUN: records[0].id, MEMBERS: json.dumps(members)}
+
+
 def _cause(trial: Trial) -> BaseException:
     """Return what the trial raised, or what ended its process."""
     if trial.pickled_error_file is None:
@@ -160,3 +179,29 @@ def _cause(trial: Trial) -> BaseException:
     # Tune has just written it, in the scratch directory of this process.
     error: BaseException = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
     return error.cause if isinstance(error, RayTaskError) else error
+
+
+def _tell_end(study: Study, run_id: str, cause: BaseException | None) -> None:
+    """Tell a study that a run has ended: by itself, or by an error."""
+    if cause is None:
+        study.ended(run_id)
+        return
+    study.failed(
+        run_id,
+        error_class=type(cause).__name__,
+        error=_first_line(cause),
+        kind=_kind(cause),
+        is_final=isinstance(cause, TrainingFailedError),
+    )
+
+
+def _kind(cause: BaseException) -> Kind:
+    if isinstance(cause, PreemptedError):
+        return Kind.PREEMPTED
+    # What is wrong has been tried again, by the trial itself.
+    return Kind.FAILED if isinstance(cause, TrainingFailedError) else failure_kind([cause])
+
+
+def _first_line(error: object) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

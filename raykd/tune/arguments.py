@@ -1,39 +1,25 @@
-"""What a trial of Tune is given: the runs of one process, as plain texts.
+"""What a trial of Tune is given and what it reports, by name.
 
-run      id of the first run, after which the trial is called
-members  JSON list with, for each run, ``run``, its id; ``config``, the run: Tune reads nothing
-into a text; ``log``, the file that gets what it prints; ``wish``, where the driver
-asks it to leave
+It is given plain texts: the id of its first run, after which it is called, and a JSON list with,
+for each of its runs, ``run``, its id; ``config``, the run: Tune reads nothing into a text;
+``log``, the file that gets what it prints; ``wish``, where the driver asks it to leave.
+
+It reports evaluations, and the end of a run while others go on: the error if it is one. The end of
+the last run is that of the trial.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from raykd.sweep.ledger import Record
-from raykd.train.paths import RunPaths
-
 RUN = "run"
+"""Given: the first run. Reported: the run that it is about."""
+
 MEMBERS = "members"
+"""Given."""
 
-
-def trial_arguments(records: Sequence[Record], *, wish: Callable[[str], str]) -> dict[str, str]:
-    """Return what a trial is given.
-
-    Args:
-        records: Of its runs.
-        wish: From the id of a run to where it is asked to leave.
-    """
-    members = [
-        {
-            "run": record.id,
-            "config": record.config,
-            "log": RunPaths(record.run_uri).log,
-            "wish": wish(record.id),
-        }
-        for record in records
-    ]
-    return {RUN: records[0].id, MEMBERS: json.dumps(members)}
+END = "end"
+"""Reported."""
 
 
 def runs_of(arguments: Mapping[str, Any]) -> list[str]:

@@ -46,6 +46,7 @@ class _Process:
     """What the runs of this process have in common."""
 
     def __init__(self, members: Sequence[Member], connection: Connection) -> None:
+        self.runs = [member.run for member in members]
         self.first = run_paths(members[0].config)
         self.load = SharedTeachers().load if len(members) > 1 else live_teachers
         self._connection = connection
@@ -98,6 +99,8 @@ def _turns(member: Member, process: _Process) -> Turns[Leave | Exception]:
 def _train(member: Member, process: _Process) -> Turns[Leave]:
     config = member.config
     prepare_process(cores=config.cluster.cpus_per_worker)
+    if others := [run for run in process.runs if run != member.run]:
+        logger.info("by turns, in one process, with %s", ", ".join(others))
     with claimed_run(config, has_workers=False, waits=True, on_wait=logger.warning) as claim:
         found = read_result(claim.paths)
         if found is not None and found.is_done:

@@ -15,10 +15,9 @@ from typing import Any
 from ray import tune
 from raykd.config.load import checked_run
 from raykd.train.leave import Leave
-from raykd.tune.arguments import MEMBERS, RUN
+from raykd.tune.arguments import END, MEMBERS, RUN
 from raykd.tune.child import Metrics, Watch, train_in_child
-from raykd.tune.ends import error_of, told_end
-from raykd.tune.leaving import asked_to_leave
+from raykd.tune.leaving import PreemptedError, asked_to_leave
 from raykd.tune.member import Member
 
 
@@ -50,7 +49,7 @@ def train_trial(arguments: dict[str, Any]) -> None:
         last: Leave | Exception = train_with_workers(members[0].config, asked=asked)
     else:
         last = _trained(members, wishes)
-    if (error := error_of(last)) is not None:
+    if (error := _error_of(last)) is not None:
         raise error
 
 
@@ -64,8 +63,17 @@ def _trained(members: list[Member], wishes: dict[str, str]) -> Leave | Exception
     def ended(run: str, end: Leave | Exception) -> None:
         ends.append(end)
         if len(ends) < len(members):
-            tune.report(told_end(run, end))
+            tune.report({RUN: run, END: _error_of(end)})
 
     watch = Watch(report=report, ended=ended, asked=lambda run: asked_to_leave(wishes[run]))
     train_in_child(members, watch)
     return ends[-1]
+
+
+def _error_of(end: Leave | Exception) -> Exception | None:
+    """Return what the study is to take the end of a run for, if not for one as it should be."""
+    if isinstance(end, Exception):
+        return end
+    if end is Leave.PREEMPTED:
+        return PreemptedError("its machine is being taken away; it has left")
+    return None

@@ -14,7 +14,7 @@ from raykd.sweep.ledger import Ledger, State, read_ledger
 from raykd.train.ray_cluster import LOCAL, ray_cluster
 
 from tests.ray import sweep_drivers as drivers
-from tests.sweep_files import WEIGHT, write_runs, write_sweep
+from tests.sweep_files import SMALL, WEIGHT, write_runs, write_sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
@@ -145,6 +145,44 @@ def test_a_failed_trial_is_told_and_is_tried_again_when_asked(
     assert status == 1
     assert len(ledger.records[bad.id].attempts) == 2
     assert len(ledger.records[good.id].attempts) == 1
+
+
+def test_a_sweep_of_packs_finds_what_a_sweep_of_single_trials_finds(
+    tmp_path: Path, ray_of_four: Any
+) -> None:
+    given: dict[str, Any] = {
+        "teachers": {"small": SMALL},
+        "controls": False,
+        "search": {
+            WEIGHT: {"grid": [1, 2]},
+            RATE: {"grid": [1e-3, 1e30]},
+            "optimizer.warmup_fraction": {"grid": [0]},
+        },
+    }
+    status, apart = sweep(tmp_path, **given)
+    assert status == 1
+    runs = str(tmp_path / "others")
+    status, packed = sweep(tmp_path, name="packed", pack=4, runs_uri=runs, **given)
+    assert status == 1
+    assert found(packed) == found(apart)
+    assert (
+        sorted(record.state for record in packed.trials) == [State.DONE] * 2 + [State.FAILED] * 2
+    )
+    for record in packed.trials:
+        (line,) = [line for line in logged(packed, record.id).splitlines() if "by turns" in line]
+        assert all(other.id in line for other in packed.trials if other is not record)
+
+
+def found(ledger: Ledger) -> dict[str, Any]:
+    """Return what became of each trial."""
+    return {
+        record.id: (
+            record.state,
+            record.evaluations,
+            [(attempt.kind, attempt.error_class) for attempt in record.attempts],
+        )
+        for record in ledger.trials
+    }
 
 
 def test_two_sweeps_at_once_build_a_stage_once(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_a_pack_that_does_not_fit_is_a_problem(directory: Path) -> None:
 
 
 NODES = {"big": {"cpus": 8}}
-CACHED = {"small": SMALL | {"cache": {}}}
+CACHED: dict[str, Any] = {"small": SMALL | {"cache": {}}}
 
 
 @pytest.mark.parametrize(
