@@ -69,6 +69,7 @@ def plan_lines(plan: "SweepPlan", *, measures: bool) -> _Lines:
     yield from (("stage", _stage_text(stage)) for stage in plan.stages)
     yield from _trial_lines(plan)
     yield from _coordinate_lines(plan)
+    yield from _teacher_lines(plan)
     yield from _cost_lines(plan)
     yield from _room_lines(plan)
     if plan.rungs:
@@ -146,15 +147,22 @@ def _coordinate_lines(plan: "SweepPlan") -> _Lines:
         yield f"  {name}", ", ".join(values)
 
 
+def _teacher_lines(plan: "SweepPlan") -> _Lines:
+    from raykd.sweep.payment import teacher_payments  # noqa: PLC0415  --help must be instant
+
+    for number, text in enumerate(teacher_payments(plan)):
+        yield "" if number else "teacher paid", text
+
+
 def _cost_lines(plan: "SweepPlan") -> _Lines:
     from raykd.report.units import amount, share  # noqa: PLC0415  --help must be instant
     from raykd.sweep.cost import cost_left, whole_cost  # noqa: PLC0415
 
-    everything = (*plan.stages, *plan.trials)
+    everything, most = (*plan.stages, *plan.trials), plan.sweep.pack
     parts = (
-        ("cost", "stages", cost_left(plan.stages)),
-        ("", "trials", cost_left(plan.trials)),
-        ("", "with what is done", whole_cost(everything)),
+        ("cost", "stages", cost_left(plan.stages, most=most)),
+        ("", "trials", cost_left(plan.trials, most=most)),
+        ("", "with what is done", whole_cost(everything, most=most)),
     )
     for heading, name, cost in parts:
         text = (
@@ -178,9 +186,9 @@ def _room_lines(plan: "SweepPlan") -> _Lines:
 
 def _time_text(plan: "SweepPlan") -> str:
     from raykd.report.units import amount, duration  # noqa: PLC0415  --help must be instant
-    from raykd.sweep.cost import cost_left, measured, seconds  # noqa: PLC0415
+    from raykd.sweep.cost import measured, seconds  # noqa: PLC0415
 
-    if not cost_left((*plan.stages, *plan.trials)).num_runs:
+    if not any(run.share_left for run in (*plan.stages, *plan.trials)):
         return "nothing is left to do"
     try:
         speed = measured(plan)

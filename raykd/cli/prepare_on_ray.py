@@ -1,4 +1,4 @@
-"""The Ray cluster of ``raykd prepare`` with ``--distributed``: there when something is to be tokenised."""
+"""The Ray cluster that raykd prepare tokenises on: there when something is to be tokenised."""
 
 from collections.abc import Generator
 from dataclasses import dataclass

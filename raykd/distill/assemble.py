@@ -1,7 +1,7 @@
 """From a RunConfig to live objects: the one place where things are constructed."""
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from raykd.distill.loop import LoopOptions, TrainState
 from raykd.distill.models import (
     build_student,
     layer_terms,
-    load_teachers,
+    live_teachers,
     scored,
     served_languages,
     trained_languages,
@@ -32,7 +32,6 @@ from raykd.distill.step import DistillationStep
 from raykd.distill.world import World
 from raykd.losses.terms import build_terms
 from raykd.models.families import family_of
-from raykd.models.scored import ScoredModel
 from raykd.tasks.build import build_task
 from raykd.tasks.task import Task
 from raykd.teachers.build import build_panel, served_table
@@ -40,6 +39,11 @@ from raykd.teachers.cache.reading import OpenedCache
 from raykd.teachers.cached import CachedTeacher
 from raykd.teachers.live import LiveTeacher, Teacher
 from raykd.teachers.panel import Panel, mean_margins
+
+LiveTeachers = Callable[
+    [RunConfig, Manifest, Collection[str], torch.device], dict[str, LiveTeacher]
+]
+"""Loads teachers of a run, by their names, onto a device."""
 
 
 def assemble(
@@ -49,6 +53,7 @@ def assemble(
     is_restored: bool = False,
     languages: tuple[str, ...] | None = None,
     caches: Mapping[str, OpenedCache] = MappingProxyType({}),
+    load: LiveTeachers = live_teachers,
 ) -> Distillation:
     """Build the data, the models, the terms and the optimizer of a run, at its first step.
 
@@ -60,13 +65,12 @@ def assemble(
         languages: That the student has projections for where it has one per language; None
             where those are the languages that it trains on.
         caches: Of teachers that are read, not run, by their names; they stay open.
+        load: The other teachers, which several runs may share.
     """
     manifest = read_manifest(config.data.uri)
     running = running_teachers(config, cached=caches, begins=not is_restored)
-    teachers = {
-        name: teacher.to(world.device)
-        for name, teacher in load_teachers(config, manifest, names=running).items()
-    }
+    live = load(config, manifest, running, world.device)
+    teachers = {name: teacher.model for name, teacher in live.items()}
     model = build_student(config, manifest).to(world.device)
     task = task_of(config, manifest, model_type=model.config.model_type)
     read = partial(scored, config=config, manifest=manifest)
@@ -98,7 +102,7 @@ def assemble(
     objective = DistillationStep(
         student,
         panel=_panel(
-            config, manifest, task, teachers=_asked(config, teachers, caches, world), world=world
+            config, manifest, task, teachers=_asked(config, live, caches, world), world=world
         ),
         terms=build_terms(config.losses, compiled=config.train.compile),
         layer_terms=layer_terms(config, student=student, teachers=teachers),
@@ -153,12 +157,11 @@ def running_teachers(
 
 def _asked(
     config: RunConfig,
-    models: Mapping[str, ScoredModel],
+    live: Mapping[str, LiveTeacher],
     caches: Mapping[str, OpenedCache],
     world: World,
 ) -> dict[str, Teacher]:
     """Return every teacher, to be run or read."""
-    live = {name: LiveTeacher(model) for name, model in models.items()}
     return {
         name: CachedTeacher(caches[name], device=world.device, live=live.get(name))
         if name in caches

@@ -21,6 +21,7 @@ from raykd.models.load import load_config, load_model
 from raykd.models.parts import num_layers
 from raykd.models.per_language import PerLanguageModel
 from raykd.models.scored import ScoredModel
+from raykd.teachers.live import LiveTeacher
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,14 @@ def load_teachers(
         for name in config.teachers
         if names is None or name in names
     }
+
+
+def live_teachers(
+    config: RunConfig, manifest: Manifest, names: Collection[str], device: torch.device
+) -> dict[str, LiveTeacher]:
+    """Load teachers of a run onto a device, to be asked there."""
+    loaded = load_teachers(config, manifest, names=names)
+    return {name: LiveTeacher(model.to(device)) for name, model in loaded.items()}
 
 
 def build_student(config: RunConfig, manifest: Manifest) -> Any:

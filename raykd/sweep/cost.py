@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from raykd.config.schema.run import RunConfig
 from raykd.sweep.plan import SweepPlan
-from raykd.sweep.planned_runs import PlannedRun
+from raykd.sweep.planned_runs import PlannedRun, Process, need_of_process, processes_of
 from raykd.sweep.room import held_at_once
 from raykd.sweep.stand_ins import stand_ins
 from raykd.train.measure import Speed, measured_speed
@@ -47,14 +47,16 @@ class PlannedCost:
         return (self.teacher_flops + self.cache_flops) / self.flops if self.flops else 0.0
 
 
-def whole_cost(runs: Iterable[PlannedRun]) -> PlannedCost:
-    """Return what runs cost from their first step to their last."""
-    return _cost((run, 1.0) for run in runs)
+def whole_cost(runs: Iterable[PlannedRun], *, most: int = 1) -> PlannedCost:
+    """Return what runs cost from their first step to their last, with so many in a process."""
+    return _cost([[(run, 1.0) for run in process] for process in processes_of(runs, most=most)])
 
 
-def cost_left(runs: Iterable[PlannedRun]) -> PlannedCost:
-    """Return what runs cost from where they stand."""
-    return _cost((run, run.share_left) for run in runs if run.share_left)
+def cost_left(runs: Iterable[PlannedRun], *, most: int = 1) -> PlannedCost:
+    """Return what runs cost from where they stand, with so many in a process."""
+    return _cost(
+        [[(run, run.share_left) for run in process] for process in _left(runs, most=most)]
+    )
 
 
 def measured(plan: SweepPlan) -> Speed | None:
@@ -70,7 +72,7 @@ def measured(plan: SweepPlan) -> Speed | None:
     left = [run for run in (*plan.stages, *plan.trials) if run.share_left and run.flops]
     if not left:
         return None
-    run = max(left, key=_flops_left)
+    run = max(left, key=lambda run: _flops_left((run,)))
     assert run.flops is not None  # noqa: S101  others are not among them
     with stand_ins() as models:
         for stage in plan.stages:
@@ -86,13 +88,14 @@ def seconds(plan: SweepPlan, speed: Speed) -> float:
     as where the speed was measured, however many runs share one, and workers of a run to divide
     its work without loss; evaluations and waiting for a free place are not counted.
     """
-    stages = [run for run in plan.stages if run.share_left]
-    at_once = min((held_at_once(run.need, plan.nodes) for run in stages), default=1)
+    stages = _left(plan.stages, most=plan.sweep.pack)
+    at_once = min((held_at_once(need_of_process(run), plan.nodes) for run in stages), default=1)
     if plan.sweep.max_concurrent_trials is not None:
         at_once = min(at_once, plan.sweep.max_concurrent_trials)
-    trials = [run for run in plan.trials if run.share_left]
+    trials = _left(plan.trials, most=plan.sweep.pack)
     # One builds a cache, the others wait for it.
-    building = cost_left(trials).cache_flops / speed.flops_per_second
+    caches = cost_left(plan.trials, most=plan.sweep.pack).cache_flops
+    building = caches / speed.flops_per_second
     return (
         _phase_seconds(stages, at_once, speed)
         + building
@@ -100,35 +103,45 @@ def seconds(plan: SweepPlan, speed: Speed) -> float:
     )
 
 
-def _phase_seconds(runs: Sequence[PlannedRun], at_once: int, speed: Speed) -> float:
-    """Return the time of runs that wait for nothing but a place."""
-    if not runs:
+def _left(runs: Iterable[PlannedRun], *, most: int) -> tuple[Process, ...]:
+    return processes_of((run for run in runs if run.share_left), most=most)
+
+
+def _phase_seconds(processes: Sequence[Process], at_once: int, speed: Speed) -> float:
+    """Return the time of processes that wait for nothing but a place."""
+    if not processes:
         return 0.0
     each = [
-        START_SECONDS + _flops_left(run) / (speed.flops_per_second * run.need.num_bundles)
-        for run in runs
+        START_SECONDS
+        + _flops_left(process) / (speed.flops_per_second * process[0].need.num_bundles)
+        for process in processes
     ]
     return max(*each, sum(each) / max(at_once, 1))
 
 
-def _flops_left(run: PlannedRun) -> float:
-    cost = _cost([(run, run.share_left)])
+def _flops_left(process: Process) -> float:
+    cost = _cost([[(run, run.share_left) for run in process]])
     return cost.student_flops + cost.teacher_flops
 
 
-def _cost(parts: Iterable[tuple[PlannedRun, float]]) -> PlannedCost:
+def _cost(processes: Iterable[Sequence[tuple[PlannedRun, float]]]) -> PlannedCost:
+    """Add up what the runs of processes cost, of each the share beside it."""
     tokens = student = teachers = 0.0
     caches: dict[str, float] = {}
     num_runs = 0
-    for run, part in parts:
-        of_run = part * run.record.planned_tokens
-        num_runs += 1
-        tokens += of_run
-        student += of_run * run.record.flops_per_token.get("student", 0.0)
-        teachers += of_run * run.record.flops_per_token.get("teachers", 0.0)
-        for name, flops in () if run.flops is None else run.flops.caches.items():
-            asked = _asked(name, run.config)
-            caches[asked] = max(flops, caches.get(asked, 0.0))
+    for process in processes:
+        of_teachers = 0.0
+        for run, part in process:
+            of_run = part * run.record.planned_tokens
+            num_runs += 1
+            tokens += of_run
+            student += of_run * run.record.flops_per_token.get("student", 0.0)
+            asked = of_run * run.record.flops_per_token.get("teachers", 0.0)
+            of_teachers = max(of_teachers, asked)
+            for name, flops in () if run.flops is None else run.flops.caches.items():
+                question = _asked(name, run.config)
+                caches[question] = max(flops, caches.get(question, 0.0))
+        teachers += of_teachers
     return PlannedCost(
         num_runs=num_runs,
         tokens=tokens,

@@ -33,6 +33,8 @@ class KindPlan:
     """None where there are problems."""
 
     memory_bytes: int | None = None
+    shared_bytes: int | None = None
+    """Of it: the process and the teachers."""
 
 
 def kind_of(config: RunConfig) -> RunConfig:
@@ -87,6 +89,7 @@ class Planner:
             student=plan.student,
             flops=flops,
             memory_bytes=plan.memory_bytes,
+            shared_bytes=plan.shared_bytes,
         )
 
 

@@ -134,6 +134,9 @@ class Record:
     needs: tuple[str, ...] = ()
     """Ids of the stages whose models it uses."""
 
+    pack_key: str | None = None
+    """What it has in common with runs that it may share a process with, behind one teacher."""
+
     state: State = State.WAITING
     evaluations: tuple[Metrics, ...] = ()
     """Each with step, tokens and ``eval/...``; oldest first."""

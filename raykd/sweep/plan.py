@@ -14,7 +14,13 @@ from raykd.sweep.checks import metric_problem, rung_problem
 from raykd.sweep.expand import Expansion
 from raykd.sweep.halving import rung_tokens
 from raykd.sweep.ledger import Record, SweepPaths, read_ledger
-from raykd.sweep.planned_runs import PlannedRun, Runs
+from raykd.sweep.planned_runs import (
+    PlannedRun,
+    Process,
+    Runs,
+    need_of_process,
+    processes_of,
+)
 from raykd.sweep.problems import Problems
 from raykd.sweep.room import Machines, Need, held_at_once, machines_of, scarcest
 from raykd.sweep.space import Draws, points_of, random_draws
@@ -49,7 +55,8 @@ class SweepPlan:
     """The machines that are counted on."""
 
     at_once: int
-    """Trials that run at the same time; 0 where one never fits."""
+    """Processes that run at the same time, each with a trial or a pack of them; 0 where one never
+    fits."""
 
     problems: tuple[str, ...]
     """Every reason why the sweep, or some of its runs, cannot start."""
@@ -76,9 +83,14 @@ class SweepPlan:
         return self.machines.nodes
 
     @property
+    def processes(self) -> tuple[Process, ...]:
+        """The trials as they are shared out over processes."""
+        return processes_of(self.trials, most=self.sweep.pack)
+
+    @property
     def at_once_by(self) -> str:
         """What limits the trials that run at the same time, in words."""
-        needs = _needs(self.trials)
+        needs = _needs(self.processes)
         if not needs:
             return "no trial"
         least = min(needs, key=lambda need: held_at_once(need, self.nodes))
@@ -138,6 +150,10 @@ def plan_sweep(
     sample = tuple(run for run in trials if run.record.id in of_first)
     # Those of the first sample: what is suggested later must not move the rungs.
     rungs = _rungs(sweep, sample if sweep.searcher == "optuna" else trials)
+    processes = processes_of(trials, most=sweep.pack)
+    for process in processes:
+        if len(process) > 1:
+            found.add_room(process[0].record, need_of_process(process), pack=len(process))
     for run in trials:
         found.add(run.record, metric_problem(sweep.metric, run.config))
         found.add(run.record, rung_problem(rungs, run.record, run.config))
@@ -150,7 +166,7 @@ def plan_sweep(
         rungs=rungs,
         num_excluded=sum(_num_excluded(sweep, draws) for draws in samples),
         machines=machines,
-        at_once=_at_once(sweep, stages + trials, machines.nodes),
+        at_once=_at_once(sweep, (*((run,) for run in stages), *processes), machines.nodes),
         problems=(*_empty_problem(trials), *found.lines()),
     )
 
@@ -187,14 +203,14 @@ def _rungs(sweep: SweepConfig, trials: Iterable[PlannedRun]) -> tuple[int, ...]:
     return rung_tokens(sweep.scheduler.asha, longest)
 
 
-def _at_once(sweep: SweepConfig, trials: Iterable[PlannedRun], nodes: Sequence[NodeConfig]) -> int:
-    held = [held_at_once(need, nodes) for need in _needs(trials)]
+def _at_once(sweep: SweepConfig, processes: Iterable[Process], nodes: Sequence[NodeConfig]) -> int:
+    held = [held_at_once(need, nodes) for need in _needs(processes)]
     limit = sweep.max_concurrent_trials
     return min([*held, *([] if limit is None else [limit])], default=0)
 
 
-def _needs(runs: Iterable[PlannedRun]) -> set[Need]:
-    return {run.need for run in runs}
+def _needs(processes: Iterable[Process]) -> set[Need]:
+    return {need_of_process(process) for process in processes}
 
 
 def _num_excluded(sweep: SweepConfig, draws: Draws) -> int:

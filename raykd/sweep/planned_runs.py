@@ -1,13 +1,14 @@
 """The runs of a sweep with what is known before they start: models, cost, need, progress."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from raykd.config.load import plain
 from raykd.config.schema.run import RunConfig
 from raykd.sweep.expand import Entry
 from raykd.sweep.kinds import KindPlan, Planner
 from raykd.sweep.ledger import Record, State
+from raykd.sweep.packs import pack_key, packs
 from raykd.sweep.problems import Problems
 from raykd.sweep.progress import Progress, progress_of
 from raykd.sweep.room import Need, need_of
@@ -31,6 +32,8 @@ class PlannedRun:
 
     flops: RunFlops | None
     need: Need
+    shared_bytes: int | None
+    """Of the memory that it needs: what runs of one process have once, teachers among it."""
 
     @property
     def share_left(self) -> float:
@@ -38,6 +41,25 @@ class PlannedRun:
         if self.record.state.is_terminal or not self.record.num_steps:
             return 0.0
         return 1 - self.first_step / self.record.num_steps
+
+
+Process = tuple[PlannedRun, ...]
+"""A run, or a pack of runs that share their teachers."""
+
+
+def processes_of(runs: Iterable[PlannedRun], *, most: int) -> tuple[Process, ...]:
+    """Return how runs are shared out over processes, with so many in one."""
+    return tuple(packs(runs, key=lambda run: run.record.pack_key, most=most))
+
+
+def need_of_process(process: Process) -> Need:
+    """Return what the runs of a process need together."""
+    first = process[0]
+    memory, shared = first.need.memory_bytes, first.shared_bytes
+    if len(process) == 1 or memory is None or shared is None:
+        return first.need
+    own = sum((run.need.memory_bytes or 0) - (run.shared_bytes or 0) for run in process)
+    return replace(first.need, memory_bytes=shared + own)
 
 
 class Runs:
@@ -101,6 +123,7 @@ def _run(entry: Entry, kind: KindPlan, progress: Progress) -> PlannedRun:
         planned_tokens=kind.planned_tokens,
         flops_per_token=flops,
         needs=entry.needs,
+        pack_key=pack_key(entry.config),
         state=State.DONE if progress.is_done else State.WAITING,
         evaluations=progress.evaluations,
     )
@@ -111,4 +134,5 @@ def _run(entry: Entry, kind: KindPlan, progress: Progress) -> PlannedRun:
         student=kind.student,
         flops=kind.flops,
         need=need_of(entry.config, kind.memory_bytes),
+        shared_bytes=kind.shared_bytes,
     )

@@ -26,9 +26,12 @@ class Problems:
         if problem is not None:
             self._labels.setdefault(problem, []).append(_label(record))
 
-    def add_room(self, record: Record, need: Need) -> None:
-        """Note where a run does not fit on the machines."""
-        self.add(record, self._room(need))
+    def add_room(self, record: Record, need: Need, *, pack: int = 1) -> None:
+        """Note where a run, or a pack of so many, does not fit on the machines."""
+        problem = self._room(need)
+        if problem is not None and pack > 1:
+            problem = f"a pack of {pack} trials: {problem}; or lower pack"
+        self.add(record, problem)
 
     def lines(self) -> list[str]:
         """Return each problem with a run that has it, and the number of the others."""

@@ -1,19 +1,21 @@
 """Where a sweep stands and what comes next: the one writer of its ledger. No Ray.
 
-Whoever runs the trials asks ``next_run``, tells of starts, reports and ends, and asks
+Whoever runs the trials asks ``next_pack``, tells of starts, reports and ends, and asks
 ``should_stop``. Everything is a function of what is in storage, so a study that is made anew
 after any interruption goes on as if there had been none.
 """
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from raykd.config.schema.sweep import SweepConfig
 from raykd.sweep.attempts import after_stop, begun, closed, decide_retry, explained
 from raykd.sweep.halving import halving_of
 from raykd.sweep.ledger import Metrics, Record, State, SweepPaths, write_records
+from raykd.sweep.packs import packs
+from raykd.sweep.processes import Processes
 from raykd.train.failures import Action, Kind
 from raykd.train.metrics import evaluations
 from raykd.train.paths import RunPaths
@@ -28,7 +30,7 @@ class Limits:
     """What bounds one start of a sweep."""
 
     at_once: int
-    """Runs at the same time."""
+    """Processes at the same time, each with a run or a pack of them."""
 
     clock: Callable[[], float] = time.monotonic
     """In seconds."""
@@ -63,8 +65,7 @@ class Study:
         self.is_leaving = False
         """Whether ``leave`` was called."""
 
-        self._released: set[str] = set()
-        """Runs that were handed out and have not ended."""
+        self._processes = Processes()
         self._paused_until: dict[str, float] = {}
         """When a run that failed may start again."""
 
@@ -95,24 +96,44 @@ class Study:
     @property
     def is_over(self) -> bool:
         """Whether there is nothing left to do, or no time left to do it."""
-        if self._released:
+        if self._processes:
             return False
         return self._is_ending or not any(map(self._may_start, self.records.values()))
 
     @property
     def to_leave(self) -> list[str]:
         """Runs that were handed out and are to leave with a checkpoint."""
-        return [run_id for run_id in self._released if self.should_stop(run_id)]
+        return [run_id for run_id in self._processes.runs if self.should_stop(run_id)]
 
     @property
     def _is_ending(self) -> bool:
         """Whether no run starts any more, and those that run stop."""
         return self.is_leaving or self.is_out_of_time
 
-    def next_run(self) -> Record | None:
-        """Hand out the next run that can start, or None where there is none at present."""
-        if self._is_ending or len(self._released) >= self._limits.at_once:
-            return None
+    def is_out(self, run_id: str) -> bool:
+        """Tell whether a run was handed out and has not ended."""
+        return run_id in self._processes
+
+    def next_pack(self) -> tuple[Record, ...]:
+        """Hand out the next run that can start, with those that are to share its process.
+
+        Returns:
+            Nothing where no run can start at present.
+        """
+        if self._is_ending or len(self._processes) >= self._limits.at_once:
+            return ()
+        # What has failed before fails alone.
+        found = packs(
+            self._ready(),
+            key=lambda record: None if record.failures else record.pack_key,
+            most=self._sweep.pack,
+        )
+        pack = next(found, ())
+        self._processes.begin(record.id for record in pack)
+        return pack
+
+    def _ready(self) -> Iterator[Record]:
+        """Yield the runs that can start, in the order of the plan."""
         for record in list(self.records.values()):
             if not self._may_start(record) or self._is_held_back(record):
                 continue
@@ -120,9 +141,7 @@ class Study:
             if needed & {State.FAILED, State.BLOCKED}:
                 self._change(replace(record, state=State.BLOCKED))
             elif needed <= {State.DONE}:
-                self._released.add(record.id)
-                return record
-        return None
+                yield record
 
     def started(self, run_id: str) -> None:
         """Note that a run is being trained, from its newest checkpoint on."""
@@ -148,7 +167,7 @@ class Study:
     def ended(self, run_id: str) -> None:
         """Note that a run has ended by itself or has left; storage says how."""
         if self.records[run_id].state is not State.RUNNING:
-            self._released.discard(run_id)
+            self._processes.end(run_id)
             return
         record = self._closed(run_id)
         paths = RunPaths(record.run_uri)
@@ -196,11 +215,11 @@ class Study:
 
     def interrupted(self) -> None:
         """Note that whoever ran the trials has gone: they wait for the next start."""
-        for run_id in sorted(self._released):
+        for run_id in sorted(self._processes.runs):
             record = self.records[run_id]
             if record.state is State.RUNNING:
                 self._change(replace(self._closed(run_id), state=State.WAITING))
-        self._released.clear()
+            self._processes.end(run_id)
 
     def leave(self) -> None:
         """Start no run any more, and let running ones leave; may be called at any moment."""
@@ -217,12 +236,13 @@ class Study:
         return record.state is State.WAITING and (only is None or record.id in only)
 
     def _is_held_back(self, record: Record) -> bool:
-        """Tell whether a run is at it already, or pauses after a failure."""
+        """Tell whether a process has it, or goes on without it, or it pauses after a failure."""
         paused_until = self._paused_until.get(record.id, -math.inf)
-        return record.id in self._released or self._limits.clock() < paused_until
+        is_busy = self._processes.has_company(record.id)
+        return is_busy or self._limits.clock() < paused_until
 
     def _closed(self, run_id: str) -> Record:
-        self._released.discard(run_id)
+        self._processes.end(run_id)
         return closed(self.records[run_id])
 
     def _go_on(self) -> None:

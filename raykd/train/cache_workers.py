@@ -20,11 +20,10 @@ from raykd.errors import StoppedError, TrainingFailedError
 from raykd.teachers.cache.parts import Coverage, FinishedPart, Part
 from raykd.teachers.cache.payload import Encoding, Payload
 from raykd.teachers.cache.planner import ModePlan
-from raykd.train.attempts import worker_resources
 from raykd.train.cache_writer import CacheWatch, CacheWriter, TeacherWriter
 from raykd.train.causes import telling_error
 from raykd.train.machine.process import prepare_process
-from raykd.train.room import SETTLE_SECONDS, described_room
+from raykd.train.room import SETTLE_SECONDS, described_room, worker_resources
 
 _POLL_SECONDS = 0.2
 

@@ -29,7 +29,7 @@ from raykd.train.checkpoint import committed_steps
 from raykd.train.fit import check_length, check_tokenizer
 from raykd.train.inputs import check_inputs
 from raykd.train.paths import RunPaths, run_paths
-from raykd.train.sizes import ModelPlan, memory_bytes
+from raykd.train.sizes import ModelPlan, memory_bytes, shared_bytes
 from raykd.train.trackers import check_trackers
 from raykd.train.worker import read_result
 
@@ -74,6 +74,9 @@ class Plan:
     memory_bytes: int | None
     """Estimate for each worker; None where the models are not known."""
 
+    shared_bytes: int | None
+    """Of it: what runs of one process have once, the process itself and the teachers."""
+
 
 def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
     """Find out what a run would do; read configurations and manifests, load no weights.
@@ -99,6 +102,7 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
             caches={},
             start=None,
             memory_bytes=None,
+            shared_bytes=None,
         )
     problems.collect(lambda: check_inputs(config))
     data = problems.collect(lambda: _plan_data(config, manifest))
@@ -132,6 +136,7 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
         memory_bytes=None
         if student is None or data is None
         else memory_bytes(config, manifest, student=student, teachers=teachers),
+        shared_bytes=shared_bytes(config, teachers),
     )
 
 

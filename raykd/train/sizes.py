@@ -87,18 +87,21 @@ def memory_bytes(
     Parameters and their state are exact, of a student in shares too.
     """
     rows, tokens = config.train.micro_batch_size, manifest.max_length
-    cached = [name for name, teacher in config.teachers.items() if teacher.cache is not None]
-    running = running_teachers(config, cached=cached, begins=True)
-    frozen = sum(
-        _frozen_parameters(plan, is_running=name in running) * _BYTES[config.teachers[name].dtype]
-        for name, plan in teachers.items()
-    )
     return (
-        _PROCESS_BYTES
+        shared_bytes(config, teachers)
         + _student_bytes(config, student, rows=rows, tokens=tokens)
-        + frozen
         + _scores_bytes(config, manifest)
         + _reading_bytes(config, manifest)
+    )
+
+
+def shared_bytes(config: RunConfig, teachers: dict[str, ModelPlan]) -> int:
+    """Return what a process takes before any student: its imports, and the teachers' weights."""
+    cached = [name for name, teacher in config.teachers.items() if teacher.cache is not None]
+    running = running_teachers(config, cached=cached, begins=True)
+    return _PROCESS_BYTES + sum(
+        _frozen_parameters(plan, is_running=name in running) * _BYTES[config.teachers[name].dtype]
+        for name, plan in teachers.items()
     )
 
 

@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass
 from raykd import storage
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import TOKENIZER_DIRECTORY
-from raykd.distill.assemble import assemble
+from raykd.distill.assemble import LiveTeachers, assemble
 from raykd.distill.distillation import Distillation
 from raykd.distill.loop import training_steps
+from raykd.distill.models import live_teachers
 from raykd.distill.start import StudentStart
 from raykd.distill.world import World
 from raykd.errors import DivergedError
@@ -37,6 +38,7 @@ from raykd.train.paths import RunPaths
 from raykd.train.replay import explained
 from raykd.train.snapshot import copied_files
 from raykd.train.trackers import open_trackers
+from raykd.train.turns import Turns, alone
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +55,9 @@ class Context:
 
     note: Callable[[str], None] = lambda _: None
     """Told at once what this worker is doing, for others who wait for it in vain."""
+
+    load: LiveTeachers = live_teachers
+    """Loads teachers, which runs of the same process may share."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,6 +87,15 @@ def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunRes
     Raises:
         RaykdError: The run cannot go on; among others DivergedError, with what replays the step.
     """
+    return alone(training_turns(config, paths, context))
+
+
+def training_turns(config: RunConfig, paths: RunPaths, context: Context) -> Turns[RunResult]:
+    """Train as ``train_worker`` does, and pause where runs of the same process take turns.
+
+    That is before a step and before an evaluation: what a teacher says in the step is asked by
+    all before any of them asks something else.
+    """
     with ExitStack() as stack:
         stack.enter_context(storage.patience(PATIENCE_SECONDS))
         context.note("looking for the newest checkpoint")
@@ -92,7 +106,11 @@ def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunRes
         with found_checkpoint(paths, context.world) as checkpoint:
             context.note("assembling the run")
             run = assemble(
-                config, world=context.world, is_restored=checkpoint is not None, caches=caches
+                config,
+                world=context.world,
+                is_restored=checkpoint is not None,
+                caches=caches,
+                load=context.load,
             )
             keeper = CheckpointKeeper(config, paths, run, tokenizer_path=tokenizer_path)
             if checkpoint is not None:
@@ -102,7 +120,7 @@ def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunRes
             if run.start is not None and context.world.rank == 0:
                 _note_start(run.start, paths, log)
             try:
-                metrics, leave = _train(run, context, log=log, keeper=keeper)
+                metrics, leave = yield from _train(run, context, log=log, keeper=keeper)
             except DivergedError as error:
                 raise explained(error, run, paths) from error
         # None is made where a worker was killed between its last checkpoint and this place.
@@ -162,10 +180,10 @@ def _note_start(start: StudentStart, paths: RunPaths, log: Log) -> None:
 
 def _train(
     run: Distillation, context: Context, *, log: Log, keeper: CheckpointKeeper
-) -> tuple[Record, Leave]:
+) -> Turns[tuple[Record, Leave]]:
     """Take the steps that remain; return the last evaluation, and why it left before the end."""
     try:
-        found = _stepped(run, context, log=log, keeper=keeper)
+        found = yield from _stepped(run, context, log=log, keeper=keeper)
         keeper.wait()
     except DivergedError:
         if run.state.step > 0:
@@ -181,11 +199,12 @@ def _train(
 
 def _stepped(
     run: Distillation, context: Context, *, log: Log, keeper: CheckpointKeeper
-) -> tuple[Record, Leave]:
+) -> Turns[tuple[Record, Leave]]:
     """Log, evaluate and checkpoint when each is due."""
     metrics: Record = {}
     if run.evaluates_first:
         metrics = _evaluated(run, context, log=log, keeper=keeper)
+    yield
     meter = Meter()
     steps = run.steps()
     context.note(f"step {run.state.step + 1}")
@@ -196,6 +215,7 @@ def _stepped(
         if run.logs_after(finished.step):
             log.append(meter.record(run.state.tokens))
         if run.evaluates_after(finished.step):
+            yield
             metrics = _evaluated(run, context, log=log, keeper=keeper)
             keeper.note_evaluation(finished.step, loss=metrics["eval/loss"])
             if run.mixes_adaptively:
@@ -208,6 +228,7 @@ def _stepped(
         if leave:
             return metrics, Leave(leave)
         context.note(f"step {finished.step + 1}")
+        yield
         meter.resume()
     return metrics, Leave.NO
 

@@ -6,7 +6,7 @@ again, so nothing of it needs to be saved.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,8 @@ from raykd.sweep.study import Study
 from raykd.train.causes import failure_kind
 from raykd.train.failures import Kind
 from raykd.train.paths import RunPaths
+from raykd.tune.arguments import END, MEMBERS, RUN, runs_of
 from raykd.tune.leaving import PreemptedError, Wishes
-
-RUN = "run"
-"""Argument of a trial that names the run."""
 
 
 class StudySearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
@@ -43,9 +41,9 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the arguments of the next trial, None for none at present, or the end."""
-        record = self._study.next_run()
-        if record is not None:
-            return trial_arguments(record, wish=self._wishes.key(record.id))
+        records = self._study.next_pack()
+        if records:
+            return _arguments(records, self._wishes)
         return Searcher.FINISHED if self._study.is_over else None
 
     def on_trial_complete(
@@ -76,9 +74,12 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
         return {}
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Note an evaluation; the trial waits until it may know of what follows from it."""
-        run_id = trial.config[RUN]
-        if "eval/loss" in result:
+        """Note an evaluation or an end; the trial waits until it may know what follows from it."""
+        if END in result:
+            _tell_end(self._study, result[RUN], result[END])
+        elif "eval/loss" in result:
+            # Ray Train does not name the one run that it has.
+            run_id = result.get(RUN, trial.config[RUN])
             metrics = {k: v for k, v in result.items() if k in _TIME or "/" in k}
             self._study.reported(run_id, metrics)
         self._wishes.tell(self._study.to_leave)
@@ -123,7 +124,8 @@ class StudyCallback(TrialProgressCallback):  # type: ignore[misc]  # Ray is unty
         **info: Any,
     ) -> None:
         """Note a start."""
-        self._study.started(trial.config[RUN])
+        for run_id in runs_of(trial.config):
+            self._study.started(run_id)
 
     def on_trial_complete(
         self,
@@ -132,8 +134,9 @@ class StudyCallback(TrialProgressCallback):  # type: ignore[misc]  # Ray is unty
         trial: Trial,
         **info: Any,
     ) -> None:
-        """Note an end; storage says how far the run came."""
-        self._study.ended(trial.config[RUN])
+        """Note the end of what has not ended before; storage says how far it came."""
+        for run_id in self._open_runs(trial):
+            _tell_end(self._study, run_id, None)
 
     def on_trial_error(
         self,
@@ -142,28 +145,31 @@ class StudyCallback(TrialProgressCallback):  # type: ignore[misc]  # Ray is unty
         trial: Trial,
         **info: Any,
     ) -> None:
-        """Note a failure: an error of the run, or the death of its process."""
+        """Note a failure: an error of the last run, or the death of the process."""
         cause = _cause(trial)
-        self._study.failed(
-            trial.config[RUN],
-            error_class=type(cause).__name__,
-            error=_first_line(cause),
-            kind=_kind(cause),
-            is_final=isinstance(cause, TrainingFailedError),
-        )
+        for run_id in self._open_runs(trial):
+            _tell_end(self._study, run_id, cause)
+
+    def _open_runs(self, trial: Trial) -> list[str]:
+        """Return the runs of a trial whose ends it has not reported."""
+        return [run_id for run_id in runs_of(trial.config) if self._study.is_out(run_id)]
 
 
 _TIME = ("step", "tokens")
 
 
-def trial_arguments(record: Record, *, wish: str) -> dict[str, str]:
-    """Return what a trial of Tune is given: plain texts."""
-    return {
-        RUN: record.id,
-        "config": json.dumps(record.config),
-        "log": RunPaths(record.run_uri).log,
-        "wish": wish,
-    }
+def _arguments(records: Sequence[Record], wishes: Wishes) -> dict[str, str]:
+    """Return what a trial of some runs is given."""
+    members = [
+        {
+            "run": record.id,
+            "config": record.config,
+            "log": RunPaths(record.run_uri).log,
+            "wish": wishes.key(record.id),
+        }
+        for record in records
+    ]
+    return {RUN: records[0].id, MEMBERS: json.dumps(members)}
 
 
 def _cause(trial: Trial) -> BaseException:
@@ -173,6 +179,20 @@ def _cause(trial: Trial) -> BaseException:
     # Tune has just written it, in the scratch directory of this process.
     error: BaseException = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
     return error.cause if isinstance(error, RayTaskError) else error
+
+
+def _tell_end(study: Study, run_id: str, cause: BaseException | None) -> None:
+    """Tell a study that a run has ended: by itself, or by an error."""
+    if cause is None:
+        study.ended(run_id)
+        return
+    study.failed(
+        run_id,
+        error_class=type(cause).__name__,
+        error=_first_line(cause),
+        kind=_kind(cause),
+        is_final=isinstance(cause, TrainingFailedError),
+    )
 
 
 def _kind(cause: BaseException) -> Kind:

@@ -1,14 +1,14 @@
-"""A run of a sweep in a process of its own, which ends with the run.
+"""A run of a sweep, or a pack of them, in a process of its own, which ends with the last.
 
-So nothing is carried from one run to the next: no memory of a GPU, no thread, no seed; and a run
-that is killed, or kills its process, is one failed trial. The process is forked from a server that
-has imported everything and done nothing else: it starts at once. The process that asks imports
-next to nothing.
+So nothing is carried from one to the next: no memory of a GPU, no thread, no seed; and a process
+that is killed is one failed trial. The process is forked from a server that has imported
+everything and done nothing else: it starts at once. The process that asks imports next to
+nothing.
 
-The process that asks must be there as long as the run: where it goes, the run ends.
+The process that asks must be there as long as the runs: where it goes, they end.
 
-SIGTERM asks the run to leave: at once where it has not begun, else after its step, with a
-checkpoint.
+SIGTERM asks all runs to leave: at once where they have not begun, else after their step, with a
+checkpoint. One of several is asked by a message.
 """
 
 import logging
@@ -18,14 +18,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
-from raykd.config.schema.run import RunConfig
 from raykd.train.leave import Leave
+from raykd.tune.member import Member
 
 Metrics = dict[str, float]
 
@@ -44,41 +44,54 @@ _PRELOADED = ["ray", "raykd.tune.training"]
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Watch:
+    """Who asked for runs, and looks on."""
+
+    report: Callable[[str, Metrics], None]
+    """Told of each evaluation of each run; its process goes on when this returns."""
+
+    ended: Callable[[str, Leave | Exception], None]
+    """Told once of each run: why it left before its end, if it did, or what it raised; a
+    ChildProcessError where its process died."""
+
+    asked: Callable[[str], Leave]
+    """Looked at all the time: whether a run is to leave. A wish stands."""
+
+
 def train_in_child(
-    config: RunConfig,
-    *,
-    log_uri: str,
-    report: Callable[[Metrics], None],
-    asked: Callable[[], Leave],
-    grace_seconds: float = GRACE_SECONDS,
-) -> Leave:
-    """Train a run in a process of its own; return why it left before its end, if it did.
+    members: Sequence[Member], watch: Watch, *, grace_seconds: float = GRACE_SECONDS
+) -> None:
+    """Train runs in a process of their own, until each has ended.
 
     Args:
-        config: A run of one worker.
-        log_uri: File that gets what the run prints and logs.
-        report: Told of each evaluation; the run goes on when it returns.
-        asked: Looked at all the time: whether the run is to leave. A wish stands.
-        grace_seconds: Given to a run that is asked to leave, before it is killed.
-
-    Raises:
-        Exception: What the run raised.
-        ChildProcessError: Its process died.
+        members: Those who can share a teacher, or a single one.
+        watch: Told of what they do.
+        grace_seconds: Given to the process when all are asked to leave, before it is killed.
     """
-    if (wish := asked()) is not Leave.NO:
-        return wish
+    wishes = {member.run: watch.asked(member.run) for member in members}
+    for run, wish in wishes.items():
+        if wish is not Leave.NO:
+            watch.ended(run, wish)
+    begun = [member for member in members if wishes[member.run] is Leave.NO]
+    if not begun:
+        return
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
     ours, theirs = context.Pipe()
-    process = context.Process(target=_train, args=(config, log_uri, theirs), daemon=True)
+    process = context.Process(target=_train, args=(begun, theirs), daemon=True)
     process.start()
     theirs.close()
-    child = _Child(process=process, connection=ours, asked=asked, grace_seconds=grace_seconds)
+    child = _Child(
+        process=process,
+        connection=ours,
+        watch=watch,
+        grace_seconds=grace_seconds,
+        running=[member.run for member in begun],
+    )
     try:
-        while isinstance(message := child.next_message(), dict):
-            report(message)
-            child.answer()
-        return message
+        while child.running:
+            child.attend()
     finally:
         # Also where the report ends this thread: Tune has stopped the trial.
         process.kill()
@@ -88,70 +101,96 @@ def train_in_child(
 
 @dataclass(kw_only=True, slots=True)
 class _Child:
-    """The process of a run, seen from the one that asked for it."""
+    """A process of runs, seen from the one that asked for it."""
 
     process: BaseProcess
     connection: Connection
-    asked: Callable[[], Leave]
+    watch: Watch
     grace_seconds: float
-    wish: Leave = Leave.NO
-    """Why it has been asked to leave."""
+    running: list[str]
+    """Runs that have not ended."""
+
+    wishes: dict[str, Leave] = field(default_factory=dict)
+    """Runs that have been asked to leave, and why."""
 
     asked_at: float = math.inf
+    """When all were."""
 
-    def next_message(self) -> Metrics | Leave:
-        """Return its next evaluation, or why it has left; raise what it raised."""
-        while not self._has_message():
-            self._pass_on_wish()
+    def attend(self) -> None:
+        """Wait for the next thing to happen in it, and tell of it."""
+        while not self.connection.poll(_POLL_SECONDS):
+            self._pass_on_wishes()
             if time.monotonic() - self.asked_at > self.grace_seconds:
-                logger.warning("the run has not left in %g s and is killed", self.grace_seconds)
-                return self.wish
+                logger.warning("not left in %g s and killed: %s", self.grace_seconds, self.running)
+                self._end_all(None)
+                return
+        message: Metrics | Leave | Exception
         try:
-            message: Metrics | Exception | Leave = self.connection.recv()
+            run, message = self.connection.recv()
         except (EOFError, ConnectionError) as error:
-            return self._after_death(error)
-        if isinstance(message, Exception):
-            raise message
-        return message if isinstance(message, dict) or message is Leave.NO else self._reason
+            self._end_all(self._death(error))
+            return
+        if isinstance(message, dict):
+            self.watch.report(run, message)
+            self._answer()
+        else:
+            self._end(run, message)
 
-    def answer(self) -> None:
+    def _answer(self) -> None:
         """Let it go on after an evaluation, asked to leave where that has just been decided."""
-        self._pass_on_wish()
+        self._pass_on_wishes()
+        self._send(None)
+
+    def _pass_on_wishes(self) -> None:
+        asked = {run: self.watch.asked(run) for run in self.running if run not in self.wishes}
+        new = {run: wish for run, wish in asked.items() if wish is not Leave.NO}
+        if not new:
+            return
+        self.wishes |= new
+        if len(new) == len(asked):
+            self.asked_at = time.monotonic()
+            self.process.terminate()
+        else:
+            self._send(frozenset(new))
+
+    def _send(self, message: frozenset[str] | None) -> None:
         # Where the child is gone, the next look for a message says so.
         with suppress(ConnectionError):
-            self.connection.send(None)
+            self.connection.send(message)
 
-    @property
-    def _reason(self) -> Leave:
-        """Why it leaves: SIGTERM from elsewhere is how a machine ends what runs on it."""
-        return self.wish or Leave.PREEMPTED
+    def _end(self, run: str, end: Leave | Exception) -> None:
+        """Tell how a run ended.
 
-    def _has_message(self) -> bool:
-        return self.connection.poll(_POLL_SECONDS)
+        SIGTERM from elsewhere is how a machine ends what runs on it.
+        """
+        self.running.remove(run)
+        if isinstance(end, Leave) and end is not Leave.NO:
+            end = self.wishes.get(run, Leave.PREEMPTED)
+        self.watch.ended(run, end)
 
-    def _pass_on_wish(self) -> None:
-        if self.wish is Leave.NO and (wish := self.asked()) is not Leave.NO:
-            self.wish, self.asked_at = wish, time.monotonic()
-            self.process.terminate()
+    def _end_all(self, error: Exception | None) -> None:
+        for run in list(self.running):
+            self._end(run, error or Leave.STOPPED)
 
-    def _after_death(self, error: Exception) -> Leave:
-        """Return why it left where it had not begun, and so died of being asked."""
+    def _death(self, error: Exception) -> Exception | None:
+        """Return what to say of a process that died; nothing where it died of being asked."""
         self.process.join()
-        if self.process.exitcode == -signal.SIGTERM:
-            return self._reason
         code = self.process.exitcode
+        if code == -signal.SIGTERM:
+            return None
         hint = _KILLED if code == -signal.SIGKILL else ""
-        text = f"the process of the run ended with exit code {code}{hint}"
-        raise ChildProcessError(text) from error
+        death = ChildProcessError(f"the process of the run ended with exit code {code}{hint}")
+        death.__cause__ = error
+        return death
 
 
-def _train(config: RunConfig, log_uri: str, connection: Connection) -> None:
-    """Train a run in the child."""
+def _train(members: Sequence[Member], connection: Connection) -> None:
+    """Train runs in the child."""
     threading.Thread(target=_end_with_parent, name="raykd-parent", daemon=True).start()
     # Imported here: the process that asks does without it.
     from raykd.tune.training import train_and_tell  # noqa: PLC0415
 
-    train_and_tell(config, log_uri, connection)
+    train_and_tell(members, connection)
 
 
 def _end_with_parent() -> None:

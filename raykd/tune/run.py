@@ -1,6 +1,5 @@
 """A sweep from the driver's side: one session of Ray Tune over its stages and trials."""
 
-import json
 import math
 import tempfile
 import time
@@ -147,7 +146,8 @@ def _run_trials(
 
         from ray import tune  # noqa: PLC0415
         from raykd.train.place_watch import PlaceWatch  # noqa: PLC0415
-        from raykd.tune.adapters import RUN, StudyCallback, StudyScheduler, StudySearcher  # noqa: PLC0415
+        from raykd.tune.adapters import StudyCallback, StudyScheduler, StudySearcher  # noqa: PLC0415
+        from raykd.tune.arguments import RUN  # noqa: PLC0415
         from raykd.tune.leaving import Wishes  # noqa: PLC0415
         from raykd.tune.trial import train_trial  # noqa: PLC0415
 
@@ -191,7 +191,9 @@ def _resources(arguments: dict[str, Any]) -> Any:
     """Return what Tune reserves for a trial; workers of Ray Train are placed beside it."""
     from ray.tune import PlacementGroupFactory  # noqa: PLC0415
 
-    cluster = json.loads(arguments["config"])["cluster"]
+    from raykd.tune.arguments import cluster_of  # noqa: PLC0415
+
+    cluster = cluster_of(arguments)
     if cluster["num_workers"] > 1:
         return PlacementGroupFactory([{"memory": _DRIVER_BYTES}])
     bundle = {"CPU": cluster["cpus_per_worker"]}

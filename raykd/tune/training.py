@@ -1,89 +1,142 @@
-"""What the process of a run does: train, tell each evaluation, keep a log."""
+"""What a process of runs does: train them by turns, tell each evaluation, keep a log of each."""
 
 import logging
 import os
 import pickle
 import signal
+import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from raykd import storage
-from raykd.config.schema.run import RunConfig
+from raykd.distill.models import live_teachers
+from raykd.distill.shared import SharedTeachers
 from raykd.distill.world import World
 from raykd.errors import StorageError, TrainingFailedError
 from raykd.train.cache_writer import CacheWatch
 from raykd.train.caches import ensure_caches
 from raykd.train.leave import Leave
+from raykd.train.machine.choice import products_of_another
 from raykd.train.machine.process import prepare_process
 from raykd.train.metrics import Record
-from raykd.train.paths import located
+from raykd.train.paths import located, run_paths
 from raykd.train.run import claimed_run, device_of
-from raykd.train.worker import Context, read_result, train_worker
+from raykd.train.turns import Turns, by_turns
+from raykd.train.worker import Context, read_result, training_turns
+from raykd.tune.member import Member
 
 logger = logging.getLogger(__name__)
 
 
-def train_and_tell(config: RunConfig, log_uri: str, connection: Connection) -> None:
-    """Train a run; send each evaluation and wait for an answer; at the end send how it ended.
+def train_and_tell(members: Sequence[Member], connection: Connection) -> None:
+    """Train runs; send each evaluation and wait for an answer; of each run send how it ended.
 
-    That is the error, or the reason to leave where SIGTERM asked it to, or that there is none.
+    That is the error, or the reason to leave where it was asked to, or that there is none.
     """
-
-    def report(metrics: Record) -> None:
-        connection.send(dict(metrics))
-        connection.recv()
-
-    with _printed_to(log_uri):
-        try:
-            leave = _train(config, report)
-        except Exception as error:
-            logger.exception("the run failed")
-            connection.send(_portable(error))
-        else:
-            connection.send(leave)
+    _log_to_stderr()
+    process = _Process(members, connection)
+    turns = {member.run: _turns(member, process) for member in members}
+    for run, end in by_turns(turns):
+        connection.send((run, end))
 
 
-def _train(config: RunConfig, report: Callable[[Record], None]) -> Leave:
+class _Process:
+    """What the runs of this process have in common."""
+
+    def __init__(self, members: Sequence[Member], connection: Connection) -> None:
+        self.runs = [member.run for member in members]
+        self.first = run_paths(members[0].config)
+        self.load = SharedTeachers().load if len(members) > 1 else live_teachers
+        self._connection = connection
+        self._leaving: set[str] = set()
+        self._is_ending = False
+
+    def listen(self) -> None:
+        """From now on SIGTERM asks all runs to leave; before, it ends the process."""
+        signal.signal(signal.SIGTERM, self._end)
+
+    def report(self, run: str, metrics: Record) -> None:
+        """Tell of an evaluation, and wait until it is known what follows from it."""
+        self._connection.send((run, dict(metrics)))
+        while not self._hears_answer():
+            pass
+
+    def is_to_leave(self, run: str) -> bool:
+        """Tell whether a run has been asked to leave."""
+        while self._connection.poll():
+            self._hears_answer()
+        return self._is_ending or run in self._leaving
+
+    def _hears_answer(self) -> bool:
+        """Take the next message: runs that are to leave, or None, which answers an evaluation."""
+        message: frozenset[str] | None = self._connection.recv()
+        self._leaving |= message or set()
+        return message is None
+
+    def _end(self, _number: int, _frame: object) -> None:
+        self._is_ending = True
+
+
+def _turns(member: Member, process: _Process) -> Turns[Leave | Exception]:
+    """Train a run; what is printed in its turns is in its log."""
+    with _opened_log(member.log_uri) as take:
+        turns = _train(member, process)
+        while True:
+            take()
+            try:
+                next(turns)
+            except StopIteration as end:
+                left: Leave = end.value
+                return left
+            except Exception as error:
+                logger.exception("the run failed")
+                return _portable(error)
+            yield
+
+
+def _train(member: Member, process: _Process) -> Turns[Leave]:
+    config = member.config
     prepare_process(cores=config.cluster.cpus_per_worker)
+    if others := [run for run in process.runs if run != member.run]:
+        logger.info("by turns, in one process, with %s", ", ".join(others))
     with claimed_run(config, has_workers=False, waits=True, on_wait=logger.warning) as claim:
         found = read_result(claim.paths)
         if found is not None and found.is_done:
             return Leave.NO
-        with _asked_by_signal() as asked:
-            world = World(device=device_of(config))
+        # The others wait for their turn to be claimed until they, too, can be ended at once.
+        yield
+        process.listen()
+        world = World(device=device_of(config))
 
-            def should_stop() -> bool:
-                return asked.is_set() or claim.lease.is_lost
+        def should_stop() -> bool:
+            return process.is_to_leave(member.run) or claim.lease.is_lost
 
-            watch = CacheWatch(on_message=logger.info, should_stop=should_stop)
-            if not ensure_caches(located(config), watch=watch):
-                return Leave.STOPPED
-            context = Context(
-                world=world,
-                report=report,
-                leave=lambda: Leave.STOPPED if should_stop() else Leave.NO,
-            )
-            return train_worker(located(config), claim.paths, context).leave
+        watch = CacheWatch(on_message=logger.info, should_stop=should_stop)
+        if not ensure_caches(located(config), watch=watch):
+            return Leave.STOPPED
+        products_of_another(claim.paths, other=process.first)
+        context = Context(
+            world=world,
+            report=lambda metrics: process.report(member.run, metrics),
+            leave=lambda: Leave.STOPPED if should_stop() else Leave.NO,
+            load=process.load,
+        )
+        result = yield from training_turns(located(config), claim.paths, context)
+        return result.leave
+
+
+def _log_to_stderr() -> None:
+    line = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=logging.WARNING, format=line, force=True)
+    logging.getLogger("raykd").setLevel(logging.INFO)
 
 
 @contextmanager
-def _asked_by_signal() -> Iterator[threading.Event]:
-    """Yield an event that SIGTERM sets while the block runs; outside, it ends the process."""
-    asked = threading.Event()
-    usual = signal.signal(signal.SIGTERM, lambda _number, _frame: asked.set())
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGTERM, usual)
-
-
-@contextmanager
-def _printed_to(uri: str) -> Iterator[None]:
-    """Add to the file at a URI what this process prints and logs, libraries in C too."""
+def _opened_log(uri: str) -> Iterator[Callable[[], None]]:
+    """Yield what has the file at a URI get all that this process prints, libraries in C too."""
     is_local = storage.is_local(uri)
     with tempfile.TemporaryDirectory() as directory:
         path = Path(uri) if is_local else Path(directory, "log.txt")
@@ -92,16 +145,21 @@ def _printed_to(uri: str) -> Iterator[None]:
             with suppress(FileNotFoundError):
                 path.write_bytes(storage.read_bytes(uri))
         with path.open("ab", buffering=0) as stream:
-            os.dup2(stream.fileno(), 1)
-            os.dup2(stream.fileno(), 2)
-        line = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-        logging.basicConfig(level=logging.WARNING, format=line, force=True)
-        logging.getLogger("raykd").setLevel(logging.INFO)
-        try:
-            yield
-        finally:
-            if not is_local:
-                _upload(path, uri)
+
+            def take() -> None:
+                # What is not written yet belongs to the run before.
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os.dup2(stream.fileno(), 1)
+                os.dup2(stream.fileno(), 2)
+
+            try:
+                yield take
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                if not is_local:
+                    _upload(path, uri)
 
 
 def _upload(path: Path, uri: str) -> None:

@@ -59,8 +59,9 @@ def ledger_figures(store: Store, directory: Path, num_trials: int) -> LedgerFigu
     study = Study(sweep, paths, records, limits=Limits(at_once=num_trials))
     started_cpu = time.process_time()
     with store.counting() as seen:
-        while (record := study.next_run()) is not None:
-            study.started(record.id)
+        while pack := study.next_pack():
+            for record in pack:
+                study.started(record.id)
         start = seen()
     final = evaluations_of([5 - i / _NUM_EVALUATIONS for i in range(_NUM_EVALUATIONS)])
     for metrics in final[:-1]:

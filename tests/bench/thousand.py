@@ -125,10 +125,11 @@ def drive(study: Study, *, most_ends: float = math.inf) -> None:
     running: dict[str, int] = {}
     num_ends = 0
     while not study.is_over:
-        while (record := study.next_run()) is not None:
-            study.started(record.id)
-            begin(record)
-            running[record.id] = 0
+        while pack := study.next_pack():
+            for record in pack:
+                study.started(record.id)
+                begin(record)
+                running[record.id] = 0
         for run_id in list(running):
             if advance(study, run_id, running):
                 num_ends += 1

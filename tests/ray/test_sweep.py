@@ -10,11 +10,17 @@ from typing import Any
 
 import pytest
 from raykd.cli.main import main as raykd
+from raykd.config.load import checked_run
+from raykd.models.load import save_model
 from raykd.sweep.ledger import Ledger, State, read_ledger
+from raykd.train.metrics import evaluations
+from raykd.train.paths import run_paths
 from raykd.train.ray_cluster import LOCAL, ray_cluster
 
 from tests.ray import sweep_drivers as drivers
 from tests.sweep_files import WEIGHT, write_runs, write_sweep
+from tests.tiny_models import tiny_model
+from tests.unit.train.test_run import train
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
@@ -145,6 +151,38 @@ def test_a_failed_trial_is_told_and_is_tried_again_when_asked(
     assert status == 1
     assert len(ledger.records[bad.id].attempts) == 2
     assert len(ledger.records[good.id].attempts) == 1
+
+
+def test_a_pack_is_one_trial_whose_runs_find_what_they_find_alone(
+    tmp_path: Path, ray_of_four: Any
+) -> None:
+    write_runs(tmp_path)
+    save_model(tiny_model("bert", "masked_lm", hidden_size=16), tmp_path / "teacher")
+    status, ledger = sweep(
+        tmp_path,
+        teachers={"big": {"model": str(tmp_path / "teacher")}},
+        controls=False,
+        search={
+            WEIGHT: {"grid": [1, 2]},
+            RATE: {"grid": [1e-3, 1e30]},
+            "optimizer.warmup_fraction": {"grid": [0]},
+        },
+        pack=4,
+    )
+    assert status == 1
+    for record in ledger.trials:
+        is_good = record.coordinates[RATE] < 1
+        assert record.state is (State.DONE if is_good else State.FAILED)
+        (attempt,) = record.attempts
+        assert attempt.error_class == (None if is_good else "NonFiniteLossError")
+        (line,) = [line for line in logged(ledger, record.id).splitlines() if "by turns" in line]
+        assert all(other.id in line for other in ledger.trials if other is not record)
+        if is_good:
+            alone = checked_run(
+                record.config | {"output_uri": str(tmp_path / "alone")}, origin=record.id
+            )
+            train(alone)
+            assert record.evaluations == tuple(evaluations(run_paths(alone).metrics))
 
 
 def test_two_sweeps_at_once_build_a_stage_once(tmp_path: Path) -> None:

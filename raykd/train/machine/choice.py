@@ -39,6 +39,12 @@ def products_as_settled(paths: RunPaths) -> Iterator[None]:
         yield
 
 
+def products_of_another(paths: RunPaths, *, other: RunPaths) -> None:
+    """Have a run that is new here multiply as another one of this process does."""
+    if _read(paths).get(_MACHINE) != _machine() and storage.exists(other.machine):
+        storage.write_bytes(paths.machine, storage.read_bytes(other.machine))
+
+
 def _settled(run: Distillation, paths: RunPaths) -> bool:
     """Return whether oneDNN multiplies: as the run has it, or where it is new here, by trying."""
     shapes = _shapes(run)

@@ -103,13 +103,24 @@ def tried(shapes: Iterable[Shape]) -> Trial:
 @contextmanager
 def multiplying(*, onednn: bool) -> Iterator[None]:
     """Have oneDNN multiply float32 matrices while the block runs, or the default library."""
-    settings: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # torch's own
-    before = settings.fp32_precision
-    settings.fp32_precision = "bf16" if onednn else "none"
+    before = products()
+    set_products("bf16" if onednn else "none")
     try:
         yield
     finally:
-        settings.fp32_precision = before
+        set_products(before)
+
+
+def products() -> str:
+    """Return how float32 matrices are multiplied now, in torch's words."""
+    settings: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # torch's own
+    return str(settings.fp32_precision)
+
+
+def set_products(precision: str) -> None:
+    """Multiply as ``products`` has said."""
+    settings: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # torch's own
+    settings.fp32_precision = precision
 
 
 def _operands(shape: Shape) -> list[torch.Tensor]:

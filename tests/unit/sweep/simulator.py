@@ -100,11 +100,12 @@ class Cluster:
         self._running = {}
         last = None if events is None else self.num_events + events
         while not study.is_over:
-            while (record := study.next_run()) is not None:
-                self._count(last)
-                study.started(record.id)
-                self.started.append(record.id)
-                self._running[record.id] = _restored(record)
+            while pack := study.next_pack():
+                for record in pack:
+                    self._count(last)
+                    study.started(record.id)
+                    self.started.append(record.id)
+                    self._running[record.id] = _restored(record)
                 self.most_at_once = max(self.most_at_once, len(self._running))
             if self._running:
                 self._advance(study, self._random.choice(sorted(self._running)), last)

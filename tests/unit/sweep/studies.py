@@ -66,8 +66,8 @@ def states(records: Mapping[str, Record]) -> dict[str, State]:
 
 def handed_out(study: Study) -> list[str]:
     found = []
-    while (record := study.next_run()) is not None:
-        found.append(record.id)
+    while pack := study.next_pack():
+        found += [record.id for record in pack]
     return found
 
 

@@ -11,15 +11,18 @@ import psutil
 import pytest
 from raykd.config.schema.run import RunConfig
 from raykd.errors import NonFiniteLossError
+from raykd.models.load import save_model
 from raykd.train.checkpoint import committed_steps
 from raykd.train.leave import Leave
 from raykd.train.metrics import evaluations
 from raykd.train.paths import run_paths
 from raykd.train.run import Listener, claimed_run, train_run
 from raykd.train.worker import read_result
-from raykd.tune.child import GRACE_SECONDS, Metrics, train_in_child
+from raykd.tune.child import GRACE_SECONDS, Metrics, Watch, train_in_child
+from raykd.tune.member import Member
 
 from tests.small_runs import small_data, small_run
+from tests.tiny_models import tiny_model
 
 # The server that children are forked from imports everything once.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -41,19 +44,29 @@ def holder(config: RunConfig) -> int:
     return pid
 
 
+def member(config: RunConfig) -> Member:
+    paths = run_paths(config)
+    return Member(run=paths.name, config=config, log_uri=paths.log)
+
+
 def train(
     config: RunConfig,
     report: Callable[[Metrics], None],
     asked: Callable[[], Leave] = lambda: Leave.NO,
     grace_seconds: float = GRACE_SECONDS,
 ) -> Leave:
-    return train_in_child(
-        config,
-        log_uri=run_paths(config).log,
-        report=report,
-        asked=asked,
-        grace_seconds=grace_seconds,
+    """Train a run in a child; return why it left, or raise what it raised."""
+    ends: list[Leave | Exception] = []
+    watch = Watch(
+        report=lambda _, metrics: report(metrics),
+        ended=lambda _, end: ends.append(end),
+        asked=lambda _: asked(),
     )
+    train_in_child([member(config)], watch, grace_seconds=grace_seconds)
+    (end,) = ends
+    if isinstance(end, Exception):
+        raise end
+    return end
 
 
 def refuse(_: Metrics) -> None:
@@ -188,3 +201,96 @@ def test_a_run_that_waits_for_another_driver_leaves_at_once(directory: Path) -> 
     with claimed_run(config, has_workers=False):
         left = train(config, refuse, lambda: next(looks, Leave.STOPPED))
     assert left is Leave.STOPPED
+
+
+# Packs
+
+
+@pytest.fixture
+def pack(directory: Path) -> dict[str, RunConfig]:
+    """Return runs that share a teacher and twelve steps, by their ids."""
+    save_model(tiny_model("bert", "masked_lm", hidden_size=16), directory / "teacher")
+    configs = [
+        child_run(
+            directory,
+            teachers={"big": {"model": str(directory / "teacher")}},
+            losses={"cross_entropy": {}, "forward_kl": {"weight": weight}},
+            train__num_steps=12,
+            **changes,
+        )
+        for weight, changes in (
+            ("1", {}),
+            ("2", {}),
+            ("3", {"optimizer": {"learning_rate": 1e30, "warmup_fraction": 0.0}}),
+        )
+    ]
+    return {run_paths(config).name: config for config in configs}
+
+
+def test_a_pack_trains_in_one_process_and_each_ends_for_itself(
+    directory: Path, pack: dict[str, RunConfig]
+) -> None:
+    told: list[tuple[str, Metrics]] = []
+    ends: dict[str, Leave | Exception] = {}
+    pids: set[int] = set()
+    first, second, bad = pack
+
+    def report(run: str, metrics: Metrics) -> None:
+        told.append((run, metrics))
+        pids.add(holder(pack[run]))
+
+    def asked(run: str) -> Leave:
+        # Decided by its own second evaluation, and heard with the answer to that.
+        is_second = [name for name, _ in told].count(second) == 2
+        return Leave.STOPPED if run == second and is_second else Leave.NO
+
+    watch = Watch(report=report, ended=ends.__setitem__, asked=asked)
+    train_in_child([member(config) for config in pack.values()], watch)
+    assert list(ends) == [bad, second, first]
+    assert isinstance(ends[bad], NonFiniteLossError)
+    assert (ends[second], ends[first]) == (Leave.STOPPED, Leave.NO)
+    assert len(pids) == 1
+    assert [m["step"] for run, m in told if run == second] == [3, 6]
+    assert committed_steps(run_paths(pack[second]).checkpoints)[-1] == 6
+    alone = child_run(
+        directory,
+        teachers={"big": {"model": str(directory / "teacher")}},
+        losses={"cross_entropy": {}, "forward_kl": {"weight": "1"}},
+        train__num_steps=12,
+        output_uri=str(directory / "alone"),
+    )
+    assert trained(alone) == [metrics for run, metrics in told if run == first]
+    # What each prints in its turns is in its own log.
+    logs = {run: Path(run_paths(config).log).read_text() for run, config in pack.items()}
+    assert [run for run, text in logs.items() if "Traceback" in text] == [bad]
+    assert all("machine: 1 thread(s)" in text for text in logs.values())
+
+
+def test_the_death_of_a_process_is_that_of_its_runs_but_for_those_that_had_ended(
+    pack: dict[str, RunConfig],
+) -> None:
+    ends: dict[str, Leave | Exception] = {}
+    *living, bad = pack
+
+    def kill(run: str, _: Metrics) -> None:
+        os.kill(holder(pack[run]), signal.SIGKILL)
+
+    watch = Watch(report=kill, ended=ends.__setitem__, asked=lambda _: Leave.NO)
+    train_in_child([member(config) for config in pack.values()], watch)
+    assert isinstance(ends[bad], NonFiniteLossError)
+    assert {type(ends[run]) for run in living} == {ChildProcessError}
+
+
+def test_a_pack_that_is_asked_to_leave_leaves_together(pack: dict[str, RunConfig]) -> None:
+    pack.popitem()
+    told: list[str] = []
+    ends: dict[str, Leave | Exception] = {}
+    watch = Watch(
+        report=lambda run, _: told.append(run),
+        ended=ends.__setitem__,
+        asked=lambda _: Leave.PREEMPTED if told else Leave.NO,
+    )
+    train_in_child([member(config) for config in pack.values()], watch)
+    assert ends == dict.fromkeys(pack, Leave.PREEMPTED)
+    steps = [committed_steps(run_paths(config).checkpoints)[-1] for config in pack.values()]
+    assert set(steps) == {3}

@@ -1,0 +1,76 @@
+"""A teacher of several students in one process, who are at the same batches at the same time."""
+
+from collections import deque
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+
+from raykd.batch import Batch, LayersWanted, ModelOutputs
+from raykd.models.scored import ScoredModel
+from raykd.teachers.live import LiveTeacher
+
+
+class SharedTeacher(LiveTeacher):
+    """Is asked by each student, and runs for the first one only: to the others it says the same.
+
+    It remembers no more than what it said last. Whoever asks something else has it run again, so
+    students may part, and come together again.
+    """
+
+    def __init__(self, model: ScoredModel, *, num_remembered: int) -> None:
+        """Begin with nothing to remember.
+
+        Args:
+            model: The teacher.
+            num_remembered: Micro-batches: as many as a step has.
+        """
+        super().__init__(model)
+        self._said: deque[_Said] = deque(maxlen=num_remembered)
+        self.num_runs = 0
+        """Batches that the model has run on."""
+
+    def __call__(
+        self,
+        batch: Batch,
+        wanted: LayersWanted = LayersWanted(),  # noqa: B008  frozen
+    ) -> ModelOutputs:
+        """Return the teacher's scores at the scored positions, and the layers wanted."""
+        products = _products()
+        for said in self._said:
+            if (said.wanted, said.products) == (wanted, products) and _are_equal(
+                said.batch, batch
+            ):
+                return said.outputs
+        outputs = super().__call__(batch, wanted)
+        self.num_runs += 1
+        self._said.append(_Said(batch=batch, wanted=wanted, products=products, outputs=outputs))
+        return outputs
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Said:
+    """What the teacher has said about a batch."""
+
+    batch: Batch
+    wanted: LayersWanted
+    products: str
+    outputs: ModelOutputs
+
+
+def _products() -> str:
+    """Return how float32 matrices are multiplied now; students may differ in it."""
+    settings: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # torch's own
+    return str(settings.fp32_precision)
+
+
+def _are_equal(one: Batch, other: Batch) -> bool:
+    return all(
+        _is_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(Batch)
+    )
+
+
+def _is_equal(one: torch.Tensor | int | None, other: torch.Tensor | int | None) -> bool:
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return torch.equal(one, other)
+    return one is other or (isinstance(one, int) and one == other)

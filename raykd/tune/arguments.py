@@ -1,0 +1,33 @@
+"""What a trial of Tune is given and what it reports, by name.
+
+It is given plain texts: the id of its first run, after which it is called, and a JSON list with,
+for each of its runs, ``run``, its id; ``config``, the run: Tune reads nothing into a text;
+``log``, the file that gets what it prints; ``wish``, where the driver asks it to leave.
+
+It reports evaluations, and the end of a run while others go on: the error if it is one. The end of
+the last run is that of the trial.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+RUN = "run"
+"""Given: the first run. Reported: the run that it is about."""
+
+MEMBERS = "members"
+"""Given."""
+
+END = "end"
+"""Reported."""
+
+
+def runs_of(arguments: Mapping[str, Any]) -> list[str]:
+    """Return the ids of a trial's runs."""
+    return [member["run"] for member in json.loads(arguments[MEMBERS])]
+
+
+def cluster_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the section ``cluster`` of a trial's runs, which have the same."""
+    found: dict[str, Any] = json.loads(arguments[MEMBERS])[0]["config"]["cluster"]
+    return found

@@ -1,0 +1,204 @@
+"""Runs that take turns behind one teacher are the runs that they would be alone, bit by bit."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from raykd import storage
+from raykd.config.schema.run import RunConfig
+from raykd.data.manifest import read_manifest
+from raykd.distill.assemble import task_of
+from raykd.distill.batches import evaluation_batches
+from raykd.distill.shared import SharedTeachers
+from raykd.distill.world import World
+from raykd.errors import DivergedError
+from raykd.models.load import save_model
+from raykd.teachers.shared import SharedTeacher
+from raykd.train.checkpoint import committed_steps
+from raykd.train.leave import Leave
+from raykd.train.machine.choice import products_of_another
+from raykd.train.machine.matmul import multiplying, products
+from raykd.train.paths import RunPaths, located, run_paths
+from raykd.train.turns import Turns, alone, by_turns
+from raykd.train.worker import Context, training_turns
+
+from tests.small_runs import TINY_BERT, small_data, small_run
+from tests.tiny_models import tiny_model
+from tests.unit.train.test_run import assert_equal_runs, stop_after, train
+
+CPU = torch.device("cpu")
+STEPS = 6
+MICRO_BATCHES = 3
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    small_data(tmp_path / "data")
+    model = tiny_model(
+        "bert", "masked_lm", hidden_size=16, num_heads=2, intermediate_size=32, num_layers=3
+    )
+    save_model(model, tmp_path / "teacher")
+    return tmp_path
+
+
+def member(directory: Path, runs: str = "together", **changes: Any) -> RunConfig:
+    given = {
+        "output_uri": str(directory / runs),
+        "teachers": {"big": {"model": str(directory / "teacher")}},
+        "losses": {"cross_entropy": {}, "forward_kl": {}},
+    }
+    return small_run(directory, **(given | changes))
+
+
+VARIED: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "hot": {"losses": {"cross_entropy": {}, "forward_kl": {"weight": "2", "temperature": "4"}}},
+    "dropout": {"student": {"architecture": TINY_BERT | {"dropout": 0.2}}},
+    "copied": {
+        "student": {"architecture": TINY_BERT, "init": {"copy_layers": {}}},
+        "optimizer": {"learning_rate": 3e-3, "weight_decay": 0.1},
+    },
+}
+
+
+class Pack:
+    """Runs that share their teachers."""
+
+    def __init__(self, configs: Mapping[str, RunConfig]) -> None:
+        self._configs = configs
+        self._shared = SharedTeachers()
+        self.order: list[str] = []
+        """Who has asked after a step whether to leave, one after the other."""
+
+    def train(
+        self, leaves: Mapping[str, Callable[[], bool]] | None = None
+    ) -> dict[str, int | DivergedError]:
+        """Return the step that each ended at, or its error."""
+        members = {
+            name: self._turns(name, config, (leaves or {}).get(name, lambda: False))
+            for name, config in self._configs.items()
+        }
+        return dict(by_turns(members))
+
+    def _turns(
+        self, name: str, config: RunConfig, leaves: Callable[[], bool]
+    ) -> Turns[int | DivergedError]:
+        def leave() -> Leave:
+            self.order.append(name)
+            return Leave.STOPPED if leaves() else Leave.NO
+
+        context = Context(
+            world=World(), report=lambda _: None, leave=leave, load=self._shared.load
+        )
+        try:
+            result = yield from training_turns(located(config), run_paths(config), context)
+        except DivergedError as error:
+            return error
+        return result.step
+
+    def teacher(self, config: RunConfig) -> SharedTeacher:
+        manifest = read_manifest(config.data.uri)
+        (teacher,) = self._shared.load(config, manifest, ["big"], CPU).values()
+        assert isinstance(teacher, SharedTeacher)
+        return teacher
+
+
+def num_evaluation_batches(config: RunConfig) -> int:
+    manifest = read_manifest(config.data.uri)
+    task = task_of(config, manifest, model_type="bert")
+    split = config.data.eval_split or ""
+    return len(list(evaluation_batches(config, manifest, task, split=split, world=World())))
+
+
+def files(config: RunConfig) -> dict[str, bytes]:
+    """Return the newest checkpoint, without what names the run and its attempt."""
+    checkpoints = run_paths(config).checkpoints
+    newest = Path(checkpoints, f"step-{committed_steps(checkpoints)[-1]:08d}")
+    paths = [path for path in newest.rglob("*") if path.is_file()]
+    return {
+        str(path.relative_to(newest)): path.read_bytes()
+        for path in paths
+        if path.suffix == ".safetensors" or path.name == "state.json"
+    }
+
+
+def assert_as_alone(directory: Path, configs: Mapping[str, RunConfig]) -> None:
+    for name, config in configs.items():
+        apart = member(directory, "apart", **VARIED[name])
+        train(apart)
+        assert run_paths(apart).name == run_paths(config).name
+        assert_equal_runs(apart, config)
+        assert files(apart) == files(config)
+
+
+def test_members_are_the_runs_that_they_are_alone_and_the_teacher_runs_once(
+    directory: Path,
+) -> None:
+    configs = {name: member(directory, **changes) for name, changes in VARIED.items()}
+    pack = Pack(configs)
+    assert pack.train() == dict.fromkeys(configs, STEPS)
+    assert pack.order == list(configs) * STEPS
+    evaluations = 2 * num_evaluation_batches(configs["plain"])
+    runs = STEPS * MICRO_BATCHES + len(configs) * evaluations
+    assert pack.teacher(configs["plain"]).num_runs == runs
+    assert_as_alone(directory, configs)
+
+
+def test_members_that_stopped_apart_go_on_together(directory: Path) -> None:
+    configs = {name: member(directory, **VARIED[name]) for name in ("plain", "dropout")}
+    left = Pack(configs).train({"plain": stop_after(2), "dropout": stop_after(4)})
+    assert left == {"plain": 2, "dropout": 4}
+    # One goes on alone for a while, the other joins it where they are at different steps.
+    assert not train(configs["plain"], should_stop=stop_after(1)).is_done
+    assert Pack(configs).train() == dict.fromkeys(configs, STEPS)
+    assert_as_alone(directory, configs)
+
+
+def test_one_that_leaves_or_diverges_leaves_the_others_as_they_are(directory: Path) -> None:
+    configs = {name: member(directory, **changes) for name, changes in VARIED.items()}
+    optimizer = {"learning_rate": 1e30, "warmup_fraction": 0.0}
+    configs["dropout"] = member(directory, **VARIED["dropout"], optimizer=optimizer)
+    ends = Pack(configs).train({"hot": stop_after(3)})
+    assert isinstance(ends.pop("dropout"), DivergedError)
+    assert ends == {"hot": 3, "plain": STEPS, "copied": STEPS}
+    finished = {name: configs[name] for name in ("plain", "copied")}
+    assert_as_alone(directory, finished)
+    # The one that left is a run like any other.
+    train(configs["hot"])
+    assert_as_alone(directory, {"hot": configs["hot"]})
+
+
+def test_each_multiplies_in_its_turns_as_it_has_chosen() -> None:
+    seen: list[tuple[str, str]] = []
+
+    def turns(name: str, *, onednn: bool, number: int) -> Turns[None]:
+        with multiplying(onednn=onednn):
+            for _ in range(number):
+                seen.append((name, products()))
+                yield
+
+    members = {
+        "first": turns("first", onednn=True, number=1),
+        "second": turns("second", onednn=False, number=3),
+        "third": turns("third", onednn=True, number=2),
+    }
+    assert [name for name, _ in by_turns(members)] == ["first", "third", "second"]
+    expected = {"first": "bf16", "second": "none", "third": "bf16"}
+    assert all(expected[name] == precision for name, precision in seen)
+    assert products() == "none"
+    alone(turns("again", onednn=True, number=2))
+
+
+def test_a_new_member_multiplies_as_another_and_an_old_one_as_before(tmp_path: Path) -> None:
+    first, second, third = (RunPaths(str(tmp_path / name)) for name in "abc")
+    products_of_another(second, other=first)
+    assert not storage.exists(second.machine)
+    storage.write_bytes(first.machine, b'{"machine": "here", "onednn": true}')
+    products_of_another(second, other=first)
+    assert json.loads(storage.read_bytes(second.machine))["onednn"]
+    storage.write_bytes(third.machine, b'{"machine": "elsewhere", "onednn": false}')
+    products_of_another(third, other=first)
+    assert json.loads(storage.read_bytes(third.machine))["onednn"]
