@@ -21,6 +21,11 @@ from tests.servers.rclone import ACCESS_KEY, SECRET_KEY, Rclone
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
 
+# Ray's workers would stand back behind all else on the machine, other tests included, and a node
+# that does not start within half a minute is given up.
+os.environ.setdefault("RAY_worker_niceness", "0")
+os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")
+
 # A test that is fast alone may take long beside others: time says nothing about being right.
 settings.register_profile("raykd", deadline=None)
 settings.load_profile("raykd")
