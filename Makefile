@@ -4,19 +4,22 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench soak audit clean
+.PHONY: demo test long lint bench soak audit clean
 
 # The main job on two cores: prepare data, run a study of teachers, weights and starts.
 demo: $(VENV)/runtime
 	$(BIN)/python jobs/demo.py
 
-# Unit tests on both cores, then those that take longer, then those that start Ray. The programs of
-# bench that start Ray have slow tests of their own: pytest -m "ray and slow".
+# Unit tests on both cores, then those that take longer, then those that start Ray.
 test: $(VENV)/dev
 	$(BIN)/pytest -n 2
 	tests/browser/install_chromium.sh
 	$(BIN)/pytest -n 2 -m "slow and not ray"
 	$(BIN)/pytest -n 2 --dist loadfile -m "ray and not slow"
+
+# What starts Ray and takes many minutes: kills all over a sweep and in preparing data, programs of bench.
+long: $(VENV)/dev
+	$(BIN)/pytest -m "ray and slow"
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
