@@ -14,6 +14,7 @@
     + NonFiniteLossError the loss or the gradient norm is NaN or infinite
     + LossSpikeError     the loss is far above the losses before
   + HungWorkerError    a worker did not come where the others waited for it
+  + StoppedError       whoever waited was asked to stop
   + TrainingFailedError the workers kept failing until the retries were spent
   + WorkersFailedError the same of other work on Ray than training
 

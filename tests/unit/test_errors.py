@@ -43,6 +43,7 @@ def test_wrong_inputs_end_with_2_and_failures_with_1() -> None:
         "NonFiniteLossError": 1,
         "LossSpikeError": 1,
         "HungWorkerError": 1,
+        "StoppedError": 1,
         "TrainingFailedError": 1,
         "WorkersFailedError": 1,
     }
