@@ -17,7 +17,7 @@ test: $(VENV)/dev
 	$(BIN)/pytest -n 2 -m "slow and not ray"
 	$(BIN)/pytest -n 2 --dist loadfile -m "ray and not slow"
 
-# What starts Ray and takes many minutes: kills all over a sweep and in preparing data, programs of bench.
+# The programs of bench that start Ray.
 long: $(VENV)/dev
 	$(BIN)/pytest -m "ray and slow"
 

@@ -17,7 +17,6 @@ import psutil
 from tests.ray.sweep_drivers import wait_until
 from tests.servers.ports import HOST, number_of, reserve_port
 
-_LIMIT_SECONDS = 300.0
 _END_SECONDS = 20.0
 
 
@@ -63,10 +62,6 @@ def ray_head(*, num_cpus: int) -> Iterator[Head]:
                 "RAY_AUTH_TOKEN": token,
                 "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
                 "RAY_memory_monitor_refresh_ms": "0",
-                # Of a machine that does other things too; by default 60 s.
-                # Else the workers would stand back behind all others of the machine.
-                "RAY_worker_niceness": "0",
-                "RAY_raylet_start_wait_time_s": str(round(_LIMIT_SECONDS)),
                 # What jobs call python is this one.
                 "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
             },

@@ -98,7 +98,6 @@ def told(report: PrepareReport) -> PrepareReport:
     return replace(report, seconds=0.0, manifest=replace(report.manifest, uri=""))
 
 
-@pytest.mark.slow
 def test_labelled_rows_from_a_store_to_a_store(
     labelled: PrepareOptions, tmp_path: Path, s3_uri: str
 ) -> None:
@@ -153,7 +152,6 @@ class Killer:
                     self.killed.append(self.titles.pop(0))
 
 
-@pytest.mark.slow
 def test_killed_workers_change_nothing(labelled: PrepareOptions, tmp_path: Path) -> None:
     titles = ["ray::_tokenise", "ray::_read_unit"]
     killer = Killer(titles=list(titles))
@@ -169,7 +167,6 @@ class _InterruptedError(Exception):
     pass
 
 
-@pytest.mark.slow
 def test_what_is_finished_is_not_made_again(labelled: PrepareOptions, tmp_path: Path) -> None:
     def interrupt(progress: Progress) -> None:
         if progress.stage == "tokenising":

@@ -13,7 +13,7 @@ from tests.ray import sweep_drivers as drivers
 from tests.ray.sweep_drivers import kill_driver, kill_head, kill_trial
 from tests.sweep_files import WEIGHT, write_runs, write_sweep
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 KILLS = (kill_trial, kill_driver, kill_head, kill_trial, kill_driver)
 STEPS_OF_A_RUN = 40

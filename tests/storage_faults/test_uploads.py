@@ -86,7 +86,7 @@ def test_a_server_that_restarts_in_the_middle_of_an_upload_gets_it_whole(
     faulty_s3.proxy.inject(hold := Hold(), on="UploadPart.*partNumber=3")
     with ThreadPoolExecutor(1) as pool:
         uploading = pool.submit(upload_one, tmp_path / "file", faulty_s3)
-        assert hold.reached.wait(100)
+        assert hold.reached.wait(10)
         faulty_s3.server.kill()
         hold.released.set()
         faulty_s3.server.restart()
@@ -100,7 +100,7 @@ def test_an_upload_outlasts_an_outage(faulty_s3: FaultyS3, tmp_path: Path) -> No
     faulty_s3.proxy.inject(hold := Hold(), on="UploadPart.*partNumber=2")
     with ThreadPoolExecutor(1) as pool:
         uploading = pool.submit(upload_one, tmp_path / "file", faulty_s3)
-        assert hold.reached.wait(100)
+        assert hold.reached.wait(10)
         with faulty_s3.proxy.outage():
             hold.released.set()
             threading.Event().wait(0.5)
@@ -130,7 +130,7 @@ def test_what_arrives_damaged_is_an_error(faulty_s3: FaultyS3, tmp_path: Path) -
     faulty_s3.proxy.inject(hold := Hold(), on="HeadObject")
     with ThreadPoolExecutor(1) as pool:
         uploading = pool.submit(upload_one, tmp_path / "file", faulty_s3)
-        assert hold.reached.wait(100)
+        assert hold.reached.wait(10)
         storage.write_bytes(f"{faulty_s3.uri}/inner/file", b"x" * SMALL_BYTES)
         hold.released.set()
         with pytest.raises(StorageError, match="inner/file: what arrived differs"):
@@ -142,7 +142,7 @@ def test_what_arrives_short_is_an_error(faulty_s3: FaultyS3, tmp_path: Path) -> 
     faulty_s3.proxy.inject(hold := Hold(), on="HeadObject")
     with ThreadPoolExecutor(1) as pool:
         uploading = pool.submit(upload_one, tmp_path / "file", faulty_s3)
-        assert hold.reached.wait(100)
+        assert hold.reached.wait(10)
         storage.write_bytes(f"{faulty_s3.uri}/inner/file", b"x" * 10)
         hold.released.set()
         with pytest.raises(StorageError, match=f"10 bytes arrived of {SMALL_BYTES}"):

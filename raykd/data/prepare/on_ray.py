@@ -25,7 +25,7 @@ _RETRIES = 10
 """Of a task whose process or machine dies."""
 
 _CORES_PER_READER = 16
-"""A reader gives that many tokenisers enough to do (measured: 24 MB/s of text against 1.3)."""
+"""A reader gives about that many tokenisers enough to do: a guess from one run, 24 MB/s to 1.3."""
 
 _IN_FLIGHT_PER_READER = 2 * _CORES_PER_READER
 
