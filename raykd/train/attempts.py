@@ -39,6 +39,7 @@ from raykd.train.room import (
     are_placed,
     forget_placed,
     groups_of_this_job,
+    kill_actors,
     remove_groups,
     worker_resources,
 )
@@ -49,6 +50,10 @@ _PLACEMENT_ATTEMPTS = 5
 
 _POLL_SECONDS = 0.2
 _ROOM_POLL_SECONDS = 1.0
+_END_SECONDS = 10.0
+_CONTROLLER = "TrainController"
+"""Ray Train's own class; it gives out no handle of it."""
+
 _SHORT_TEXT = 150
 """Characters; Ray explains at length what may have killed a worker."""
 
@@ -118,9 +123,10 @@ def run_attempt(order: Order) -> Attempt:
                 return Attempt(result=None, kind=Kind.STOPPED)
     finally:
         watch.close()
-    if order.is_alone:
-        # Where workers fail while they start, Ray Train keeps their places for ever.
-        remove_groups(groups_of_this_job() - groups)
+        if order.is_alone:
+            _end(fitted)
+            # Where workers fail while they start, Ray Train keeps their places for ever.
+            remove_groups(groups_of_this_job() - groups)
     try:
         return _returned(RunResult(**fitted.result().return_value))
     except (ray.train.TrainingFailedError, RayError) as error:
@@ -231,6 +237,17 @@ def _started(work: Callable[[], Any]) -> "Future[Any]":
 
     threading.Thread(target=run, name="raykd-fit", daemon=True).start()
     return future
+
+
+def _end(fitted: "Future[Any]") -> None:
+    """Have the thread of an attempt end, as where its controller dies.
+
+    A thread that still waits for Ray when Ray is shut down may end the process on the spot.
+    """
+    deadline = time.monotonic() + _END_SECONDS
+    while not fitted.done() and time.monotonic() < deadline:
+        kill_actors(_CONTROLLER)
+        concurrent.futures.wait([fitted], timeout=_POLL_SECONDS)
 
 
 def _returned(result: RunResult) -> Attempt:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from ray._private.state import actors
+from ray._private.worker import global_worker
 from ray._raylet import PlacementGroupID
 from ray.experimental.internal_kv import (
     _internal_kv_del,
@@ -132,6 +134,14 @@ def remove_groups(names: set[str]) -> None:
     """Give back the places of placement groups."""
     for name in names:
         remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(name))))
+
+
+def kill_actors(class_name: str) -> None:
+    """Kill the actors of a class that belong to this program."""
+    job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
+    for name, actor in actors(job_id=job).items():
+        if actor["ActorClassName"] == class_name and actor["State"] != "DEAD":
+            global_worker.core_worker.kill_actor(ray.ActorID.from_hex(name), True)  # noqa: FBT003
 
 
 def note_placed(attempt: str) -> None:

@@ -17,7 +17,9 @@ from raykd.config.schema.run import RunConfig
 from raykd.train.checkpoint import committed_steps
 from raykd.train.metrics import read_metrics
 from raykd.train.paths import run_paths
+from raykd.train.run import Listener, train_run
 
+import ray
 from tests.small_runs import small_data, small_run
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
@@ -110,6 +112,25 @@ def test_the_second_interrupt_ends_it_at_once(config: RunConfig, tmp_path: Path)
     assert program.returncode == 1, output
     assert "interrupted; what is finished stays" in output
     assert committed_steps(run_paths(config).checkpoints) == []
+    assert not Path(run_paths(config).lease).exists()
+
+
+def test_an_interrupt_in_a_program_of_ones_own_leaves_nothing_of_ray_behind(
+    config: RunConfig,
+) -> None:
+    def interrupt_after_some_steps() -> bool:
+        if has_records(config, 5):
+            raise KeyboardInterrupt
+        return False
+
+    listener = Listener(
+        on_record=lambda _: None, on_message=print, should_stop=interrupt_after_some_steps
+    )
+    with pytest.raises(KeyboardInterrupt):
+        train_run(config, fresh=False, address="local", listener=listener)
+    # One that still waits for Ray, which is shut down, may end the process at any moment.
+    assert "raykd-fit" not in [thread.name for thread in threading.enumerate()]
+    assert not ray.is_initialized()
     assert not Path(run_paths(config).lease).exists()
 
 
