@@ -37,6 +37,8 @@ def train_and_tell(members: Sequence[Member], connection: Connection) -> None:
     That is the error, or the reason to leave where it was asked to, or that there is none.
     """
     _log_to_stderr()
+    # Claimed in one order, whatever that of a sweep: two sweeps never wait for each other's runs.
+    members = sorted(members, key=lambda member: member.run)
     process = _Process(members, connection)
     turns = {member.run: _turns(member, process) for member in members}
     for run, end in by_turns(turns):

@@ -44,6 +44,9 @@ def missing_programs() -> list[str]:
 class Radosgw:
     """One cluster in one directory; the gateway can be killed and started again."""
 
+    access_key = ACCESS_KEY
+    secret_key = SECRET_KEY
+
     def __init__(self, directory: Path) -> None:
         if missing := missing_programs():
             message = f"{', '.join(missing)}: not installed; Debian has ceph-mon ceph-osd radosgw"

@@ -21,6 +21,9 @@ SECRET_KEY = "rclone-secret-that-no-message-may-show"  # noqa: S105  # of a serv
 class Rclone:
     """One server over one directory; its port stays the same for its whole life."""
 
+    access_key = ACCESS_KEY
+    secret_key = SECRET_KEY
+
     def __init__(self, directory: Path, log: Path) -> None:
         self.directory = directory
         self._log = log

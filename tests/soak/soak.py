@@ -1,6 +1,6 @@
 """One training on a real S3 server behind a faulty proxy, with kills of random processes.
 
-    python tests/soak/soak.py --minutes 30 [--workers 2] [--seed N]
+    python tests/soak/soak.py --minutes 30 [--workers 2] [--server radosgw] [--seed N]
 
 The run is ``raykd train`` with its data and output in the store; a few per cent of all requests
 fail. The trainer, a Ray worker or the server are killed, or the store is cut off, at random
@@ -10,7 +10,6 @@ what must hold; the exit status is 1 where something does not.
 """
 
 import argparse
-import shutil
 import signal
 import subprocess
 import sys
@@ -28,7 +27,7 @@ from rich.console import Console
 from tests.soak import verdict
 from tests.soak.chaos import Chaos, Pace
 from tests.soak.losses import losses
-from tests.soak.store import Store, faulty_store
+from tests.soak.store import SERVERS, Store, faulty_store
 from tests.soak.training import (
     CHECKPOINT_STEPS,
     Speed,
@@ -70,6 +69,7 @@ class Options:
 
     minutes: float
     workers: int = 0
+    server: str = "rclone"
     seed: int = 17
 
 
@@ -94,6 +94,11 @@ class Soaked:
         """What all trainers printed."""
         return self.directory / "log.txt"
 
+    @property
+    def bucket(self) -> Path:
+        """What is in the store at the end."""
+        return self.directory / "bucket"
+
     def has_stepped(self, process_id: int) -> bool:
         """Tell whether a trainer has taken a step; under Ray that is not known, and assumed."""
         if self.config.cluster.num_workers:
@@ -112,8 +117,8 @@ def soak(directory: Path, options: Options) -> list[Line]:
         data_uri, output_uri = f"{root}/data", f"{root}/{output}"
         return training(data_uri, output_uri, num_steps=num_steps, num_workers=options.workers)
 
-    with faulty_store(directory, seed=options.seed) as store:
-        shutil.copytree(directory / "data", store.directory / "data")
+    with faulty_store(directory, server=options.server, seed=options.seed) as store:
+        store.put(directory / "data")
         smooth, config = at(str(directory), "smooth"), at(store.uri, "runs")
         soaked = Soaked(
             config=config,
@@ -128,7 +133,7 @@ def soak(directory: Path, options: Options) -> list[Line]:
             Line(what="start", found=f"alone {speed.start_seconds:.1f} s"),
             *found,
             *verdict.numbers(
-                run_directory(config, store.directory / "runs"),
+                run_directory(config, soaked.bucket / "runs"),
                 run_directory(smooth, directory / "smooth"),
                 num_steps=num_steps,
             ),
@@ -168,6 +173,8 @@ def under_fire(soaked: Soaked, store: Store, options: Options) -> list[Line]:
     seconds = time.monotonic() - started
     pending = store.pending_uploads()
     notes = read_notes(soaked.notes)
+    cleaned = clean(store)
+    store.fetch(soaked.bucket)
     return [
         Line(
             what="minutes to the end",
@@ -175,8 +182,9 @@ def under_fire(soaked: Soaked, store: Store, options: Options) -> list[Line]:
         ),
         *verdict.harm(chaos.counts, exits),
         *verdict.costs(losses(notes), every_steps=CHECKPOINT_STEPS),
-        clean(store),
+        cleaned,
         *verdict.remains(store, pending=pending, temporary=soaked.directory / "tmp"),
+        *verdict.halves(soaked.bucket),
         *verdict.traffic(store, log=soaked.log),
         *verdict.resources(growth(watch.lives, notes)),
     ]
@@ -226,15 +234,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--minutes", type=float, default=30.0, help="of kills and outages")
     parser.add_argument("--workers", type=int, default=0, help="of Ray; 0 trains without Ray")
+    parser.add_argument("--server", choices=SERVERS, default=SERVERS[0], help="of the store")
     parser.add_argument("--seed", type=int, default=17, help="of what happens when")
     parser.add_argument("--keep", type=Path, help="a directory to leave all files in")
     given = parser.parse_args(arguments)
-    options = Options(minutes=given.minutes, workers=given.workers, seed=given.seed)
+    options = Options(
+        minutes=given.minutes, workers=given.workers, server=given.server, seed=given.seed
+    )
     with tempfile.TemporaryDirectory(prefix="soak-") as temporary:
         directory = given.keep or Path(temporary)
         directory.mkdir(parents=True, exist_ok=True)
         lines = soak(directory, options)
-    title = f"{options.minutes:g} minutes, seed {options.seed}, {options.workers} Ray workers"
+    title = (
+        f"{options.minutes:g} minutes, {options.server}, seed {options.seed}, "
+        f"{options.workers} Ray workers"
+    )
     Console(width=140).print(verdict.as_table(lines, title=title))
     return 0 if all(line.holds for line in lines) else 1
 

@@ -12,9 +12,13 @@ import pytest
 from tests.conftest import set_s3_environment
 from tests.servers.faults import INTERNAL_ERROR, SLOW_DOWN, Fault, Lost, Reset, Slow, Truncated
 from tests.servers.proxy import Proxy
-from tests.servers.rclone import ACCESS_KEY, SECRET_KEY, Rclone
+from tests.servers.radosgw import Radosgw
+from tests.servers.rclone import Rclone
 
 BUCKET = "soak"
+SERVERS = ("rclone", "radosgw")
+
+Server = Rclone | Radosgw
 
 _FAULTS: tuple[tuple[Fault, str, float], ...] = (
     (SLOW_DOWN, "", 0.015),
@@ -32,17 +36,28 @@ class Store:
     """One bucket; this process and those it starts reach it through the proxy."""
 
     proxy: Proxy
-    server: Rclone
+    server: Server
 
     @property
     def uri(self) -> str:
         """The bucket."""
         return f"s3://{BUCKET}"
 
-    @property
-    def directory(self) -> Path:
-        """Where the server keeps the bucket's objects as files."""
-        return self.server.directory / BUCKET
+    def put(self, directory: Path) -> None:
+        """Write a directory into the bucket, under its name."""
+        client = _client(self.server)
+        for path in directory.rglob("*"):
+            if path.is_file():
+                client.upload_file(str(path), BUCKET, str(path.relative_to(directory.parent)))
+
+    def fetch(self, directory: Path) -> None:
+        """Read all objects of the bucket, as files."""
+        client = _client(self.server)
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
+            for found in page.get("Contents", ()):
+                path = directory / found["Key"]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                client.download_file(BUCKET, found["Key"], str(path))
 
     def pending_uploads(self) -> int:
         """Return how many multipart uploads are neither completed nor aborted."""
@@ -50,21 +65,32 @@ class Store:
 
 
 @contextmanager
-def faulty_store(directory: Path, *, seed: int) -> Iterator[Store]:
-    """Serve a bucket over a directory, and let its requests fail now and then."""
+def faulty_store(directory: Path, *, server: str, seed: int) -> Iterator[Store]:
+    """Serve a bucket, and let its requests fail now and then."""
     with (
-        closing(Rclone(directory / "buckets", directory / "rclone.log")) as server,
+        closing(_server(server, directory)) as running,
         pytest.MonkeyPatch.context() as patch,
     ):
-        server.start()
-        with closing(Proxy(server.port, seed=seed)) as proxy:
+        running.start()
+        with closing(Proxy(running.port, seed=seed)) as proxy:
             proxy.start()
-            set_s3_environment(patch, proxy.endpoint, access_key=ACCESS_KEY, secret_key=SECRET_KEY)
-            _client(server).create_bucket(Bucket=BUCKET)
+            set_s3_environment(
+                patch,
+                proxy.endpoint,
+                access_key=running.access_key,
+                secret_key=running.secret_key,
+            )
+            _client(running).create_bucket(Bucket=BUCKET)
             for fault, on, probability in _FAULTS:
                 proxy.inject(fault, on=on, times=None, probability=probability)
-            yield Store(proxy=proxy, server=server)
+            yield Store(proxy=proxy, server=running)
 
 
-def _client(server: Rclone) -> Any:
+def _server(name: str, directory: Path) -> Server:
+    if name == "radosgw":
+        return Radosgw(directory / "ceph")
+    return Rclone(directory / "buckets", directory / "rclone.log")
+
+
+def _client(server: Server) -> Any:
     return boto3.client("s3", endpoint_url=server.endpoint)

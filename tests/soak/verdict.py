@@ -107,7 +107,6 @@ def costs(losses: Sequence[Loss], *, every_steps: int) -> list[Line]:
 
 def remains(store: Store, *, pending: int, temporary: Path) -> list[Line]:
     """Say what is left that nobody reads; after ``raykd clean``."""
-    left = uncommitted(store.directory)
     files = sorted(path.name for path in temporary.glob("raykd-*"))
     return [
         Line(what="multipart uploads pending before raykd clean", found=str(pending)),
@@ -118,6 +117,19 @@ def remains(store: Store, *, pending: int, temporary: Path) -> list[Line]:
             holds=store.pending_uploads() == 0,
         ),
         Line(
+            what="temporary files of dead trainers after it",
+            found=f"{len(files)} {', '.join(files[:2])}",
+            required="0",
+            holds=not files,
+        ),
+    ]
+
+
+def halves(bucket: Path) -> list[Line]:
+    """Say what the objects of the store are, after ``raykd clean``, that readers take for half."""
+    left = uncommitted(bucket)
+    return [
+        Line(
             what="uncommitted directories after it",
             found=", ".join(left) or "none",
             required="none",
@@ -125,13 +137,7 @@ def remains(store: Store, *, pending: int, temporary: Path) -> list[Line]:
         ),
         Line(
             what="temporary files of the killed server",
-            found=str(sum(1 for _ in store.directory.rglob(f"*{_OF_SERVER}*"))),
-        ),
-        Line(
-            what="temporary files of dead trainers after it",
-            found=f"{len(files)} {', '.join(files[:2])}",
-            required="0",
-            holds=not files,
+            found=str(sum(1 for _ in bucket.rglob(f"*{_OF_SERVER}*"))),
         ),
     ]
 
@@ -145,7 +151,7 @@ def uncommitted(directory: Path) -> list[str]:
     return sorted(
         str(path.relative_to(directory))
         for path in places
-        # A server keeps empty folders, and killed itself the files that it was receiving.
+        # A killed server keeps the files that it was receiving.
         if any(_OF_SERVER not in file.name for file in path.rglob("*") if file.is_file())
         and not (path / "COMMITTED").exists()
     )

@@ -294,3 +294,20 @@ def test_a_pack_that_is_asked_to_leave_leaves_together(pack: dict[str, RunConfig
     assert ends == dict.fromkeys(pack, Leave.PREEMPTED)
     steps = [committed_steps(run_paths(config).checkpoints)[-1] for config in pack.values()]
     assert set(steps) == {3}
+
+
+def test_a_pack_that_waits_for_its_first_run_holds_none(pack: dict[str, RunConfig]) -> None:
+    first, *others = sorted(pack)
+    told: list[Leave] = []
+
+    def asked(_: str) -> Leave:
+        is_waiting = Path(run_paths(pack[first]).log).exists()
+        told.extend([Leave.STOPPED] if is_waiting else [])
+        # Asked once more than needed, so that what it does while it waits can be seen.
+        return Leave.STOPPED if len(told) > 3 else Leave.NO
+
+    with claimed_run(pack[first], has_workers=False):
+        members = [member(pack[run]) for run in (*others, first)]
+        watch = Watch(report=lambda *_: refuse({}), ended=lambda *_: None, asked=asked)
+        train_in_child(members, watch)
+    assert not any(Path(run_paths(pack[run]).run).exists() for run in others)
