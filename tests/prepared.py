@@ -24,10 +24,10 @@ VOCAB_SIZE = 64
 PAD, UNKNOWN, CLS, SEP, MASK = range(5)
 
 
-def word_tokenizer() -> PreTrainedTokenizerFast:
-    """Return a tokenizer of 64 words, five of them special."""
+def word_tokenizer(vocab_size: int = VOCAB_SIZE) -> PreTrainedTokenizerFast:
+    """Return a tokenizer of a few words, five of them special."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    words = [*special, *(f"w{index}" for index in range(VOCAB_SIZE - len(special)))]
+    words = [*special, *(f"w{index}" for index in range(vocab_size - len(special)))]
     model = WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]")  # noqa: S106  no password
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(model),

@@ -6,19 +6,21 @@ import numpy as np
 import pyarrow as pa
 from raykd.data.manifest import (
     KIND,
+    TOKENIZER_DIRECTORY,
     Manifest,
-    TokenizerInfo,
     manifest_content,
     read_manifest,
     row_schema,
 )
 from raykd.data.prepare.writer import ShardWriter
+from raykd.data.tokenizers import tokenizer_info
 from raykd.published.publishing import publishing
 
+from tests.prepared import word_tokenizer
+
 ROW_TOKENS = 128
-TOKENIZER = TokenizerInfo(
-    fingerprint="bench", vocab_size=8000, pad_id=0, mask_id=4, special_ids=(0, 1, 2, 3, 4)
-)
+_TOKENIZER = word_tokenizer(8000)
+TOKENIZER = tokenizer_info(_TOKENIZER)
 _BYTES_PER_TOKEN = 2
 
 
@@ -32,6 +34,7 @@ def write_token_set(path: Path, *, num_rows: int, batch_rows: int) -> Manifest:
     schema = row_schema(TOKENIZER.vocab_size, has_label=False, has_words=False, has_types=False)
     generator = np.random.default_rng(0)
     with publishing(str(path), kind=KIND) as publication:
+        _TOKENIZER.save_pretrained(publication.path / TOKENIZER_DIRECTORY)
         writer = ShardWriter(
             publication.path, schema, split="train", language="en", batch_rows=batch_rows
         )

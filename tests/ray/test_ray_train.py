@@ -96,11 +96,14 @@ def weights(config: RunConfig) -> dict[str, torch.Tensor]:
     return dict(load_model(run_paths(config).model, config.task, labels=None).state_dict())
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.2])
-def test_a_killed_worker_changes_nothing(directory: Path, dropout: float) -> None:
-    student = {"architecture": TINY_BERT | {"dropout": dropout}}
-    smooth = ray_run(directory, student=student, output_uri=str(directory / "smooth"))
-    bumpy = ray_run(directory, student=student)
+@pytest.mark.parametrize("shard_student", [False, True])
+def test_a_killed_worker_changes_nothing(directory: Path, shard_student: bool) -> None:
+    changes: dict[str, Any] = {
+        "student": {"architecture": TINY_BERT | {"dropout": 0.2}},
+        "cluster": {"num_workers": 2, "shard_student": shard_student},
+    }
+    smooth = ray_run(directory, output_uri=str(directory / "smooth"), **changes)
+    bumpy = ray_run(directory, **changes)
     train(smooth)
     killer = WorkerKiller(step=12)
     result, messages = train(bumpy, killer)
