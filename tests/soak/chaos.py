@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 OUTAGE = "outage"
+SERVER = "server"
+_OF_STORE = (OUTAGE, SERVER)
 
 _RAY_WORKER = "ray::"
 
@@ -34,6 +36,9 @@ class Pace:
 
     down_seconds: float = 3.0
     """How long a killed server is away."""
+
+    spared_share: float = 0.0
+    """Part of the time, at its end, in which the store alone suffers: one trainer lives long."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +62,7 @@ class Chaos:
         self._random = random.Random(seed)
         self._harms: dict[str, tuple[float, Callable[[int], None]]] = {
             "trainer": (0.55, _kill),
-            "server": (0.25, self._kill_server),
+            SERVER: (0.25, self._kill_server),
             OUTAGE: (0.2, self._cut_off),
         }
         if has_workers:
@@ -71,9 +76,9 @@ class Chaos:
         needs_step = self._random.random() < _STEPPED_SHARE
         return Moment(due=time.monotonic() + seconds, needs_step=needs_step)
 
-    def strike(self, process_id: int) -> None:
+    def strike(self, process_id: int, *, spares_trainer: bool) -> None:
         """Do one harm to the trainer, its workers or its store, and wait until that is over."""
-        names = list(self._harms)
+        names = [name for name in self._harms if name in _OF_STORE or not spares_trainer]
         (name,) = self._random.choices(names, [self._harms[name][0] for name in names])
         self.counts[name if name == OUTAGE else f"SIGKILL: {name}"] += 1
         self._harms[name][1](process_id)

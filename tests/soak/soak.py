@@ -4,9 +4,10 @@
 
 The run is ``raykd train`` with its data and output in the store; a few per cent of all requests
 fail. The trainer, a Ray worker or the server are killed, or the store is cut off, at random
-moments; the trainer is started again each time. After so many minutes it is left alone to its
-end. Beside it the same run goes on smoothly on the local disk. The table says what was done and
-what must hold; the exit status is 1 where something does not.
+moments; the trainer is started again each time. In the last quarter of a long soak the store alone
+suffers, so that one trainer lives long enough to tell whether it grows. After so many minutes the
+run is left alone to its end. Beside it the same run goes on smoothly on the local disk. The table
+says what was done and what must hold; the exit status is 1 where something does not.
 """
 
 import argparse
@@ -42,7 +43,7 @@ from tests.soak.verdict import Line
 from tests.soak.watch import Watch, growth
 
 _SHORT_MINUTES = 5.0
-_ROUGH = Pace(seconds_between=(5.0, 75.0), outage_seconds=(5.0, 60.0))
+_ROUGH = Pace(seconds_between=(5.0, 75.0), outage_seconds=(5.0, 60.0), spared_share=0.25)
 _SHORT_OUTAGE_SECONDS = (2.0, 10.0)
 _SHORT_STARTS = (0.4, 2.5)
 """From one event to the next of a short soak, in times that a start takes."""
@@ -83,6 +84,11 @@ class Soaked:
     """How long it is killed again and again."""
 
     directory: Path
+
+    @property
+    def spared_seconds(self) -> float:
+        """How long, at the end of that, the trainer is not killed."""
+        return self.pace.spared_share * self.rough_seconds
 
     @property
     def notes(self) -> Path:
@@ -202,7 +208,8 @@ def endure(soaked: Soaked, chaos: Chaos, watch: Watch, *, until: float) -> list[
             if moment.due <= time.monotonic() < until and (
                 not moment.needs_step or soaked.has_stepped(process.pid)
             ):
-                chaos.strike(process.pid)
+                is_late = time.monotonic() > until - soaked.spared_seconds
+                chaos.strike(process.pid, spares_trainer=is_late)
                 moment = chaos.next_moment()
             pause.wait(_POLL_SECONDS)
         if process.returncode == 0:

@@ -12,8 +12,9 @@ import psutil
 from tests.soak.losses import Note
 
 _INTERVAL_SECONDS = 0.5
-_WARM_CHECKPOINTS = 2
-"""After which a trainer has held all that it ever needs at a time."""
+_WARM_CHECKPOINTS = 8
+"""After which a trainer has held what it needs at a time: steps, an evaluation, uploads that are
+tried again. The heap finds room for each of them once, and keeps it."""
 
 _FEWEST_SAMPLES = 40
 """In a third of a life: over less than a minute nothing can be said."""
