@@ -13,7 +13,8 @@ demo: $(VENV)/runtime
 # Unit tests on both cores, then those that take longer, then those that start Ray.
 test: $(VENV)/dev
 	$(BIN)/pytest -n 2
-	tests/browser/install_chromium.sh
+	tests/install.sh chromium chromium chromium-browser google-chrome google-chrome-stable
+	tests/install.sh iproute2 ip
 	$(BIN)/pytest -n 2 -m "slow and not ray"
 	$(BIN)/pytest -n 2 --dist loadfile -m "ray and not slow"
 
@@ -37,6 +38,7 @@ bench: $(VENV)/dev $(VENV)/peers/tried
 	$(BIN)/python tests/bench/sweep.py
 	$(BIN)/python tests/bench/halving.py
 	$(BIN)/python tests/bench/thousand.py
+	$(BIN)/python tests/bench/autoscaling.py
 	$(BIN)/python tests/bench/checkpoint.py
 	$(BIN)/python tests/bench/scaling.py
 	$(BIN)/python tests/bench/trainers.py

@@ -1,4 +1,4 @@
-"""A real Chromium, from the system: see install_chromium.sh. Without one the tests skip."""
+"""A real Chromium, from the system: see tests/install.sh. Without one the tests skip."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ def browser() -> Iterator[Browser]:
     """Return a Chromium that runs without a window."""
     found = next((path for name in NAMES if (path := shutil.which(name))), None)
     if found is None:
-        pytest.skip("no Chromium here: run tests/browser/install_chromium.sh")
+        pytest.skip("no Chromium here: run tests/install.sh chromium chromium")
     with sync_playwright() as playwright:
         # Root has no sandbox; the pages are our own.
         chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])

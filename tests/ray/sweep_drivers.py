@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,14 +21,16 @@ Driver = subprocess.Popen[bytes]
 
 
 @contextmanager
-def started(sweep: Path, *arguments: str) -> Iterator[Driver]:
+def started(
+    sweep: Path, *arguments: str, environment: Mapping[str, str] = os.environ
+) -> Iterator[Driver]:
     """Run a sweep in a process of its own, which does not outlive the block."""
     with log_of(sweep).open("ab") as log:
         driver = subprocess.Popen(
             [sys.executable, "-m", "raykd", "sweep", str(sweep), *arguments],
             stdout=log,
             stderr=log,
-            env=os.environ | {"COLUMNS": "200"},
+            env={**environment, "COLUMNS": "200"},
             # As a shell starts it: Ctrl-C goes to all of the group.
             process_group=0,
         )

@@ -1,0 +1,142 @@
+"""A Ray on this machine whose autoscaler starts and ends nodes: Ray's own, over fake machines."""
+
+import json
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from raykd.train.ray_cluster import _LOCAL_ENVIRONMENT
+
+from tests.ray.own_ray import OwnRay, own_ray, ray_start
+from tests.servers.ports import HOST, number_of, reserve_port
+
+_HEAD_ID = "f" * 51 + "00000"
+"""What Ray's fake machines call the head."""
+
+_NODE_ID = "--node_id="
+_IDLE_MINUTES = 0.1
+_OBJECT_STORE_BYTES = 100_000_000
+_LISTS = ("initialization_commands", "setup_commands", "cluster_synced_files", "rsync_exclude")
+_COMMANDS = ("head_setup_commands", "worker_setup_commands", "rsync_filter")
+_STARTS = ("head_start_ray_commands", "worker_start_ray_commands")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moment:
+    """How a cluster stood, seconds after it was first looked at."""
+
+    seconds: float
+    nodes: tuple[str, ...]
+    """Ids of those that have CPUs."""
+
+    running: int
+    """Trials that have a place."""
+
+    pending: int
+    """Trials that wait for one."""
+
+
+class AutoscaledRay:
+    """A head without CPUs, and an autoscaler that may start nodes of one CPU."""
+
+    def __init__(self, ray: OwnRay, *, max_nodes: int, ports: Sequence[socket.socket]) -> None:
+        # Else it takes the address of this machine, whatever it is told.
+        ray.environment |= _LOCAL_ENVIRONMENT
+        self._ray = ray
+        self._home = ray.directory / "home"
+        port, dashboard = map(number_of, ports)
+        self.address = f"{HOST}:{port}"
+        self._moments = ray.directory / "moments"
+        # Where the cluster launcher leaves it on the head.
+        config = self._home / "ray_bootstrap_config.yaml"
+        self._home.mkdir()
+        config.write_text(json.dumps(_launched(self.address, max_nodes=max_nodes)))
+        ray.start_node(
+            *(*ray_start(), "--head", "--num-cpus=0"),
+            *(f"--port={port}", f"--dashboard-port={dashboard}", f"--dashboard-host={HOST}"),
+            *(f"--node-ip-address={HOST}", f"--temp-dir={ray.directory}/ray"),
+            *(f"--object-store-memory={_OBJECT_STORE_BYTES}", f"--autoscaling-config={config}"),
+            environment={
+                "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+                "RAY_FAKE_CLUSTER": "1",
+                "RAY_enable_autoscaler_v2": "1",
+                "RAY_CLOUD_INSTANCE_ID": _HEAD_ID,
+                "RAY_OVERRIDE_NODE_ID_FOR_TESTING": _HEAD_ID,
+            },
+        )
+        observer = Path(__file__).with_name("observer.py")
+        ray.start(sys.executable, str(observer), self.address, str(self._moments))
+        ray.wait_until(lambda: self._moments.exists() and bool(self.moments()), "the observer")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a program on the head has that connects to this Ray."""
+        return self._ray.environment | {"HOME": str(self._home)}
+
+    def moments(self) -> list[Moment]:
+        """Return how the cluster stood at every change so far."""
+        # The last line may be half written.
+        lines = self._moments.read_text().splitlines(keepends=True)
+        found = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [Moment(**each | {"nodes": tuple(each["nodes"])}) for each in found]
+
+    def kill_node(self, process_id: int) -> str:
+        """End the node that a process runs on, and all else that runs there; return its id."""
+        parents = psutil.Process(process_id).parents()
+        raylet = next(process for process in parents if process.name() == "raylet")
+        named = next(part for part in raylet.cmdline() if part.startswith(_NODE_ID))
+        raylet.kill()
+        return str(named.removeprefix(_NODE_ID))
+
+    def wait_until_empty(self) -> None:
+        """Wait until the autoscaler has ended all nodes."""
+        self._ray.wait_until(lambda: not self.moments()[-1].nodes, "the end of idle nodes")
+
+
+@contextmanager
+def autoscaled_ray(*, max_nodes: int) -> Iterator[AutoscaledRay]:
+    """Give a Ray that starts with its head alone."""
+    with own_ray() as ray, reserve_port() as port, reserve_port() as dashboard:
+        yield AutoscaledRay(ray, max_nodes=max_nodes, ports=(port, dashboard))
+
+
+def _launched(address: str, *, max_nodes: int) -> dict[str, Any]:
+    """Return a file of the cluster launcher, whole: Ray's own for fake machines is not shipped."""
+    worker = {"CPU": 1, "object_store_memory": _OBJECT_STORE_BYTES}
+    return {
+        "cluster_name": "tests",
+        "max_workers": max_nodes,
+        "idle_timeout_minutes": _IDLE_MINUTES,
+        "upscaling_speed": 1.0,
+        "head_node_type": "ray.head.default",
+        "available_node_types": {
+            "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+            "worker": {
+                "resources": worker,
+                "node_config": {},
+                "min_workers": 0,
+                "max_workers": max_nodes,
+            },
+        },
+        "provider": {
+            "type": "external",
+            "module": (
+                "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
+            ),
+            "gcs_address": address,
+            "head_node_id": _HEAD_ID,
+            "launch_multiple": True,
+            "use_node_id_as_ip": True,
+            "disable_node_updaters": True,
+            "disable_launch_config_check": True,
+        },
+        "auth": {},
+        "docker": {},
+        "file_mounts": {},
+        "file_mounts_sync_continuously": False,
+    } | {name: [] for name in (*_LISTS, *_COMMANDS, *_STARTS)}

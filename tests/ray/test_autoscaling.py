@@ -1,0 +1,54 @@
+"""A sweep on a cluster that grows and shrinks: nodes come, one is lost, all go in the end."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from raykd.config.load import checked_run
+from raykd.sweep.ledger import State
+from raykd.train.metrics import evaluations
+from raykd.train.paths import run_paths
+from raykd.train.ray_cluster import LOCAL
+from raykd.train.run import Listener, train_run
+
+from tests.ray.autoscaled_sweep import NUM_TRIALS, swept_with_a_lost_node
+from tests.ray.autoscaling import autoscaled_ray
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+
+MAX_NODES = 2
+
+_SILENT = Listener(on_record=lambda _: None, on_message=lambda _: None, should_stop=lambda: False)
+
+
+def test_a_sweep_brings_nodes_up_survives_the_loss_of_one_and_lets_them_go(
+    tmp_path: Path,
+) -> None:
+    with autoscaled_ray(max_nodes=MAX_NODES) as cluster:
+        assert cluster.moments()[-1].nodes == ()
+        story = swept_with_a_lost_node(tmp_path, cluster, num_nodes=MAX_NODES)
+    # Not what was there at the start, which was nothing, but what may come.
+    room = "2 at a time, on 2 x 1 CPU, 0 GPU: what the autoscaler may start"
+    assert room in story.printed
+    assert max(len(moment.nodes) for moment in story.moments) == MAX_NODES
+    assert max(moment.running for moment in story.moments) == MAX_NODES
+    after = story.moments[story.killed_after :]
+    assert any(story.killed not in moment.nodes for moment in after)
+    assert story.moments[-1].nodes == ()
+    records = list(story.ledger.records.values())
+    assert [record.state for record in records] == [State.DONE] * (NUM_TRIALS + 1)
+    attempts = [attempt for record in records for attempt in record.attempts]
+    assert any(attempt.error_class is not None for attempt in attempts)
+    for record in records:
+        # Alone in this process, with nobody who touches it.
+        config = checked_run(record.config, origin=record.id)
+        alone = replace(config, output_uri=str(tmp_path / "alone"))
+        train_run(alone, fresh=False, address=LOCAL, listener=_SILENT)
+        assert_same(record.evaluations, evaluations(run_paths(alone).metrics))
+
+
+def assert_same(found: Sequence[dict[str, float]], expected: Sequence[dict[str, float]]) -> None:
+    assert [each["step"] for each in found] == [each["step"] for each in expected]
+    for mine, its in zip(found, expected, strict=True):
+        assert mine["eval/loss"] == pytest.approx(its["eval/loss"], rel=1e-5)

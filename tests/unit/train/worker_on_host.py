@@ -1,0 +1,63 @@
+"""One worker of a run on a host: ``worker_on_host.py RUN.yaml RANK SIZE MEETING``.
+
+What Ray Train does on a cluster, without it: the first worker opens the store, all of them meet
+there and train. MEETING is a file by which they hear of its address.
+"""
+
+import json
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from raykd.config.load import load_run
+from raykd.distill.world import World
+from raykd.train.hang import beacon
+from raykd.train.leave import Leave
+from raykd.train.paths import run_paths
+from raykd.train.rendezvous import join, open_store
+from raykd.train.worker import Context, train_worker
+
+_TIMEOUT_SECONDS = 20
+
+
+def main() -> None:
+    """Train; tell of each evaluation in a line."""
+    file, rank, size, meeting = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+    torch.set_num_threads(1)
+    meet(rank, size, meeting)
+    config = load_run(Path(file))
+    world = World(rank=rank, size=size, device=torch.device("cpu"))
+    with beacon(world) as note:
+        context = Context(world=world, report=tell, leave=lambda: Leave.NO, note=note)
+        train_worker(config, run_paths(config), context)
+
+
+def meet(rank: int, size: int, meeting: Path) -> None:
+    """Make this process one of the group."""
+    if rank == 0:
+        half = meeting.with_suffix(".half")
+        half.write_text(json.dumps(open_store()))
+        half.rename(meeting)
+    pause = threading.Event()
+    while not meeting.exists():
+        pause.wait(0.05)
+    host, port = json.loads(meeting.read_text())
+    join(
+        backend="gloo",
+        address=(host, port),
+        world_rank=rank,
+        world_size=size,
+        timeout_seconds=_TIMEOUT_SECONDS,
+    )
+
+
+def tell(metrics: Mapping[str, float]) -> None:
+    """Print an evaluation."""
+    sys.stdout.write(f"evaluated after step {metrics['step']:.0f}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
