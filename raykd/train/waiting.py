@@ -61,23 +61,21 @@ class Wait:
 
 
 class WaitClock:
-    """For how long nothing that waits for a place has got one."""
+    """For how long that which waits for a place has waited, whatever else has got one."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._pending: set[str] = set()
-        self._since = clock()
+        self._since: dict[str, float] = {}
 
     def seconds(self, pending: Collection[str]) -> float:
-        """Return it, 0 where nothing waits.
+        """Return the longest wait, 0 where nothing waits.
 
         Args:
             pending: Names of what waits now.
         """
-        if not self._pending or not self._pending <= set(pending):
-            self._since = self._clock()
-        self._pending = set(pending)
-        return self._clock() - self._since
+        now = self._clock()
+        self._since = {name: self._since.get(name, now) for name in pending}
+        return now - min(self._since.values(), default=now)
 
 
 def demand_of(groups: Sequence[Sequence[Resources]]) -> Demand | None:

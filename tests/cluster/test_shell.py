@@ -32,7 +32,7 @@ def complaints(text: str) -> list[str]:
 
 def test_all_scripts_are_found() -> None:
     names = {str(path.relative_to(ROOT)) for path in SCRIPTS}
-    assert {".ci/run", "cluster/slurm.sh", "tests/browser/install_chromium.sh"} <= names
+    assert {".ci/run", "cluster/slurm.sh", "tests/install.sh"} <= names
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)

@@ -12,7 +12,7 @@ from tests.ray.autoscaling import AutoscaledRay, Moment
 from tests.sweep_files import WEIGHT, write_runs, write_sweep
 
 STEPS_OF_A_RUN = 400
-NUM_TRIALS = 6
+NUM_TRIALS = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,19 +1,16 @@
 """A Ray on this machine whose autoscaler starts and ends nodes: Ray's own, over fake machines."""
 
 import json
-import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
-from raykd.train.ray_cluster import _LOCAL_ENVIRONMENT
 
-from tests.ray.own_ray import OwnRay, own_ray, ray_start
-from tests.servers.ports import HOST, number_of, reserve_port
+from tests.ray.own_ray import OwnRay, own_ray
 
 _HEAD_ID = "f" * 51 + "00000"
 """What Ray's fake machines call the head."""
@@ -44,23 +41,18 @@ class Moment:
 class AutoscaledRay:
     """A head without CPUs, and an autoscaler that may start nodes of one CPU."""
 
-    def __init__(self, ray: OwnRay, *, max_nodes: int, ports: Sequence[socket.socket]) -> None:
-        # Else it takes the address of this machine, whatever it is told.
-        ray.environment |= _LOCAL_ENVIRONMENT
+    def __init__(self, ray: OwnRay, *, max_nodes: int) -> None:
         self._ray = ray
         self._home = ray.directory / "home"
-        port, dashboard = map(number_of, ports)
-        self.address = f"{HOST}:{port}"
         self._moments = ray.directory / "moments"
         # Where the cluster launcher leaves it on the head.
         config = self._home / "ray_bootstrap_config.yaml"
         self._home.mkdir()
-        config.write_text(json.dumps(_launched(self.address, max_nodes=max_nodes)))
-        ray.start_node(
-            *(*ray_start(), "--head", "--num-cpus=0"),
-            *(f"--port={port}", f"--dashboard-port={dashboard}", f"--dashboard-host={HOST}"),
-            *(f"--node-ip-address={HOST}", f"--temp-dir={ray.directory}/ray"),
-            *(f"--object-store-memory={_OBJECT_STORE_BYTES}", f"--autoscaling-config={config}"),
+        config.write_text(json.dumps(_launched(ray.address, max_nodes=max_nodes)))
+        ray.start_head(
+            f"--object-store-memory={_OBJECT_STORE_BYTES}",
+            f"--autoscaling-config={config}",
+            num_cpus=0,
             environment={
                 "AUTOSCALER_UPDATE_INTERVAL_S": "1",
                 "RAY_FAKE_CLUSTER": "1",
@@ -70,8 +62,13 @@ class AutoscaledRay:
             },
         )
         observer = Path(__file__).with_name("observer.py")
-        ray.start(sys.executable, str(observer), self.address, str(self._moments))
+        ray.start(sys.executable, str(observer), ray.address, str(self._moments))
         ray.wait_until(lambda: self._moments.exists() and bool(self.moments()), "the observer")
+
+    @property
+    def address(self) -> str:
+        """Of its head."""
+        return self._ray.address
 
     @property
     def environment(self) -> dict[str, str]:
@@ -101,8 +98,8 @@ class AutoscaledRay:
 @contextmanager
 def autoscaled_ray(*, max_nodes: int) -> Iterator[AutoscaledRay]:
     """Give a Ray that starts with its head alone."""
-    with own_ray() as ray, reserve_port() as port, reserve_port() as dashboard:
-        yield AutoscaledRay(ray, max_nodes=max_nodes, ports=(port, dashboard))
+    with own_ray() as ray:
+        yield AutoscaledRay(ray, max_nodes=max_nodes)
 
 
 def _launched(address: str, *, max_nodes: int) -> dict[str, Any]:

@@ -34,13 +34,14 @@ def test_a_sweep_brings_nodes_up_survives_the_loss_of_one_and_lets_them_go(
     assert max(len(moment.nodes) for moment in story.moments) == MAX_NODES
     assert max(moment.running for moment in story.moments) == MAX_NODES
     after = story.moments[story.killed_after :]
-    assert any(story.killed not in moment.nodes for moment in after)
+    # The other one went on without it.
+    assert any(moment.nodes and story.killed not in moment.nodes for moment in after)
     assert story.moments[-1].nodes == ()
     records = list(story.ledger.records.values())
     assert [record.state for record in records] == [State.DONE] * (NUM_TRIALS + 1)
-    attempts = [attempt for record in records for attempt in record.attempts]
-    assert any(attempt.error_class is not None for attempt in attempts)
-    for record in records:
+    lost = [record for record in records if any(a.error_class for a in record.attempts)]
+    assert lost
+    for record in lost:
         # Alone in this process, with nobody who touches it.
         config = checked_run(record.config, origin=record.id)
         alone = replace(config, output_uri=str(tmp_path / "alone"))

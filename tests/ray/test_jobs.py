@@ -15,7 +15,7 @@ import pytest
 from raykd.train.checkpoint import committed_steps
 from raykd.train.paths import RunPaths
 
-from tests.ray.heads import Head, ray_head
+from tests.ray.own_ray import OwnRay, own_ray
 from tests.ray.sweep_drivers import num_steps_done, wait_until
 from tests.small_runs import small_data
 from tests.sweep_files import write_runs
@@ -31,9 +31,10 @@ ONE_TRIAL = [
 
 
 @pytest.fixture(scope="module")
-def head() -> Iterator[Head]:
-    with ray_head(num_cpus=2) as started:
-        yield started
+def head() -> Iterator[OwnRay]:
+    with own_ray() as ray:
+        ray.start_head("--object-store-memory=200000000", num_cpus=2)
+        yield ray
 
 
 @pytest.fixture
@@ -50,16 +51,16 @@ def track(directory: Path) -> None:
         subprocess.run(["git", *words], cwd=directory, check=True)  # noqa: S607
 
 
-def environment(head: Head, **more: str) -> dict[str, str]:
+def environment(head: OwnRay, **more: str) -> dict[str, str]:
     """Return the environment of somebody who has the token of the cluster."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    known = {"RAY_API_SERVER_ADDRESS": head.address, "RAY_AUTH_TOKEN": head.token}
+    known = {"RAY_API_SERVER_ADDRESS": head.job_server, "RAY_AUTH_TOKEN": head.token}
     kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     return kept | known | {"PATH": path, "COLUMNS": "200"} | more
 
 
 def raykd(
-    head: Head, project: Path, *words: str, **more: str
+    head: OwnRay, project: Path, *words: str, **more: str
 ) -> "subprocess.CompletedProcess[str]":
     """Run a command in the project, to its end."""
     return subprocess.run(
@@ -74,7 +75,7 @@ def raykd(
 
 @contextmanager
 def follower(
-    head: Head, project: Path, *words: str
+    head: OwnRay, project: Path, *words: str
 ) -> Iterator[tuple["subprocess.Popen[bytes]", Callable[[], str]]]:
     """Give a command that runs, and what it has printed so far."""
     log = project / "follower.log"
@@ -113,7 +114,7 @@ def small(command: str) -> Sequence[str]:
     return TINY if "jobs/train.py" in command else []
 
 
-def test_the_readme_says_how_to_run_it_in_all_places(head: Head, tmp_path: Path) -> None:
+def test_the_readme_says_how_to_run_it_in_all_places(head: OwnRay, tmp_path: Path) -> None:
     for name in ("configs", "jobs"):
         shutil.copytree(ROOT / name, tmp_path / name)
     track(tmp_path)
@@ -151,7 +152,7 @@ def test_the_readme_says_how_to_run_it_in_all_places(head: Head, tmp_path: Path)
     assert f"job        {second_id}" in printed["raykd status"]
 
 
-def test_a_job_that_fails_gives_its_status_and_says_why(head: Head, project: Path) -> None:
+def test_a_job_that_fails_gives_its_status_and_says_why(head: OwnRay, project: Path) -> None:
     shutil.rmtree(project / "data")
     failed = raykd(head, project, "submit", "train", "teacher.yaml")
     assert failed.returncode == 2
@@ -164,23 +165,23 @@ def test_a_job_that_fails_gives_its_status_and_says_why(head: Head, project: Pat
     [("0" * 64, "refuses the token; Ray takes the first of"), ("", "none is found here; Ray")],
 )
 def test_without_its_token_a_cluster_is_no_use(
-    head: Head, project: Path, token: str, why: str
+    head: OwnRay, project: Path, token: str, why: str
 ) -> None:
     refused = raykd(head, project, "list", RAY_AUTH_TOKEN=token, HOME=str(project))
     assert refused.returncode == 2
     (line,) = refused.stderr.splitlines()
-    assert line.startswith(f"raykd: {head.address}: ")
+    assert line.startswith(f"raykd: {head.job_server}: ")
     assert why in line
     assert not token or token not in line
 
 
-def test_a_job_that_is_not_there_is_named(head: Head, project: Path) -> None:
+def test_a_job_that_is_not_there_is_named(head: OwnRay, project: Path) -> None:
     unknown = raykd(head, project, "logs", "train-none-1a2b3c4d")
     assert unknown.returncode == 2
     assert "has no job train-none-1a2b3c4d; `raykd list` shows" in unknown.stderr
 
 
-def test_a_job_outlives_its_follower_and_goes_on_after_a_stop(head: Head, project: Path) -> None:
+def test_a_job_outlives_its_follower_and_goes_on_after_a_stop(head: OwnRay, project: Path) -> None:
     runs = project / "runs"
     submit = ["submit", "train", "teacher.yaml", "train.num_steps=100000"]
     submit += ["train.log_every_steps=1", "checkpoint.every_steps=1000000"]
@@ -191,7 +192,7 @@ def test_a_job_outlives_its_follower_and_goes_on_after_a_stop(head: Head, projec
         told = printed()
     name = told.partition(":")[0]
     assert f"{name}: not followed any more; the job itself goes on" in told
-    assert f"raykd logs {name} --follow --address {head.address}" in told
+    assert f"raykd logs {name} --follow --address {head.job_server}" in told
     (project / ".gitignore").write_text("/data/\n/runs/\n/follower.log\n")
     with follower(head, project, *submit) as (process, printed):
         wait_until(lambda: shows_step(printed(), 3), process)

@@ -101,7 +101,7 @@ def test_places_of_one_run_are_its_workers() -> None:
     assert demand_of([[ONE, ONE]]) == Demand(number=2, noun="worker", each=ONE)
 
 
-def test_a_wait_begins_again_when_something_gets_its_place() -> None:
+def test_a_wait_is_that_of_the_one_that_waits_longest() -> None:
     now = 0.0
     clock = WaitClock(clock=lambda: now)
     now = 5.0
@@ -111,11 +111,14 @@ def test_a_wait_begins_again_when_something_gets_its_place() -> None:
     now = 40.0
     assert clock.seconds(["a", "b", "c"]) == 30
     now = 50.0
-    # That of a has started.
-    assert clock.seconds(["b", "c"]) == 0
+    # That a has its place is no help to b.
+    assert clock.seconds(["b", "c"]) == 40
     now = 57.0
-    assert clock.seconds(["b", "c"]) == 7
+    assert clock.seconds(["c"]) == 17
     assert clock.seconds([]) == 0
+    now = 60.0
+    # It has lost the place that it had.
+    assert clock.seconds(["a"]) == 0
 
 
 def test_a_wait_is_told_with_its_seconds() -> None:
