@@ -91,6 +91,17 @@ def test_a_killed_driver_stops_the_same_trials_in_the_small_grid_too() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_nodes_come_and_go_with_what_waits() -> None:
+    *rows, last = run_program("autoscaling.py").splitlines()
+    assert sum("a node is killed after this" in row for row in rows) == 1
+    assert rows[1].split()[1:] == ["0", "0", "0"]
+    assert rows[-1].split()[1:] == ["0", "0", "0"]
+    assert last.startswith("5 runs, ")
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_driver_that_starts_anew_halfway_brings_1_000_trials_to_their_verdicts(
     tmp_path: Path,

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,11 +83,15 @@ class AutoscaledRay:
         return [Moment(**each | {"nodes": tuple(each["nodes"])}) for each in found]
 
     def kill_node(self, process_id: int) -> str:
-        """End the node that a process runs on, and all else that runs there; return its id."""
-        parents = psutil.Process(process_id).parents()
-        raylet = next(process for process in parents if process.name() == "raylet")
+        """Kill the node that a process runs on, and all that runs there; return its id."""
+        process = psutil.Process(process_id)
+        # Else what it does may be done before the node is found.
+        process.suspend()
+        raylet = next(each for each in process.parents() if each.name() == "raylet")
         named = next(part for part in raylet.cmdline() if part.startswith(_NODE_ID))
-        raylet.kill()
+        for each in (raylet, *raylet.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
         return str(named.removeprefix(_NODE_ID))
 
     def wait_until_empty(self) -> None:
