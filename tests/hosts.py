@@ -51,10 +51,6 @@ class Host:
         """Take the link away: nothing comes in or goes out, and nobody is told."""
         _ip("-n", self.namespace, "link", "set", _LINK, "down")
 
-    def mend(self) -> None:
-        """Give the link back."""
-        _ip("-n", self.namespace, "link", "set", _LINK, "up")
-
     def kill(self) -> None:
         """Kill every process that runs here."""
         while pids := _ip("netns", "pids", self.namespace).split():

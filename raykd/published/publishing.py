@@ -60,6 +60,7 @@ def publish_part(
     part: Part,
     write: Callable[[Publication], None],
     num_bytes: int,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Publish one process's files of a directory; return when that process has done its share.
 
@@ -69,6 +70,7 @@ def publish_part(
         part: Which of the processes this is.
         write: Writes the files; the content that part 0 gives goes into the manifest.
         num_bytes: About what it writes: room for it is checked first.
+        should_stop: Ends the wait for other parts.
 
     Raises:
         StorageError: Storage refuses or has no room, or another part does not arrive.
@@ -81,7 +83,7 @@ def publish_part(
             place.note(files)
             return
         for other in range(1, part.count):
-            files |= _awaited(place, uri, other)
+            files |= _awaited(place, uri, other, should_stop)
         _commit(place, uri, kind, files=files, content=publication.content)
 
 
@@ -107,14 +109,15 @@ def _bring(place: Place, directory: Path) -> Files:
     return files
 
 
-def _awaited(place: Place, uri: str, part: int) -> Files:
+def _awaited(place: Place, uri: str, part: int, should_stop: Callable[[], bool]) -> Files:
     """Wait for another process to have brought its files."""
     pause = threading.Event()
     seconds = _POLL_SECONDS if storage.is_local(uri) else _REMOTE_POLL_SECONDS
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    start = time.monotonic()
     while (files := place.noted(part)) is None:
-        if time.monotonic() > deadline:
-            message = f"{uri}: worker {part} did not bring its part in {PATIENCE_SECONDS:.0f} s"
+        waited = time.monotonic() - start
+        if waited > PATIENCE_SECONDS or should_stop():
+            message = f"{uri}: worker {part} did not bring its part in {waited:.0f} s"
             raise StorageError(message)
         pause.wait(seconds)
     return files

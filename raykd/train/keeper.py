@@ -2,6 +2,7 @@
 
 import functools
 import math
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,9 @@ from raykd.train.inputs import input_fingerprint, input_uris
 from raykd.train.paths import RunPaths
 from raykd.train.snapshot import publish_snapshot, take_snapshot
 
+_GRACE_SECONDS = 30.0
+"""After a failure, for the other workers to bring their shares of what is being written."""
+
 
 class CheckpointKeeper:
     """The checkpoints of one run: all workers write a share of each, and restore the same one.
@@ -52,6 +56,7 @@ class CheckpointKeeper:
         self._background = Background("raykd-checkpoint")
         self._is_postponed = False
         self._written_step: int | None = None
+        self._deadline = math.inf
         self.first_evaluation: dict[str, float] | None = None
         """The metrics before the first step, where the run was evaluated there."""
 
@@ -125,6 +130,7 @@ class CheckpointKeeper:
                 part=part,
                 origin=self._origin() if world.rank == 0 else {},
                 tokenizer_path=self._tokenizer_path,
+                should_stop=lambda: time.monotonic() > self._deadline,
             )
             if world.rank == 0:
                 self._prune()
@@ -145,7 +151,11 @@ class CheckpointKeeper:
         self._background.wait()
 
     def settle(self) -> None:
-        """Return when nothing is being written, after a failure that counts for more."""
+        """Return when nothing is being written, after a failure that counts for more.
+
+        It may be that another worker is lost: for their shares the first one waits a while only.
+        """
+        self._deadline = time.monotonic() + _GRACE_SECONDS
         self._background.settle()
 
     def _run_state(self) -> RunState:

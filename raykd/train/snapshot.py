@@ -8,7 +8,7 @@ import dataclasses
 import heapq
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,13 @@ def copied_files(model: ModelFiles, *, keeps: bool) -> ModelFiles:
 
 
 def publish_snapshot(
-    uri: str, snapshot: Snapshot, *, part: Part, origin: dict[str, Any], tokenizer_path: Path
+    uri: str,
+    snapshot: Snapshot,
+    *,
+    part: Part,
+    origin: dict[str, Any],
+    tokenizer_path: Path,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Bring this worker's share of a checkpoint; the first worker commits it.
 
@@ -99,6 +105,7 @@ def publish_snapshot(
         part: Which worker this is.
         origin: What the manifest says beside the step: the run, its teachers by reference.
         tokenizer_path: Local directory of the tokenizer of the data.
+        should_stop: Ends the first worker's wait for the shares of the others.
     """
 
     def write(publication: Publication) -> None:
@@ -109,7 +116,14 @@ def publish_snapshot(
             )
             publication.content |= {"step": snapshot.run_state.step, **origin}
 
-    publish_part(uri, kind=KIND, part=part, write=write, num_bytes=snapshot.num_bytes)
+    publish_part(
+        uri,
+        kind=KIND,
+        part=part,
+        write=write,
+        num_bytes=snapshot.num_bytes,
+        should_stop=should_stop,
+    )
 
 
 def shares(sizes: Mapping[str, int], *, count: int, taken: int) -> list[list[str]]:

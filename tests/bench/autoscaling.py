@@ -1,7 +1,7 @@
 """What an autoscaler does for a sweep: nodes, trials and pending places over time, as a table.
 
-A Ray of its own on this machine, whose autoscaler may start two fake nodes of one CPU. One of them
-is killed while trials run on it:
+A Ray of its own on this machine, whose autoscaler may start two fake nodes of one CPU. They are
+late, so that the sweep says what it waits for, and one of them is killed while trials run on it:
 
     python tests/bench/autoscaling.py
 """
@@ -27,6 +27,8 @@ def main() -> None:
     ):
         story = swept_with_a_lost_node(Path(directory), cluster, num_nodes=MAX_NODES)
     console.print(table(story))
+    for wait in story.waits:
+        console.print(wait)
     num_failed = sum(
         attempt.error_class is not None
         for record in story.ledger.records.values()

@@ -30,9 +30,12 @@ class Story:
     printed: str
     """What the driver said."""
 
+    waits: list[str]
+    """The lines of it that say why trials wait."""
+
 
 def swept_with_a_lost_node(directory: Path, cluster: AutoscaledRay, *, num_nodes: int) -> Story:
-    """Run a sweep from the first node to the end of the last; kill one under a run."""
+    """Run a sweep from before the first node to the end of the last; kill one under a run."""
     sweep, runs = _sweep(directory), directory / "runs"
     arguments = ("--address", cluster.address)
     begun: list[int] = []
@@ -44,6 +47,8 @@ def swept_with_a_lost_node(directory: Path, cluster: AutoscaledRay, *, num_nodes
         return has_all and is_any_done and bool(begun)
 
     with drivers.started(sweep, *arguments, environment=cluster.environment) as driver:
+        drivers.wait_until(lambda: bool(_waits(sweep)), driver)
+        cluster.let_nodes_come()
         drivers.wait_until(is_in_full_swing, driver)
         killed_after = len(cluster.moments())
         killed = cluster.kill_node(begun[0])
@@ -55,6 +60,7 @@ def swept_with_a_lost_node(directory: Path, cluster: AutoscaledRay, *, num_nodes
         killed=killed,
         ledger=read_ledger(str(directory / "sweeps" / "study")),
         printed=drivers.log_of(sweep).read_text(),
+        waits=_waits(sweep),
     )
 
 
@@ -70,6 +76,11 @@ def _sweep(directory: Path) -> Path:
             "seeds": list(range(NUM_TRIALS // 2)),
         },
     )
+
+
+def _waits(sweep: Path) -> list[str]:
+    lines = drivers.log_of(sweep).read_text().splitlines()
+    return [line for line in lines if line.startswith("waiting ")]
 
 
 def _just_begun(runs: Path) -> list[int]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from tests.ray.late_nodes import PERMIT, LateNodes
 from tests.ray.own_ray import OwnRay, own_ray
 
 _HEAD_ID = "f" * 51 + "00000"
@@ -39,7 +40,7 @@ class Moment:
 
 
 class AutoscaledRay:
-    """A head without CPUs, and an autoscaler that may start nodes of one CPU."""
+    """A head without CPUs, and an autoscaler that may start nodes of one CPU: later, if at all."""
 
     def __init__(self, ray: OwnRay, *, max_nodes: int) -> None:
         self._ray = ray
@@ -48,7 +49,9 @@ class AutoscaledRay:
         # Where the cluster launcher leaves it on the head.
         config = self._home / "ray_bootstrap_config.yaml"
         self._home.mkdir()
-        config.write_text(json.dumps(_launched(ray.address, max_nodes=max_nodes)))
+        self._permit = ray.directory / "permit"
+        launched = _launched(ray.address, max_nodes=max_nodes, permit=self._permit)
+        config.write_text(json.dumps(launched))
         ray.start_head(
             f"--object-store-memory={_OBJECT_STORE_BYTES}",
             f"--autoscaling-config={config}",
@@ -59,6 +62,8 @@ class AutoscaledRay:
                 "RAY_enable_autoscaler_v2": "1",
                 "RAY_CLOUD_INSTANCE_ID": _HEAD_ID,
                 "RAY_OVERRIDE_NODE_ID_FOR_TESTING": _HEAD_ID,
+                # For what starts its nodes.
+                "PYTHONPATH": str(Path(__file__).parents[2]),
             },
         )
         observer = Path(__file__).with_name("observer.py")
@@ -81,6 +86,10 @@ class AutoscaledRay:
         lines = self._moments.read_text().splitlines(keepends=True)
         found = [json.loads(line) for line in lines if line.endswith("\n")]
         return [Moment(**each | {"nodes": tuple(each["nodes"])}) for each in found]
+
+    def let_nodes_come(self) -> None:
+        """Have the autoscaler start what it has been asked for, and will be."""
+        self._permit.touch()
 
     def kill_node(self, process_id: int) -> str:
         """Kill the node that a process runs on, and all that runs there; return its id."""
@@ -106,7 +115,7 @@ def autoscaled_ray(*, max_nodes: int) -> Iterator[AutoscaledRay]:
         yield AutoscaledRay(ray, max_nodes=max_nodes)
 
 
-def _launched(address: str, *, max_nodes: int) -> dict[str, Any]:
+def _launched(address: str, *, max_nodes: int, permit: Path) -> dict[str, Any]:
     """Return a file of the cluster launcher, whole: Ray's own for fake machines is not shipped."""
     worker = {"CPU": 1, "object_store_memory": _OBJECT_STORE_BYTES}
     return {
@@ -126,9 +135,8 @@ def _launched(address: str, *, max_nodes: int) -> dict[str, Any]:
         },
         "provider": {
             "type": "external",
-            "module": (
-                "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
-            ),
+            "module": f"{LateNodes.__module__}.{LateNodes.__name__}",
+            PERMIT: str(permit),
             "gcs_address": address,
             "head_node_id": _HEAD_ID,
             "launch_multiple": True,

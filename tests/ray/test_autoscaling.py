@@ -1,5 +1,6 @@
 """A sweep on a cluster that grows and shrinks: nodes come, one is lost, all go in the end."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ MAX_NODES = 2
 _SILENT = Listener(on_record=lambda _: None, on_message=lambda _: None, should_stop=lambda: False)
 
 
-def test_a_sweep_brings_nodes_up_survives_the_loss_of_one_and_lets_them_go(
+def test_a_sweep_says_why_it_waits_brings_nodes_up_survives_a_loss_and_lets_them_go(
     tmp_path: Path,
 ) -> None:
     with autoscaled_ray(max_nodes=MAX_NODES) as cluster:
@@ -31,6 +32,12 @@ def test_a_sweep_brings_nodes_up_survives_the_loss_of_one_and_lets_them_go(
     # Not what was there at the start, which was nothing, but what may come.
     room = "2 at a time, on 2 x 1 CPU, 0 GPU: what the autoscaler may start"
     assert room in story.printed
+    # Two may run at a time: what comes after them is a queue, and waits for nothing.
+    why = (
+        r"waiting \d+ s: 2 trials need 1 CPU each; 0 of 0 CPUs are free; "
+        r"the autoscaler is starting 2 of at most 2 nodes"
+    )
+    assert re.fullmatch(why, story.waits[0])
     assert max(len(moment.nodes) for moment in story.moments) == MAX_NODES
     assert max(moment.running for moment in story.moments) == MAX_NODES
     after = story.moments[story.killed_after :]

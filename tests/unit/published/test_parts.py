@@ -73,6 +73,25 @@ def test_nothing_appears_before_the_last_part(storage_uri: str) -> None:
     verify(read_published(uri, kind="test"))
 
 
+def test_who_stops_waiting_for_a_part_leaves_nothing_committed(storage_uri: str) -> None:
+    uri = storage.join(storage_uri, "thing")
+    first, second, _ = parts(3)
+    publish(uri, second, writer("b", "b"))
+    with pytest.raises(StorageError, match="thing: worker 2 did not bring its part in"):
+        publish_part(
+            uri,
+            kind="test",
+            part=first,
+            write=writer("a", "a"),
+            num_bytes=10,
+            should_stop=lambda: True,
+        )
+    assert not is_committed(uri)
+    # Another attempt does better.
+    publish(uri, Part(token="next"), writer("new", "new"))  # noqa: S106  no secret
+    assert sorted(read_published(uri, kind="test").files) == ["inner/new"]
+
+
 def test_what_a_dead_attempt_left_is_not_mixed_in(storage_uri: str) -> None:
     uri = storage.join(storage_uri, "thing")
     publish(uri, parts(2, "dead")[1], writer("old", "old"))

@@ -28,6 +28,8 @@ NUM_STEPS = 600
 EVERY_STEPS = 100
 
 _PORT = 8000
+"""Of the store, which has all ports of its host to itself."""
+
 _LIMIT_SECONDS = 400
 _COPY = """
 import fsspec, sys

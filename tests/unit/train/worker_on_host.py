@@ -23,14 +23,15 @@ _TIMEOUT_SECONDS = 20
 
 
 def main() -> None:
-    """Train; tell of each evaluation in a line."""
+    """Train; the first worker tells of each evaluation in a line."""
     file, rank, size, meeting = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
     torch.set_num_threads(1)
     meet(rank, size, meeting)
     config = load_run(Path(file))
     world = World(rank=rank, size=size, device=torch.device("cpu"))
     with beacon(world) as note:
-        context = Context(world=world, report=tell, leave=lambda: Leave.NO, note=note)
+        report = tell if rank == 0 else lambda _: None
+        context = Context(world=world, report=report, leave=lambda: Leave.NO, note=note)
         train_worker(config, run_paths(config), context)
 
 
