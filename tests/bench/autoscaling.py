@@ -28,7 +28,7 @@ def main() -> None:
         story = swept_with_a_lost_node(Path(directory), cluster, num_nodes=MAX_NODES)
     console.print(table(story))
     for wait in story.waits:
-        console.print(wait)
+        console.print(wait, soft_wrap=True)
     num_failed = sum(
         attempt.error_class is not None
         for record in story.ledger.records.values()
