@@ -51,7 +51,7 @@ _SHORT_STARTS = (0.4, 2.5)
 _FEWEST_STARTS = 5
 """However slow the machine is, it is rough for as long as so many starts take."""
 
-_TRAINING_SHARE = 0.35
+_TRAINING_SHARE = 0.45
 """Share of the time that the run takes its steps in, at the speed it has alone: the rest goes
 into starts, steps taken twice, and the smooth run beside it."""
 
