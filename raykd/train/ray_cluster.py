@@ -75,6 +75,9 @@ def ray_cluster(address: str, *, num_cpus: float, num_gpus: float) -> Iterator[N
     if ray.is_initialized():
         yield
         return
+    # Else it prints what nodes complain of, pages of state of a lost one among it, even where it
+    # is told to print no logs.
+    ray._private.worker._worker_logs_enabled = False  # noqa: SLF001
     with _signals_kept():
         if address == LOCAL:
             _start_here(num_cpus=num_cpus, num_gpus=num_gpus)

@@ -32,6 +32,8 @@ def test_a_sweep_says_why_it_waits_brings_nodes_up_survives_a_loss_and_lets_them
     # Not what was there at the start, which was nothing, but what may come.
     room = "2 at a time, on 2 x 1 CPU, 0 GPU: what the autoscaler may start"
     assert room in story.printed
+    # What Ray itself prints of a lost node.
+    assert "state-dump" not in story.printed
     # Two may run at a time: what comes after them is a queue, and waits for nothing.
     why = (
         r"waiting \d+ s: 2 trials need 1 CPU each; 0 of 0 CPUs are free; "
