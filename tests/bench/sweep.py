@@ -9,8 +9,8 @@ trained before, for both ways, which is in neither's figures. The trials are tra
     sweep   by ``raykd sweep``, two at a time: what the teacher says is kept once and read by all
 
 with one thread for each run, so both ways take the same steps: the program fails where a trial's
-loss differs by more than other batches of the teacher round. CPU seconds are those of all
-processes, so that they tell more than wall seconds on a machine that others use. Second table:
+loss differs. CPU seconds are those of all processes, so that they tell more than wall seconds on a
+machine that others use. Second table:
 trials of Ray Tune, one at a time in one session of Ray, that do nothing, that import what training
 needs, and that are runs of raykd of a single step.
 """
@@ -37,7 +37,7 @@ from tests.bench.tune_trials import compare_trials
 
 AT_ONCE = 2
 MACHINES = Machines(nodes=(NodeConfig(cpus=AT_ONCE),), origin="given")
-_NEARLY = 1e-3
+_NEARLY = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
