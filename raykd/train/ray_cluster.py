@@ -75,18 +75,21 @@ def ray_cluster(address: str, *, num_cpus: float, num_gpus: float) -> Iterator[N
     if ray.is_initialized():
         yield
         return
+    from ray._private import worker  # noqa: PLC0415  as above
+
     # Else it prints what nodes complain of, pages of state of a lost one among it, even where it
     # is told to print no logs.
-    ray._private.worker._worker_logs_enabled = False  # noqa: SLF001
-    with _signals_kept():
-        if address == LOCAL:
-            _start_here(num_cpus=num_cpus, num_gpus=num_gpus)
-        else:
-            ray.init(address=address, log_to_driver=False, logging_level="error")
+    worker._worker_logs_enabled = False  # noqa: SLF001
     try:
+        with _signals_kept():
+            if address == LOCAL:
+                _start_here(num_cpus=num_cpus, num_gpus=num_gpus)
+            else:
+                ray.init(address=address, log_to_driver=False, logging_level="error")
         yield
     finally:
         ray.shutdown()
+        worker._worker_logs_enabled = True  # noqa: SLF001
 
 
 def have_gloo_listen_at(address: str) -> None:

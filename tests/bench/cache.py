@@ -35,9 +35,8 @@ from raykd.teachers.cached import CachedTeacher
 from raykd.teachers.live import LiveTeacher
 from rich.console import Console
 from rich.table import Table
-from transformers import BertConfig, BertForMaskedLM
 
-from tests.bench.token_set import ROW_TOKENS, TOKENIZER, write_token_set
+from tests.bench.token_set import ROW_TOKENS, TOKENIZER, wide_bert, write_token_set
 
 BATCH_ROWS = 16
 LIVE = "the teacher itself"
@@ -54,15 +53,6 @@ CPU = torch.device("cpu")
 
 def asker_of(manifest: Manifest, *, num_layers: int) -> Asker:
     """Return who asks a BERT of random weights."""
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=TOKENIZER.vocab_size,
-        hidden_size=512,
-        num_hidden_layers=num_layers,
-        num_attention_heads=8,
-        intermediate_size=2048,
-        max_position_embeddings=ROW_TOKENS,
-    )
     task = build_task(
         "masked_lm",
         tokenizer=TOKENIZER,
@@ -72,7 +62,7 @@ def asker_of(manifest: Manifest, *, num_layers: int) -> Asker:
         summary="first",
     )
     model = ScoredModel(
-        BertForMaskedLM(config), task="masked_lm", num_classes=TOKENIZER.vocab_size
+        wide_bert(num_layers=num_layers), task="masked_lm", num_classes=TOKENIZER.vocab_size
     )
     return Asker(
         manifest=manifest,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import torch
 from raykd.data.manifest import (
     KIND,
     TOKENIZER_DIRECTORY,
@@ -15,6 +16,7 @@ from raykd.data.manifest import (
 from raykd.data.prepare.writer import ShardWriter
 from raykd.data.tokenizers import tokenizer_info
 from raykd.published.publishing import publishing
+from transformers import BertConfig, BertForMaskedLM
 
 from tests.prepared import word_tokenizer
 
@@ -55,6 +57,20 @@ def write_token_set(path: Path, *, num_rows: int, batch_rows: int) -> Manifest:
         )
         publication.content.update(manifest_content(manifest))
     return read_manifest(str(path))
+
+
+def wide_bert(*, num_layers: int) -> BertForMaskedLM:
+    """Return a teacher of width 512 and random weights, the same each time."""
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=TOKENIZER.vocab_size,
+        hidden_size=512,
+        num_hidden_layers=num_layers,
+        num_attention_heads=8,
+        intermediate_size=2048,
+        max_position_embeddings=ROW_TOKENS,
+    )
+    return BertForMaskedLM(config)
 
 
 def _columns(generator: np.random.Generator, start: int, stop: int) -> dict[str, pa.Array]:
