@@ -1,7 +1,7 @@
 """Find what dead writers have left in storage: files of uploads and runs that nobody needs.
 
-Nothing is removed without --delete. What belongs to a run or sweep with a live driver stays, and
-so do committed directories and whatever raykd has not written.
+Nothing is removed without --delete. What belongs to a run, sweep or cache with a live driver
+stays, and so do committed directories and whatever raykd has not written.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "uris",
         nargs="+",
         metavar="URI",
-        help="a run, a sweep, a directory that holds them or prepared data, or a bucket",
+        help="a run, a sweep, a cache, a directory that holds them or prepared data, or a bucket",
     )
     parser.add_argument("--delete", action="store_true", help="remove what is found")
     parser.add_argument(

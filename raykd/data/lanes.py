@@ -5,6 +5,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,8 @@ from raykd import storage
 from raykd.data.manifest import Manifest, Shard
 from raykd.data.shard_checks import check_batch, expected_schema
 from raykd.errors import DataError
+
+T = TypeVar("T")
 
 _OPEN_FILES = 8
 """Shards each reading thread keeps open."""
@@ -101,6 +104,11 @@ def _open(uri: str) -> pa.RecordBatchFileReader:
     return pa.ipc.open_file(storage.open_arrow(uri))
 
 
+def windows(batches: Sequence[T], window: int) -> list[Sequence[T]]:
+    """Return the record batches of a lane as those whose rows are shuffled together."""
+    return [batches[i : i + window] for i in range(0, len(batches), window)]
+
+
 class Lane:
     """The rows of one lane in one epoch, from any row on, each window in random order."""
 
@@ -115,7 +123,7 @@ class Lane:
     ) -> None:
         self._reader = reader
         self._seed = seed
-        self._windows = [batches[i : i + window] for i in range(0, len(batches), window)]
+        self._windows = windows(batches, window)
         self._next = 0
         skipped = 0
         while self._windows[self._next :] and start >= skipped + self._rows(self._next):

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from raykd.batch import IntArray, Rows
 from raykd.config.schema.data import DataConfig
-from raykd.data.lanes import BatchAddress, BatchReader, Lane
+from raykd.data.lanes import BatchAddress, BatchReader, Lane, windows
 from raykd.data.order import EpochOrder, epoch_order
 from raykd.data.rows import as_rows
 
@@ -141,11 +141,7 @@ class RowStream:
 
     def _order(self, epoch: int) -> EpochOrder:
         if epoch not in self._orders:
-            seed, stream = self._seed
-            rows = [batch.rows for batch in self._batches]
-            order = epoch_order(
-                rows, num_lanes=self._config.num_lanes, seed=seed, epoch=epoch, stream=stream
-            )
+            order = _order_of(self._batches, self._config, seed=self._seed, epoch=epoch)
             self._orders = {epoch: order}
         return self._orders[epoch]
 
@@ -159,3 +155,44 @@ class RowStream:
                 start=start,
             )
         return self._open[epoch, lane]
+
+
+def batches_before(
+    position: int,
+    batches: Sequence[BatchAddress],
+    *,
+    config: DataConfig,
+    seed: tuple[int, int],
+    epoch: int,
+) -> list[BatchAddress]:
+    """Return the record batches that hold the rows of a stream before a position of an epoch.
+
+    Args:
+        position: From 0 to all rows of the record batches.
+        batches: Of the stream.
+        config: Lanes and window.
+        seed: Seed of the run and number of the stream in it.
+        epoch: How often the stream has been read through before.
+    """
+    order = _order_of(batches, config, seed=seed, epoch=epoch)
+    found: list[int] = []
+    for lane, rows in zip(order.lanes, order.rows_before(position).tolist(), strict=True):
+        left = rows
+        for window in windows(lane.tolist(), config.shuffle_window):
+            if left > 0:
+                found += window
+            left -= sum(batches[index].rows for index in window)
+    return [batches[index] for index in sorted(found)]
+
+
+def _order_of(
+    batches: Sequence[BatchAddress], config: DataConfig, *, seed: tuple[int, int], epoch: int
+) -> EpochOrder:
+    of_run, stream = seed
+    return epoch_order(
+        [batch.rows for batch in batches],
+        num_lanes=config.num_lanes,
+        seed=of_run,
+        epoch=epoch,
+        stream=stream,
+    )

@@ -1,6 +1,7 @@
 """The rows of every optimizer step, resumable at any step with any number of workers."""
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,11 +11,11 @@ import pyarrow as pa
 from raykd.batch import IntArray, Rows
 from raykd.config.schema.data import DataConfig
 from raykd.data.buckets import bucket_order, steps_by_length
-from raykd.data.lanes import BatchReader, addresses
+from raykd.data.lanes import BatchAddress, BatchReader, addresses
 from raykd.data.manifest import Manifest, Shard
 from raykd.data.mixture import initial_weights
 from raykd.data.order import drawn_rows
-from raykd.data.row_stream import RowStream
+from raykd.data.row_stream import RowStream, batches_before
 from raykd.data.rows import as_rows, joined
 from raykd.errors import ConfigError
 
@@ -36,6 +37,16 @@ class DataState:
     weights: dict[str, float] | None = None
     """Share of each stream in the rows drawn from here on, where the run has adapted them; None
     draws by the configuration."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StreamReads:
+    """What the first steps of a run read of one stream."""
+
+    shards: tuple[Shard, ...]
+    whole_epochs: int
+    last: tuple[BatchAddress, ...]
+    """The record batches that are read in the epoch after those."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +96,45 @@ def mixing_weights(manifest: Manifest, config: DataConfig) -> dict[str, float]:
         for name, shards in _stream_shards(manifest, config).items()
     }
     return initial_weights(rows, config.mixing)
+
+
+def training_reads(
+    manifest: Manifest, config: DataConfig, *, seed: int, global_batch_size: int, num_steps: int
+) -> list[StreamReads]:
+    """Return what the first steps read, by arithmetic on the manifest alone.
+
+    Steps of a bucket exchange their rows: the last bucket counts as a whole.
+
+    Args:
+        manifest: The prepared data set.
+        config: Split, languages, mixture, lanes and window; a mixture that adapts is not known.
+        seed: Decides the order.
+        global_batch_size: Rows per step over all workers.
+        num_steps: Steps from the first one on.
+    """
+    streams = _stream_shards(manifest, config)
+    weights = mixing_weights(manifest, config)
+    steps = math.ceil(num_steps / config.bucket_steps) * config.bucket_steps
+    taken = _drawn_in_all(
+        [weights[name] for name in streams], num_rows=global_batch_size, seed=seed, steps=steps
+    )
+    found = []
+    for number, (shards, rows) in enumerate(zip(streams.values(), taken, strict=True)):
+        batches = addresses(manifest, shards)
+        epoch, position = divmod(rows, sum(batch.rows for batch in batches))
+        last = batches_before(position, batches, config=config, seed=(seed, number), epoch=epoch)
+        found.append(StreamReads(shards=shards, whole_epochs=epoch, last=tuple(last)))
+    return found
+
+
+def _drawn_in_all(shares: Sequence[float], *, num_rows: int, seed: int, steps: int) -> list[int]:
+    """Return how many rows of each stream some steps take together."""
+    if len(shares) == 1:
+        return [num_rows * steps]
+    taken = np.zeros(len(shares), dtype=np.int64)
+    for step in range(steps):
+        taken += drawn_rows(shares, num_rows=num_rows, seed=seed, step=step)
+    return taken.tolist()
 
 
 def with_weights(state: DataState, weights: Mapping[str, float]) -> DataState:

@@ -93,9 +93,9 @@ def seconds(plan: SweepPlan, speed: Speed) -> float:
     if plan.sweep.max_concurrent_trials is not None:
         at_once = min(at_once, plan.sweep.max_concurrent_trials)
     trials = _left(plan.trials, most=plan.sweep.pack)
-    # One builds a cache, the others wait for it.
+    # Those that run at a time build a cache together.
     caches = cost_left(plan.trials, most=plan.sweep.pack).cache_flops
-    building = caches / speed.flops_per_second
+    building = caches / (speed.flops_per_second * max(min(plan.at_once, len(trials)), 1))
     return (
         _phase_seconds(stages, at_once, speed)
         + building

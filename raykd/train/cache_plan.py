@@ -22,7 +22,7 @@ class CachePlan:
     """That the run asks about, once in each mask epoch."""
 
     mask_epochs: int
-    """Of the language that is read most often."""
+    """Of the rows that are read most often."""
 
     def __str__(self) -> str:
         """Describe it in one line."""
@@ -52,10 +52,6 @@ def _planned(name: str, section: CacheConfig, config: RunConfig, manifest: Manif
     return CachePlan(
         kept=str(candidates[0]) if len(candidates) == 1 else "auto",
         root=root_of(name, section, config),
-        rows=sum(
-            shard.rows * coverage.epochs[shard.language]
-            for coverage in coverages
-            for shard in coverage.shards
-        ),
-        mask_epochs=max(coverages[0].epochs.values()),
+        rows=sum(coverage.rows for coverage in coverages),
+        mask_epochs=1 + max(coverage.epoch for coverage in coverages),
     )

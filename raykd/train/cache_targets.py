@@ -1,11 +1,10 @@
 """Which caches of teachers' outputs a run reads: their keys, their places, what they must hold."""
 
 import hashlib
+import itertools
 import json
-import math
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-
-import numpy as np
 
 from raykd import storage
 from raykd.config.schedule import parse_schedule
@@ -13,8 +12,7 @@ from raykd.config.schema.losses import LossesConfig
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.teachers import CacheConfig
 from raykd.data.manifest import Manifest, Shard
-from raykd.data.order import drawn_rows
-from raykd.data.stream import ALL_LANGUAGES, chosen_shards, mixing_weights
+from raykd.data.stream import chosen_shards, training_reads
 from raykd.distill.assemble import num_steps
 from raykd.errors import ConfigError
 from raykd.models.load import load_config
@@ -165,50 +163,68 @@ def _temperatures(losses: LossesConfig) -> tuple[float, ...]:
 
 
 def coverages_of(name: str, config: RunConfig, manifest: Manifest) -> tuple[Coverage, ...]:
-    """Return what the run asks a teacher: rows to train on, and to evaluate on."""
-    served = config.teachers[name].languages
-
-    def asked(split: str) -> tuple[Shard, ...]:
-        shards = chosen_shards(manifest, config.data, split)
-        return tuple(shard for shard in shards if served is None or shard.language in served)
-
-    data = config.data
-    train = asked(data.train_split)
-    languages = {shard.language for shard in train}
-    epochs = mask_epochs(config, manifest) if config.task == "masked_lm" else {}
-    found = [Coverage(shards=train, epochs={each: epochs.get(each, 1) for each in languages})]
+    """Return what the run asks a teacher: rows to train on, then those to evaluate on."""
+    data, served = config.data, config.teachers[name].languages
+    asked = [*_trained_on(config, manifest)]
     if data.eval_split is not None:
-        shards = asked(data.eval_split)
-        found.append(Coverage(shards=shards, epochs={shard.language: 1 for shard in shards}))
-    return tuple(coverage for coverage in found if coverage.shards)
+        asked += _whole(chosen_shards(manifest, data, data.eval_split))
+    return tuple(
+        each for each in _merged(asked) if served is None or each.shard.language in served
+    )
 
 
-def mask_epochs(config: RunConfig, manifest: Manifest) -> dict[str, int]:
-    """Return in how many ways a run sees rows of each language masked."""
-    most = config.data.masking.num_variants
-    epochs = _epochs(config, manifest)
-    return {name: count if most is None else min(count, most) for name, count in epochs.items()}
+def _trained_on(config: RunConfig, manifest: Manifest) -> Iterator[Coverage]:
+    """Yield the rows of all steps, as they are masked in each epoch."""
+    reads = training_reads(
+        manifest,
+        config.data,
+        seed=config.train.seed,
+        global_batch_size=config.train.global_batch_size,
+        num_steps=num_steps(config, manifest),
+    )
+    for stream in reads:
+        for epoch in {_mask_epoch(config, each) for each in range(stream.whole_epochs)}:
+            yield from _whole(stream.shards, epoch=epoch)
+        indices: dict[str, set[int]] = {}
+        for batch in stream.last:
+            indices.setdefault(batch.uri, set()).add(batch.index)
+        for shard in stream.shards:
+            if found := indices.get(storage.join(manifest.uri, shard.path)):
+                yield Coverage(
+                    shard=shard,
+                    epoch=_mask_epoch(config, stream.whole_epochs),
+                    ranges=_row_ranges(shard, found),
+                )
 
 
-def _epochs(config: RunConfig, manifest: Manifest) -> dict[str, int]:
-    """Return in how many epochs a run reads rows of each language.
+def _mask_epoch(config: RunConfig, epoch: int) -> int:
+    return config.data.masking.mask_epoch(epoch) if config.task == "masked_lm" else 0
 
-    Steps of a bucket exchange their rows: the last bucket counts as a whole.
+
+def _whole(shards: Iterable[Shard], *, epoch: int = 0) -> Iterator[Coverage]:
+    for shard in shards:
+        yield Coverage(shard=shard, epoch=epoch, ranges=(range(shard.rows),))
+
+
+def _row_ranges(shard: Shard, batches: Collection[int]) -> tuple[range, ...]:
+    """Return the rows of some record batches of a shard; those of neighbours are one range."""
+    ranges: list[range] = []
+    ends = itertools.accumulate(shard.batch_rows, initial=0)
+    for index, (start, stop) in enumerate(itertools.pairwise(ends)):
+        if index in batches:
+            is_next = ranges and ranges[-1].stop == start
+            ranges.append(range(ranges.pop().start if is_next else start, stop))
+    return tuple(ranges)
+
+
+def _merged(asked: Iterable[Coverage]) -> Iterator[Coverage]:
+    """Yield each shard and epoch once: with all of its rows where these are asked for anywhere.
+
+    Some of its rows are asked for once at most: in the last epoch of a stream.
     """
-    rows: dict[str, int] = {}
-    for shard in chosen_shards(manifest, config.data, config.data.train_split):
-        rows[shard.language] = rows.get(shard.language, 0) + shard.rows
-    bucket, batch_size = config.data.bucket_steps, config.train.global_batch_size
-    steps = math.ceil(num_steps(config, manifest) / bucket) * bucket
-    weights = mixing_weights(manifest, config.data)
-    if ALL_LANGUAGES in weights:
-        return dict.fromkeys(rows, math.ceil(steps * batch_size / sum(rows.values())))
-    languages = sorted(weights)
-    shares = [weights[language] for language in languages]
-    drawn = np.zeros(len(shares), dtype=np.int64)
-    for step in range(steps):
-        drawn += drawn_rows(shares, num_rows=batch_size, seed=config.train.seed, step=step)
-    return {
-        language: max(1, math.ceil(count / rows[language]))
-        for language, count in zip(languages, drawn.tolist(), strict=True)
-    }
+    found: dict[tuple[int, str], Coverage] = {}
+    for each in asked:
+        place = each.epoch, each.shard.path
+        if place not in found or each.rows == each.shard.rows:
+            found[place] = each
+    return iter(found.values())

@@ -18,7 +18,7 @@ from raykd.teachers.cache.payload import Payload
 from raykd.teachers.cache.planner import ModePlan, planned_modes
 from raykd.teachers.live import LiveTeacher
 
-_BATCHES_AT_ONCE = 4
+BATCHES_AT_ONCE = 4
 """Micro-batches of the run that a teacher is asked about together: it keeps nothing of a layer for
 a backward pass."""
 
@@ -86,6 +86,6 @@ def _asker(config: RunConfig, name: str) -> Asker:
         manifest=manifest,
         task=task_of(config, manifest, model_type=student.model_type),
         teacher=LiveTeacher(model),
-        batch_size=_BATCHES_AT_ONCE * config.train.micro_batch_size,
+        batch_size=BATCHES_AT_ONCE * config.train.micro_batch_size,
         device=device,
     )

@@ -1,7 +1,7 @@
 """Caches of teachers' outputs around a run: chosen and built by one driver, opened by all.
 
 Whoever needs a cache that is not whole builds it under a lease, by itself or by its workers;
-others that need it wait, and find it built.
+others that need it meanwhile write some of its parts, then wait, and find it built.
 """
 
 import time
@@ -14,7 +14,7 @@ from raykd.data.manifest import read_manifest
 from raykd.distill.world import World
 from raykd.errors import StoppedError, StorageDeniedError
 from raykd.remote.probe import check_storage
-from raykd.teachers.cache.building import Progress, Watch, build_cache, is_built
+from raykd.teachers.cache.building import Progress, Watch, build_cache, help_build, is_built
 from raykd.teachers.cache.payload import Payload
 from raykd.teachers.cache.planner import ModePlan, cheapest
 from raykd.teachers.cache.reading import OpenedCache, opened_cache
@@ -27,6 +27,7 @@ from raykd.train.cache_writer import (
     TeacherWriter,
     Workers,
 )
+from raykd.train.holders import holders_of
 from raykd.train.lease import HeldLease, held_lease
 
 Caches = dict[str, OpenedCache]
@@ -192,14 +193,18 @@ class _Builder:
 
     def _built(self, payload: Payload) -> bool:
         target, watch = self._target, self._watch
-        uri = target.uri(payload)
-        with self._lease(storage.join(uri, "lease.json")) as lease:
+        uri, key = target.uri(payload), target.key(payload)
+        lease_uri = storage.join(uri, "lease.json")
+        if holders_of(lease_uri):
+            watch.on_message(f"cache of teacher {target.teacher}: helping to write it to {uri}")
+            help_build(uri, key, target.coverages, self._writer, watch.should_stop)
+        with self._lease(lease_uri) as lease:
             if self._is_built(payload):
                 return True
             watch.on_message(f"cache of teacher {target.teacher}: writing {payload} to {uri}")
             progress = build_cache(
                 uri,
-                target.key(payload),
+                key,
                 target.coverages,
                 self._writer,
                 Watch(

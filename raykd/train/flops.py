@@ -145,13 +145,9 @@ def _read_per_token(plan: ModelPlan, config: RunConfig, row: _MeanRow) -> float:
     return counted.head_per_position * _positions_per_token(config, row)
 
 
-def _kept_tokens(name: str, config: RunConfig, manifest: Manifest) -> int:
-    """Return the tokens that a teacher is asked about once, for all runs."""
-    return sum(
-        shard.tokens * coverage.epochs[shard.language]
-        for coverage in coverages_of(name, config, manifest)
-        for shard in coverage.shards
-    )
+def _kept_tokens(name: str, config: RunConfig, manifest: Manifest) -> float:
+    """Return about how many tokens a teacher is asked about once, for all runs."""
+    return sum(coverage.tokens for coverage in coverages_of(name, config, manifest))
 
 
 def _passes(plan: ModelPlan, config: RunConfig, row: _MeanRow, *, is_trained: bool) -> _Pass:

@@ -1,12 +1,12 @@
-"""What dead writers have left below a URI: in runs, in sweeps, and beside them.
+"""What dead writers have left below a URI: in runs, sweeps and caches, and beside them.
 
-A run or sweep with a live driver is left alone, with all that is in it. What lies in another one
-is removed by who holds its lease, so that no driver starts meanwhile.
+A run, sweep or cache with a live driver is left alone, with all that is in it. What lies in
+another one is removed by who holds its lease, so that no driver starts meanwhile.
 """
 
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain, groupby
@@ -24,6 +24,7 @@ from raykd.published.garbage import (
 )
 from raykd.remote.listing import stored
 from raykd.remote.uploads import Upload, pending_uploads
+from raykd.teachers.cache.index import unnoted_records
 from raykd.train.holders import EXPIRY_SECONDS, holders_of, is_dead
 from raykd.train.lease import held_lease
 
@@ -38,7 +39,9 @@ _LEASE_FILE = re.compile(r"lease\.json(\.(after|wants)\.[0-9a-f]{32})?")
 _ASIDE = re.compile(r"(.*/)?\.[^/]+\.[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}")
 """A file that was to replace another one: its name, and a random UUID."""
 
-_PUBLISHED = re.compile(r"checkpoints/step-\d{8}/|model/")
+_PUBLISHED = re.compile(r"checkpoints/step-\d{8}/|model/|index-\d{5}/")
+_CACHE = re.compile(r"((?:.*/)?[0-9a-f]{16}/)(?:records|index-\d{5})/")
+_IN_CACHE = re.compile(r"/[0-9a-f]{16}(/|$)")
 _DIRECTORIES = ("checkpoints/", "model/", "ray/")
 """Of a run, whose files are not written one by one."""
 
@@ -111,7 +114,12 @@ def _is_released(garbage: Garbage) -> bool:
 
 
 def _owner_of(uri: str) -> str:
-    """Return the run or sweep in whose directory a URI lies; itself where it lies in none."""
+    """Return the run or sweep in whose directory a URI lies; itself where it lies in none.
+
+    Of what lies in a cache that is the directory of caches.
+    """
+    if (found := _IN_CACHE.search(uri)) is not None:
+        return uri[: found.start()]
     above = uri
     for _ in range(_DEEPEST + 1):
         if any(storage.exists(storage.join(above, name)) for name in _OWNERS):
@@ -121,9 +129,10 @@ def _owner_of(uri: str) -> str:
 
 
 def _owners(tree: Tree) -> list[str]:
-    """Return the directories of runs and sweeps; each ends with a slash, or is empty."""
+    """Return the directories of runs, sweeps and caches; each ends with a slash, or is empty."""
     split = (path.rpartition("/") for path in tree.paths)
-    return sorted({f"{parent}{slash}" for parent, slash, name in split if name in _OWNERS})
+    found = {f"{parent}{slash}" for parent, slash, name in split if name in _OWNERS}
+    return sorted(found | {cache[1] for path in tree.paths if (cache := _CACHE.match(path))})
 
 
 def _is_live(tree: Tree, owner: str) -> bool:
@@ -143,7 +152,7 @@ def _is_live(tree: Tree, owner: str) -> bool:
 
 
 def _left_in(tree: Tree, owner: str) -> Iterator[Garbage]:
-    """Yield what is left in a run or sweep whose driver is gone."""
+    """Yield what is left in a run, sweep or cache whose driver is gone."""
     names = [path.removeprefix(owner) for path in tree.below(owner)]
     for name in names:
         if _LEASE_FILE.fullmatch(name):
@@ -154,10 +163,18 @@ def _left_in(tree: Tree, owner: str) -> Iterator[Garbage]:
             yield tree.garbage(f"{owner}{name}", what="file", why="its writer died before the end")
     if any(name.startswith("ray/") for name in names):
         yield tree.garbage(f"{owner}ray/", what="ray", why="there is no driver")
+    yield from _uncommitted(tree, owner, names)
+    if any(name.startswith("records/") for name in names):
+        for name in unnoted_records(storage.join(tree.uri, owner.rstrip("/")), names):
+            yield tree.garbage(f"{owner}{name}", what="records", why="no note names them")
+
+
+def _uncommitted(tree: Tree, owner: str, names: Collection[str]) -> Iterator[Garbage]:
+    """Yield what was to become a published directory in a run or cache."""
     published = {found[0] for name in names if (found := _PUBLISHED.match(name))}
     for name in sorted(published):
         if f"{name}{COMMITTED}" not in names:
-            what = "checkpoint" if name.startswith("checkpoints/") else "model"
+            what = re.split(r"[/-]", name)[0].removesuffix("s")
             yield tree.garbage(f"{owner}{name}", what=what, why="is not committed")
 
 

@@ -9,6 +9,7 @@ from raykd.data.stream import chosen_shards
 from raykd.distill.assemble import running_teachers
 from raykd.models.parts import ParameterCount, num_layers
 from raykd.scores import chunk_positions
+from raykd.train.cache_writer import BATCHES_AT_ONCE
 
 _COPIES_OF_SCORES = 20
 """Of a chunk while its losses and their gradient are made, measured with one teacher."""
@@ -87,12 +88,21 @@ def memory_bytes(
     Parameters and their state are exact, of a student in shares too.
     """
     rows, tokens = config.train.micro_batch_size, manifest.max_length
-    return (
+    training = (
         shared_bytes(config, teachers)
         + _student_bytes(config, student, rows=rows, tokens=tokens)
         + _scores_bytes(config, manifest)
         + _reading_bytes(config, manifest)
     )
+    # Before it trains it may have to write what the teachers say, one after the other.
+    asking = (
+        frozen_bytes(
+            teachers[name], rows=rows * BATCHES_AT_ONCE, tokens=tokens, dtype=section.dtype
+        )
+        for name, section in config.teachers.items()
+        if section.cache is not None
+    )
+    return max(training, _PROCESS_BYTES + max(asking, default=0))
 
 
 def shared_bytes(config: RunConfig, teachers: dict[str, ModelPlan]) -> int:

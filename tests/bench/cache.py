@@ -111,7 +111,10 @@ def measured(directory: Path, *, num_rows: int, num_layers: int, rounds: int) ->
     """Build every cache, and read them in turn."""
     manifest = write_token_set(directory / "data", num_rows=num_rows, batch_rows=64)
     asker = asker_of(manifest, num_layers=num_layers)
-    coverages = [Coverage(shards=manifest.shards("train"), epochs={"en": 1})]
+    coverages = [
+        Coverage(shard=shard, epoch=0, ranges=(range(shard.rows),))
+        for shard in manifest.shards("train")
+    ]
     plans = planned_modes(asker, coverages, WAYS, temperatures=(1.0,))
     batches = random_batches(asker, 10)
     with ExitStack() as stack:

@@ -51,9 +51,10 @@ _SHORT_STARTS = (0.4, 2.5)
 _FEWEST_STARTS = 5
 """However slow the machine is, it is rough for as long as so many starts take."""
 
-_TRAINING_SHARE = 0.45
-"""Share of the time that the run takes its steps in, at the speed it has alone: the rest goes
-into starts, steps taken twice, and the smooth run beside it."""
+_SHORT_TRAINING_SHARE = 0.45
+"""Share of the time that a short run takes its steps in, at the speed it has alone: the rest goes
+into starts, steps taken twice, and the smooth run beside it. A long one has steps for all of the
+time, so that it is rough to the last minute."""
 
 _START_PATIENCE_SECONDS = 60.0
 """A start gives up this long after the store went away: nothing is lost by that."""
@@ -116,7 +117,8 @@ def soak(directory: Path, options: Options) -> list[Line]:
     """Train under fire and beside that smoothly; return what is found."""
     write_data(directory / "data")
     speed = measured_speed(directory)
-    seconds_of_training = options.minutes * 60 * _TRAINING_SHARE
+    share = 1.0 if options.minutes >= _SHORT_MINUTES else _SHORT_TRAINING_SHARE
+    seconds_of_training = options.minutes * 60 * share
     num_steps = max(3 * CHECKPOINT_STEPS, int(seconds_of_training / speed.step_seconds))
 
     def at(root: str, output: str) -> RunConfig:

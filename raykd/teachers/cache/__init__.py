@@ -2,8 +2,9 @@
 
     CACHE_URI/auto-HASH.json                what mode auto has chosen, for those who ask alike
     CACHE_URI/KEY/                          KEY is a hash of all that decides what is in it
-      records/0/train/en-00000/000000000.arrow    one mask epoch, shard and range of its rows
-      records/0/train/en-00000/000000000.json     written after it: it is whole
+      records/0/train/en-00000/                one mask epoch and shard
+        000000000-000000640.HASH.arrow         a range of its rows
+        000000000-000000640.json               written after it: it is whole
       index-00000/                          published: the key, and which records there are
         manifest.json  COMMITTED
         head.safetensors                    the teacher's last linear map, in the mode hidden

@@ -1,5 +1,6 @@
 """Build a cache, or go on where an earlier start has left it."""
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -26,7 +27,7 @@ class Progress:
 
     total_rows: int
     num_bytes: int
-    """Of them."""
+    """Of all that the cache has."""
 
     reused_rows: int
     """Of the rows, those that earlier starts have written."""
@@ -91,7 +92,9 @@ class AskingWriter:
             yield self.write(uri, part, encoding)
 
     def write(self, uri: str, part: Part, encoding: Encoding) -> FinishedPart:
-        """Write one part."""
+        """Write one part, unless another has done so by now."""
+        for finished in noted_parts(uri, [part]):
+            return finished
         asker = self._asker
         rows = asker.rows(
             asker.shards[part.shard], part.start, part.start + part.rows, epoch=part.epoch
@@ -106,7 +109,7 @@ def is_built(uri: str, key: CacheKey, coverages: Sequence[Coverage]) -> bool:
         PublicationError: What is there is of another key, or torn.
     """
     index = read_index(uri, key)
-    return index is not None and lacking(coverages, index.parts) is None
+    return index is not None and not any(lacking(coverages, index.parts))
 
 
 def build_cache(
@@ -115,7 +118,7 @@ def build_cache(
     """Write what a run needs and a cache does not have; return how far that went.
 
     Args:
-        uri: Of the cache; nobody else builds there.
+        uri: Of the cache; nobody else builds there, though others may help.
         key: What it holds.
         coverages: What the run reads.
         writer: Asks the teacher.
@@ -124,33 +127,69 @@ def build_cache(
     Raises:
         RaykdError: The data cannot be read, or storage cannot be written.
     """
-    index = read_index(uri, key)
-    if index is None:
-        encoding = writer.encoding(key.payload, coverages[0].shards[0])
-        index = Index(encoding=encoding, parts=())
-    size = index.encoding.bytes_per_position * positions_per_token(key)
-    needed = list(parts_of(coverages, bytes_per_token=size))
-    finished = {each.part: each for each in index.parts}
-    finished |= {each.part: each for each in noted_parts(uri, set(needed) - finished.keys())}
-    reused_rows = sum(part.rows for part in needed if part in finished)
+    index, needed = _needed(uri, key, coverages, writer)
+    finished = list(index.parts)
+    finished += noted_parts(uri, needed)
+    reused = {each.part for each in finished}
+    total_rows = sum(coverage.rows for coverage in coverages)
+    reused_rows = total_rows - sum(part.rows for part in needed if part not in reused)
 
     def progress() -> Progress:
-        there = [finished[part] for part in needed if part in finished]
+        new = [each for each in finished if each.part not in reused]
         return Progress(
-            rows=sum(each.part.rows for each in there),
-            total_rows=sum(part.rows for part in needed),
-            num_bytes=sum(each.num_bytes for each in there),
+            rows=reused_rows + sum(each.part.rows for each in new),
+            total_rows=total_rows,
+            num_bytes=sum(each.num_bytes for each in finished),
             reused_rows=reused_rows,
         )
 
     watch.on_progress(progress())
-    lacking_parts = [part for part in needed if part not in finished]
+    lacking_parts = [part for part in needed if part not in reused]
     for each in writer.written(uri, lacking_parts, index.encoding, watch.should_stop):
-        finished[each.part] = each
+        finished.append(each)
         watch.on_progress(progress())
     if progress().is_whole and len(finished) > len(index.parts):
-        publish_index(uri, key, replace(index, parts=tuple(finished.values())))
+        publish_index(uri, key, replace(index, parts=tuple(finished)))
     return progress()
+
+
+def help_build(
+    uri: str,
+    key: CacheKey,
+    coverages: Sequence[Coverage],
+    writer: Writer,
+    should_stop: Callable[[], bool],
+) -> None:
+    """Write parts of a cache that another builds, in random order: it finds and publishes them.
+
+    Args:
+        uri: Of the cache.
+        key: What it holds.
+        coverages: What the run reads, which waits for the other.
+        writer: Asks the teacher.
+        should_stop: Asked before every part.
+
+    Raises:
+        RaykdError: The data cannot be read, or storage cannot be written.
+    """
+    index, needed = _needed(uri, key, coverages, writer)
+    there = {each.part for each in noted_parts(uri, needed)}
+    lacking_parts = [part for part in needed if part not in there]
+    random.shuffle(lacking_parts)
+    for _ in writer.written(uri, lacking_parts, index.encoding, should_stop):
+        pass
+
+
+def _needed(
+    uri: str, key: CacheKey, coverages: Sequence[Coverage], writer: Writer
+) -> tuple[Index, list[Part]]:
+    """Return what a cache holds, and the parts that a run needs beside it."""
+    index = read_index(uri, key)
+    if index is None:
+        encoding = writer.encoding(key.payload, coverages[0].shard)
+        index = Index(encoding=encoding, parts=())
+    size = index.encoding.bytes_per_position * positions_per_token(key)
+    return index, list(parts_of(lacking(coverages, index.parts), bytes_per_token=size))
 
 
 def positions_per_token(key: CacheKey) -> float:

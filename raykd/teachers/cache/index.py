@@ -2,7 +2,8 @@
 
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from safetensors import SafetensorError
@@ -11,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from raykd import storage
 from raykd.data.json_values import fields_of, listed, mapping
 from raykd.errors import DataError, PublicationError
-from raykd.published.directory import Published, fetched, is_committed, read_published
+from raykd.published.directory import COMMITTED, Published, fetched, is_committed, read_published
 from raykd.published.publishing import publishing
 from raykd.teachers.cache.encodings import described_encoding
 from raykd.teachers.cache.key import CacheKey, require_same
@@ -22,6 +23,9 @@ KIND = "cache"
 
 _HEAD_FILE = "head.safetensors"
 _PREFIX = "index-"
+_CONTENT = ("key", "encoding", "parts")
+_NOTE = ".json"
+_RECORDS = ".arrow"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,30 +87,70 @@ def noted_parts(uri: str, parts: Iterable[Part]) -> list[FinishedPart]:
     return found
 
 
+def unnoted_records(uri: str, names: Collection[str]) -> list[str]:
+    """Return the files of records that neither an index nor a note names: their writers died.
+
+    Args:
+        uri: Of a cache that nobody builds.
+        names: Of all its files, relative to it.
+
+    Raises:
+        PublicationError: Its newest index is torn.
+    """
+    indices = [name for name in _index_names(uri) if f"{name}/{COMMITTED}" in names]
+    known: set[str] = set()
+    if indices:
+        published = read_published(storage.join(uri, indices[-1]), kind=KIND)
+        known = {each.path for each in _parts(published)}
+    parts = {_part_path(path) for path in known}
+    return [
+        name
+        for name in names
+        if name.endswith(_RECORDS)
+        and name not in known
+        and (_part_path(name) in parts or f"{_part_path(name)}{_NOTE}" not in names)
+    ]
+
+
 def _index_names(uri: str) -> list[str]:
     names = storage.list_names(uri)
     return [name for name in names if name.removeprefix(_PREFIX).isdigit()]
 
 
 def _index(published: Published) -> Index:
-    try:
-        given = fields_of(published.content, ("key", "encoding", "parts"), "content")
+    with _told_as_torn(published):
+        given = fields_of(published.content, _CONTENT, "content")
         with fetched(published) as path:
             tensors = load_file(path / _HEAD_FILE)
-        return Index(
-            encoding=described_encoding(mapping(given["encoding"], "encoding"), tensors),
-            parts=tuple(
-                finished_from(each, f"parts[{number}]")
-                for number, each in enumerate(listed(given["parts"], "parts"))
-            ),
+        encoding = described_encoding(mapping(given["encoding"], "encoding"), tensors)
+    return Index(encoding=encoding, parts=_parts(published))
+
+
+def _parts(published: Published) -> tuple[FinishedPart, ...]:
+    with _told_as_torn(published):
+        given = fields_of(published.content, _CONTENT, "content")
+        return tuple(
+            finished_from(each, f"parts[{number}]")
+            for number, each in enumerate(listed(given["parts"], "parts"))
         )
+
+
+@contextmanager
+def _told_as_torn(published: Published) -> Iterator[None]:
+    try:
+        yield
     except (ValueError, OSError, SafetensorError) as error:
         message = f"{published.uri}: misstates the cache: {error}; remove it and build it again"
         raise PublicationError(message) from error
 
 
 def _note_uri(uri: str, part: Part) -> str:
-    return storage.join(uri, f"{part.path.removesuffix('.arrow')}.json")
+    return storage.join(uri, f"{part.path}{_NOTE}")
+
+
+def _part_path(path: str) -> str:
+    """Return the part whose records a file holds."""
+    return path.removesuffix(_RECORDS).rpartition(".")[0]
 
 
 def _place(finished: FinishedPart) -> Part:

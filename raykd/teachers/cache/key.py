@@ -10,7 +10,7 @@ from raykd.config.schema.run import TaskName
 from raykd.errors import PublicationError
 from raykd.teachers.cache.payload import Payload
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Rises with every change of what is written."""
 
 _SHOWN = 12

@@ -1,27 +1,47 @@
 """Which rows lie in which file: ranges of a shard's rows, by arithmetic on the manifest alone."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from raykd.data.json_values import fields_of, integer, path_within, text
 from raykd.data.manifest import Shard
 
-_TOKENS = 1 << 20
-"""Of a part: so much work at most is lost when its writer is killed."""
+_TOKENS = 1 << 18
+"""Of a part at most: so much work is lost when its writer is killed."""
 
 _BYTES = 64 << 20
-"""Of a part: it is held in memory while it is written."""
+"""Of a part at most: it is held in memory while it is written."""
+
+_PARTS = 32
+"""Of a shard at least, where it is large enough: processes that need it write side by side."""
+
+_LEAST_TOKENS = 1 << 12
+"""Of a part, where it has as many neighbours: files cost, too."""
+
+_SHOWN = 12
+"""Digits of a hash in the name of a file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Coverage:
-    """Rows that a run needs: shards, and in how many mask epochs they are read."""
+    """Rows of one shard that a run needs, as they are masked in one epoch."""
 
-    shards: tuple[Shard, ...]
-    epochs: dict[str, int]
-    """By language, at least one."""
+    shard: Shard
+    epoch: int
+    ranges: tuple[range, ...]
+    """Of the shard's rows, rising, with others between them."""
+
+    @property
+    def rows(self) -> int:
+        """How many they are."""
+        return sum(map(len, self.ranges))
+
+    @property
+    def tokens(self) -> float:
+        """About how many tokens they have."""
+        return self.shard.tokens * self.rows / max(self.shard.rows, 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -40,8 +60,9 @@ class Part:
 
     @property
     def path(self) -> str:
-        """Where its records lie in the cache."""
-        return f"records/{self.epoch}/{self.shard.removesuffix('.arrow')}/{self.start:09d}.arrow"
+        """Where its records and the note on them lie in the cache, but for the endings."""
+        shard = self.shard.removesuffix(".arrow")
+        return f"records/{self.epoch}/{shard}/{self.start:09d}-{self.start + self.rows:09d}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,31 +77,83 @@ class FinishedPart:
     positions: int
     """Scored ones, of all its rows."""
 
+    @property
+    def path(self) -> str:
+        """Where its records lie: two that write the same part may differ in the last digits."""
+        return records_path(self.part, self.sha256)
+
+
+def records_path(part: Part, sha256: str) -> str:
+    """Return where the records of a part lie in the cache."""
+    return f"{part.path}.{sha256[:_SHOWN]}.arrow"
+
 
 def parts_of(coverages: Iterable[Coverage], *, bytes_per_token: float) -> Iterator[Part]:
-    """Yield the parts of what a run needs, each once.
+    """Cut rows into parts.
+
+    They are cut at places that the shard decides, so that runs that need other rows, too, agree on
+    most parts.
 
     Args:
-        coverages: What the run reads.
+        coverages: The rows, each once.
         bytes_per_token: About what is kept of each token of the data.
     """
     for coverage in coverages:
-        for shard in coverage.shards:
-            rows_each = _rows_each(shard, bytes_per_token)
-            for epoch in range(coverage.epochs[shard.language]):
-                for start in range(0, shard.rows, rows_each):
-                    yield Part(
-                        epoch=epoch,
-                        shard=shard.path,
-                        start=start,
-                        rows=min(rows_each, shard.rows - start),
-                        language=shard.language,
-                    )
+        shard = coverage.shard
+        rows_each = _rows_each(shard, bytes_per_token)
+        for rows in coverage.ranges:
+            start = rows.start
+            while start < rows.stop:
+                stop = min(rows.stop, (start // rows_each + 1) * rows_each)
+                yield Part(
+                    epoch=coverage.epoch,
+                    shard=shard.path,
+                    start=start,
+                    rows=stop - start,
+                    language=shard.language,
+                )
+                start = stop
 
 
 def _rows_each(shard: Shard, bytes_per_token: float) -> int:
-    tokens = min(_TOKENS, _BYTES / max(bytes_per_token, 1e-9))
+    tokens = min(
+        _TOKENS,
+        _BYTES / max(bytes_per_token, 1e-9),
+        max(shard.tokens / _PARTS, _LEAST_TOKENS),
+    )
     return max(1, int(tokens * shard.rows / max(shard.tokens, 1)))
+
+
+def lacking(coverages: Iterable[Coverage], finished: Iterable[FinishedPart]) -> Iterator[Coverage]:
+    """Yield the rows that a run needs and that no part has."""
+    there: dict[tuple[int, str], list[range]] = {}
+    for each in finished:
+        part = each.part
+        there.setdefault((part.epoch, part.shard), []).append(
+            range(part.start, part.start + part.rows)
+        )
+    for coverage in coverages:
+        had = sorted(there.get((coverage.epoch, coverage.shard.path), ()), key=_start)
+        if left := tuple(_without(coverage.ranges, had)):
+            yield replace(coverage, ranges=left)
+
+
+def _without(wanted: Iterable[range], had: Sequence[range]) -> Iterator[range]:
+    """Yield what is left of ranges without others; both rise."""
+    for rows in wanted:
+        start = rows.start
+        for other in had[max(bisect_right(had, start, key=_start) - 1, 0) :]:
+            if other.start >= rows.stop:
+                break
+            if start < other.start:
+                yield range(start, other.start)
+            start = max(start, other.stop)
+        if start < rows.stop:
+            yield range(start, rows.stop)
+
+
+def _start(rows: range) -> int:
+    return rows.start
 
 
 def finished_content(finished: FinishedPart) -> dict[str, Any]:
@@ -110,19 +183,3 @@ def finished_from(content: Any, where: str) -> FinishedPart:
         last_row_id=integer(given["last_row_id"], f"{where}.last_row_id", minimum=0),
         positions=integer(given["positions"], f"{where}.positions", minimum=0),
     )
-
-
-def lacking(coverages: Iterable[Coverage], finished: Iterable[FinishedPart]) -> str | None:
-    """Return what a run needs and the parts do not have, in words; None where they have all."""
-    there: Counter[tuple[int, str]] = Counter()
-    for each in finished:
-        there[each.part.epoch, each.part.shard] += each.part.rows
-    for coverage in coverages:
-        for shard in coverage.shards:
-            for epoch in range(coverage.epochs[shard.language]):
-                if (found := there[epoch, shard.path]) < shard.rows:
-                    return (
-                        f"{found:,} of {shard.rows:,} rows of {shard.path} as they are masked in "
-                        f"epoch {epoch}"
-                    )
-    return None

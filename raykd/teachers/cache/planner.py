@@ -135,18 +135,21 @@ def cheapest(plans: Sequence[ModePlan], *, max_gradient_error: float) -> ModePla
 
 
 def _sampled(asker: Asker, coverages: Sequence[Coverage]) -> _Sample:
-    """Ask about rows at evenly spaced places of the training data."""
-    shards = coverages[0].shards
+    """Ask about rows at evenly spaced places of the first split: the training data."""
+    split = _split(coverages[0])
+    chosen = [coverage for coverage in coverages if _split(coverage) == split]
     batches, scores, tokens, seconds = [], [], 0, []
     for place in range(_PLACES):
-        shard = shards[place * len(shards) // _PLACES]
-        start = max(0, place * shard.rows // _PLACES - _ROWS_EACH)
-        stop = min(shard.rows, start + _ROWS_EACH)
-        batch = asker.task.collate(asker.rows(shard, start, stop, epoch=0))
+        coverage = chosen[place * len(chosen) // _PLACES]
+        rows = coverage.ranges[place * len(coverage.ranges) // _PLACES]
+        start = max(rows.start, rows.start + place * len(rows) // _PLACES - _ROWS_EACH)
+        stop = min(rows.stop, start + _ROWS_EACH)
+        asked = asker.rows(coverage.shard, start, stop, epoch=coverage.epoch)
+        batch = asker.task.collate(asked)
         begun = time.perf_counter()
         found = asker.scores(batch)
-        for chosen in chunks(found, asker.device):
-            found.logits(chosen)
+        for positions in chunks(found, asker.device):
+            found.logits(positions)
         seconds.append(time.perf_counter() - begun)
         batches.append(batch)
         scores.append(found)
@@ -179,11 +182,11 @@ def _measured(sample: _Sample, payload: Payload) -> _Measured:
     return measured
 
 
+def _split(coverage: Coverage) -> str:
+    return coverage.shard.path.partition("/")[0]
+
+
 def _size(coverages: Sequence[Coverage]) -> tuple[int, int]:
     """Return tokens and rows that the run reads, each once in each mask epoch."""
-    tokens = rows = 0
-    for coverage in coverages:
-        for shard in coverage.shards:
-            tokens += shard.tokens * coverage.epochs[shard.language]
-            rows += shard.rows * coverage.epochs[shard.language]
-    return tokens, rows
+    tokens = sum(coverage.tokens for coverage in coverages)
+    return round(tokens), sum(coverage.rows for coverage in coverages)

@@ -125,7 +125,7 @@ class OpenedCache:
             place = int(np.searchsorted(records.row_ids_N, row_id))
             if place == len(records) or records.row_ids_N[place] != row_id:
                 continue
-            where = storage.join(self.uri, finished.part.path)
+            where = storage.join(self.uri, finished.path)
             if records.checks_N[place] != check:
                 message = (
                     f"{where}: row {row_id} was asked with other tokens or labels (fingerprint "
@@ -144,7 +144,7 @@ class OpenedCache:
         """Bring files of a store here, several at a time."""
         if storage.is_local(self.uri):
             return
-        parts = {each.part.path: each for each in wanted}
+        parts = {each.path: each for each in wanted}
         if self._absent(parts):
             with self._fetching:
                 self._download([parts[path] for path in self._absent(parts)])
@@ -154,7 +154,7 @@ class OpenedCache:
 
     def _download(self, parts: Sequence[FinishedPart]) -> None:
         pairs = [
-            (storage.join(self.uri, each.part.path), self._files / f"{each.part.path}.fetched")
+            (storage.join(self.uri, each.path), self._files / f"{each.path}.fetched")
             for each in parts
         ]
         try:
@@ -166,14 +166,14 @@ class OpenedCache:
             if digest(aside) != finished.sha256:
                 message = f"{where}: is not what was written; {_ANEW}"
                 raise PublicationError(message)
-            aside.rename(self._files / finished.part.path)
+            aside.rename(self._files / finished.path)
 
     def _open(self, finished: FinishedPart) -> Records:
-        path = self._files / finished.part.path
+        path = self._files / finished.path
         try:
             return Records.of(_mapped(path, num_bytes=finished.num_bytes))
         except (pa.ArrowException, OSError, ValueError) as error:
-            where = storage.join(self.uri, finished.part.path)
+            where = storage.join(self.uri, finished.path)
             message = f"{where}: cannot be read: {error}; {_ANEW}"
             raise PublicationError(message) from error
 

@@ -1,9 +1,11 @@
 """Write the records of one part: whole, or not there.
 
-They are written aside and get their name at once; then a note beside them says their size and
-hash. Whoever builds again, after a kill too, goes on after the parts that have one.
+They are written aside and get their name, with their hash in it, at once; then a note says which
+they are. So several may write the same part; whoever builds again, after a kill too, leaves out
+the parts that have a note.
 """
 
+import uuid
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +15,7 @@ from raykd.remote.retry import named
 from raykd.remote.staging import staging_directory
 from raykd.remote.transfers import digest, upload
 from raykd.teachers.cache.index import write_note
-from raykd.teachers.cache.parts import FinishedPart, Part
+from raykd.teachers.cache.parts import FinishedPart, Part, records_path
 
 
 def write_part(uri: str, part: Part, records: pa.RecordBatch) -> FinishedPart:
@@ -23,7 +25,7 @@ def write_part(uri: str, part: Part, records: pa.RecordBatch) -> FinishedPart:
         StorageError: Storage refuses or has no room.
     """
     write = _write_local if storage.is_local(uri) else _write_remote
-    num_bytes, sha256 = write(storage.join(uri, part.path), records)
+    num_bytes, sha256 = write(uri, part, records)
     row_ids_N = records["row_id"].to_numpy()
     finished = FinishedPart(
         part=part,
@@ -37,22 +39,22 @@ def write_part(uri: str, part: Part, records: pa.RecordBatch) -> FinishedPart:
     return finished
 
 
-def _write_local(target: str, records: pa.RecordBatch) -> tuple[int, str]:
-    path = storage.local_path(target)
-    aside = path.with_name(f".{path.name}.partial")
-    with named(target):
+def _write_local(uri: str, part: Part, records: pa.RecordBatch) -> tuple[int, str]:
+    path = storage.local_path(storage.join(uri, part.path))
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with named(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        found = _write_file(aside, records)
-        aside.replace(path)
-    return found
+        num_bytes, sha256 = _write_file(aside, records)
+        aside.replace(storage.local_path(storage.join(uri, records_path(part, sha256))))
+    return num_bytes, sha256
 
 
-def _write_remote(target: str, records: pa.RecordBatch) -> tuple[int, str]:
+def _write_remote(uri: str, part: Part, records: pa.RecordBatch) -> tuple[int, str]:
     with staging_directory(num_bytes=records.nbytes) as directory:
         path = directory / "records.arrow"
-        found = _write_file(path, records)
-        upload([(path, target)])
-    return found
+        num_bytes, sha256 = _write_file(path, records)
+        upload([(path, storage.join(uri, records_path(part, sha256)))])
+    return num_bytes, sha256
 
 
 def _write_file(path: Path, records: pa.RecordBatch) -> tuple[int, str]:

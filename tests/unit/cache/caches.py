@@ -70,11 +70,11 @@ class Subject:
     def coverages(self, *, epochs: int = 1, languages: Sequence[str] = ("de", "en")) -> Any:
         """Return what a run of some mask epochs on some languages reads."""
         return [
-            Coverage(
-                shards=tuple(s for s in self.manifest.splits[split] if s.language in languages),
-                epochs=dict.fromkeys(languages, number),
-            )
+            Coverage(shard=shard, epoch=epoch, ranges=(range(shard.rows),))
             for split, number in (("train", epochs), ("validation", 1))
+            for epoch in range(number)
+            for shard in self.manifest.splits[split]
+            if shard.language in languages
         ]
 
     def build(self, uri: str, payload: Payload, watch: Watch | None = None, **of: Any) -> Progress:

@@ -15,8 +15,9 @@ from raykd.config.schema.data import MaskingConfig
 from raykd.config.schema.run import TaskName
 from raykd.errors import PublicationError
 from raykd.scores import ProjectedScores
-from raykd.teachers.cache.building import Watch, build_cache, is_built
+from raykd.teachers.cache.building import Progress, Watch, build_cache, help_build, is_built
 from raykd.teachers.cache.key import Masks
+from raykd.teachers.cache.parts import Coverage
 from raykd.teachers.cache.payload import Payload
 from raykd.teachers.cache.reading import opened_cache
 from raykd.teachers.cached import CachedTeacher
@@ -195,6 +196,74 @@ def test_a_build_that_stops_goes_on_where_it_stood(storage_uri: str, tmp_path: P
     assert_says_the_same(of, storage_uri, LOGITS)
 
 
+def some(of: Subject, *ranges: range) -> list[Coverage]:
+    """Return some rows of the larger training shard, beside all that others ask for."""
+    first, *others = of.coverages(languages=["en"])
+    return [replace(first, ranges=ranges), *others]
+
+
+def test_only_rows_that_are_needed_are_kept_and_others_are_added(
+    storage_uri: str, tmp_path: Path
+) -> None:
+    of, key = subject(tmp_path / "data"), subject(tmp_path / "data").key(LOGITS)
+    evaluated = of.coverages(languages=["en"])[-1].rows
+
+    def build(*ranges: range) -> Progress:
+        return build_cache(storage_uri, key, some(of, *ranges), of.writer, Watch())
+
+    first = build(range(10, 20), range(40, 50))
+    assert (first.rows, first.reused_rows) == (20 + evaluated, 0)
+    with contextlib.ExitStack() as stack:
+        cached = of.cached(stack, storage_uri, LOGITS)
+        batch = of.batch([12, 49, 10], shard=1)
+        torch.testing.assert_close(cached(batch).logits_PK, of.teacher(batch).logits_PK)
+        for rows in ([8, 9], [20, 21], [38, 39], [50, 51]):
+            with pytest.raises(PublicationError, match="does not have row"):
+                cached(of.batch(rows, shard=1))
+    assert not is_built(storage_uri, key, some(of, range(15, 41)))
+    second = build(range(5, 45))
+    assert (second.rows, second.reused_rows) == (40 + evaluated, 15 + evaluated)
+    assert is_built(storage_uri, key, some(of, range(5, 50)))
+    third = build(range(70))
+    assert (third.rows, third.reused_rows) == (70 + evaluated, 45 + evaluated)
+    with contextlib.ExitStack() as stack:
+        cached = of.cached(stack, storage_uri, LOGITS)
+        batch = of.batch([*range(70)], shard=1)
+        torch.testing.assert_close(
+            cached(batch).logits_PK, of.teacher(batch).logits_PK, atol=1e-5, rtol=1e-5
+        )
+
+
+def test_those_who_help_write_parts_that_the_builder_finds(
+    storage_uri: str, tmp_path: Path
+) -> None:
+    of = subject(tmp_path / "data")
+    key, asked = of.key(LOGITS), iter([False, False, True])
+    help_build(storage_uri, key, of.coverages(), of.writer, lambda: next(asked))
+    notes = [each for each in storage.list_files(storage_uri) if each.endswith(".json")]
+    assert len(notes) == 2
+    assert not is_built(storage_uri, key, of.coverages())
+    told: list[Progress] = []
+
+    def after_the_first_part(progress: Progress) -> None:
+        told.append(progress)
+        if len(told) == 2:
+            help_build(storage_uri, key, of.coverages(), of.writer, lambda: False)
+
+    watch = Watch(on_progress=after_the_first_part)
+    whole = of.build(storage_uri, LOGITS, watch)
+    assert (told[0].rows, told[0].reused_rows) == (whole.reused_rows, whole.reused_rows)
+    assert 0 < whole.reused_rows < whole.rows == whole.total_rows == 111
+    records = [each for each in storage.list_files(storage_uri) if each.endswith(".arrow")]
+    notes = [
+        each
+        for each in storage.list_files(storage_uri)
+        if each.endswith(".json") and "records/" in each
+    ]
+    assert len(records) == len(notes) == len(told) + 1
+    assert_says_the_same(of, storage_uri, LOGITS)
+
+
 def test_another_key_is_refused_with_both_fingerprints(tmp_path: Path) -> None:
     of, uri = subject(tmp_path / "data"), str(tmp_path / "cache")
     of.build(uri, LOGITS)
@@ -248,7 +317,7 @@ def test_a_row_that_is_asked_with_other_tokens_or_labels_is_refused(tmp_path: Pa
 def test_torn_records_are_refused_and_named(tmp_path: Path, damage: str) -> None:
     of, uri = subject(tmp_path / "data"), str(tmp_path / "cache")
     of.build(uri, LOGITS)
-    path = Path(uri, "records/0/train/de-00000/000000000.arrow")
+    (path,) = Path(uri, "records/0/train/de-00000").glob("*.arrow")
     content = bytearray(path.read_bytes())
     if damage == "flip":
         for place in range(len(content) // 4, len(content) // 2):
@@ -260,14 +329,18 @@ def test_torn_records_are_refused_and_named(tmp_path: Path, damage: str) -> None
         path.unlink()
     with contextlib.ExitStack() as stack:
         cached = of.cached(stack, uri, LOGITS)
-        with pytest.raises(PublicationError, match=r"de-00000/000000000\.arrow.*raykd cache"):
+        with pytest.raises(
+            PublicationError, match=r"de-00000/000000000-000000020\..{12}\.arrow.*raykd cache"
+        ):
             cached(of.batch(list(range(20))))
 
 
 def test_a_fetched_file_is_compared_with_its_hash(s3_uri: str, tmp_path: Path) -> None:
     of = subject(tmp_path / "data")
     of.build(s3_uri, LOGITS)
-    where = f"{s3_uri}/records/0/train/de-00000/000000000.arrow"
+    directory = f"{s3_uri}/records/0/train/de-00000"
+    (name,) = (each for each in storage.list_names(directory) if each.endswith(".arrow"))
+    where = f"{directory}/{name}"
     content = bytearray(storage.read_bytes(where))
     content[len(content) // 2] ^= 1
     storage.write_bytes(where, bytes(content))

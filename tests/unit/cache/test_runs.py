@@ -1,7 +1,8 @@
 """A run that reads its teacher from a cache is the run that asks it, however it is interrupted."""
 
 import re
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from raykd.distill.step import StepCounts
 from raykd.distill.world import World
 from raykd.errors import ConfigError, PublicationError
 from raykd.models.load import save_model
+from raykd.teachers.cache.building import Progress
 from raykd.teachers.cache.index import read_index
 from raykd.teachers.cached import CachedTeacher
-from raykd.train.cache_targets import cache_targets, mask_epochs
+from raykd.train.cache_targets import cache_targets, coverages_of
 from raykd.train.cache_writer import CacheWatch
 from raykd.train.caches import ensure_caches, opened_caches
 from raykd.train.lease import held_lease
@@ -161,23 +163,56 @@ def test_the_weights_of_a_cached_teacher_are_loaded_where_they_are_needed(
         run.objective(batches.micro_batches[0], 0.0, StepCounts(positions=1, tokens=1))
 
 
-def test_mask_epochs_are_those_that_the_steps_reach(directory: Path) -> None:
+def test_what_is_kept_is_what_the_steps_reach(directory: Path) -> None:
     manifest = read_manifest(str(directory / "data"))
 
-    def epochs(steps: int, **changes: Any) -> dict[str, int]:
+    def rows(steps: int, **changes: Any) -> dict[tuple[str, int], int]:
+        """Return the rows of each language and epoch, without those to evaluate on."""
         config = distilled(directory, {"mode": "hidden"}, train__num_steps=steps, **changes)
-        return mask_epochs(config, manifest)
+        found = coverages_of("big", config, manifest)
+        return {
+            (each.shard.language, each.epoch): each.rows
+            for each in found
+            if each.shard.path.startswith("train/")
+        }
 
+    few = {"data__num_lanes": 2, "data__shuffle_window": 1}
+    # Of ten record batches, those that two lanes begin with.
+    assert 8 <= sum(rows(1, **few).values()) <= 20
     # 90 rows, 8 a step: 20 in one language, 70 in the other.
-    assert epochs(11) == {"de": 1, "en": 1}
-    assert epochs(12) == {"de": 2, "en": 2}
+    first = {("de", 0): 20, ("en", 0): 70}
+    assert rows(11) == first
+    second = rows(12)
+    assert first.items() <= second.items()
+    assert 90 + 6 <= sum(second.values()) <= 2 * 90
     # The masks of the first epoch come again.
-    assert epochs(12, data__masking={"num_variants": 1}) == {"de": 1, "en": 1}
+    assert rows(12, data__masking={"num_variants": 1}) == first
+    # Where nothing is masked all epochs are alike.
+    assert rows(12, task="sequence_classification", teachers__big__cache={}) == first
     # Steps of a bucket exchange rows: the eleventh may read what the twelfth would.
-    assert epochs(11, data__bucket_steps=4) == {"de": 2, "en": 2}
-    mixed = epochs(30, data__mixing={"fixed": {"weights": {"de": 1, "en": 1}}})
-    assert mixed["de"] >= 5
-    assert mixed["en"] == 2
+    assert rows(11, data__bucket_steps=4) == second
+    mixed = rows(30, data__mixing={"fixed": {"weights": {"de": 1, "en": 1}}})
+    assert [mixed["de", epoch] for epoch in range(5)] == [20] * 5
+    assert mixed["en", 0] == 70
+    assert 0 < mixed["en", 1] <= 70
+    assert ("en", 2) not in mixed
+
+
+def test_a_cache_of_a_part_of_an_epoch_is_enough_to_train_and_to_train_on(directory: Path) -> None:
+    cache = {"mode": "hidden", "precision": "exact"}
+    few = {"data__num_lanes": 2, "data__shuffle_window": 1}
+    config = distilled(directory, cache, train__num_steps=2, **few)
+    assert train(config).is_done
+    target = cache_targets(config, read_manifest(config.data.uri))["big"]
+    key = target.key(target.candidates[0])
+    index = read_index(target.uri(key.payload), key)
+    assert index is not None
+    assert sum(part.part.rows for part in index.parts) < 111
+    longer = distilled(directory, cache, train__num_steps=13, **few)
+    assert train(longer).is_done
+    live = distilled(directory, None, train__num_steps=13, **few)
+    assert train(live).is_done
+    assert_near(live, longer, rtol=2e-4, atol=2e-5)
 
 
 def test_masks_that_come_again_are_kept_once(directory: Path) -> None:
@@ -289,21 +324,39 @@ def test_another_teacher_under_the_same_name_is_another_cache(directory: Path) -
         read_index(before.uri(payload), after.key(payload))
 
 
-def test_several_that_need_a_cache_build_it_once(directory: Path) -> None:
+def test_several_that_need_a_cache_build_it_together(directory: Path) -> None:
     config = distilled(directory, {"mode": "hidden"})
-    rows: list[int] = []
+    said: list[str] = []
+    told: list[Progress] = []
+    waits = threading.Event()
 
-    def build(said: list[str]) -> bool:
-        watch = CacheWatch(
-            on_message=said.append,
-            on_progress=lambda _, progress: rows.append(progress.rows),
-        )
-        return ensure_caches(config, watch=watch)
+    def tell(message: str) -> None:
+        said.append(message)
+        if message.endswith("waiting for its end"):
+            waits.set()
 
-    with ThreadPoolExecutor(2) as threads:
-        assert all(threads.map(build, [[], []]))
-    assert rows.count(111) == 1
-    assert len(rows) == len(set(rows))
+    with ThreadPoolExecutor(1) as thread:
+
+        def after_the_first_part(_: str, progress: Progress) -> None:
+            told.append(progress)
+            if len(told) == 2:
+                helpers.append(thread.submit(ensure_caches, config, watch=helping))
+                # It writes all parts that are left, and waits for this one to publish them.
+                waits.wait()
+
+        helpers: list[Future[bool]] = []
+        helping = CacheWatch(on_message=tell)
+        building = CacheWatch(on_message=tell, on_progress=after_the_first_part)
+        assert ensure_caches(config, watch=building)
+        assert helpers[0].result()
+    assert [message.split(" to ")[0] for message in said[:2]] == [
+        "cache of teacher big: writing hidden float16",
+        "cache of teacher big: helping",
+    ]
+    assert told[-1].is_whole
+    (cache,) = (directory / "cache").iterdir()
+    assert [each.name for each in cache.glob("index-*")] == ["index-00000"]
+    assert len(list(cache.rglob("*.arrow"))) == len(told) - 1
 
 
 @pytest.mark.parametrize("mode", ["hidden", "auto"])
@@ -317,8 +370,8 @@ def test_whoever_waits_for_the_build_of_another_stops_when_asked(
     watch = CacheWatch(on_message=said.append, should_stop=lambda: bool(said))
     with held_lease(f"{target.choice_uri}.lease" if mode == "auto" else cache, has_workers=False):
         assert not ensure_caches(config, watch=watch)
-    (message,) = said
-    assert message.endswith("waiting for its end")
+    assert len(said) == (1 if mode == "auto" else 2)
+    assert said[-1].endswith("waiting for its end")
     assert ensure_caches(config, watch=CacheWatch())
 
 

@@ -16,12 +16,14 @@ from raykd.config.schema.data import (
     MixingConfig,
     TemperatureMixingConfig,
 )
+from raykd.data.lanes import BatchAddress, BatchReader, addresses
 from raykd.data.manifest import Manifest
 from raykd.data.stream import (
     DataState,
     evaluation_rows,
     initial_state,
     mixing_weights,
+    training_reads,
     training_rows,
     with_weights,
 )
@@ -280,3 +282,55 @@ def test_a_shard_that_lies_is_named(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match=r"en-00000\.arrow: record batch 0 cannot be read"):
         next(stream)
+
+
+def row_ids(manifest: Manifest, batches: tuple[BatchAddress, ...]) -> set[int]:
+    reader = BatchReader(manifest)
+    found = {i for b in batches for i in reader.submit([b]).result()["row_id"].to_pylist()}
+    reader.close()
+    return found
+
+
+@pytest.mark.parametrize("mixing", [None, MixingConfig(temperature=TemperatureMixingConfig())])
+@pytest.mark.parametrize("bucket_steps", [1, 3])
+def test_it_is_known_beforehand_which_record_batches_steps_read(
+    manifest: Manifest, mixing: MixingConfig | None, bucket_steps: int
+) -> None:
+    config = dataclasses.replace(
+        config_of(manifest, mixing, bucket_steps=bucket_steps), num_lanes=3, shuffle_window=1
+    )
+    options = {"seed": 3, "global_batch_size": BATCH}
+    read: set[tuple[int, int]] = set()
+    sizes = []
+    steps = training_rows(
+        manifest, config, worker=(0, 1), state=initial_state(manifest, config), **options
+    )
+    for number, step in enumerate(itertools.islice(steps, NUM_STEPS), start=1):
+        read |= set(zip(step.rows.epochs_B.tolist(), step.rows.row_ids_B.tolist(), strict=True))
+        if number % bucket_steps:
+            continue  # which rows of a bucket fall into its first steps is not known beforehand
+        known: set[tuple[int, int]] = set()
+        windows: list[set[tuple[int, int]]] = []
+        for stream in training_reads(manifest, config, num_steps=number, **options):
+            every = row_ids(manifest, addresses(manifest, stream.shards))
+            known |= {(epoch, row) for epoch in range(stream.whole_epochs) for row in every}
+            windows.append({(stream.whole_epochs, row) for row in row_ids(manifest, stream.last)})
+        for window in windows:
+            assert not window & known
+            known |= window
+        assert read <= known
+        sizes.append((len(read), len(known)))
+    assert sizes == sorted(sizes)
+    assert sizes[0][1] < NUM_ROWS
+
+
+def test_of_lanes_that_are_not_begun_nothing_is_read(tmp_path: Path) -> None:
+    manifest = write_prepared(tmp_path / "data", {"train": {"de": [4] * 40}})
+    config = DataConfig(uri=manifest.uri, num_lanes=2, shuffle_window=3)
+    # 27 rows: 14 and 13 of the lanes, whose windows have 12 each.
+    (stream,) = training_reads(manifest, config, seed=0, global_batch_size=9, num_steps=3)
+    assert (stream.whole_epochs, len(stream.last)) == (0, 2 * 2 * 3)
+    (stream,) = training_reads(manifest, config, seed=0, global_batch_size=1, num_steps=1)
+    assert len(stream.last) == 3
+    (stream,) = training_reads(manifest, config, seed=0, global_batch_size=160, num_steps=2)
+    assert (stream.whole_epochs, stream.last) == (2, ())

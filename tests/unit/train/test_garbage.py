@@ -16,11 +16,13 @@ from raykd.published.garbage import Garbage, left_on_this_machine
 from raykd.published.publishing import publishing
 from raykd.remote.probe import PREFIX
 from raykd.remote.uploads import pending_uploads
+from raykd.teachers.cache.building import Watch
 from raykd.train.garbage import find_garbage, remove_garbage
 from raykd.train.holders import candidate_uri, successor_uri, write_lease
 from raykd.train.lease import held_lease
 
 from tests.conftest import FaultyS3
+from tests.unit.cache.caches import LOGITS, subject
 from tests.unit.published.killed_writer import write
 from tests.unit.published.killing import (
     CHECKPOINT,
@@ -275,3 +277,32 @@ def test_links_lead_nowhere(tmp_path: Path) -> None:
 def test_a_place_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nowhere: nothing is there"):
         found_at(str(tmp_path / "nowhere"))
+
+
+def test_what_dead_builders_leave_in_a_cache_goes(storage_uri: str, tmp_path: Path) -> None:
+    of, uri = subject(tmp_path / "data"), f"{storage_uri}/cache/0123456789abcdef"
+    asked = iter([False, False, True])
+    of.build(uri, LOGITS, Watch(should_stop=lambda: next(asked)))
+    # Parts with a note are kept: the same command goes on after them.
+    assert found_at(storage_uri) == []
+    where = f"{uri}/records/0/train/en-00000"
+    unnoted = f"{where}/000000030-000000040.{'1' * 12}.arrow"
+    aside = f"{where}/.000000030-000000040.{uuid.uuid4().hex}"
+    for each in (unnoted, aside, f"{uri}/index-00000/head.safetensors"):
+        storage.write_bytes(each, b"half")
+    with held_lease(f"{uri}/lease.json", has_workers=False):
+        assert found_at(storage_uri) == []
+    found = found_at(storage_uri)
+    assert names(found, uri) == [
+        ("file", aside.removeprefix(f"{uri}/")),
+        ("index", "index-00000"),
+        ("records", unnoted.removeprefix(f"{uri}/")),
+    ]
+    assert found_at(uri) == found
+    assert len(list(remove_garbage(found))) == 3
+    assert of.build(uri, LOGITS).is_whole
+    # Two have written the same part; the index names one of the files.
+    kept = next(each for each in storage.list_names(where) if each.startswith("000000000-"))
+    other = f"{where}/{kept.partition('.')[0]}.{'2' * 12}.arrow"
+    storage.write_bytes(other, b"twice")
+    assert [each.uri for each in found_at(storage_uri)] == [other]

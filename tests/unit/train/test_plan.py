@@ -76,6 +76,17 @@ def test_a_share_of_a_student_needs_less_memory(directory: Path) -> None:
     assert alone == still_alone
 
 
+def test_a_run_that_may_write_a_cache_needs_memory_for_the_whole_teacher(directory: Path) -> None:
+    shape = {"num_layers": 12, "hidden_size": 128, "intermediate_size": 512}
+    section = teacher(directory / "teacher", **shape)["small"] | {"cache": {}}
+    plan = plan_run(small_run(directory, teachers={"small": section}, losses={"forward_kl": {}}))
+    assert plan.memory_bytes is not None
+    assert plan.shared_bytes is not None
+    of_layers = 4 * plan.teachers["small"].parameters.layers
+    # What it has while it trains leaves the teacher's layers out.
+    assert plan.memory_bytes - plan.shared_bytes > of_layers > 8_000_000
+
+
 def test_a_student_in_shares_is_not_compiled(directory: Path) -> None:
     cluster = {"num_workers": 2, "shard_student": True}
     with pytest.raises(ConfigError, match=r"shard_student and train\.compile are both true"):
