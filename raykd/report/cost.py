@@ -33,7 +33,7 @@ class Cost:
     """Of what learns, forward and backward; of a stage that is the teacher."""
 
     teacher_flops: float
-    """Of the teachers' forward passes beside it."""
+    """Of the teachers' forward passes beside it; runs that share them share this."""
 
     reused_flops: float
     """What was there before had cost."""
@@ -88,7 +88,7 @@ def _cost(
         num_reused=sum(1 for record in records if record.is_reused),
         tokens=sum(tokens for _, tokens in spent),
         student_flops=sum(r.flops_per_token.get("student", 0.0) * t for r, t in spent),
-        teacher_flops=sum(r.flops_per_token.get("teachers", 0.0) * t for r, t in spent),
+        teacher_flops=sum(teachers_per_token(record) * tokens for record, tokens in spent),
         reused_flops=sum(sum(r.flops_per_token.values()) * (r.tokens - t) for r, t in spent),
         seconds=sum(seconds(record) for record in records),
     )
@@ -97,6 +97,18 @@ def _cost(
 def seconds(run: Record) -> float:
     """Return how long the attempts of a run took, where their end is known."""
     return sum(attempt.seconds or 0.0 for attempt in run.attempts)
+
+
+def teachers_per_token(run: Record) -> float:
+    """Return what the teachers of a run cost for each of its tokens, shared with its packs."""
+    starts = [attempt.first_step for attempt in run.attempts]
+    ends = [*starts[1:], int(run.last_evaluation.get("step", 0))]
+    steps = [max(end - start, 0) for start, end in zip(starts, ends, strict=False)]
+    paid = sum(
+        number / attempt.num_sharing for number, attempt in zip(steps, run.attempts, strict=True)
+    )
+    share = paid / sum(steps) if any(steps) else 1.0
+    return run.flops_per_token.get("teachers", 0.0) * share
 
 
 def _share_before(run: Record) -> float:

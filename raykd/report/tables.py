@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raykd.report.cost import seconds
+from raykd.report.cost import seconds, teachers_per_token
 from raykd.report.pairing import Pairing, flops
 from raykd.sweep.ledger import Ledger, Record
 
@@ -106,7 +106,7 @@ def _trial_row(pairing: Pairing, trial: Record) -> dict[str, Any]:
         "step": int(trial.last_evaluation.get("step", 0)),
         "tokens": trial.tokens,
         "student_flops": trial.flops_per_token.get("student", 0.0) * trial.tokens,
-        "teacher_flops": trial.flops_per_token.get("teachers", 0.0) * trial.tokens,
+        "teacher_flops": teachers_per_token(trial) * trial.tokens,
         "seconds": seconds(trial),
         "num_attempts": len(trial.attempts),
         "error": trial.error,

@@ -15,12 +15,18 @@ from raykd.train.failures import Budget, Counters, Decision, Kind, decide
 from raykd.train.paths import RunPaths
 
 
-def begun(record: Record) -> Record:
-    """Return a run that is being trained, from its newest checkpoint on."""
+def begun(record: Record, *, num_sharing: int) -> Record:
+    """Return a run that is being trained, from its newest checkpoint on.
+
+    Args:
+        record: The run.
+        num_sharing: Runs that were handed out to its process.
+    """
     attempt = Attempt(
         started_at=time.time(),
         first_step=_newest_step(record),
         world_size=max(record.config["cluster"]["num_workers"], 1),
+        num_sharing=num_sharing,
     )
     return replace(record, state=State.RUNNING, attempts=(*record.attempts, attempt))
 

@@ -72,6 +72,9 @@ class Attempt:
     world_size: int = 1
     """Workers."""
 
+    num_sharing: int = 1
+    """Runs of its process, which share the teachers' forward passes."""
+
     error_class: str | None = None
     error: str | None = None
 

@@ -34,6 +34,10 @@ class Processes:
         """Note that a run has ended, or has not begun."""
         self._open.pop(run_id, None)
 
+    def num_together(self, run_id: str) -> int:
+        """Return how many runs were handed out to the last process of a run."""
+        return list(self._last.values()).count(self._last[run_id])
+
     def has_company(self, run_id: str) -> bool:
         """Tell whether the last process of a run goes on, with the run or without it."""
         return self._last.get(run_id) in self._open.values()

@@ -147,7 +147,11 @@ class Study:
         """Note that a run is being trained, from its newest checkpoint on."""
         # One that has been asked to leave meanwhile does so before it begins.
         if not self.should_stop(run_id):
-            self._change(begun(self.records[run_id]))
+            self._change(self._begun(run_id))
+
+    def _begun(self, run_id: str) -> Record:
+        num_sharing = self._processes.num_together(run_id)
+        return begun(self.records[run_id], num_sharing=num_sharing)
 
     def reported(self, run_id: str, metrics: Metrics) -> None:
         """Note an evaluation; one that is done again takes the place of the first."""
@@ -203,7 +207,7 @@ class Study:
         """
         if self.records[run_id].state is not State.RUNNING:
             # Its process died before it began.
-            self._change(begun(self.records[run_id]))
+            self._change(self._begun(run_id))
         record = self._closed(run_id)
         decision = decide_retry(record, kind, self._sweep)
         self._paused_until[run_id] = self._limits.clock() + decision.pause_seconds

@@ -50,6 +50,17 @@ def test_a_stage_is_counted_once_and_teachers_beside_students_have_their_share()
     assert sum(cost.flops for cost in summary.costs) == total.flops
 
 
+def test_runs_of_a_pack_share_what_their_teacher_costs() -> None:
+    *controls, first, second = arm_and_control({WEIGHT: 1}, own=[1.0, 2.0], control=[3.0, 3.0])
+    # Of 100 steps the first run takes 40 beside three others, and the rest alone.
+    packed = Attempt(started_at=0.0, ended_at=10.0, num_sharing=4)
+    alone = Attempt(started_at=20.0, ended_at=30.0, first_step=40)
+    records = [*controls, replace(first, attempts=(packed, alone)), second]
+    assert summarise(ledger_of(records)).total_cost.teacher_flops == pytest.approx(
+        5_000 * 200 * (1 + 0.4 / 4 + 0.6)
+    )
+
+
 def test_what_was_there_before_costs_nothing_and_is_listed() -> None:
     records = arm_and_control({WEIGHT: 1}, own=[1.0, 2.0], control=[3.0, 3.0])
     records[0] = replace(records[0], attempts=())

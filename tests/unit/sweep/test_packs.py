@@ -150,6 +150,8 @@ def test_what_fails_waits_for_its_process_and_then_starts_alone(tmp_path: Path) 
     finish(study, "c")
     assert [record.id for record in study.next_pack()] == ["a"]
     assert [record.id for record in study.next_pack()] == ["b"]
+    study.started("a")
+    assert [attempt.num_sharing for attempt in study.records["a"].attempts] == [3, 1]
 
 
 @pytest.mark.parametrize("pack", [1, 2, 3])
