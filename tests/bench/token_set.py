@@ -9,6 +9,8 @@ from raykd.data.manifest import (
     KIND,
     TOKENIZER_DIRECTORY,
     Manifest,
+    Shard,
+    TokenizerInfo,
     manifest_content,
     read_manifest,
     row_schema,
@@ -21,8 +23,8 @@ from transformers import BertConfig, BertForMaskedLM
 from tests.prepared import word_tokenizer
 
 ROW_TOKENS = 128
-_TOKENIZER = word_tokenizer(8000)
-TOKENIZER = tokenizer_info(_TOKENIZER)
+WORDS = 8_000
+TOKENIZER = tokenizer_info(word_tokenizer(WORDS))
 _BYTES_PER_TOKEN = 2
 
 
@@ -31,39 +33,50 @@ def batch_bytes(batch_rows: int) -> int:
     return batch_rows * ROW_TOKENS * _BYTES_PER_TOKEN
 
 
-def write_token_set(path: Path, *, num_rows: int, batch_rows: int) -> Manifest:
+def write_token_set(
+    path: Path, *, num_rows: int, batch_rows: int, num_eval_rows: int = 0, words: int = WORDS
+) -> Manifest:
     """Publish rows of 128 tokens, uint16 and zstd, in one language."""
-    schema = row_schema(TOKENIZER.vocab_size, has_label=False, has_words=False, has_types=False)
+    tokenizer = word_tokenizer(words)
+    info = tokenizer_info(tokenizer)
+    schema = row_schema(words, has_label=False, has_words=False, has_types=False)
     generator = np.random.default_rng(0)
     with publishing(str(path), kind=KIND) as publication:
-        _TOKENIZER.save_pretrained(publication.path / TOKENIZER_DIRECTORY)
-        writer = ShardWriter(
-            publication.path, schema, split="train", language="en", batch_rows=batch_rows
-        )
-        for start in range(0, num_rows, batch_rows):
-            stop = min(start + batch_rows, num_rows)
-            writer.append(_columns(generator, start, stop))
+        tokenizer.save_pretrained(publication.path / TOKENIZER_DIRECTORY)
+
+        def written(split: str, first: int, last: int) -> tuple[Shard, ...]:
+            writer = ShardWriter(
+                publication.path, schema, split=split, language="en", batch_rows=batch_rows
+            )
+            for start in range(first, last, batch_rows):
+                stop = min(start + batch_rows, last)
+                writer.append(_columns(generator, info, start, stop))
+            return tuple(writer.close())
+
+        splits = {"train": written("train", 0, num_rows)}
+        if num_eval_rows:
+            splits["validation"] = written("validation", num_rows, num_rows + num_eval_rows)
         manifest = Manifest(
             uri="",
             fingerprint="",
             languages=("en",),
-            tokenizer=TOKENIZER,
+            tokenizer=info,
             max_length=ROW_TOKENS,
             labels=None,
             word_labels=None,
             has_token_types=False,
             options={},
-            splits={"train": tuple(writer.close())},
+            splits=splits,
         )
         publication.content.update(manifest_content(manifest))
     return read_manifest(str(path))
 
 
-def wide_bert(*, num_layers: int) -> BertForMaskedLM:
+def wide_bert(*, num_layers: int, words: int = WORDS) -> BertForMaskedLM:
     """Return a teacher of width 512 and random weights, the same each time."""
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=TOKENIZER.vocab_size,
+        vocab_size=words,
         hidden_size=512,
         num_hidden_layers=num_layers,
         num_attention_heads=8,
@@ -73,11 +86,13 @@ def wide_bert(*, num_layers: int) -> BertForMaskedLM:
     return BertForMaskedLM(config)
 
 
-def _columns(generator: np.random.Generator, start: int, stop: int) -> dict[str, pa.Array]:
+def _columns(
+    generator: np.random.Generator, tokenizer: TokenizerInfo, start: int, stop: int
+) -> dict[str, pa.Array]:
     """Draw ids with the frequencies of Zipf's law: uniform on a logarithmic scale."""
-    first = len(TOKENIZER.special_ids)
+    first = len(tokenizer.special_ids)
     uniform = generator.random((stop - start) * ROW_TOKENS, dtype=np.float32)
-    ranks = np.exp(uniform * np.log(TOKENIZER.vocab_size - first)).astype(np.uint16)
+    ranks = np.exp(uniform * np.log(tokenizer.vocab_size - first)).astype(np.uint16)
     offsets = np.arange(0, len(ranks) + 1, ROW_TOKENS, dtype=np.int32)
     tokens = pa.array(ranks - np.uint16(1) + np.uint16(first))
     return {
