@@ -179,8 +179,9 @@ def batches_before(
     for lane, rows in zip(order.lanes, order.rows_before(position).tolist(), strict=True):
         left = rows
         for window in windows(lane.tolist(), config.shuffle_window):
-            if left > 0:
-                found += window
+            if left <= 0:
+                break
+            found += window
             left -= sum(batches[index].rows for index in window)
     return [batches[index] for index in sorted(found)]
 

@@ -93,8 +93,8 @@ class AskingWriter:
 
     def write(self, uri: str, part: Part, encoding: Encoding) -> FinishedPart:
         """Write one part, unless another has done so by now."""
-        for finished in noted_parts(uri, [part]):
-            return finished
+        if noted := noted_parts(uri, [part]):
+            return noted[0]
         asker = self._asker
         rows = asker.rows(
             asker.shards[part.shard], part.start, part.start + part.rows, epoch=part.epoch
