@@ -41,6 +41,11 @@ def maskable_vocabulary(
     )
 
 
+def mask_epochs(masking: MaskingConfig, epochs_B: IntArray) -> IntArray:
+    """Return the epoch that decides the masks in each epoch."""
+    return epochs_B if masking.num_variants is None else epochs_B % masking.num_variants
+
+
 def mask_tokens(
     rows: Rows, *, vocabulary: MaskableVocabulary, masking: MaskingConfig, seed: int
 ) -> tuple[IntArray, IntArray]:
@@ -50,7 +55,7 @@ def mask_tokens(
         The masked copy of the tokens, shape [T], and the indices of the scored ones among
         them, shape [P], ascending. A short row may have none.
     """
-    counters_T = _counters(rows, masking.mask_epoch(rows.epochs_B), seed)
+    counters_T = _counters(rows, mask_epochs(masking, rows.epochs_B), seed)
     is_scored_T = _uniform(counters_T, draw=0) < masking.fraction
     scored_P = np.flatnonzero(is_scored_T & vocabulary.is_text_V[rows.token_ids_T])
     counters_P = counters_T[scored_P]

@@ -6,6 +6,8 @@ import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 
+import numpy as np
+
 from raykd import storage
 from raykd.config.schedule import parse_schedule
 from raykd.config.schema.losses import LossesConfig
@@ -16,6 +18,7 @@ from raykd.data.stream import chosen_shards, training_reads
 from raykd.distill.assemble import num_steps
 from raykd.errors import ConfigError
 from raykd.models.load import load_config
+from raykd.tasks.masking import mask_epochs
 from raykd.teachers.cache.key import CacheKey, Masks
 from raykd.teachers.cache.parts import Coverage
 from raykd.teachers.cache.payload import Payload
@@ -183,22 +186,23 @@ def _trained_on(config: RunConfig, manifest: Manifest) -> Iterator[Coverage]:
         num_steps=num_steps(config, manifest),
     )
     for stream in reads:
-        for epoch in {_mask_epoch(config, each) for each in range(stream.whole_epochs)}:
+        *whole, last = _mask_epochs(config, stream.whole_epochs + 1)
+        for epoch in sorted(set(whole)):
             yield from _whole(stream.shards, epoch=epoch)
         indices: dict[str, set[int]] = {}
         for batch in stream.last:
             indices.setdefault(batch.uri, set()).add(batch.index)
         for shard in stream.shards:
             if found := indices.get(storage.join(manifest.uri, shard.path)):
-                yield Coverage(
-                    shard=shard,
-                    epoch=_mask_epoch(config, stream.whole_epochs),
-                    ranges=_row_ranges(shard, found),
-                )
+                yield Coverage(shard=shard, epoch=last, ranges=_row_ranges(shard, found))
 
 
-def _mask_epoch(config: RunConfig, epoch: int) -> int:
-    return config.data.masking.mask_epoch(epoch) if config.task == "masked_lm" else 0
+def _mask_epochs(config: RunConfig, count: int) -> list[int]:
+    """Return the epoch that decides the masks in each of the first epochs."""
+    if config.task != "masked_lm":
+        return [0] * count
+    found: list[int] = mask_epochs(config.data.masking, np.arange(count)).tolist()
+    return found
 
 
 def _whole(shards: Iterable[Shard], *, epoch: int = 0) -> Iterator[Coverage]:

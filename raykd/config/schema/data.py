@@ -1,9 +1,6 @@
 """Which prepared data a run reads, and in what mixture."""
 
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-T = TypeVar("T", bound=Any)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,11 +82,6 @@ class MaskingConfig:
     num_variants: int | None = None
     """Ways in which a row is masked: after so many epochs they come again, and what a teacher says
     of them need not be computed again. null masks anew in every epoch."""
-
-    def mask_epoch(self, epoch: T) -> T:
-        """Return the epoch that decides the masks in an epoch; of an array, in each."""
-        decides: T = epoch if self.num_variants is None else epoch % self.num_variants
-        return decides
 
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""

@@ -17,6 +17,7 @@ from raykd.batch import IntArray
 from raykd.errors import PublicationError
 from raykd.remote.staging import staging_directory
 from raykd.remote.transfers import digest, download
+from raykd.tasks.masking import mask_epochs
 from raykd.teachers.cache.hashing import Checks
 from raykd.teachers.cache.index import Index, read_index
 from raykd.teachers.cache.key import CacheKey
@@ -103,7 +104,7 @@ class OpenedCache:
     ) -> "list[tuple[Sequence[_Range], int]]":
         """Return each row with the parts of its epoch and language."""
         masks = self.key.masks
-        mask_epochs_B = 0 * epochs_B if masks is None else masks.masking.mask_epoch(epochs_B)
+        mask_epochs_B = 0 * epochs_B if masks is None else mask_epochs(masks.masking, epochs_B)
         languages = [self._languages[number] for number in languages_B.tolist()]
         return [
             (self._ranges.get((epoch, language), ()), row_id)
