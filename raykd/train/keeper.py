@@ -30,7 +30,7 @@ from raykd.train.checkpoint import (
 )
 from raykd.train.inputs import input_fingerprint, input_uris
 from raykd.train.paths import RunPaths
-from raykd.train.snapshot import publish_snapshot, take_snapshot
+from raykd.train.snapshot import Copies, publish_snapshot, take_snapshot
 
 _GRACE_SECONDS = 30.0
 """After a failure, for the other workers to bring their shares of what is being written."""
@@ -54,6 +54,7 @@ class CheckpointKeeper:
         self._origin = functools.cache(lambda: _origin(config, paths))
         self._attempt: str = run.world.from_first(uuid.uuid4().hex[:8])
         self._background = Background("raykd-checkpoint")
+        self._copies = Copies()
         self._is_postponed = False
         self._written_step: int | None = None
         self._deadline = math.inf
@@ -118,7 +119,9 @@ class CheckpointKeeper:
             return
         self._background.wait()
         world = self._run.world
-        snapshot = take_snapshot(state, run_state=self._run_state(), world=world)
+        snapshot = take_snapshot(
+            state, run_state=self._run_state(), world=world, copies=self._copies
+        )
         part = Part(index=world.rank, count=world.size, token=f"{self._attempt}-{state.step}")
         uri = storage.join(self._uri, checkpoint_name(state.step))
 

@@ -56,11 +56,36 @@ class Snapshot:
         return sum(_num_bytes(tensors) for tensors in (*files, self.moments, self.layer_maps))
 
 
-def take_snapshot(state: TrainState, *, run_state: RunState, world: World) -> Snapshot:
+class Copies:
+    """Memory that the tensors of a run are copied into, of one snapshot after the other.
+
+    Blocks as large as these, taken anew each time, find ever fewer holes in a heap from which
+    uploads take smaller ones beside them: a process would grow with every checkpoint.
+    """
+
+    def __init__(self) -> None:
+        self._held: Tensors = {}
+
+    def of(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        """Copy a tensor to where the last one of this name was copied."""
+        if name not in self._held:
+            self._held[name] = torch.empty(tensor.shape, dtype=tensor.dtype)
+        return self._held[name].copy_(tensor.detach())
+
+
+def take_snapshot(
+    state: TrainState, *, run_state: RunState, world: World, copies: Copies
+) -> Snapshot:
     """Copy this worker's share of the state of a run.
 
     All workers call it after the same step: tensors that are sharded over them are gathered, one
     at a time, so a checkpoint does not depend on how the run was parallel.
+
+    Args:
+        state: What is trained.
+        run_state: What else there is to know of the run.
+        world: This worker among all.
+        copies: Of this run; the snapshot that they were before is written by now.
     """
     model = model_files(state.student.model)
     maps = state.projections.state_dict()
@@ -69,22 +94,27 @@ def take_snapshot(state: TrainState, *, run_state: RunState, world: World) -> Sn
     sizes = {name: _num_bytes(tensors) for name, tensors in moments.items()}
     mine = shares(sizes, count=world.size, taken=others)[world.rank]
     is_first = world.rank == 0
-    copied_model = copied_files(model, keeps=is_first)
-    copied = {name: _copied(found, keeps=name in mine) for name, found in moments.items()}
+    copied_model = copied_files(model, copies, keeps=is_first)
+    copied = {
+        name: _copied(found, copies, of=name, keeps=name in mine)
+        for name, found in moments.items()
+    }
     return Snapshot(
         model=copied_model if is_first else None,
         moments={f"{name}/{m}": t for name in mine for m, t in copied[name].items()},
-        layer_maps=_copied(maps, keeps=is_first),
+        layer_maps=_copied(maps, copies, of="layer maps", keeps=is_first),
         run_state=run_state,
     )
 
 
-def copied_files(model: ModelFiles, *, keeps: bool) -> ModelFiles:
-    """Return what to write of a model in memory of its own, without any tensor if not kept.
+def copied_files(model: ModelFiles, copies: Copies, *, keeps: bool) -> ModelFiles:
+    """Return what to write of a model in other memory, without any tensor if not kept.
 
     All workers call it together, whoever keeps what it returns.
     """
-    tensors = {file: _copied(found, keeps=keeps) for file, found in model.tensors.items()}
+    tensors = {
+        file: _copied(found, copies, of=file, keeps=keeps) for file, found in model.tensors.items()
+    }
     return dataclasses.replace(model, tensors=tensors)
 
 
@@ -164,14 +194,16 @@ def _moments(state: TrainState) -> dict[str, Tensors]:
     }
 
 
-def _copied(tensors: Mapping[str, torch.Tensor], *, keeps: bool) -> Tensors:
+def _copied(
+    tensors: Mapping[str, torch.Tensor], copies: Copies, *, of: str, keeps: bool
+) -> Tensors:
     """Return copies in the memory of this process; of none where it only takes part."""
     copied = {}
     for name, tensor in tensors.items():
         # Gathered by all workers, whoever keeps it.
         found = whole(tensor)
         if keeps:
-            copied[name] = found.detach().to("cpu", copy=True).contiguous()
+            copied[name] = copies.of(f"{of}/{name}", found)
     return copied
 
 

@@ -36,7 +36,7 @@ from raykd.train.metrics import (
 )
 from raykd.train.paths import RunPaths
 from raykd.train.replay import explained
-from raykd.train.snapshot import copied_files
+from raykd.train.snapshot import Copies, copied_files
 from raykd.train.trackers import open_trackers
 from raykd.train.turns import Turns, alone
 
@@ -136,7 +136,7 @@ def training_turns(config: RunConfig, paths: RunPaths, context: Context) -> Turn
         )
         if is_done:
             is_first = context.world.rank == 0
-            model = copied_files(model_files(run.student.model), keeps=is_first)
+            model = copied_files(model_files(run.student.model), Copies(), keeps=is_first)
             if is_first:
                 export_model(
                     model,

@@ -156,7 +156,9 @@ def measured(config: RunConfig, *, rounds: int) -> Figures:
         keeper.wait()
         figures["committed"].append(time.perf_counter() - started)
         started = time.perf_counter()
-        snapshot = take_snapshot(run.state, run_state=keeper._run_state(), world=world)
+        snapshot = take_snapshot(
+            run.state, run_state=keeper._run_state(), world=world, copies=keeper._copies
+        )
         figures["copy"].append(time.perf_counter() - started)
         figures["bytes"] = snapshot.num_bytes
     return figures

@@ -17,7 +17,7 @@ from raykd.models.scored import ScoredModel
 from raykd.published.places import Part
 from raykd.train.checkpoint import RunState, restore_checkpoint
 from raykd.train.export import export_model
-from raykd.train.snapshot import publish_snapshot, take_snapshot
+from raykd.train.snapshot import Copies, publish_snapshot, take_snapshot
 
 from tests.small_runs import small_data, small_run
 from tests.tiny_models import padded_batch, tiny_model
@@ -113,7 +113,7 @@ def test_a_checkpoint_restores_every_head_and_its_moments_bit_by_bit(
         best=None,
         first_evaluation=None,
     )
-    snapshot = take_snapshot(trained, run_state=run_state, world=World())
+    snapshot = take_snapshot(trained, run_state=run_state, world=World(), copies=Copies())
     publish_snapshot(uri, snapshot, part=Part(), origin={}, tokenizer_path=tokenizer_path)
     restore_checkpoint(uri, fresh)
     pairs = zip(trained.student.named_parameters(), fresh.student.named_parameters(), strict=True)

@@ -17,7 +17,7 @@ from raykd.models.load import save_model
 from raykd.models.shards import whole
 from raykd.published.places import Part
 from raykd.train.checkpoint import restore_checkpoint, trained_parameters
-from raykd.train.snapshot import publish_snapshot, take_snapshot
+from raykd.train.snapshot import Copies, publish_snapshot, take_snapshot
 from torch.distributed.tensor import DTensor
 
 from tests.processes import in_processes
@@ -106,7 +106,7 @@ def train_part(
     losses = [step.loss for step in itertools.islice(stepped, num_steps)]
     metrics = run.named(run.evaluate())
     after = run_state(run)
-    snapshot = take_snapshot(run.state, run_state=after, world=world)
+    snapshot = take_snapshot(run.state, run_state=after, world=world, copies=Copies())
     publish_snapshot(
         str(directory / f"step-{after.step}"),
         snapshot,

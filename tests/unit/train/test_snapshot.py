@@ -16,7 +16,7 @@ from raykd.distill.world import World
 from raykd.published.directory import read_published
 from raykd.published.places import Part
 from raykd.train.checkpoint import KIND, RunState, restore_checkpoint
-from raykd.train.snapshot import publish_snapshot, shares, take_snapshot
+from raykd.train.snapshot import Copies, publish_snapshot, shares, take_snapshot
 
 from tests.small_runs import small_data, small_run
 
@@ -67,7 +67,12 @@ def test_shares_of_any_number_of_workers_restore_bit_by_bit(
     saved = run_state(trained)
     expected = copy.deepcopy(tensors(trained))
     snapshots = [
-        take_snapshot(trained.state, run_state=saved, world=World(rank=rank, size=num_workers))
+        take_snapshot(
+            trained.state,
+            run_state=saved,
+            world=World(rank=rank, size=num_workers),
+            copies=Copies(),
+        )
         for rank in range(num_workers)
     ]
     take_steps(trained, 1)
@@ -109,3 +114,25 @@ def test_shares_hold_everything_once_and_none_is_much_larger(
     else:
         loads = loads[1:] or [0]
     assert max(loads) - min(loads) <= largest
+
+
+def test_one_snapshot_after_the_other_is_copied_into_the_same_memory(
+    trained: Distillation,
+) -> None:
+    copies = Copies()
+
+    def taken() -> dict[str, torch.Tensor]:
+        snapshot = take_snapshot(
+            trained.state, run_state=run_state(trained), world=World(), copies=copies
+        )
+        assert snapshot.model is not None
+        files = snapshot.model.tensors.values()
+        return snapshot.moments | {name: t for tensors in files for name, t in tensors.items()}
+
+    first = taken()
+    places = {name: tensor.data_ptr() for name, tensor in first.items()}
+    before = {name: tensor.clone() for name, tensor in first.items()}
+    take_steps(trained, 1)
+    second = taken()
+    assert {name: tensor.data_ptr() for name, tensor in second.items()} == places
+    assert not any(torch.equal(tensor, before[name]) for name, tensor in second.items())
