@@ -41,7 +41,7 @@ _ASIDE = re.compile(r"(.*/)?\.[^/]+\.[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}"
 
 _PUBLISHED = re.compile(r"checkpoints/step-\d{8}/|model/|index-\d{5}/")
 _CACHE = re.compile(r"((?:.*/)?[0-9a-f]{16}/)(?:records|index-\d{5})/")
-_IN_CACHE = re.compile(r"/[0-9a-f]{16}(/|$)")
+_CACHE_NAME = re.compile(r"[0-9a-f]{16}")
 _DIRECTORIES = ("checkpoints/", "model/", "ray/")
 """Of a run, whose files are not written one by one."""
 
@@ -116,10 +116,11 @@ def _is_released(garbage: Garbage) -> bool:
 def _owner_of(uri: str) -> str:
     """Return the run or sweep in whose directory a URI lies; itself where it lies in none.
 
-    Of what lies in a cache that is the directory of caches.
+    Of a cache that is the directory around it: its name tells that it is one.
     """
-    if (found := _IN_CACHE.search(uri)) is not None:
-        return uri[: found.start()]
+    around, _, name = uri.rpartition("/")
+    if _CACHE_NAME.fullmatch(name) and "records" in storage.list_names(uri):
+        return around
     above = uri
     for _ in range(_DEEPEST + 1):
         if any(storage.exists(storage.join(above, name)) for name in _OWNERS):

@@ -16,7 +16,14 @@ from raykd.published.directory import COMMITTED, Published, fetched, is_committe
 from raykd.published.publishing import publishing
 from raykd.teachers.cache.encodings import described_encoding
 from raykd.teachers.cache.key import CacheKey, require_same
-from raykd.teachers.cache.parts import FinishedPart, Part, finished_content, finished_from
+from raykd.teachers.cache.parts import (
+    RECORDS,
+    FinishedPart,
+    Part,
+    finished_content,
+    finished_from,
+    part_path_of,
+)
 from raykd.teachers.cache.payload import Encoding
 
 KIND = "cache"
@@ -25,7 +32,6 @@ _HEAD_FILE = "head.safetensors"
 _PREFIX = "index-"
 _CONTENT = ("key", "encoding", "parts")
 _NOTE = ".json"
-_RECORDS = ".arrow"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,13 +108,13 @@ def unnoted_records(uri: str, names: Collection[str]) -> list[str]:
     if indices:
         published = read_published(storage.join(uri, indices[-1]), kind=KIND)
         known = {each.path for each in _parts(published)}
-    parts = {_part_path(path) for path in known}
+    parts = {part_path_of(path) for path in known}
     return [
         name
         for name in names
-        if name.endswith(_RECORDS)
+        if name.endswith(RECORDS)
         and name not in known
-        and (_part_path(name) in parts or f"{_part_path(name)}{_NOTE}" not in names)
+        and (part_path_of(name) in parts or f"{part_path_of(name)}{_NOTE}" not in names)
     ]
 
 
@@ -146,11 +152,6 @@ def _told_as_torn(published: Published) -> Iterator[None]:
 
 def _note_uri(uri: str, part: Part) -> str:
     return storage.join(uri, f"{part.path}{_NOTE}")
-
-
-def _part_path(path: str) -> str:
-    """Return the part whose records a file holds."""
-    return path.removesuffix(_RECORDS).rpartition(".")[0]
 
 
 def _place(finished: FinishedPart) -> Part:

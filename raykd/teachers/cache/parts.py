@@ -20,6 +20,9 @@ _PARTS = 32
 _LEAST_TOKENS = 1 << 12
 """Of a part, where it has as many neighbours: files cost, too."""
 
+RECORDS = ".arrow"
+"""Ending of a file of records."""
+
 _SHOWN = 12
 """Digits of a hash in the name of a file."""
 
@@ -85,7 +88,12 @@ class FinishedPart:
 
 def records_path(part: Part, sha256: str) -> str:
     """Return where the records of a part lie in the cache."""
-    return f"{part.path}.{sha256[:_SHOWN]}.arrow"
+    return f"{part.path}.{sha256[:_SHOWN]}{RECORDS}"
+
+
+def part_path_of(records: str) -> str:
+    """Return the path of the part whose records lie at another."""
+    return records.removesuffix(RECORDS).rpartition(".")[0]
 
 
 def parts_of(coverages: Iterable[Coverage], *, bytes_per_token: float) -> Iterator[Part]:

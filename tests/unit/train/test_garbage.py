@@ -306,3 +306,12 @@ def test_what_dead_builders_leave_in_a_cache_goes(storage_uri: str, tmp_path: Pa
     other = f"{where}/{kept.partition('.')[0]}.{'2' * 12}.arrow"
     storage.write_bytes(other, b"twice")
     assert [each.uri for each in found_at(storage_uri)] == [other]
+
+
+def test_a_bucket_with_the_name_of_a_cache_is_none(s3_uri: str) -> None:
+    name = uuid.uuid4().hex[:16]
+    boto3.client("s3").create_bucket(Bucket=name)
+    run = run_at(f"s3://{name}/run")
+    storage.write_bytes(f"{run}/{CHECKPOINT}/state.json", b"half")
+    expected = [("checkpoint", f"run/{CHECKPOINT}")]
+    assert names(found_at(f"s3://{name}"), f"s3://{name}") == expected
