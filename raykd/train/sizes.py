@@ -23,6 +23,9 @@ _GATHERED_BYTES = 8
 """Of each parameter that a worker has whole for a while, of a student in shares: weight and
 gradient, both float32."""
 
+_COPIED_BYTES = 12
+"""Of each trained parameter in what a checkpoint is written from: weight and moments, float32."""
+
 _STORED_TOKEN_BYTES = 4
 """At most: the vocabulary's unsigned type is one of 16 or 32 bits."""
 
@@ -91,6 +94,7 @@ def memory_bytes(
     training = (
         shared_bytes(config, teachers)
         + _student_bytes(config, student, rows=rows, tokens=tokens)
+        + _checkpoint_bytes(config, student.parameters)
         + _scores_bytes(config, manifest)
         + _reading_bytes(config, manifest)
     )
@@ -126,6 +130,17 @@ def _student_bytes(config: RunConfig, plan: ModelPlan, *, rows: int, tokens: int
     activations = activation_bytes(plan.config, rows=rows, tokens=tokens, dtype=dtype)
     at_work = -(-counts.total * _STATE_BYTES // workers) + gathered * _GATHERED_BYTES + activations
     return max(at_work, counts.total * _BYTES["float32"])
+
+
+def _checkpoint_bytes(config: RunConfig, counts: ParameterCount) -> int:
+    """Return what the first worker's share of a checkpoint takes while it is written.
+
+    It lies in host memory, of which a worker with a GPU is not asked.
+    """
+    if config.cluster.gpus_per_worker > 0:
+        return 0
+    share = -(-counts.total * _COPIED_BYTES // max(config.cluster.num_workers, 1))
+    return max(share, counts.total * _BYTES["float32"])
 
 
 def _frozen_parameters(plan: ModelPlan, *, is_running: bool) -> int:

@@ -72,15 +72,15 @@ def logged(ledger: Ledger, run_id: str) -> str:
 def test_each_teacher_is_trained_once_for_two_overlapping_sweeps(
     tmp_path: Path, ray_of_four: Any
 ) -> None:
-    grid = {WEIGHT: {"grid": [1, 2]}, RATE: {"grid": [1e-3, 1e-2]}}
+    grid = {WEIGHT: {"grid": [1, 2]}}
     status, first = sweep(tmp_path, search=grid)
     assert status == 0
-    # Three qualities x two weights x two rates, and a control for each rate.
-    assert len(first.trials) == 14
+    # Three qualities x two weights, and a control.
+    assert len(first.trials) == 7
     assert [len(stage.attempts) for stage in first.stages] == [1, 1]
     assert len(list((tmp_path / "runs").glob("teacher-*"))) == 2
     assert {record.state for record in first.records.values()} == {State.DONE}
-    other = {WEIGHT: {"grid": [1, 4]}, RATE: {"grid": [1e-3]}}
+    other = {WEIGHT: {"grid": [1, 4]}}
     status, second = sweep(tmp_path, name="other", search=other)
     assert status == 0
     assert all(stage.is_reused for stage in second.stages)
@@ -108,17 +108,13 @@ def test_trials_of_several_workers_stop_early_and_leave_nothing_reserved(
             "losses": {"cross_entropy": {}},
             "teachers": {},
         },
-        search={RATE: {"grid": [1e-2, 1e-9, 1e-8]}},
+        search={RATE: {"grid": [1e-2, 1e-9]}},
         scheduler={"asha": {"first_rung": 0.3, "reduction_factor": 2}},
     )
     assert status == 0
-    assert [record.state for record in ledger.trials] == [
-        State.DONE,
-        State.STOPPED,
-        State.STOPPED,
-    ]
+    assert [record.state for record in ledger.trials] == [State.DONE, State.STOPPED]
     assert all(record.evaluations for record in ledger.trials)
-    assert [record.attempts[-1].kind for record in ledger.trials] == [None, "stopped", "stopped"]
+    assert [record.attempts[-1].kind for record in ledger.trials] == [None, "stopped"]
     cpus = ray_of_four.cluster_resources()["CPU"]
     until(lambda: ray_of_four.available_resources().get("CPU") == cpus)
 

@@ -8,7 +8,7 @@ from raykd.config.schema.run import RunConfig
 from raykd.errors import ConfigError
 from raykd.models.load import save_model
 from raykd.models.parts import num_parameters
-from raykd.train.plan import plan_run, require_runnable
+from raykd.train.plan import Plan, plan_run, require_runnable
 from raykd.train.run import Listener, train_run
 
 from tests.prepared import VOCAB_SIZE, word_tokenizer
@@ -74,6 +74,24 @@ def test_a_share_of_a_student_needs_less_memory(directory: Path) -> None:
     assert total * 16 / 2 < saved < total * 16 * 3 / 4
     alone, still_alone = (needed(num_workers=1, is_sharded=shares) for shares in (False, True))
     assert alone == still_alone
+
+
+def test_a_worker_has_room_for_its_share_of_a_checkpoint(directory: Path) -> None:
+    architecture = TINY_BERT | {"num_layers": 24, "hidden_size": 64}
+
+    def plan(**cluster: Any) -> Plan:
+        return plan_run(
+            small_run(directory, cluster=cluster, student={"architecture": architecture})
+        )
+
+    needed = {count: plan(num_workers=count).memory_bytes or 0 for count in (1, 2, 4)}
+    student = plan().student
+    assert student is not None
+    # Weights, gradients, moments; and in other memory weights and moments.
+    assert needed[1] > student.parameters.total * (16 + 12)
+    # Moments are dealt out; the first worker's share is never less than the weights.
+    assert needed[1] - needed[2] == student.parameters.total * 6
+    assert needed[1] - needed[4] == student.parameters.total * 8
 
 
 def test_a_run_that_may_write_a_cache_needs_memory_for_the_whole_teacher(directory: Path) -> None:
