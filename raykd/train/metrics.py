@@ -1,21 +1,18 @@
 """The metrics of a run, in storage: one JSON object per line, and trackers where asked."""
 
 import json
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any, Protocol
 
-from raykd import storage
 from raykd.distill.loop import FinishedStep
-from raykd.train.background import Background
+from raykd.train import appended
+from raykd.train.appended import AppendedFile
 
 Record = dict[str, float]
 """Metric names such as train/loss to values; always with step and tokens."""
-
-_REMOTE_SECONDS = 5.0
-"""Object stores cannot append: the file is written again, but not more often than this."""
 
 
 class Log(Protocol):
@@ -56,36 +53,20 @@ class MetricsLog:
     """
 
     def __init__(self, uri: str, *, step: int, trackers: Sequence[Tracker] = ()) -> None:
-        self._uri = uri
-        self._is_local = storage.is_local(uri)
         self._trackers = trackers
-        kept = [(line, record) for line, record in _lines(uri) if record["step"] <= step]
-        self._lines = [line for line, _ in kept]
-        self._num_written = 0
-        self._writing = threading.Lock()
-        self._background = Background("raykd-metrics")
-        self._write_all()
-        self._written_at = time.monotonic()
+        kept = list(takewhile(lambda read: read[1]["step"] <= step, _lines(uri)))
+        self._file = AppendedFile(uri, content="".join(f"{line}\n" for line, _ in kept).encode())
         for _, record in kept:
             self._track(record)
 
     def append(self, record: Record) -> None:
         """Add one record; it reaches an object store a little later, or with ``flush``."""
-        line = json.dumps(record)
-        if self._is_local:
-            storage.append_bytes(self._uri, f"{line}\n".encode())
-        else:
-            self._lines.append(line)
-            is_due = time.monotonic() - self._written_at > _REMOTE_SECONDS
-            if is_due and not self._background.is_busy:
-                self._background.start(self._write_all)
-                self._written_at = time.monotonic()
+        self._file.append(f"{json.dumps(record)}\n".encode())
         self._track(record)
 
     def flush(self) -> None:
         """Make sure that storage has every record; from any thread."""
-        if not self._is_local:
-            self._write_all()
+        self._file.flush()
 
     def close(self, *, is_done: bool) -> None:
         """Write what is left and close the trackers.
@@ -93,8 +74,7 @@ class MetricsLog:
         Args:
             is_done: The run has taken its last step.
         """
-        self._background.settle()
-        self.flush()
+        self._file.close(is_done=is_done)
         for tracker in self._trackers:
             tracker.close(is_done=is_done)
 
@@ -102,31 +82,23 @@ class MetricsLog:
         for tracker in self._trackers:
             tracker.log(record)
 
-    def _write_all(self) -> None:
-        with self._writing:
-            lines = list(self._lines)
-            if len(lines) != self._num_written or not lines:
-                text = "".join(f"{line}\n" for line in lines)
-                storage.write_bytes(self._uri, text.encode())
-                self._num_written = len(lines)
-
 
 class MetricsTail:
     """Reads the records that a run adds, as they come."""
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
-        self._position = storage.size_bytes(uri)
+        self._position = appended.size_bytes(uri)
 
     def new_records(self) -> list[Record]:
         """Return what has been added since the last call, whole lines only."""
-        size = storage.size_bytes(self._uri)
+        size = appended.size_bytes(self._uri)
         # Shorter than before: a restarted worker dropped what it will do again.
         self._position = min(self._position, size)
         if self._position == size:
             return []
         first = max(self._position - 1, 0)
-        added = storage.read_bytes(self._uri, start=first)
+        added = appended.read_bytes(self._uri, start=first)
         # It may have grown again since: begin after the next end of a line.
         begin = added.find(b"\n") + 1 if self._position else 0
         end = added.rfind(b"\n") + 1
@@ -216,10 +188,6 @@ def newest_evaluation(uri: str) -> Record:
 
 
 def _lines(uri: str) -> list[tuple[str, Any]]:
-    try:
-        text = storage.read_bytes(uri).decode()
-    except FileNotFoundError:
-        return []
     # A writer that was killed may have left the last line unfinished.
-    whole, _, _ = text.rpartition("\n")
+    whole, _, _ = appended.read_bytes(uri).decode().rpartition("\n")
     return [(line, json.loads(line)) for line in whole.splitlines()]

@@ -5,7 +5,8 @@
       lease.json            who is writing the run right now
       init.json             where each tensor of a built student came from
       machine.json          which library multiplies matrices, for going on alike
-      metrics.jsonl         one line per report or evaluation
+      metrics.jsonl         one line per report or evaluation; metrics.parts/ until the end
+                            in an object store, see raykd.train.appended
       checkpoints/step-00000100/   published: student/ optimizer/ state.json
       leave.json            what the driver asks of the workers: to leave with a checkpoint
       model/                published: the final model as a transformers directory
@@ -59,7 +60,7 @@ class RunPaths:
 
     @property
     def metrics(self) -> str:
-        """One JSON object per line."""
+        """One JSON object per line; read and written by ``raykd.train.metrics``."""
         return storage.join(self.run, "metrics.jsonl")
 
     @property

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from raykd import storage
 from raykd.config.schema.run import RunConfig
 from raykd.errors import ConfigError
+from raykd.train import appended
 from raykd.train.metrics import Record, Tracker, measured
 from raykd.train.paths import RunPaths
 
@@ -139,7 +140,7 @@ class TensorBoardTracker:
 def _tracked_id(paths: RunPaths) -> str:
     """Return what MLflow and W&B know the run by: another one for a run that starts over."""
     uri = storage.join(paths.run, "tracking.json")
-    if storage.exists(paths.metrics) and storage.exists(uri):
+    if appended.exists(paths.metrics) and storage.exists(uri):
         return str(json.loads(storage.read_bytes(uri))["id"])
     tracked_id = f"{paths.run.rpartition('/')[2]}-{uuid.uuid4().hex[:8]}"
     storage.write_bytes(uri, json.dumps({"id": tracked_id}).encode())

@@ -1,8 +1,9 @@
 """``rclone serve s3``: a real S3 server that keeps a directory and checks signatures.
 
 It streams uploads, makes them visible at once at their end, and knows no conditional requests.
-What it has answered survives SIGKILL; what it was being sent does not, multipart uploads that
-are not completed included.
+What it has answered survives SIGKILL, unless it is being replaced: an object that is overwritten
+is gone for a moment, and with the server for good. What it was being sent does not survive,
+multipart uploads that are not completed included.
 """
 
 import os

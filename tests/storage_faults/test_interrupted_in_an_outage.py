@@ -8,8 +8,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from raykd import storage
 from raykd.config.load import as_yaml
+from raykd.train import appended
 from raykd.train.paths import run_paths
 
 from tests.conftest import FaultyS3
@@ -39,7 +39,7 @@ def test_the_second_interrupt_ends_a_run_whose_store_is_away(
         env=os.environ | {"COLUMNS": "200"},
     )
     pause = threading.Event()
-    while not storage.exists(run_paths(config).metrics):
+    while not appended.exists(run_paths(config).metrics):
         assert program.poll() is None, program.communicate()[0]
         pause.wait(_POLL_SECONDS)
     with faulty_s3.proxy.outage():

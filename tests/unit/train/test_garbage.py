@@ -163,6 +163,7 @@ def test_what_a_dead_run_has_left_goes_and_the_rest_stays(storage_uri: str) -> N
     uri = storage.join(storage_uri, "run")
     expected = spoiled_run(uri)
     kept = ["metrics.jsonl", "notes.txt", "checkpoints/step-5/x", "checkpoints/notes", ".x.0123"]
+    kept += ["metrics.parts/000000000000-000000000005.jsonl"]
     for name in kept:
         storage.write_bytes(storage.join(uri, name), b"12345")
     dead = lease(process_id=dead_process_id(), workers=False)
