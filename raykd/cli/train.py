@@ -6,6 +6,7 @@ from pathlib import Path
 from raykd.cli.interrupts import interruptible
 from raykd.cli.quiet import quiet_libraries
 from raykd.config.load import load_run
+from raykd.train.machine.allocator import keep_large_blocks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +33,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train; return 0 when the run is done and 1 when it was stopped before."""
+    # Before the first thread, which reaches the store.
+    keep_large_blocks()
     config = load_run(options.config, options.overrides)
     quiet_libraries()
     # Imported here: torch and Ray take seconds, and --help must be instant.

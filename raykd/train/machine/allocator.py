@@ -16,17 +16,19 @@ _SETTINGS = {
     _TRIM_THRESHOLD: 2**31 - 1,
     # It grows by so many bytes at a time.
     _TOP_PAD: 256 << 20,
-    # Threads share heaps: each of its own, as those that upload checkpoints get by default, would
-    # keep what it has ever held.
-    _ARENA_MAX: 2,
+    # Threads that start from now on share the heap of the first. Others consist of pieces of
+    # 64 MiB, in which the parts of an upload fit badly, and keep all that they have ever held.
+    _ARENA_MAX: 1,
 }
 
 
 def keep_large_blocks() -> bool:
     """Have this process keep the memory of large blocks; tell whether its C library can.
 
-    It is what the environment variables MALLOC_MMAP_THRESHOLD_, MALLOC_TRIM_THRESHOLD_ and
-    MALLOC_TOP_PAD_ do, for a process that runs already.
+    It is what the environment variables MALLOC_MMAP_MAX_, MALLOC_TRIM_THRESHOLD_, MALLOC_TOP_PAD_
+    and MALLOC_ARENA_MAX do, for a process that runs already. Called before it starts its threads,
+    it makes a process that uploads checkpoints beside its training smaller, and one that does not
+    grow.
     """
     library = ctypes.CDLL(None)
     if not hasattr(library, "gnu_get_libc_version"):
