@@ -6,8 +6,8 @@ there in pieces beside its place, of bounded size:
     metrics.parts/000000000000-000000262190.jsonl   bytes 0 up to 262190: full, and left alone
     metrics.parts/000000262190-000000262544.jsonl   the rest, so far
 
-No object is ever overwritten. A longer last piece is written before the shorter one is removed:
-some servers that are killed while they replace an object lose it. Sealed, all is one file again.
+None of them is overwritten: some servers that are killed while they replace an object lose it.
+A longer last piece is written before the shorter one is removed. Closed for good, all is one file.
 """
 
 import logging
@@ -145,7 +145,7 @@ def read_bytes(uri: str, *, start: int = 0) -> bytes:
         # In the order of their starts, and of each the longest.
         newest = {part.start: part for part in parts}.values()
         needed = {_part_uri(uri, part): part for part in newest if part.end > start}
-        # A file that was sealed and opened again has its first bytes in its place.
+        # A file that was closed for good and opened again has its first bytes in its place.
         before = [uri] if start < parts[0].start else []
         found = storage.read_many([*before, *needed])
         if needed.keys() <= found.keys():

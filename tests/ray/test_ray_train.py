@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.small_runs import TINY_BERT, small_data, small_run
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 NUM_STEPS = 60
+HEAP_BYTES = 64 << 20
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,6 +65,28 @@ def ray_run(directory: Path, **changes: Any) -> RunConfig:
     )
 
 
+def heaps_of_threads(process_id: int) -> list[str]:
+    """Return the addresses of what glibc reserves for a thread's heap: 64 MiB, used from below."""
+    maps = Path(f"/proc/{process_id}/maps").read_text().splitlines()
+    found = [line.split() for line in maps]
+    heaps = []
+    for used, rest in pairwise(found):
+        begin, middle = (int(address, 16) for address in used[0].split("-"))
+        if (
+            (used[1], rest[1], len(used)) == ("rw-p", "---p", 5)
+            and rest[0].startswith(f"{middle:x}-")
+            and int(rest[0].split("-")[1], 16) - begin == HEAP_BYTES
+            and begin % HEAP_BYTES == 0
+        ):
+            heaps.append(used[0])
+    return heaps
+
+
+def workers() -> list[psutil.Process]:
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if "RayTrainWorker" in " ".join(child.cmdline()[:1])]
+
+
 class WorkerKiller:
     """Kills one worker with SIGKILL, once, when the run reports a step."""
 
@@ -70,16 +94,16 @@ class WorkerKiller:
         self._step = step
         self._lock = threading.Lock()
         self.killed: list[int] = []
+        self.heaps: list[str] = []
 
     def __call__(self, record: Record) -> None:
         with self._lock:
             if self.killed or record["step"] < self._step:
                 return
-            for process in psutil.Process().children(recursive=True):
-                if "RayTrainWorker" in " ".join(process.cmdline()[:1]):
-                    os.kill(process.pid, signal.SIGKILL)
-                    self.killed.append(process.pid)
-                    return
+            for worker in workers()[:1]:
+                self.heaps = heaps_of_threads(worker.pid)
+                os.kill(worker.pid, signal.SIGKILL)
+                self.killed.append(worker.pid)
 
 
 def train(config: RunConfig, killer: WorkerKiller | None = None) -> tuple[RunResult, list[str]]:
@@ -108,6 +132,8 @@ def test_a_killed_worker_changes_nothing(directory: Path, shard_student: bool) -
     killer = WorkerKiller(step=12)
     result, messages = train(bumpy, killer)
     assert len(killer.killed) == len(messages) == 1
+    # Its threads have none of their own, which would keep what checkpoints have ever taken.
+    assert killer.heaps == []
     assert messages[0].startswith("a worker died: ")
     assert "(failure 1 of 3 allowed); continuing after step " in messages[0]
     assert (result.is_done, result.step) == (True, NUM_STEPS)
