@@ -160,6 +160,7 @@ def uncommitted(directory: Path) -> list[str]:
 def traffic(store: Store, *, log: Path) -> list[Line]:
     """Say how much was asked of the store, and how often it failed."""
     requests = list(store.proxy.requests)
+    is_full = len(requests) == store.proxy.requests.maxlen
     faults = Counter(
         getattr(request.fault, "code", type(request.fault).__name__)
         for request in requests
@@ -168,7 +169,7 @@ def traffic(store: Store, *, log: Path) -> list[Line]:
     told = log.read_text(errors="replace").count("trying again")
     kinds = ", ".join(f"{name} {count}" for name, count in faults.most_common())
     return [
-        Line(what="requests", found=f"{len(requests)}"),
+        Line(what="requests", found=f"{'the last ' if is_full else ''}{len(requests)}"),
         Line(what="faults injected", found=f"{faults.total()}: {kinds}"),
         Line(what="requests that failed four times and more", found=f"{told}"),
     ]
