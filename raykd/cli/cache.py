@@ -14,6 +14,7 @@ from raykd.cli.tables import plain_table
 from raykd.cli.train import add_run_arguments
 from raykd.config.load import load_run
 from raykd.errors import ConfigError
+from raykd.train.machine.allocator import keep_large_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Build the caches or print the plan; return 1 when it was stopped before."""
+    # Before the first thread, which reaches the store.
+    keep_large_blocks()
     config = load_run(options.config, options.overrides)
     if not any(teacher.cache for teacher in config.teachers.values()):
         message = (

@@ -59,7 +59,9 @@ class AppendedFile:
         self._background = Background("raykd-append")
         self._writing = threading.Lock()
         if self._is_local or storage.exists(uri):
-            storage.write_bytes(uri, content)
+            # Closed for good and opened again, it is mostly all there.
+            if storage.size_bytes(uri) != len(content) or not storage.exists(uri):
+                storage.write_bytes(uri, content)
             storage.delete(_directory(uri))
             self._last, self._start = None, len(content)
         else:
@@ -94,7 +96,8 @@ class AppendedFile:
         with self._writing:
             content = bytes(self._added)
             part, shorter = _Part(self._start, self._start + len(content)), self._last
-            if part == shorter:
+            # One that is opened is there, though nothing is added.
+            if part == shorter or (not content and part.start > 0):
                 return
             storage.write_bytes(_part_uri(self._uri, part), content)
             self._last = part
@@ -115,7 +118,7 @@ class AppendedFile:
         """
         self._background.settle()
         self.flush()
-        if is_done and not self._is_local:
+        if not self._is_local and is_done and _parts(self._uri):
             storage.write_bytes(self._uri, read_bytes(self._uri))
             storage.delete(_directory(self._uri))
 

@@ -29,7 +29,7 @@ from raykd.train.causes import failure_kind, telling_error
 from raykd.train.failures import Kind
 from raykd.train.leave import Leave
 from raykd.train.leave_request import ask_to_leave, forget_request
-from raykd.train.machine.allocator import ENVIRONMENT
+from raykd.train.machine.allocator import ONE_HEAP
 from raykd.train.paths import RunPaths
 from raykd.train.place_watch import PlaceWatch
 from raykd.train.ray_worker import train_loop
@@ -214,7 +214,7 @@ def _trainer(order: Order) -> TorchTrainer:
         run_config=RayRunConfig(
             name=f"{order.config.name}-{order.name}",
             storage_path=order.paths.ray,
-            worker_runtime_env={"env_vars": ENVIRONMENT},
+            worker_runtime_env={"env_vars": ONE_HEAP},
             callbacks=list(order.callbacks),
             failure_config=FailureConfig(
                 # By default workers that cannot be placed are waited for without end.

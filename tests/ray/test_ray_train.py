@@ -4,7 +4,6 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,12 @@ from raykd.train.run import Listener, train_run
 from raykd.train.worker import RunResult
 
 from tests.conftest import set_s3_environment
+from tests.heaps import heaps_of_threads
 from tests.small_runs import TINY_BERT, small_data, small_run
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 NUM_STEPS = 60
-HEAP_BYTES = 64 << 20
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,23 +62,6 @@ def ray_run(directory: Path, **changes: Any) -> RunConfig:
         }
         | changes,
     )
-
-
-def heaps_of_threads(process_id: int) -> list[str]:
-    """Return the addresses of what glibc reserves for a thread's heap: 64 MiB, used from below."""
-    maps = Path(f"/proc/{process_id}/maps").read_text().splitlines()
-    found = [line.split() for line in maps]
-    heaps = []
-    for used, rest in pairwise(found):
-        begin, middle = (int(address, 16) for address in used[0].split("-"))
-        if (
-            (used[1], rest[1], len(used)) == ("rw-p", "---p", 5)
-            and rest[0].startswith(f"{middle:x}-")
-            and int(rest[0].split("-")[1], 16) - begin == HEAP_BYTES
-            and begin % HEAP_BYTES == 0
-        ):
-            heaps.append(used[0])
-    return heaps
 
 
 def workers() -> list[psutil.Process]:

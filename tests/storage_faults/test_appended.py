@@ -52,6 +52,19 @@ def test_nothing_is_lost_where_the_server_is_killed_while_it_is_written(
     assert content == b"".join(b"%07d\n" % number for number in range(len(content) // 8))
 
 
+def test_what_is_closed_for_good_is_not_replaced_where_it_is_opened_again(
+    faulty_s3: FaultyS3,
+) -> None:
+    uri = f"{faulty_s3.uri}/run/metrics.jsonl"
+    for _ in range(2):
+        file = AppendedFile(uri, content=appended.read_bytes(uri))
+        if not appended.exists(uri):
+            file.append(b"1\n")
+        file.close(is_done=True)
+    assert appended.read_bytes(uri) == b"1\n"
+    assert faulty_s3.proxy.count("PutObject .*/metrics.jsonl") == 1
+
+
 def test_what_a_store_refuses_reaches_who_writes(faulty_s3: FaultyS3) -> None:
     file = AppendedFile(f"{faulty_s3.uri}/run/metrics.jsonl", content=b"")
     file.append(b"1\n")

@@ -13,6 +13,7 @@ from raykd.train import appended
 from raykd.train.paths import run_paths
 
 from tests.conftest import FaultyS3
+from tests.heaps import heaps_of_threads
 from tests.small_runs import small_data, small_run
 
 _POLL_SECONDS = 0.1
@@ -42,6 +43,8 @@ def test_the_second_interrupt_ends_a_run_whose_store_is_away(
     while not appended.exists(run_paths(config).metrics):
         assert program.poll() is None, program.communicate()[0]
         pause.wait(_POLL_SECONDS)
+    # Threads that talk to the store have no heap of their own, which would grow.
+    assert heaps_of_threads(program.pid) == []
     with faulty_s3.proxy.outage():
         program.send_signal(signal.SIGINT)
         # It cannot leave in order: the checkpoint does not get to the store.

@@ -21,8 +21,9 @@ _SETTINGS = {
     _ARENA_MAX: 1,
 }
 
-ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
-"""For processes that have threads before they call ``keep_large_blocks``, as workers of Ray do."""
+ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}
+"""Environment of processes that have threads before they call ``keep_large_blocks``, as workers of
+Ray do."""
 
 
 def keep_large_blocks() -> bool:

@@ -16,10 +16,8 @@ LINES = [b"%03d\n" % number for number in range(40)]
 
 
 @pytest.fixture(autouse=True)
-def full_bytes(monkeypatch: pytest.MonkeyPatch) -> int:
-    """Have pieces filled by three lines; return their bytes."""
+def three_lines_fill_a_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(appended, "_FULL_BYTES", 12)
-    return 12
 
 
 @pytest.fixture
