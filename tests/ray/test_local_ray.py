@@ -74,15 +74,20 @@ def test_a_ray_of_raykd_listens_on_loopback_alone(node: Any) -> None:
 
 def test_the_workers_of_a_run_listen_on_loopback_alone(node: Any, tmp_path: Path) -> None:
     small_data(tmp_path / "data")
-    config = small_run(tmp_path, cluster={"num_workers": 2})
+    # More steps than it takes: it is stopped once its workers have been looked at.
+    config = small_run(tmp_path, train__num_steps=100_000, cluster={"num_workers": 2})
     seen: list[dict[str, set[str]]] = []
 
     def look(record: Record) -> None:
-        seen.append(listening())
+        if not has_seen_workers():
+            seen.append(listening())
 
-    listener = Listener(on_record=look, on_message=print, should_stop=lambda: False)
-    assert train_run(config, fresh=False, address=LOCAL, listener=listener).is_done
-    assert any("RayTrainWorker" in name for found in seen for name in found)
+    def has_seen_workers() -> bool:
+        return any("RayTrainWorker" in name for found in seen for name in found)
+
+    listener = Listener(on_record=look, on_message=print, should_stop=has_seen_workers)
+    train_run(config, fresh=False, address=LOCAL, listener=listener)
+    assert has_seen_workers()
     assert [beyond for found in seen if (beyond := elsewhere(found))] == []
 
 
