@@ -1,6 +1,7 @@
 """Fixtures that many tests share."""
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -25,6 +26,10 @@ torch.set_num_threads(1)
 # that does not start within half a minute is given up.
 os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")
+
+# Where tests are a shell's job in the background, interrupts are ignored, and the programs that
+# tests interrupt would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A test that is fast alone may take long beside others: time says nothing about being right.
 settings.register_profile("raykd", deadline=None)
