@@ -29,6 +29,7 @@ from raykd.distill.shared import SharedTeachers
 from raykd.distill.world import World
 from raykd.models.load import save_model
 from raykd.train.leave import Leave
+from raykd.train.machine.choice import products_of_another
 from raykd.train.machine.process import prepare_process
 from raykd.train.metrics import read_metrics
 from raykd.train.paths import run_paths
@@ -118,6 +119,10 @@ def trained(directory: Path, weights: list[int], *, small: bool) -> Figures:
     torch.set_num_threads(1)
     prepare_process(cores=1)
     configs = {f"{weight}": config_of(directory, weight, len(weights)) for weight in weights}
+    # All multiply as the first that trained: another library differs in the last digit.
+    first = run_paths(config_of(directory, 1, 1))
+    for config in configs.values():
+        products_of_another(run_paths(config), other=first)
     load = live_teachers if len(weights) == 1 else SharedTeachers().load
     clock: list[float] = []
     last = (1 + _TIMED_STEPS) * len(weights)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from raykd import storage
 from raykd.config.load import as_yaml
 from raykd.config.schema.run import RunConfig
 from raykd.train.metrics import read_metrics
-from raykd.train.paths import run_paths
+from raykd.train.paths import RunPaths, run_paths
 from safetensors.torch import load_file
 
 from tests.prepared import write_prepared
@@ -94,6 +93,9 @@ class Speed:
 
     step_seconds: float
 
+    measured: RunPaths
+    """The run that was measured."""
+
 
 def measured_speed(directory: Path, *, num_steps: int = 60) -> Speed:
     """Train a little on the local disk."""
@@ -103,11 +105,11 @@ def measured_speed(directory: Path, *, num_steps: int = 60) -> Speed:
     if process.wait():
         raise RuntimeError((directory / "rate.log").read_text())
     times = [note["time"] for note in read_notes(directory / "rate.jsonl", event="step")]
-    shutil.rmtree(directory / "rate")
     half = len(times) // 2
     return Speed(
         start_seconds=times[0] - started,
         step_seconds=(times[-1] - times[half]) / (len(times) - 1 - half),
+        measured=run_paths(config),
     )
 
 

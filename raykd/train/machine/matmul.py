@@ -146,12 +146,16 @@ def _error(found: torch.Tensor, exact: torch.Tensor) -> float:
 
 
 def _timed(operands: list[torch.Tensor]) -> dict[bool, float]:
-    """Return the seconds of the fastest of some rounds, by turns."""
+    """Return the CPU seconds of this thread in the fastest of some rounds, by turns.
+
+    Seconds of a clock are those of others on the machine too, and runs that start beside one
+    another would take different libraries.
+    """
     fastest: dict[bool, float] = {}
     for _ in range(_ROUNDS):
         for onednn in (False, True):
-            started_at = time.perf_counter()
+            started_at = time.thread_time()
             _products(operands, onednn=onednn)
-            seconds = time.perf_counter() - started_at
+            seconds = time.thread_time() - started_at
             fastest[onednn] = min(seconds, fastest.get(onednn, seconds))
     return fastest
