@@ -10,13 +10,14 @@ BIN := $(VENV)/bin
 demo: $(VENV)/runtime
 	$(BIN)/python jobs/demo.py
 
-# Unit tests on both cores, then those that take longer, then those that start Ray.
+# Unit tests on both cores, then those that take longer, then those that start Ray: these by files,
+# in their order, as the files of one test each, which would come last, take longest.
 test: $(VENV)/dev
 	$(BIN)/pytest -n 2
 	tests/install.sh chromium chromium chromium-browser google-chrome google-chrome-stable
 	tests/install.sh iproute2 ip
-	$(BIN)/pytest -n 2 -m "slow and not ray"
-	$(BIN)/pytest -n 2 --dist loadfile -m "ray and not slow"
+	$(BIN)/pytest -n 2 --dist worksteal -m "slow and not ray"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "ray and not slow"
 
 # The programs of bench that start Ray.
 long: $(VENV)/dev
