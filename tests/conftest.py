@@ -27,13 +27,17 @@ torch.set_num_threads(1)
 os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")
 
-# Where tests are a shell's job in the background, interrupts are ignored, and the programs that
-# tests interrupt would inherit that.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
 # A test that is fast alone may take long beside others: time says nothing about being right.
 settings.register_profile("raykd", deadline=None)
 settings.load_profile("raykd")
+
+
+def pytest_configure() -> None:
+    """Hear interrupts where a shell has tests ignore them, as its jobs in the background do.
+
+    The programs that tests interrupt would inherit that.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

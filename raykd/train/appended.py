@@ -58,9 +58,10 @@ class AppendedFile:
         self._is_local = storage.is_local(uri)
         self._background = Background("raykd-append")
         self._writing = threading.Lock()
-        if self._is_local or storage.exists(uri):
+        is_there = storage.exists(uri)
+        if self._is_local or is_there:
             # Closed for good and opened again, it is mostly all there.
-            if storage.size_bytes(uri) != len(content) or not storage.exists(uri):
+            if not is_there or storage.size_bytes(uri) != len(content):
                 storage.write_bytes(uri, content)
             storage.delete(_directory(uri))
             self._last, self._start = None, len(content)

@@ -22,6 +22,7 @@ from raykd.teachers.cache.payload import Encoding, Payload
 from raykd.teachers.cache.planner import ModePlan
 from raykd.train.cache_writer import CacheWatch, CacheWriter, TeacherWriter
 from raykd.train.causes import telling_error
+from raykd.train.machine.allocator import ONE_HEAP
 from raykd.train.machine.process import prepare_process
 from raykd.train.room import SETTLE_SECONDS, described_room, worker_resources
 
@@ -127,6 +128,7 @@ class _Workers:
                 num_gpus=resources.get("GPU", 0),
                 # Named, so that a trial's workers do not have to fit into what Tune reserves.
                 scheduling_strategy="SPREAD",
+                runtime_env={"env_vars": ONE_HEAP},
             )
             .remote(self.config, self.name)
         )

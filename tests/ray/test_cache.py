@@ -17,6 +17,7 @@ from raykd.train.cache_writer import CacheWatch
 from raykd.train.caches import ensure_caches
 
 from tests.conftest import set_s3_environment
+from tests.heaps import heaps_of_threads
 from tests.ray.test_ray_train import (
     NUM_STEPS,
     WorkerKiller,
@@ -92,17 +93,20 @@ def test_workers_build_a_cache_stopped_and_killed_as_one_process_does(tmp_path: 
     said: list[str] = []
     before = {process.pid for process in processes_called("TeacherWorker")}
     killed: list[int] = []
+    heaps: list[str] = []
 
     def kill_once(name: str, progress: Progress) -> None:
         assert progress.reused_rows > 0
         if not killed:
             workers = [each.pid for each in processes_called("TeacherWorker")]
             killed.append(next(pid for pid in workers if pid not in before))
+            heaps.extend(heaps_of_threads(killed[0]))
             os.kill(killed[0], signal.SIGKILL)
 
     watch = CacheWatch(on_message=said.append, on_progress=kill_once)
     assert ensure_caches(config, watch=watch, workers=cache_workers)
     assert "a worker died (failure 1 of 3 allowed)" in said[-1]
+    assert heaps == []
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     assert written(tmp_path / "together") == written(tmp_path / "alone")
 

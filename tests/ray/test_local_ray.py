@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 from raykd.cli.main import main as raykd
+from raykd.train.leave import Leave
 from raykd.train.metrics import Record
 from raykd.train.ray_cluster import LOCAL, ray_cluster
 from raykd.train.run import Listener, train_run
@@ -21,6 +22,8 @@ from tests.sweep_files import write_runs, write_sweep
 from tests.unit.security.markers import hide_markers, marked_in
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+
+NUM_LOOKS = 6
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +77,7 @@ def test_a_ray_of_raykd_listens_on_loopback_alone(node: Any) -> None:
 
 def test_the_workers_of_a_run_listen_on_loopback_alone(node: Any, tmp_path: Path) -> None:
     small_data(tmp_path / "data")
-    # More steps than it takes: it is stopped once its workers have been looked at.
+    # More steps than it takes: it is stopped once its workers have been looked at some times.
     config = small_run(tmp_path, train__num_steps=100_000, cluster={"num_workers": 2})
     seen: list[dict[str, set[str]]] = []
 
@@ -83,11 +86,11 @@ def test_the_workers_of_a_run_listen_on_loopback_alone(node: Any, tmp_path: Path
             seen.append(listening())
 
     def has_seen_workers() -> bool:
-        return any("RayTrainWorker" in name for found in seen for name in found)
+        return sum(any("RayTrainWorker" in name for name in found) for found in seen) == NUM_LOOKS
 
     listener = Listener(on_record=look, on_message=print, should_stop=has_seen_workers)
-    train_run(config, fresh=False, address=LOCAL, listener=listener)
-    assert has_seen_workers()
+    result = train_run(config, fresh=False, address=LOCAL, listener=listener)
+    assert result.leave is Leave.STOPPED
     assert [beyond for found in seen if (beyond := elsewhere(found))] == []
 
 
