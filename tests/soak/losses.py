@@ -19,7 +19,7 @@ class Loss:
     """The step that the next one began from."""
 
     in_flight: int
-    """Steps taken while the checkpoints after the restored one were being uploaded, and while
+    """Steps taken while the checkpoints after the restored one were being written, and while
     that one was: those that a periodic checkpoint had to wait for are among them."""
 
     @property
@@ -31,9 +31,9 @@ class Loss:
         """Tell whether no more is lost than the design allows.
 
         A checkpoint is due every so many steps. One that is due while the last one is being
-        uploaded is taken in the step after that has ended. So between the restored one and the
-        kill lie one interval, or the steps of one upload and one more, and then those of the
-        upload that the kill has ended.
+        written, and old ones removed, is taken in the step after that has ended. So between the
+        restored one and the kill lie one interval, or the steps beside one writing and one more,
+        and then those beside the writing that the kill has ended.
         """
         return self.steps <= max(every_steps, 1) + 1 + self.in_flight
 
@@ -62,11 +62,11 @@ def _steps(life: Sequence[Note]) -> list[int]:
 
 
 def _in_flight(life: Sequence[Note], restored: int) -> int:
-    """Count the steps taken beside uploads, from the restored checkpoint's on."""
-    count, is_uploading = 0, False
+    """Count the steps taken beside writing, from the restored checkpoint's on."""
+    count, is_writing = 0, False
     for note in life:
         if note["event"] == "step":
-            count += is_uploading and note["step"] > restored
-        else:
-            is_uploading = note["event"] == "snapshot"
+            count += is_writing and note["step"] > restored
+        elif note["event"] in ("snapshot", "idle"):
+            is_writing = note["event"] == "snapshot"
     return count

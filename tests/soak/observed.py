@@ -10,13 +10,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from raykd.cli.main import main
 from raykd.distill.loop import FinishedStep
 from raykd.train import keeper, worker
+from raykd.train.background import Background
 from raykd.train.snapshot import Snapshot
 
 
@@ -26,8 +27,8 @@ class Notes:
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
-    def add(self, event: str, step: int) -> None:
-        """Add one line: what happened at which step in which process, and when."""
+    def add(self, event: str, step: int | None = None) -> None:
+        """Add one line: what happened at which step, if any, in which process, and when."""
         note = {"event": event, "step": step, "process": os.getpid(), "time": time.time()}
         # At once, from whichever thread: no two lines mix, and none is lost in a buffer.
         os.write(self._descriptor, f"{json.dumps(note)}\n".encode())
@@ -53,8 +54,21 @@ def observe(notes: Notes) -> None:
         publish_snapshot(uri, snapshot, **options)
         notes.add("commit", snapshot.run_state.step)
 
+    class NotedBackground(Background):
+        def start(self, work: Callable[[], None]) -> None:
+            def noted_work() -> None:
+                work()
+                # After a commit old checkpoints are removed: the next one waits for that, too.
+                notes.add("idle")
+
+            super().start(noted_work)
+
     of_worker["training_steps"] = noted_steps
-    of_keeper |= {"take_snapshot": noted_snapshot, "publish_snapshot": noted_commit}
+    of_keeper |= {
+        "take_snapshot": noted_snapshot,
+        "publish_snapshot": noted_commit,
+        "Background": NotedBackground,
+    }
 
 
 if __name__ == "__main__":

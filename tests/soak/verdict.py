@@ -89,8 +89,8 @@ def costs(losses: Sequence[Loss], *, every_steps: int) -> list[Line]:
     """Say how many steps were taken twice."""
     if not losses:
         return [Line(what="steps lost", found="no trainer died between two noted steps")]
-    worst = max(losses, key=lambda loss: loss.steps)
     beyond = [loss for loss in losses if not loss.is_within(every_steps)]
+    worst = max(beyond or losses, key=lambda loss: loss.steps)
     return [
         Line(
             what="steps lost by a trainer's death",
@@ -98,8 +98,8 @@ def costs(losses: Sequence[Loss], *, every_steps: int) -> list[Line]:
         ),
         Line(
             what="most steps lost",
-            found=f"{worst.steps}, {worst.in_flight} of them or of the wait beside uploads",
-            required=f"<= {every_steps} + 1 + those beside uploads, each time",
+            found=f"{worst.steps}, {worst.in_flight} of them or of the wait beside writing",
+            required=f"<= {every_steps} + 1 + those beside writing, each time",
             holds=not beyond,
         ),
     ]
