@@ -17,12 +17,13 @@ from raykd.published.directory import COMMITTED, MANIFEST
 from raykd.published.places import PARTIAL, PARTS
 from raykd.remote.listing import Stored, stored
 from raykd.remote.probe import PREFIX
-from raykd.remote.staging import dead_staging
+from raykd.remote.staging import dead_staging, remove_if_dead
 from raykd.remote.uploads import Upload, abort
 
 _PARTIAL = re.compile(rf"(.*/)?\.([^/]+)\.[0-9a-f]{{8}}(-\d+)?{re.escape(PARTIAL)}/")
 _PREPARE = re.compile(r"(.*/)?\.[^/]+\.prepare-[0-9a-f]{12}/")
 _PROBE = re.compile(rf"(.*/)?{re.escape(PREFIX)}[0-9a-f]{{32}}")
+_STAGING = "staging"
 _NOT_PREPARED = "raykd prepare has not ended"
 _TOKENIZER = re.compile(r"(.*/)?tokenizer/[^/]+")
 _OF_DATA = re.compile(
@@ -101,7 +102,7 @@ def left_by_preparing(tree: Tree) -> Iterator[Garbage]:
 def left_on_this_machine(*, with_prepare: bool) -> Iterator[Garbage]:
     """Yield what processes had here on its way to or from a store."""
     for folder in dead_staging():
-        yield _folder(folder, what="staging", why="its process is gone")
+        yield _folder(folder, what=_STAGING, why="its process is gone")
     for folder in Path(tempfile.gettempdir()).glob("raykd-prepare-*-*") if with_prepare else ():
         if folder.stat().st_uid == os.getuid():
             yield _folder(folder, what="prepare", why=_NOT_PREPARED)
@@ -118,6 +119,8 @@ def remove(garbage: Garbage) -> None:
     """Remove it for good."""
     if garbage.upload is not None:
         abort(garbage.upload)
+    elif garbage.what == _STAGING:
+        remove_if_dead(Path(garbage.uri))
     else:
         storage.delete(garbage.uri)
 

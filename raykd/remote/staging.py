@@ -11,8 +11,9 @@ from pathlib import Path
 from raykd.errors import DiskFullError
 
 _PREFIX = "raykd-staging-"
-_LOCK = ".lock"
-_UNNAMED_LOCK = ".lock.new"
+
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+"""Others can write to the folder of temporary files: no pipe is waited for, no link followed."""
 
 
 @contextmanager
@@ -26,17 +27,15 @@ def staging_directory(*, num_bytes: int = 0) -> Iterator[Path]:
         DiskFullError: There is not as much room.
     """
     remove_dead_staging()
-    root = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    root, lock = _locked_directory()
     try:
-        # Held as long as this process lives, and before it has its name: no moment looks dead.
-        with (root / _UNNAMED_LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            (root / _UNNAMED_LOCK).rename(root / _LOCK)
-            require_room(root, num_bytes)
-            (inner := root / "files").mkdir()
-            yield inner
+        require_room(root, num_bytes)
+        # Copies take over its mode: what the umask says, not that of temporary directories.
+        (inner := root / "files").mkdir()
+        yield inner
     finally:
         shutil.rmtree(root, ignore_errors=True)
+        os.close(lock)
 
 
 def require_room(path: Path, num_bytes: int) -> None:
@@ -56,21 +55,62 @@ def require_room(path: Path, num_bytes: int) -> None:
 
 def dead_staging() -> list[Path]:
     """Return the staging directories whose processes are gone."""
-    candidates = Path(tempfile.gettempdir()).glob(f"{_PREFIX}*")
-    return [path for path in candidates if _is_dead(path)]
+    found = []
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with _taken(path) as is_dead:
+            if is_dead:
+                found.append(path)
+    return found
 
 
 def remove_dead_staging() -> None:
     """Remove what processes that were killed have left on this machine's disk."""
     for path in dead_staging():
-        shutil.rmtree(path, ignore_errors=True)
+        remove_if_dead(path)
 
 
-def _is_dead(path: Path) -> bool:
-    # Without a lock it is being made or removed at this moment, or by somebody else.
-    with suppress(OSError), (path / _LOCK).open("r") as lock:
-        if os.fstat(lock.fileno()).st_uid != os.getuid():
-            return False
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
+def remove_if_dead(path: Path) -> None:
+    """Remove a staging directory, unless it is, at this moment, of a process that lives."""
+    with _taken(path) as is_dead:
+        if is_dead:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _locked_directory() -> tuple[Path, int]:
+    """Return a new directory, and the descriptor that locks it as long as this process lives.
+
+    The directory itself is locked: whenever the process is killed, what is left looks dead.
+    """
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        # Until it is locked it looks dead, too: another process may remove it.
+        with suppress(FileNotFoundError):
+            lock = os.open(path, _FLAGS)
+            # NFS locks no directories; there none is found dead, either.
+            with suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if path.exists():
+                return path, lock
+            os.close(lock)
+
+
+@contextmanager
+def _taken(path: Path) -> Iterator[bool]:
+    """Yield whether it is of a dead process of this user; nobody else takes it in the block."""
+    try:
+        lock = os.open(path, _FLAGS)
+    except OSError:
+        yield False
+        return
+    try:
+        yield os.fstat(lock).st_uid == os.getuid() and _locks(lock)
+    finally:
+        os.close(lock)
+
+
+def _locks(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -124,6 +124,8 @@ class CheckpointKeeper:
         )
         part = Part(index=world.rank, count=world.size, token=f"{self._attempt}-{state.step}")
         uri = storage.join(self._uri, checkpoint_name(state.step))
+        # A later evaluation may be better: then this one's checkpoint stays until that one's is.
+        best_step = self._best_step
 
         def work() -> None:
             before()
@@ -136,7 +138,7 @@ class CheckpointKeeper:
                 should_stop=lambda: time.monotonic() > self._deadline,
             )
             if world.rank == 0:
-                self._prune()
+                self._prune(best_step)
 
         self._background.start(work)
         self._written_step, self._is_postponed = state.step, False
@@ -179,12 +181,12 @@ class CheckpointKeeper:
         """Step of the checkpoint that is kept for its loss, if any is."""
         return self._best.step if self._best is not None and self._config.keep_best else None
 
-    def _prune(self) -> None:
+    def _prune(self, best_step: int | None) -> None:
         steps = committed_steps(self._uri)
         kept = kept_steps(
             steps,
             keep_last=self._config.keep_last,
-            best_step=self._best_step,
+            best_step=best_step,
             milestones=self._milestones,
         )
         for step in sorted(set(steps) - kept):

@@ -124,7 +124,7 @@ def slow_store(directory: Path) -> Iterator[None]:
         with closing(Proxy(server.port)) as proxy:
             proxy.start()
             set_s3_environment(patch, proxy.endpoint, access_key=ACCESS_KEY, secret_key=SECRET_KEY)
-            boto3.client("s3", endpoint_url=server.endpoint).create_bucket(Bucket=BUCKET)
+            boto3.Session().client("s3", endpoint_url=server.endpoint).create_bucket(Bucket=BUCKET)
             proxy.inject(_DELAY, times=None)
             yield
 

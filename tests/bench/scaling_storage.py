@@ -73,7 +73,7 @@ def counted_store(directory: Path) -> Iterator[Store]:
         with closing(Proxy(server.port)) as proxy:
             proxy.start()
             set_s3_environment(patch, proxy.endpoint, access_key=ACCESS_KEY, secret_key=SECRET_KEY)
-            boto3.client("s3", endpoint_url=server.endpoint).create_bucket(Bucket=BUCKET)
+            boto3.Session().client("s3", endpoint_url=server.endpoint).create_bucket(Bucket=BUCKET)
             yield Store(proxy=proxy, directory=server.directory / BUCKET)
 
 

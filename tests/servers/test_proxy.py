@@ -37,7 +37,7 @@ CUT = (ConnectionClosedError, EndpointConnectionError)
 def s3(faulty_s3: FaultyS3) -> Any:
     """A client that tries once."""
     once = Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=5)
-    return boto3.client("s3", config=once)
+    return boto3.Session().client("s3", config=once)
 
 
 def bucket(faulty_s3: FaultyS3) -> str:
@@ -70,7 +70,9 @@ def test_what_is_not_disturbed_is_passed_on(s3: Any, faulty_s3: FaultyS3) -> Non
 
 def test_the_server_checks_signatures(faulty_s3: FaultyS3) -> None:
     wrong = SECRET_KEY[::-1]
-    stranger = boto3.client("s3", aws_access_key_id=ACCESS_KEY, aws_secret_access_key=wrong)
+    stranger = boto3.Session().client(
+        "s3", aws_access_key_id=ACCESS_KEY, aws_secret_access_key=wrong
+    )
     with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
         stranger.list_objects_v2(Bucket=bucket(faulty_s3))
 

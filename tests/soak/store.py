@@ -93,4 +93,4 @@ def _server(name: str, directory: Path) -> Server:
 
 
 def _client(server: Server) -> Any:
-    return boto3.client("s3", endpoint_url=server.endpoint)
+    return boto3.Session().client("s3", endpoint_url=server.endpoint)

@@ -40,7 +40,7 @@ def bucket_of(store: FaultyS3) -> str:
 
 def unfinished_uploads(store: FaultyS3) -> list[str]:
     """Ask the server itself for the keys of multipart uploads that were begun and not ended."""
-    s3: Any = boto3.client("s3", endpoint_url=store.server.endpoint)
+    s3: Any = boto3.Session().client("s3", endpoint_url=store.server.endpoint)
     try:
         found = s3.list_multipart_uploads(Bucket=bucket_of(store)).get("Uploads", [])
     except s3.exceptions.NoSuchUpload:
@@ -51,7 +51,7 @@ def unfinished_uploads(store: FaultyS3) -> list[str]:
 
 def begin_upload(store: FaultyS3, key: str) -> None:
     """Leave a multipart upload without parts that nobody ends."""
-    s3: Any = boto3.client("s3", endpoint_url=store.server.endpoint)
+    s3: Any = boto3.Session().client("s3", endpoint_url=store.server.endpoint)
     s3.create_multipart_upload(Bucket=bucket_of(store), Key=key)
 
 

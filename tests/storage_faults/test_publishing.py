@@ -135,7 +135,7 @@ def test_a_reader_at_any_request_of_a_writer_sees_all_of_one_or_nothing(
         faulty_s3.proxy.inject(hold := Hold(), on=re.escape(line))
         with ThreadPoolExecutor(1) as pool:
             writing = pool.submit(publish, uri, b"new content")
-            assert hold.reached.wait(10)
+            assert hold.reached.wait(60)
             seen.append(read_step(uri))
             hold.released.set()
             writing.result()
@@ -178,7 +178,7 @@ def test_a_writer_killed_in_the_middle_has_published_nothing(
     faulty_s3.proxy.inject(hold := Hold(), on=on)
     with subprocess.Popen([sys.executable, "-c", WRITER, uri, str(num_bytes)]) as writer:
         try:
-            assert hold.reached.wait(30)
+            assert hold.reached.wait(60)
         finally:
             writer.kill()
     assert faulty_s3.proxy.count("PutObject .*COMMITTED", faulty=False) == 0

@@ -151,7 +151,7 @@ def test_what_another_process_has_written_since_a_listing_is_read(s3_uri: str) -
     uri = storage.join(s3_uri, "inner", "new")
     storage.write_bytes(storage.join(s3_uri, "inner", "old"), b"")
     assert storage.list_names(storage.join(s3_uri, "inner")) == ["old"]
-    s3 = boto3.client("s3")
+    s3 = boto3.Session().client("s3")
     s3.put_object(Bucket=s3_uri.removeprefix("s3://"), Key="inner/new", Body=b"x")
     assert not storage.create_bytes(uri, b"y")
     assert storage.read_bytes(uri) == b"x"

@@ -202,6 +202,9 @@ def test_autocast_multiplies_in_its_type_and_adds_in_float32() -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 def test_compiled_losses_are_those_that_are_not() -> None:
     """And are compiled once: chunks of another size, and another moment, change nothing."""
+    # Graphs are counted by process: other tests may have compiled some.
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     labels_P = torch.arange(P) % K
     teacher_PK = projected(torch.float32, seed=1).logits().detach()
     found = []

@@ -192,5 +192,35 @@ def test_the_staging_of_a_killed_process_is_removed(
         os.kill(process.pid, signal.SIGKILL)
     assert dead_staging() == [left.parent]
     with staging_directory() as mine:
-        assert not left.exists()
+        assert not left.parent.exists()
         assert mine.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_staging_of_which_its_killed_process_has_removed_a_part_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with staging_directory() as mine:
+        name = mine.parent.name
+    half, empty = tmp_path / f"{name}-half", tmp_path / f"{name}-empty"
+    (half / "files" / "model").mkdir(parents=True)
+    empty.mkdir()
+    assert sorted(dead_staging()) == [empty, half]
+    with staging_directory() as mine:
+        assert list(tmp_path.iterdir()) == [mine.parent]
+
+
+def test_of_many_that_stage_at_once_none_takes_another_for_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def stage(_: int) -> str:
+        with staging_directory() as mine:
+            (mine / "file").write_text("mine")
+            return (mine / "file").read_text()
+
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(stage, range(400))) == {"mine"}
+    assert list(tmp_path.iterdir()) == []

@@ -49,6 +49,7 @@ def test_the_markers_are_found_where_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_run_leaves_no_secret_in_storage_or_in_what_it_prints(
     marked_s3: str, tmp_path: Path, printed: Any
 ) -> None:

@@ -104,7 +104,7 @@ def test_an_object_whose_key_leads_elsewhere_is_not_fetched(
 ) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "a" / "b"))
-    s3: Any = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    s3: Any = boto3.Session().client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
     for key in ("config.json", name):
         s3.put_object(Bucket=s3_uri.removeprefix("s3://"), Key=f"model/{key}", Body=b"{}")
     with (
@@ -116,7 +116,7 @@ def test_an_object_whose_key_leads_elsewhere_is_not_fetched(
 
 
 def test_unusual_names_and_markers_of_folders_are_fetched(s3_uri: str) -> None:
-    s3: Any = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    s3: Any = boto3.Session().client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
     for key in ("", "logs/", "logs/12:30", "..."):
         s3.put_object(Bucket=s3_uri.removeprefix("s3://"), Key=f"model/{key}", Body=b"")
     with storage.local_copy(f"{s3_uri}/model") as path:

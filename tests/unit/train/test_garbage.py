@@ -131,7 +131,7 @@ def test_parts_of_a_file_that_was_never_whole_go(faulty_s3: FaultyS3, temporary:
 
 
 def test_parts_of_files_go_on_another_server(s3_uri: str) -> None:
-    client = boto3.client("s3")
+    client = boto3.Session().client("s3")
     bucket = s3_uri.removeprefix("s3://")
     for key in ("a/b", "c"):
         upload = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
@@ -311,7 +311,7 @@ def test_what_dead_builders_leave_in_a_cache_goes(storage_uri: str, tmp_path: Pa
 
 def test_a_bucket_with_the_name_of_a_cache_is_none(s3_uri: str) -> None:
     name = uuid.uuid4().hex[:16]
-    boto3.client("s3").create_bucket(Bucket=name)
+    boto3.Session().client("s3").create_bucket(Bucket=name)
     run = run_at(f"s3://{name}/run")
     storage.write_bytes(f"{run}/{CHECKPOINT}/state.json", b"half")
     expected = [("checkpoint", f"run/{CHECKPOINT}")]

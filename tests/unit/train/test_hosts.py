@@ -152,7 +152,7 @@ def test_a_run_over_hosts_goes_on_where_the_link_of_one_is_cut(site: Site, tmp_p
     file = tmp_path / "run.yaml"
     file.write_text(as_yaml(config))
     with site.trained(file, size=2) as worker:
-        # A checkpoint is there at the latest when the next one has been taken.
+        # The checkpoint before that is there.
         site.wait_for(f"evaluated after step {3 * EVERY_STEPS}\n")
         site.hosts[1].cut()
         assert worker.wait(_LIMIT_SECONDS) == 1

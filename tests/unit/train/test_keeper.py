@@ -76,6 +76,33 @@ def test_a_postponed_checkpoint_is_of_the_newest_step(directory: Path) -> None:
     assert due == [False, False, False, False, True]
 
 
+def test_the_best_checkpoint_stays_until_that_of_a_better_evaluation_is_there(
+    directory: Path,
+) -> None:
+    run, keeper, paths = kept(directory, checkpoint={"keep_last": 1, "keep_best": True})
+    steps = training_steps(
+        run.state, run.objective, run.steps(), options=run.loop_options, world=run.world
+    )
+    is_noted = threading.Event()
+
+    def before() -> None:
+        is_noted.wait()
+
+    next(steps)
+    keeper.note_evaluation(1, loss=2.0)
+    keeper.write(before=lambda: None)
+    next(steps)
+    keeper.write(before=before)
+    next(steps)
+    keeper.note_evaluation(3, loss=1.0)
+    is_noted.set()
+    keeper.wait()
+    assert committed_steps(paths.checkpoints) == [1, 2]
+    keeper.write(before=lambda: None)
+    keeper.wait()
+    assert committed_steps(paths.checkpoints) == [3]
+
+
 def test_a_store_that_refuses_stops_the_run(directory: Path) -> None:
     config = small_run(directory)
     paths = run_paths(config)

@@ -307,6 +307,7 @@ tracker.close(is_done=True)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_runs_that_start_together_share_a_new_store(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _LOGGING, str(tmp_path)]
     started = [subprocess.Popen([*command, f"trial-{n}-id"]) for n in range(3)]

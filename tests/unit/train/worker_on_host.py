@@ -13,9 +13,10 @@ from pathlib import Path
 import torch
 from raykd.config.load import load_run
 from raykd.distill.world import World
+from raykd.train.checkpoint import committed_steps
 from raykd.train.hang import beacon
 from raykd.train.leave import Leave
-from raykd.train.paths import run_paths
+from raykd.train.paths import RunPaths, run_paths
 from raykd.train.rendezvous import join, open_store
 from raykd.train.worker import Context, train_worker
 
@@ -23,16 +24,23 @@ _TIMEOUT_SECONDS = 20
 
 
 def main() -> None:
-    """Train; the first worker tells of each evaluation in a line."""
+    """Train; the first worker tells of each evaluation once the checkpoint before is there."""
     file, rank, size, meeting = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
     torch.set_num_threads(1)
     meet(rank, size, meeting)
     config = load_run(Path(file))
     world = World(rank=rank, size=size, device=torch.device("cpu"))
     with beacon(world) as note:
-        report = tell if rank == 0 else lambda _: None
+        paths = run_paths(config)
+
+        def report(metrics: Mapping[str, float]) -> None:
+            if rank == 0:
+                step = round(metrics["step"])
+                await_checkpoint(paths, step - config.checkpoint.every_steps)
+                tell(f"evaluated after step {step}")
+
         context = Context(world=world, report=report, leave=lambda: Leave.NO, note=note)
-        train_worker(config, run_paths(config), context)
+        train_worker(config, paths, context)
 
 
 def meet(rank: int, size: int, meeting: Path) -> None:
@@ -54,9 +62,16 @@ def meet(rank: int, size: int, meeting: Path) -> None:
     )
 
 
-def tell(metrics: Mapping[str, float]) -> None:
-    """Print an evaluation."""
-    sys.stdout.write(f"evaluated after step {metrics['step']:.0f}\n")
+def await_checkpoint(paths: RunPaths, step: int) -> None:
+    """Wait until the checkpoint of a step is there: a cut hits none but the next one."""
+    pause = threading.Event()
+    while step > 0 and step not in committed_steps(paths.checkpoints):
+        pause.wait(0.05)
+
+
+def tell(text: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
