@@ -10,8 +10,8 @@ BIN := $(VENV)/bin
 demo: $(VENV)/runtime
 	$(BIN)/python jobs/demo.py
 
-# Unit tests on both cores, then those that take longer, then those that start Ray: these by files,
-# in their order, as the files of one test each, which would come last, take longest.
+# Unit tests on both cores, then those that take longer, then those that start Ray: by files, in
+# the order of tests/ray/conftest.py.
 test: $(VENV)/dev
 	$(BIN)/pytest -n 2
 	tests/install.sh chromium chromium chromium-browser google-chrome google-chrome-stable

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from raykd.sweep.ledger import Ledger, Record, State, read_ledger
+from raykd.sweep.ledger import Ledger, State
 from raykd.train.holders import read_lease
 
 from tests.ray import sweep_drivers as drivers
@@ -43,8 +43,10 @@ def swept_with_a_lost_node(directory: Path, cluster: AutoscaledRay, *, num_nodes
     def is_in_full_swing() -> bool:
         begun[:] = _just_begun(runs)
         has_all = len(cluster.moments()[-1].nodes) == num_nodes
-        is_any_done = any(record.state is State.DONE for record in _records(directory))
-        return has_all and is_any_done and bool(begun)
+        return has_all and bool(begun) and has_one_done()
+
+    def has_one_done() -> bool:
+        return any(r.state is State.DONE for r in drivers.ledger_of(sweep).records.values())
 
     with drivers.started(sweep, *arguments, environment=cluster.environment) as driver:
         drivers.wait_until(lambda: bool(_waits(sweep)), driver)
@@ -58,7 +60,7 @@ def swept_with_a_lost_node(directory: Path, cluster: AutoscaledRay, *, num_nodes
         moments=cluster.moments(),
         killed_after=killed_after,
         killed=killed,
-        ledger=read_ledger(str(directory / "sweeps" / "study")),
+        ledger=drivers.ledger_of(sweep),
         printed=drivers.log_of(sweep).read_text(),
         waits=_waits(sweep),
     )
@@ -92,8 +94,3 @@ def _just_begun(runs: Path) -> list[int]:
         if lease is not None and 0 < steps < STEPS_OF_A_RUN // 2:
             found.append(lease.process_id)
     return [process_id for process_id in found if psutil.pid_exists(process_id)]
-
-
-def _records(directory: Path) -> list[Record]:
-    ledger = drivers.ledger_of(directory, "study")
-    return [] if ledger is None else list(ledger.records.values())

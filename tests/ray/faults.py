@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import psutil
 import pytest
 from ray._private.state import available_resources_per_node
 from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled
@@ -23,6 +22,7 @@ from raykd.train.run import Listener, train_run
 from raykd.train.worker import RunResult
 
 import ray
+from tests.ray.running import has_checkpoint, processes_called
 
 
 @contextmanager
@@ -92,15 +92,6 @@ def drain(cluster: Cluster) -> str:
     return str(node)
 
 
-def processes_called(title: str) -> list[psutil.Process]:
-    """Return the processes of this one's Ray that are called so."""
-    return [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if title in " ".join(_title(process))
-    ]
-
-
 def worker_nodes() -> list[str]:
     """Return the ids of the nodes that have CPUs and live."""
     alive = [node for node in ray.nodes() if node["Alive"]]
@@ -122,12 +113,19 @@ class Faults:
     """Does something to a run, each once: when a step is reported, when a message comes."""
 
     at_step: dict[int, Callable[[], None]] = field(default_factory=dict)
+    """At this step or, where it needs that first, once the run has a checkpoint."""
+
+    needs_checkpoint_of: RunConfig | None = None
     at_message: dict[str, Callable[[], None]] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def on_record(self, record: Record) -> None:
         with self._lock:
+            if self.needs_checkpoint_of is not None and not has_checkpoint(
+                self.needs_checkpoint_of
+            ):
+                return
             for step in sorted(step for step in self.at_step if step <= record["step"]):
                 self.at_step.pop(step)()
 
@@ -143,14 +141,6 @@ def train(config: RunConfig, faults: Faults) -> RunResult:
         on_record=faults.on_record, on_message=faults.on_message, should_stop=lambda: False
     )
     return train_run(config, fresh=False, address="local", listener=listener)
-
-
-def _title(process: psutil.Process) -> list[str]:
-    try:
-        title: list[str] = process.cmdline()[:1]
-    except psutil.NoSuchProcess:
-        return []
-    return title
 
 
 def _free_port() -> int:

@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
-from raykd.errors import ConfigError
-from raykd.sweep.ledger import Ledger, read_ledger
+from raykd.sweep.ledger import Ledger, State, read_ledger
+
+from tests.ray.running import processes_called
 
 _POLL_SECONDS = 0.05
 
@@ -64,38 +65,50 @@ def wait_until(condition: Callable[[], bool], driver: Driver) -> None:
         pause.wait(_POLL_SECONDS)
 
 
+def steps_done(runs: Path) -> dict[str, int]:
+    """Return how many training steps each run of a directory has reported, by its name."""
+    files = runs.glob("*/metrics.jsonl")
+    return {file.parent.name: file.read_text().count('"train/loss"') for file in files}
+
+
 def num_steps_done(runs: Path) -> int:
     """Return the training steps that the runs of a directory have reported."""
-    texts = (path.read_text() for path in runs.glob("*/metrics.jsonl"))
-    return sum(text.count('"train/loss"') for text in texts)
+    return sum(steps_done(runs).values())
 
 
-def running_processes(runs: Path) -> list[int]:
-    """Return the processes that hold the lease of a run right now and live."""
-    pids = []
-    for path in runs.glob("*/lease.json*"):
-        try:
-            pid = json.loads(path.read_text())["process_id"]
-        except (FileNotFoundError, json.JSONDecodeError):
-            continue
-        if psutil.pid_exists(pid):
-            pids.append(pid)
-    return pids
+def kill_trial(driver: Driver, sweep: Path) -> None:
+    """Kill the process of a trial; wait until the sweep has noted that, or the run was done."""
+    killed: list[Path] = []
+
+    def is_killed() -> bool:
+        mine = {child.pid: child for child in psutil.Process(driver.pid).children(recursive=True)}
+        for lease in (sweep.parent / "runs").glob("*/lease.json*"):
+            process = mine.get(_holder(lease))
+            # It may end at any moment by itself.
+            with suppress(psutil.NoSuchProcess):
+                if process is not None:
+                    process.kill()
+                    killed.append(lease.parent)
+                    return True
+        return False
+
+    def is_noted() -> bool:
+        ledger = ledger_of(sweep)
+        done = [r.run_uri for r in ledger.records.values() if r.state is State.DONE]
+        return num_errors(ledger) > before or str(killed[0]) in done
+
+    before = num_errors(ledger_of(sweep))
+    wait_until(is_killed, driver)
+    wait_until(is_noted, driver)
 
 
-def kill_trial(driver: Driver, runs: Path) -> None:
-    """Kill the process of a trial."""
-    wait_until(lambda: bool(running_processes(runs)), driver)
-    os.kill(running_processes(runs)[0], signal.SIGKILL)
-
-
-def kill_driver(driver: Driver, runs: Path) -> None:
+def kill_driver(driver: Driver, sweep: Path) -> None:
     """Kill the driver; its Ray ends by itself, later."""
     driver.kill()
     driver.wait()
 
 
-def kill_head(driver: Driver, runs: Path) -> None:
+def kill_head(driver: Driver, sweep: Path) -> None:
     """Kill the head of Ray: the server that holds all of its state; then the driver gives up."""
     wait_until(lambda: bool(_heads(driver)), driver)
     _heads(driver)[0].kill()
@@ -103,20 +116,23 @@ def kill_head(driver: Driver, runs: Path) -> None:
 
 
 def _heads(driver: Driver) -> list[psutil.Process]:
-    return [p for p in psutil.Process(driver.pid).children() if p.name() == "gcs_server"]
+    return processes_called("gcs_server", root=driver.pid)
 
 
-def ledger_of(directory: Path, name: str) -> Ledger | None:
-    """Return the ledger of a sweep, or None before its first start."""
+def _holder(lease: Path) -> int | None:
+    """Return the process that holds a lease, if any does."""
     try:
-        return read_ledger(str(directory / "sweeps" / name))
-    except ConfigError:
+        return int(json.loads(lease.read_text())["process_id"])
+    except (FileNotFoundError, json.JSONDecodeError):
         return None
 
 
-def table(ledger: Ledger) -> dict[str, tuple[str, Sequence[dict[str, float]]]]:
-    """Return what a sweep found: every run with its state and its evaluations."""
-    return {
-        run_id: (record.state.value, record.evaluations)
-        for run_id, record in ledger.records.items()
-    }
+def ledger_of(sweep: Path) -> Ledger:
+    """Return the ledger of a sweep that is called study."""
+    return read_ledger(str(sweep.parent / "sweeps" / "study"))
+
+
+def num_errors(ledger: Ledger) -> int:
+    """Return how many attempts have failed."""
+    attempts = [attempt for record in ledger.records.values() for attempt in record.attempts]
+    return sum(attempt.error_class is not None for attempt in attempts)

@@ -16,7 +16,7 @@ from raykd.train.run import Listener, train_run
 from tests.ray.autoscaled_sweep import NUM_TRIALS, swept_with_a_lost_node
 from tests.ray.autoscaling import autoscaled_ray
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 
 MAX_NODES = 2
 

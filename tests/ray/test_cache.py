@@ -18,6 +18,7 @@ from raykd.train.caches import ensure_caches
 
 from tests.conftest import set_s3_environment
 from tests.heaps import heaps_of_threads
+from tests.ray.running import processes_called
 from tests.ray.test_ray_train import (
     NUM_STEPS,
     WorkerKiller,
@@ -30,7 +31,7 @@ from tests.small_runs import small_data
 from tests.sweep_files import WEIGHT, write_runs, write_sweep
 from tests.tiny_models import tiny_model
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -74,8 +75,6 @@ def test_workers_build_a_cache_stopped_and_killed_as_one_process_does(tmp_path: 
     # Imported here: Ray's environment is set by the fixture.
     from raykd.train.cache_workers import cache_workers  # noqa: PLC0415
 
-    from tests.ray.faults import processes_called  # noqa: PLC0415
-
     write_inputs(tmp_path)
     alone = distilled(tmp_path, str(tmp_path / "alone"))
     assert ensure_caches(alone, watch=CacheWatch())
@@ -105,7 +104,7 @@ def test_workers_build_a_cache_stopped_and_killed_as_one_process_does(tmp_path: 
 
     watch = CacheWatch(on_message=said.append, on_progress=kill_once)
     assert ensure_caches(config, watch=watch, workers=cache_workers)
-    assert "a worker died (failure 1 of 3 allowed)" in said[-1]
+    assert any("a worker died (failure 1 of 3 allowed)" in line for line in said)
     assert heaps == []
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     assert written(tmp_path / "together") == written(tmp_path / "alone")
@@ -130,7 +129,7 @@ def test_workers_read_a_cache_in_a_store_and_a_killed_one_changes_nothing(
 ) -> None:
     write_inputs(tmp_path)
     two = distilled(tmp_path, f"{s3_uri}/cache")
-    killer = WorkerKiller(step=12)
+    killer = WorkerKiller(two, step=12)
     result, messages = train(two, killer)
     assert (result.is_done, result.step) == (True, NUM_STEPS)
     assert len(killer.killed) == 1

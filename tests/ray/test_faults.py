@@ -19,19 +19,17 @@ from tests.ray.faults import (
     add_node,
     drain,
     kill,
-    processes_called,
     ray_of_nodes,
     remove_node,
     train,
 )
+from tests.ray.running import processes_called
 from tests.small_runs import TINY_BERT, small_data, small_run
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
 
 NUM_STEPS = 150
 EVERY_STEPS = 10
-
-Weights = dict[str, torch.Tensor]
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +60,8 @@ def run_of(directory: Path, output: str, **changes: Any) -> RunConfig:
     )
 
 
-def weights(config: RunConfig) -> Weights:
+def weights(config: RunConfig) -> dict[str, torch.Tensor]:
     return dict(load_model(run_paths(config).model, config.task, labels=None).state_dict())
-
-
-def assert_equal(config: RunConfig, expected: Weights) -> None:
-    for name, tensor in weights(config).items():
-        assert torch.equal(tensor, expected[name]), name
-    assert_each_step_once(config)
 
 
 def assert_each_step_once(config: RunConfig) -> None:
@@ -83,15 +75,14 @@ def step_of(message: str) -> int:
     return int(message.partition("continuing after step ")[2].split()[0])
 
 
-@pytest.fixture(scope="module")
-def smooth(cluster: Cluster, directory: Path) -> Weights:
-    config = run_of(directory, "smooth")
-    assert train(config, Faults()).is_done
-    return weights(config)
-
-
-def test_a_hung_worker_is_named_and_the_run_goes_on(directory: Path, smooth: Weights) -> None:
-    config = run_of(directory, "hung", cluster={"num_workers": 2, "collective_timeout_seconds": 8})
+def test_hung_and_killed_workers_and_a_dead_controller_change_nothing(
+    cluster: Cluster, directory: Path
+) -> None:
+    smooth = run_of(directory, "smooth")
+    assert train(smooth, Faults()).is_done
+    config = run_of(
+        directory, "bumpy", cluster={"num_workers": 2, "collective_timeout_seconds": 8}
+    )
     stopped: list[int] = []
 
     def stop() -> None:
@@ -99,25 +90,30 @@ def test_a_hung_worker_is_named_and_the_run_goes_on(directory: Path, smooth: Wei
         process.send_signal(signal.SIGSTOP)
         stopped.append(process.pid)
 
-    faults = Faults(at_step={22: stop})
-    assert train(config, faults).is_done
-    assert len(faults.messages) == len(stopped) == 1
-    assert faults.messages[0].startswith("a worker hung: worker ")
-    assert "does not answer" in faults.messages[0]
-    assert_equal(config, smooth)
+    def kill_the_next() -> None:
+        """Each failure comes some steps after the run has gone on from the last one."""
+        faults.at_step[step_of(faults.messages[-1]) + 20] = kill(titles.pop(0))
 
-
-def test_the_death_of_the_controller_is_a_failure_as_others(
-    directory: Path, smooth: Weights
-) -> None:
-    config = run_of(directory, "controller")
-    faults = Faults(at_step={22: kill("TrainController")})
+    titles = ["RayTrainWorker", "TrainController"]
+    faults = Faults(
+        at_step={22: stop},
+        needs_checkpoint_of=config,
+        at_message={"a worker hung": kill_the_next, "a worker died": kill_the_next},
+    )
     assert train(config, faults).is_done
-    assert len(faults.messages) == 1
-    assert faults.messages[0].startswith("Ray Train's controller died: ")
-    assert "(failure 1 of 3 allowed)" in faults.messages[0]
-    assert step_of(faults.messages[0]) >= EVERY_STEPS
-    assert_equal(config, smooth)
+    hung, killed, controller = faults.messages
+    assert len(stopped) == 1
+    assert hung.startswith("a worker hung: worker ")
+    assert "does not answer" in hung
+    assert killed.startswith("a worker died: ")
+    assert controller.startswith("Ray Train's controller died: ")
+    for number, message in enumerate(faults.messages, 1):
+        assert f"(failure {number} of 3 allowed)" in message
+        assert step_of(message) >= EVERY_STEPS
+    expected = weights(smooth)
+    for name, tensor in weights(config).items():
+        assert torch.equal(tensor, expected[name]), name
+    assert_each_step_once(config)
 
 
 def test_a_lost_node_is_done_without_until_there_is_room_again(
@@ -146,7 +142,9 @@ def test_a_lost_node_is_done_without_until_there_is_room_again(
         remove_placement_group(occupied[0])
 
     faults = Faults(
-        at_step={22: lambda: remove_node(cluster)}, at_message={"1 of 2 workers train": occupy}
+        at_step={22: lambda: remove_node(cluster)},
+        needs_checkpoint_of=config,
+        at_message={"1 of 2 workers train": occupy},
     )
     assert train(config, faults).is_done
     assert step_of(faults.messages[0]) >= EVERY_STEPS

@@ -21,7 +21,7 @@ from tests.small_runs import small_data, small_run
 from tests.sweep_files import write_runs, write_sweep
 from tests.unit.security.markers import hide_markers, marked_in
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
 
 NUM_LOOKS = 6
 

@@ -22,7 +22,7 @@ from tests.sweep_files import WEIGHT, write_runs, write_sweep
 from tests.tiny_models import tiny_model
 from tests.unit.train.test_run import train
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
 
 TWO_TEACHERS = {
     "small": {"run": "teacher.yaml", "milestones": [0.5, 1]},
@@ -51,7 +51,7 @@ def another_ray() -> Iterator[None]:
         # Leaving the block closes its input, which ends it.
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ray_of_four() -> Iterator[Any]:
     with ray_cluster(LOCAL, num_cpus=4, num_gpus=0):
         import ray  # noqa: PLC0415  its environment is set above
@@ -103,13 +103,15 @@ def test_trials_of_several_workers_stop_early_and_leave_nothing_reserved(
         controls=False,
         overrides={
             "cluster.num_workers": 2,
-            "train.num_steps": 60,
-            "train.eval_every_steps": 10,
+            "train.num_steps": 400,
+            "train.eval_every_steps": 100,
+            "train.log_every_steps": 10,
             "losses": {"cross_entropy": {}},
             "teachers": {},
         },
         search={RATE: {"grid": [1e-2, 1e-9]}},
-        scheduler={"asha": {"first_rung": 0.3, "reduction_factor": 2}},
+        # Long before its end, so that a trial hears in time that it is to stop.
+        scheduler={"asha": {"first_rung": 0.25, "reduction_factor": 2}},
     )
     assert status == 0
     assert [record.state for record in ledger.trials] == [State.DONE, State.STOPPED]

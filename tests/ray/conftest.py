@@ -1,0 +1,13 @@
+"""The order of the tests that start Ray."""
+
+from pathlib import Path
+
+import pytest
+
+_LONGEST = ("sweep", "faults", "sweep_faults", "jobs", "ray_train", "demo", "autoscaling")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: else one core would be idle at the end."""
+    places = [Path(__file__).with_name(f"test_{name}.py") for name in _LONGEST]
+    items.sort(key=lambda item: places.index(item.path) if item.path in places else len(places))
