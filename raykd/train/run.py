@@ -67,7 +67,7 @@ def train_run(config: RunConfig, *, fresh: bool, address: str, listener: Listene
             return result
         asked = listener.should_stop
         listener = replace(listener, should_stop=lambda: claim.lease.is_lost or asked())
-        with _followed(claim.paths, listener):
+        with followed(claim.paths, listener):
             if world is not None:
                 for line in (prepare_process(cores=None), *machine_warnings(config)):
                     listener.on_message(line)
@@ -197,7 +197,7 @@ def _train_on_ray(
 
 
 @contextmanager
-def _followed(paths: RunPaths, listener: Listener) -> Iterator[None]:
+def followed(paths: RunPaths, listener: Listener) -> Iterator[None]:
     """Tell the listener of every record that the workers write, wherever they run."""
     ended = threading.Event()
     seconds = _POLL_SECONDS if storage.is_local(paths.run) else _REMOTE_POLL_SECONDS
@@ -208,8 +208,9 @@ def _followed(paths: RunPaths, listener: Listener) -> Iterator[None]:
         is_last = False
         while not is_last:
             is_last = ended.wait(seconds)
-            # Where the store is away for long, training goes on, and records are told later.
-            with suppress(StorageError):
+            # Where the store is away, training goes on, and records are told later; whoever leaves
+            # does not wait for them.
+            with suppress(StorageError), storage.patience(_REMOTE_POLL_SECONDS):
                 for record in tail.new_records():
                     listener.on_record(record)
 

@@ -5,18 +5,32 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from raykd.config.load import as_yaml
 from raykd.train import appended
 from raykd.train.paths import run_paths
+from raykd.train.run import Listener, followed
 
 from tests.conftest import FaultyS3
 from tests.heaps import heaps_of_threads
 from tests.small_runs import small_data, small_run
 
 _POLL_SECONDS = 0.1
+
+
+def test_a_run_that_fails_does_not_wait_for_its_records(
+    faulty_s3: FaultyS3, tmp_path: Path
+) -> None:
+    paths = run_paths(small_run(tmp_path, output_uri=f"{faulty_s3.uri}/runs"))
+    nobody = Listener(
+        on_record=lambda _: None, on_message=lambda _: None, should_stop=lambda: False
+    )
+    # With the patience of a training, the last look would take longer than a test may.
+    with ExitStack() as stack, followed(paths, nobody):
+        stack.enter_context(faulty_s3.proxy.outage())
 
 
 @pytest.mark.slow

@@ -24,8 +24,8 @@ from tests.small_runs import small_data, small_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-NUM_STEPS = 600
-EVERY_STEPS = 100
+NUM_STEPS = 300
+EVERY_STEPS = 50
 
 _PORT = 8000
 """Of the store, which has all ports of its host to itself."""
