@@ -4,6 +4,7 @@ from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+from pyarrow import fs
 
 _S3 = {
     # One place counts attempts, raykd.remote.retry: nested retries multiply.
@@ -20,6 +21,18 @@ def filesystem(uri: str) -> tuple[Any, str]:
         return fsspec.core.url_to_fs(uri)  # type: ignore[no-any-return]  # fsspec is untyped
     of_user = fsspec.config.conf.get(protocol, {}).get("config_kwargs", {})
     return fsspec.core.url_to_fs(uri, config_kwargs=_S3 | of_user)  # type: ignore[no-any-return]
+
+
+def arrow_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
+    """Return the file system of a URI, and the path in it, for a library that speaks to Arrow's.
+
+    Arrow's own know fewer stores than fsspec, and put an empty object where a directory is to be,
+    which some stores refuse. What fails is tried again by fsspec's: nobody else does.
+    """
+    found, path = fsspec.core.url_to_fs(uri)
+    if isinstance(found, LocalFileSystem):
+        return fs.LocalFileSystem(), path
+    return fs.PyFileSystem(fs.FSSpecHandler(found)), path
 
 
 def is_local(uri: str) -> bool:

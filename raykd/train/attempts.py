@@ -25,6 +25,7 @@ import ray
 from raykd.config.load import plain
 from raykd.config.schema.run import RunConfig
 from raykd.errors import RaykdError, StorageError
+from raykd.remote.filesystem import arrow_filesystem
 from raykd.train.causes import failure_kind, telling_error
 from raykd.train.failures import Kind
 from raykd.train.leave import Leave
@@ -195,6 +196,7 @@ class _Watch:
 
 def _trainer(order: Order) -> TorchTrainer:
     cluster = order.config.cluster
+    filesystem, path = arrow_filesystem(order.paths.ray)
     return TorchTrainer(
         train_loop,
         train_loop_config={
@@ -213,7 +215,8 @@ def _trainer(order: Order) -> TorchTrainer:
         ),
         run_config=RayRunConfig(
             name=f"{order.config.name}-{order.name}",
-            storage_path=order.paths.ray,
+            storage_path=path,
+            storage_filesystem=filesystem,
             worker_runtime_env={"env_vars": ONE_HEAP},
             callbacks=list(order.callbacks),
             failure_config=FailureConfig(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from raykd import storage
 from raykd.config.schema.run import RunConfig
 from raykd.errors import NonFiniteLossError, TrainingFailedError
 from raykd.models.load import load_model
@@ -22,6 +23,7 @@ from raykd.train.worker import RunResult
 from tests.conftest import set_s3_environment
 from tests.heaps import heaps_of_threads
 from tests.ray.running import has_checkpoint, processes_called
+from tests.servers.rclone import Rclone
 from tests.small_runs import TINY_BERT, small_data, small_run
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
@@ -30,10 +32,16 @@ NUM_STEPS = 60
 
 
 @pytest.fixture(scope="module", autouse=True)
-def local_ray(s3_server: str) -> Iterator[None]:
+def local_ray(rclone_server: Rclone) -> Iterator[None]:
+    rclone_server.start()
     with pytest.MonkeyPatch.context() as monkeypatch:
         # Before Ray starts: its processes inherit this.
-        set_s3_environment(monkeypatch, s3_server)
+        set_s3_environment(
+            monkeypatch,
+            rclone_server.endpoint,
+            access_key=rclone_server.access_key,
+            secret_key=rclone_server.secret_key,
+        )
         yield from started_ray()
 
 
@@ -147,10 +155,10 @@ def test_a_diverged_run_is_not_tried_again(directory: Path) -> None:
         train(config)
 
 
-def test_a_run_in_an_object_store_needs_nothing_local(directory: Path, s3_uri: str) -> None:
+def test_a_run_in_an_object_store_needs_nothing_local(directory: Path, rclone_uri: str) -> None:
     config = ray_run(
         directory,
-        output_uri=f"{s3_uri}/runs",
+        output_uri=f"{rclone_uri}/runs",
         cluster={"num_workers": 1},
         train__num_steps=4,
         train__eval_every_steps=4,
@@ -159,3 +167,6 @@ def test_a_run_in_an_object_store_needs_nothing_local(directory: Path, s3_uri: s
     assert result.model_uri == f"{run_paths(config).run}/model"
     assert result.is_done
     assert len(read_metrics(run_paths(config).metrics)) == 5
+    # Nor does Ray leave anything there.
+    assert storage.list_names(rclone_uri) == ["runs"]
+    assert "ray" not in storage.list_names(run_paths(config).run)
