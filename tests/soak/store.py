@@ -61,7 +61,12 @@ class Store:
 
     def pending_uploads(self) -> int:
         """Return how many multipart uploads are neither completed nor aborted."""
-        return len(_client(self.server).list_multipart_uploads(Bucket=BUCKET).get("Uploads", ()))
+        client = _client(self.server)
+        try:
+            return len(client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", ()))
+        except client.exceptions.NoSuchUpload:
+            # So rclone says that there has been none since its start.
+            return 0
 
 
 @contextmanager
