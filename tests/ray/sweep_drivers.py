@@ -1,6 +1,5 @@
 """`raykd sweep` as a user starts it, in a process that tests may kill."""
 
-import json
 import os
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import psutil
 from raykd.sweep.ledger import Ledger, State, read_ledger
+from raykd.train.holders import read_lease
 
 from tests.ray.running import processes_called
 
@@ -83,7 +83,8 @@ def kill_trial(driver: Driver, sweep: Path) -> None:
     def is_killed() -> bool:
         mine = {child.pid: child for child in psutil.Process(driver.pid).children(recursive=True)}
         for lease in (sweep.parent / "runs").glob("*/lease.json*"):
-            process = mine.get(_holder(lease))
+            holder = read_lease(str(lease))
+            process = None if holder is None else mine.get(holder.process_id)
             # It may end at any moment by itself.
             with suppress(psutil.NoSuchProcess):
                 if process is not None:
@@ -117,14 +118,6 @@ def kill_head(driver: Driver, sweep: Path) -> None:
 
 def _heads(driver: Driver) -> list[psutil.Process]:
     return processes_called("gcs_server", root=driver.pid)
-
-
-def _holder(lease: Path) -> int | None:
-    """Return the process that holds a lease, if any does."""
-    try:
-        return int(json.loads(lease.read_text())["process_id"])
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
 
 
 def ledger_of(sweep: Path) -> Ledger:

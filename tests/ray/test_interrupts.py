@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,49 +64,62 @@ def wait_until(condition: Callable[[], bool], program: Program) -> None:
         pause.wait(_POLL_SECONDS)
 
 
+def has_records(config: RunConfig, count: int) -> bool:
+    return num_records(config) > count
+
+
 def num_records(config: RunConfig) -> int:
     path = Path(run_paths(config).metrics)
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-def test_an_interrupted_run_leaves_with_a_checkpoint_continues_and_ends_at_once_at_the_second(
+def interrupt_by_keyboard(program: Program) -> None:
+    """Send what Ctrl-C sends: to everything the command has started, too."""
+    os.killpg(program.pid, signal.SIGINT)
+
+
+def test_an_interrupted_run_leaves_with_a_checkpoint_and_continues(
     config: RunConfig, tmp_path: Path
 ) -> None:
+    steps = [0]
+    for interrupt in (interrupt_by_keyboard, subprocess.Popen.terminate):
+        before = num_records(config)
+        program = started(config, tmp_path)
+        wait_until(partial(has_records, config, before + 5), program)
+        interrupt(program)
+        output, _ = program.communicate()
+        steps.append(committed_steps(run_paths(config).checkpoints)[-1])
+        assert program.returncode == 1, output
+        assert f"stopped after step {steps[-1]} of {NUM_STEPS}, with a checkpoint" in output
+        assert "the same command continues" in output
+        assert not Path(run_paths(config).leave).exists()
+        assert not Path(run_paths(config).lease).exists()
+        assert not Path(run_paths(config).ray).exists()
+    assert steps == sorted(set(steps))
+    records = [int(record["step"]) for record in read_metrics(run_paths(config).metrics)]
+    assert records == list(range(1, steps[-1] + 1))
+
+
+def test_the_second_interrupt_ends_it_at_once(config: RunConfig, tmp_path: Path) -> None:
     program = started(config, tmp_path)
     wait_until(lambda: num_records(config) > 5, program)
-    # What Ctrl-C sends: to everything the command has started, too.
-    os.killpg(program.pid, signal.SIGINT)
-    output, _ = program.communicate()
-    (left_at,) = committed_steps(run_paths(config).checkpoints)
-    assert program.returncode == 1, output
-    assert f"stopped after step {left_at} of {NUM_STEPS}, with a checkpoint" in output
-    assert "the same command continues" in output
-    assert not Path(run_paths(config).leave).exists()
-    assert not Path(run_paths(config).lease).exists()
-    assert not Path(run_paths(config).ray).exists()
-    assert num_records(config) == left_at
-
-    program = started(config, tmp_path)
-    wait_until(lambda: num_records(config) > left_at + 5, program)
     # Held, so that the workers cannot leave: the first interrupt alone would wait for ever.
     stop_workers(program)
-    program.terminate()
+    program.send_signal(signal.SIGINT)
     wait_until(lambda: Path(run_paths(config).leave).exists(), program)
     program.send_signal(signal.SIGINT)
     output, _ = program.communicate()
     assert program.returncode == 1, output
     assert "interrupted; what is finished stays" in output
-    assert committed_steps(run_paths(config).checkpoints) == [left_at]
+    assert committed_steps(run_paths(config).checkpoints) == []
     assert not Path(run_paths(config).lease).exists()
-    records = [int(record["step"]) for record in read_metrics(run_paths(config).metrics)]
-    assert records == list(range(1, len(records) + 1))
 
 
 def test_an_interrupt_in_a_program_of_ones_own_leaves_nothing_of_ray_behind(
     config: RunConfig,
 ) -> None:
     def interrupt_after_some_steps() -> bool:
-        if num_records(config) > 5:
+        if has_records(config, 5):
             raise KeyboardInterrupt
         return False
 

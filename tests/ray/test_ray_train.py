@@ -80,6 +80,9 @@ class WorkerKiller:
         self._step = step
         self._lock = threading.Lock()
         self.killed: list[int] = []
+        self.newest_step = 0
+        """Of the checkpoints that were there at the kill."""
+
         self.heaps: list[str] = []
 
     def __call__(self, record: Record) -> None:
@@ -88,6 +91,7 @@ class WorkerKiller:
                 return
             for worker in processes_called("RayTrainWorker")[:1]:
                 self.heaps = heaps_of_threads(worker.pid)
+                self.newest_step = committed_steps(run_paths(self._config).checkpoints)[-1]
                 os.kill(worker.pid, signal.SIGKILL)
                 self.killed.append(worker.pid)
 
@@ -137,10 +141,11 @@ def test_a_run_goes_on_with_another_number_of_workers(directory: Path) -> None:
     )
     train(smooth)
     two = ray_run(directory, cluster={"num_workers": 2, "max_failures": 0}, **changes)
+    killer = WorkerKiller(two, step=12)
     with pytest.raises(TrainingFailedError, match="the workers failed 1 times"):
-        train(two, WorkerKiller(two, step=12))
+        train(two, killer)
     left_at = committed_steps(run_paths(two).checkpoints)[-1]
-    assert left_at < NUM_STEPS
+    assert 0 < killer.newest_step <= left_at < NUM_STEPS
     three = ray_run(directory, cluster={"num_workers": 3}, **changes)
     assert run_paths(three) == run_paths(two)
     assert train(three)[0].is_done

@@ -13,13 +13,13 @@ from tests.sweep_files import write_runs, write_sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
 
-NUM_STEPS = 100_000
+NUM_STEPS = 3000
 NUM_RUNS = 2
 
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
-    """Return a sweep of runs that do not end and write no checkpoint until they are to leave."""
+    """Return a sweep of long runs that write no checkpoint until they are asked to leave."""
     return write_sweep(
         write_runs(tmp_path),
         {
@@ -58,7 +58,7 @@ def terminate_and_press_ctrl_c(driver: drivers.Driver) -> None:
     drivers.press_ctrl_c(driver)
 
 
-def test_trials_continue_where_one_interrupt_left_them_and_end_at_once_at_two(
+def test_trials_end_at_once_at_two_interrupts_and_continue_where_one_left_them(
     sweep: Path,
 ) -> None:
     interrupted(sweep, drivers.press_ctrl_c)
@@ -82,3 +82,13 @@ def test_trials_continue_where_one_interrupt_left_them_and_end_at_once_at_two(
         _, attempt = record.attempts
         assert [attempt.first_step] == steps[record.id]
         assert attempt.kind is None
+
+    with drivers.started(sweep) as driver:
+        drivers.finish(driver, sweep)
+    for record in drivers.ledger_of(sweep).trials:
+        assert record.state is State.DONE
+        (step,) = steps[record.id]
+        *earlier, last = [attempt.first_step for attempt in record.attempts]
+        assert earlier == [0, step]
+        # Though the sweep does not wait for it, a trial may have come to write a checkpoint.
+        assert step <= last < NUM_STEPS

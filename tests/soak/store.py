@@ -14,6 +14,7 @@ from tests.servers.faults import INTERNAL_ERROR, SLOW_DOWN, Fault, Lost, Reset, 
 from tests.servers.proxy import Proxy
 from tests.servers.radosgw import Radosgw
 from tests.servers.rclone import Rclone
+from tests.storage_faults.stores import uploads_of
 
 BUCKET = "soak"
 SERVERS = ("rclone", "radosgw")
@@ -61,12 +62,7 @@ class Store:
 
     def pending_uploads(self) -> int:
         """Return how many multipart uploads are neither completed nor aborted."""
-        client = _client(self.server)
-        try:
-            return len(client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", ()))
-        except client.exceptions.NoSuchUpload:
-            # So rclone says that there has been none since its start.
-            return 0
+        return len(uploads_of(self.server.endpoint, BUCKET))
 
 
 @contextmanager

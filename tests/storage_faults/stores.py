@@ -40,9 +40,14 @@ def bucket_of(store: FaultyS3) -> str:
 
 def unfinished_uploads(store: FaultyS3) -> list[str]:
     """Ask the server itself for the keys of multipart uploads that were begun and not ended."""
-    s3: Any = boto3.Session().client("s3", endpoint_url=store.server.endpoint)
+    return uploads_of(store.server.endpoint, bucket_of(store))
+
+
+def uploads_of(endpoint: str, bucket: str) -> list[str]:
+    """Return the keys of multipart uploads to a bucket that were begun and not ended."""
+    s3: Any = boto3.Session().client("s3", endpoint_url=endpoint)
     try:
-        found = s3.list_multipart_uploads(Bucket=bucket_of(store)).get("Uploads", [])
+        found = s3.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
     except s3.exceptions.NoSuchUpload:
         # So rclone says that there has been none since its start.
         return []
