@@ -17,9 +17,7 @@ _WARM_CHECKPOINTS = 8
 tried again. The heap finds room for each of them once, and keeps it."""
 
 _FEWEST_SAMPLES = 40
-_FEWEST_CHECKPOINTS = 60
-"""Samples in a third of a life, and checkpoints in all of it, once warm: over less nothing can be
-said, as what a few uploads hold at a time decides."""
+"""In a third of a life: over less than a minute nothing can be said."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,10 +125,10 @@ def growth(lives: dict[int, list[Sample]], notes: Sequence[Note]) -> Growth | No
 
 
 def _warm(life: list[Sample], process: int, notes: Sequence[Note]) -> list[Sample]:
-    """Return the samples from a process's first checkpoints to its last step, if it took many."""
+    """Return the samples from a process's first checkpoints to its last step."""
     mine = [note for note in notes if note["process"] == process]
     commits = [note["time"] for note in mine if note["event"] == "commit"]
-    if len(commits) < _WARM_CHECKPOINTS + _FEWEST_CHECKPOINTS:
+    if len(commits) < _WARM_CHECKPOINTS:
         return []
     begin, end = commits[_WARM_CHECKPOINTS - 1], mine[-1]["time"]
     return [sample for sample in life if begin <= sample.time <= end]
