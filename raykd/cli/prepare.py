@@ -15,6 +15,7 @@ from raykd.config.schema.prepare import (
     Demo,
     Format,
     PrepareOptions,
+    Quoting,
     SourceOptions,
     Task,
     TokenizerOptions,
@@ -103,6 +104,18 @@ def _add_sources(group: argparse._ArgumentGroup) -> None:
         default="line",
         help="one example of a text file (default: %(default)s)",
     )
+    group.add_argument(
+        "--delimiter",
+        metavar="CHARACTER",
+        help="between the fields of a CSV file (default: a tab, \\t, in .tsv files, else a comma)",
+    )
+    group.add_argument(
+        "--quoting",
+        choices=get_args(Quoting),
+        help="of a CSV file: minimal lets a field stand in quotation marks and hold delimiters, "
+        "line ends and doubled marks; none takes marks as text (default: none in .tsv files, as "
+        "GLUE and XNLI have them, else minimal)",
+    )
     group.add_argument("--hub-config", metavar="NAME", help="configuration of a Hub data set")
     group.add_argument("--hub-split", default="train", metavar="NAME")
     group.add_argument("--hub-validation-split", default="validation", metavar="NAME")
@@ -172,6 +185,8 @@ def _prepare_options(given: argparse.Namespace) -> PrepareOptions:
             validation_fraction=(0.1 if is_names else 0.0) if fraction is None else fraction,
             file_format=given.format,
             document=given.document,
+            delimiter=None if given.delimiter is None else given.delimiter.replace(r"\t", "\t"),
+            quoting=given.quoting,
             hub_config=given.hub_config,
             hub_split=given.hub_split,
             hub_validation_split=given.hub_validation_split,

@@ -197,13 +197,13 @@ def test_an_error_of_the_input_is_told_once_as_locally(
     labelled: PrepareOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad = tmp_path / "raw" / "3.jsonl"
-    bad.write_text('{"text": "good", "label": 1, "lang": "en"}\n{"text": \n')
+    bad.write_text('{"txt": "other"}\n{"text": \n')
     vocabulary = tmp_path / "vocab.txt"
     vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "word"]))
     arguments = ["prepare", *labelled.sources.train, "--output", labelled.output_uri]
     arguments += ["--tokenizer", str(vocabulary)]
     assert raykd([*arguments, "--distributed"]) == 2
     found = capsys.readouterr().err
-    assert f"raykd: {bad}: line 2 is no JSON" in found
+    assert f"raykd: {bad}: has no column 'text'" in found
     assert raykd(arguments) == 2
     assert found.splitlines()[-1:] == capsys.readouterr().err.splitlines()[-1:]

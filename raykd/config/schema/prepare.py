@@ -4,11 +4,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Format = Literal["text", "json", "csv", "parquet", "arrow"]
+Quoting = Literal["minimal", "none"]
 Demo = Literal["stdlib-docs", "cldr-names"]
 Task = Literal["masked_lm", "causal_lm", "sequence_classification", "token_classification"]
 
 TRAIN = "train"
 VALIDATION = "validation"
+_NO_DELIMITERS = ('"', "\n", "\r", "\0", " ")
 UNDETERMINED = "und"
 """The language of text whose language nobody named (BCP 47)."""
 
@@ -34,6 +36,14 @@ class SourceOptions:
 
     document: Literal["line", "paragraph", "file"] = "line"
     """What one example is in a text file."""
+
+    delimiter: str | None = None
+    """Character between the fields of a CSV file; null is a tab in .tsv files, else a comma."""
+
+    quoting: Quoting | None = None
+    """Whether a CSV field may stand in quotation marks, and then hold delimiters, line ends and
+    doubled marks (minimal), or marks are text like any other (none); null is none in .tsv files,
+    else minimal."""
 
     hub_config: str | None = None
     """Configuration of a Hub data set."""
@@ -152,6 +162,10 @@ class PrepareOptions:
             found.append("name either SOURCES or --demo")
         if sources.validation and (sources.demo is not None or sources.validation_fraction):
             found.append("--validation excludes --validation-fraction and --demo")
+        if (delimiter := sources.delimiter) is not None and (
+            len(delimiter) != 1 or delimiter in _NO_DELIMITERS
+        ):
+            found.append(f"--delimiter must be one character, such as ; or \\t, got {delimiter!r}")
         return found
 
     def _number_problems(self) -> list[str]:

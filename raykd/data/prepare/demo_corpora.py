@@ -94,7 +94,7 @@ def _standard_library_rows() -> Iterator[RawRows]:
                 split=split,
                 uri=uri,
                 unit="text",
-                first=1,
+                numbers=range(1, len(fresh) + 1),
                 texts=list(fresh),
                 languages=["en"] * len(fresh),
             )
@@ -144,7 +144,7 @@ def _name_rows() -> Iterator[RawRows]:
             split=TRAIN,
             uri=f"cldr/{language}",
             unit="name",
-            first=1,
+            numbers=range(1, len(clear) + 1),
             texts=list(clear),
             labels=list(clear.values()),
             languages=[language] * len(clear),

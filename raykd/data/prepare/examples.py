@@ -128,6 +128,8 @@ class Encoder:
         return int(self._tokenizer.num_special_tokens_to_add(has_pairs))
 
     def _fault(self, rows: RawRows, index: int) -> str | None:
+        if index in rows.faults:
+            return rows.faults[index]
         texts = [rows.texts[index], *([] if rows.pairs is None else [rows.pairs[index]])]
         for text in texts:
             if text is None:
@@ -228,5 +230,5 @@ def _read(tokenizer_uri: str) -> str:
 
 def _rejection(reason: str, rows: RawRows, index: int) -> Rejection:
     return Rejection(
-        reason=reason, rows=1, uri=rows.uri, unit=rows.unit, number=rows.first + index
+        reason=reason, rows=1, uri=rows.uri, unit=rows.unit, number=rows.numbers[index]
     )

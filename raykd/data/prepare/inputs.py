@@ -11,6 +11,7 @@ from raykd.data.prepare.demo_corpora import demo_identity, demo_rows
 from raykd.data.prepare.raw_rows import RawRows
 from raykd.data.prepare.reading import read_rows
 from raykd.data.prepare.sources import SourceFile, expand, modified
+from raykd.data.prepare.splits import check_distinct
 
 _UNIT_BYTES = 64 << 20
 """Of the files of a unit, at least: reading them takes longer than to start a reader."""
@@ -66,6 +67,7 @@ def find_inputs(options: PrepareOptions) -> Inputs:
         record = _hash([demo_identity(demo)])
         return Inputs(files=(), demo=demo, record=record)
     files = tuple(expand(options.sources))
+    check_distinct(files)
     return Inputs(files=files, demo=None, record=_hash([(f.split, f.uri, f.bytes) for f in files]))
 
 

@@ -1,7 +1,8 @@
 """Examples as they come from a source, before they are tokenised."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from raykd.config.schema.prepare import TRAIN, VALIDATION
 
@@ -13,10 +14,10 @@ class RawRows:
     split: str
     uri: str
     unit: str
-    """What the source counts: ``row``, ``line``, ``paragraph``, ``file``."""
+    """What the numbers count: ``line``, ``row``, or what else a corpus consists of."""
 
-    first: int
-    """Number of the first row in its source, counted from 1."""
+    numbers: Sequence[int]
+    """Where each row is in its source, counted from 1."""
 
     texts: list[str | None]
     """The text, or the words joined by spaces."""
@@ -26,6 +27,8 @@ class RawRows:
     labels: list[str | None] | None = None
     word_labels: list[list[str | None] | None] | None = None
     languages: list[str | None] | None = None
+    faults: Mapping[int, str] = field(default_factory=dict)
+    """Index of each row that cannot be read, and why; all its entries are None."""
 
     @property
     def size(self) -> int:

@@ -5,7 +5,6 @@ from typing import Literal
 
 from raykd.data.manifest import Manifest
 from raykd.data.prepare.examples import Rejection
-from raykd.data.prepare.places import place
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,5 +51,5 @@ class PrepareReport:
 
 def located(rejection: Rejection) -> RejectedRows:
     """Return a rejection with the place of its first row as people look for it."""
-    first = place(rejection.uri, unit=rejection.unit, number=rejection.number)
+    first = f"{rejection.uri}: {rejection.unit} {rejection.number}"
     return RejectedRows(reason=rejection.reason, rows=rejection.rows, first=first)

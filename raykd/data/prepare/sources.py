@@ -1,7 +1,8 @@
 """Which files a source names, and what they are: everything that is known before reading.
 
 A source is a file, a directory (searched recursively by known endings), a glob, a URI of any
-of these, or the name of a data set on the Hub.
+of these, or the name of a data set on the Hub. Of a directory or a glob whose files are of several
+splits by their names, those of the split that is asked for are read.
 """
 
 import os.path
@@ -16,6 +17,8 @@ import fsspec
 from botocore.exceptions import BotoCoreError
 
 from raykd.config.schema.prepare import TRAIN, VALIDATION, Format, SourceOptions
+from raykd.data.prepare.readers.streams import COMPRESSIONS
+from raykd.data.prepare.splits import of_split
 from raykd.errors import ConfigError, DataError, StorageError
 
 ENDINGS: dict[str, Format] = {
@@ -30,7 +33,6 @@ ENDINGS: dict[str, Format] = {
     ".arrow": "arrow",
     ".feather": "arrow",
 }
-COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _GLOB = re.compile(r"[*?\[]")
@@ -88,10 +90,13 @@ def _files_of(source: str, *, split: str, options: SourceOptions) -> Iterable[So
         filesystem.invalidate_cache()
         if filesystem.isdir(path):
             paths = _in_directory(source, filesystem.find(path), root=path, options=options)
+            paths = of_split(paths, root=path, split=split, source=source)
         elif filesystem.exists(path):
             paths = [path]
         elif _GLOB.search(source):
             paths = sorted(found for found in filesystem.glob(path) if filesystem.isfile(found))
+            root = _GLOB.split(path)[0].rpartition("/")[0]
+            paths = of_split(paths, root=root, split=split, source=source)
         else:
             paths = []
         if not paths:

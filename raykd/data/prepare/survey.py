@@ -40,12 +40,13 @@ def survey(rows: Iterable[RawRows], options: PrepareOptions) -> tuple[Any, tuple
     if tokenizer is not None and not learns_labels:
         return tokenizer, options.labels
     labels: set[str] = set()
-    texts = _texts_and_labels(rows, labels, options=options)
+    faults: list[str] = []
+    texts = _texts_and_labels(_noting_fault(rows, faults), labels, options=options)
     if tokenizer is None:
         if not (sample := evenly_sampled(texts)):
             message = (
                 "no rows are left to train a tokenizer on: the training split has no text, or "
-                "none that is UTF-8; give other sources"
+                f"none that is UTF-8{'; '.join(['', *faults])}; give other sources"
             )
             raise DataError(message)
         tokenizer = train_tokenizer(sample, options.tokenizer, max_length=options.max_length)
@@ -80,6 +81,15 @@ def _save(tokenizer: Any, uri: str) -> None:
                 for name, path in zip(names, files, strict=True)
             }
         )
+
+
+def _noting_fault(rows: Iterable[RawRows], faults: list[str]) -> Iterator[RawRows]:
+    """Yield rows on, and say of the first that cannot be read why."""
+    for some in rows:
+        if some.faults and not faults:
+            index, reason = next(iter(some.faults.items()))
+            faults.append(f"{some.uri}: {some.unit} {some.numbers[index]}: {reason}")
+        yield some
 
 
 def _texts_and_labels(

@@ -41,7 +41,9 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
 
 
 def _rows(texts: list[str | None], **columns: object) -> RawRows:
-    return RawRows(split="train", uri="a.txt", unit="line", first=11, texts=texts, **columns)  # type: ignore[arg-type]  # several types
+    numbers = range(11, 11 + len(texts))
+    rows = RawRows(split="train", uri="a.txt", unit="line", numbers=numbers, texts=texts)
+    return replace(rows, **columns)  # type: ignore[arg-type]  # several types
 
 
 def test_texts_get_special_tokens_and_are_truncated(recipe: Recipe) -> None:

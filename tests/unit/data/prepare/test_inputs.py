@@ -73,7 +73,8 @@ def test_the_meter_follows_the_bytes_of_the_files(options: PrepareOptions) -> No
     first, second = (file.uri for file in inputs.files)
     pieces = [(first, "x" * 4), (first, "x" * 400), (second, "x" * 4)]
     rows = (
-        RawRows(split="train", uri=uri, unit="line", first=1, texts=[text]) for uri, text in pieces
+        RawRows(split="train", uri=uri, unit="line", numbers=[1], texts=[text])
+        for uri, text in pieces
     )
     assert [meter.share for _ in meter.watched(rows)] == [0.25, 0.5, 0.75]
 

@@ -75,7 +75,7 @@ def test_pieces_have_names_in_the_order_of_their_rows(work: Work) -> None:
     counts = [sum(len(rows.texts) for rows in piece.rows) for piece in pieces]
     assert sum(counts) == 36_000
     assert 20_000 <= counts[0] < 20_300
-    firsts = [(rows.uri, rows.first) for piece in pieces for rows in piece.rows]
+    firsts = [(rows.uri, rows.numbers[0]) for piece in pieces for rows in piece.rows]
     assert firsts == sorted(firsts)
 
 

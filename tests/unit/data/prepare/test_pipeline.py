@@ -182,14 +182,14 @@ def test_bad_input_leaves_nothing_and_is_read_anew_when_mended(tmp_path: Path) -
     good = tmp_path / "a.jsonl"
     _json_lines(good, [{"text": text} for text in _sentences(21_000)])
     bad = tmp_path / "b.jsonl"
-    bad.write_text('{"text": \n')
+    bad.write_text('{"txt": "other"}\n')
     options = PrepareOptions(
         sources=SourceOptions(train=(str(good), str(bad))),
         columns=ColumnOptions(),
         tokenizer=TokenizerOptions(source=str(_saved_vocabulary(tmp_path))),
         output_uri=str(tmp_path / "data"),
     )
-    with pytest.raises(DataError, match=r"b\.jsonl: line 1 is no JSON"):
+    with pytest.raises(DataError, match=r"b\.jsonl: has no column 'text'"):
         prepare(options, on_progress=_ignore)
     assert not list(tmp_path.glob(".data*"))
     _json_lines(bad, [{"text": "repaired"}])
