@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 from raykd.config.schema.prepare import Demo, PrepareOptions
-from raykd.data.prepare.demo_corpora import demo_identity, demo_rows
 from raykd.data.prepare.raw_rows import RawRows
+from raykd.data.prepare.readers.demo_corpora import demo_identity, demo_rows
 from raykd.data.prepare.reading import read_rows
 from raykd.data.prepare.sources import SourceFile, expand, modified
 from raykd.data.prepare.splits import check_distinct

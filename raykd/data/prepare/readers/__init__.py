@@ -1,1 +1,1 @@
-"""One reader for each format: rows of a file as Arrow tables of explicit types, never guessed."""
+"""What reads rows: one module for each format, by explicit types, and one for the demo corpora."""

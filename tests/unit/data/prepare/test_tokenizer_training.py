@@ -3,7 +3,7 @@ import subprocess
 import sys
 
 from raykd.config.schema.prepare import TokenizerOptions
-from raykd.data.prepare.demo_corpora import demo_rows
+from raykd.data.prepare.readers.demo_corpora import demo_rows
 from raykd.data.prepare.tokenizer_training import evenly_sampled, train_tokenizer
 from raykd.data.tokenizers import tokenizer_info
 

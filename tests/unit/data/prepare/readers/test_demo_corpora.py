@@ -1,7 +1,7 @@
 import unicodedata
 from collections import Counter
 
-from raykd.data.prepare.demo_corpora import demo_rows
+from raykd.data.prepare.readers.demo_corpora import demo_rows
 
 
 def test_names_are_those_of_many_languages_scripts_and_sizes() -> None:
