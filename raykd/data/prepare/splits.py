@@ -5,8 +5,6 @@ import re
 from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING
 
-import fsspec
-
 from raykd import storage
 from raykd.config.schema.prepare import TRAIN, VALIDATION
 from raykd.errors import ConfigError
@@ -91,5 +89,4 @@ def _identity(file: "SourceFile") -> Hashable:
     if storage.is_local(file.uri):
         status = storage.local_path(file.uri).stat()
         return status.st_dev, status.st_ino
-    filesystem, path = fsspec.core.url_to_fs(file.uri)
-    return filesystem.unstrip_protocol(path)  # type: ignore[no-any-return]  # fsspec is untyped
+    return file.uri
