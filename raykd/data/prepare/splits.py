@@ -1,5 +1,6 @@
 """Which split a file is of: by its name, as on the Hub, and never of two."""
 
+import filecmp
 import logging
 import re
 from collections.abc import Hashable, Iterable
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 from raykd import storage
 from raykd.config.schema.prepare import TRAIN, VALIDATION
 from raykd.errors import ConfigError
+from raykd.remote.retry import named
 
 if TYPE_CHECKING:
     from raykd.data.prepare.sources import SourceFile
@@ -19,6 +21,8 @@ _WORDS = {
     _TEST: ("test", "testing", "eval", "evaluation"),
 }
 """How files and folders name their split, alone or beside other words: those of ``datasets``."""
+
+_BLOCK_BYTES = 1 << 12
 
 logger = logging.getLogger(__name__)
 
@@ -35,12 +39,12 @@ def of_split(paths: list[str], *, root: str, split: str, source: str) -> list[st
     Raises:
         ConfigError: Only some of the names say it, or none says this split.
     """
-    named = {path: _named_split(path[len(root) :]) for path in paths}
-    others = {path: name for path, name in named.items() if name not in (None, split)}
+    splits = {path: _named_split(path[len(root) :]) for path in paths}
+    others = {path: name for path, name in splits.items() if name not in (None, split)}
     if not others:
         return paths
     held = ", ".join(sorted(set(filter(None, others.values()))))
-    if unnamed := [path for path, name in named.items() if name is None]:
+    if unnamed := [path for path, name in splits.items() if name is None]:
         message = (
             f"{source}: holds files that are by their names of other splits ({held}, such as "
             f"{next(iter(others))}) and files of none, such as {unnamed[0]}; name each file"
@@ -57,15 +61,21 @@ def of_split(paths: list[str], *, root: str, split: str, source: str) -> list[st
 
 
 def check_distinct(files: "Iterable[SourceFile]") -> None:
-    """Check that no file is of two splits, under whatever name; one that is read twice is told.
+    """Check that no file is of two splits, under whatever name.
+
+    One that is read twice, and a copy of another on this machine, are told.
 
     Raises:
         ConfigError: One is.
     """
     seen: dict[Hashable, SourceFile] = {}
+    alike: dict[Hashable, SourceFile] = {}
     for file in files:
         first = seen.setdefault(_identity(file), file)
         if first is file:
+            other = alike.setdefault(_beginning(file), file)
+            if other is not file and _holds_the_same(file, other):
+                logger.warning("%s: holds the same as %s", file.uri, other.uri)
             continue
         also = "" if first.uri == file.uri else f" (as {first.uri})"
         if first.split != file.split:
@@ -81,6 +91,19 @@ def _named_split(path: str) -> str | None:
         if found := [split for split, names in _WORDS.items() if words.intersection(names)]:
             return found[0] if len(found) == 1 else None
     return None
+
+
+def _beginning(file: "SourceFile") -> Hashable:
+    """Return what copies on this machine have in common; of other files, what no other has."""
+    if file.format is None or not storage.is_local(file.uri):
+        return file.uri, file.hub_split
+    with named(file.uri), storage.local_path(file.uri).open("rb") as stream:
+        return file.bytes, stream.read(_BLOCK_BYTES)
+
+
+def _holds_the_same(file: "SourceFile", other: "SourceFile") -> bool:
+    one, two = storage.local_path(file.uri), storage.local_path(other.uri)
+    return file.bytes > 0 and filecmp.cmp(one, two, shallow=False)
 
 
 def _identity(file: "SourceFile") -> Hashable:

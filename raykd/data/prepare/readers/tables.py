@@ -1,7 +1,7 @@
 """Parquet, Arrow and Feather files: columns as they are stored, and only those that are asked for.
 
-Everything happens in the calling thread. A scan of ``pyarrow.dataset``, which ``datasets`` uses, has
-threads of its own: one that an error leaves unfinished can abort the process when it ends.
+Everything happens in the calling thread. A scan of ``pyarrow.dataset``, which ``datasets`` uses,
+has threads of its own: one that an error leaves unfinished can abort the process when it ends.
 """
 
 import json

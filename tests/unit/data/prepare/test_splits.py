@@ -115,6 +115,14 @@ def test_a_split_of_the_hub_is_not_two_of_ours() -> None:
         find_inputs(PrepareOptions(sources=sources, output_uri="unused"))
 
 
+def test_copies_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, content in {"a": "x" * 9000, "b": "x" * 8999 + "y", "c": "x" * 9000}.items():
+        (tmp_path / f"{name}.txt").write_text(content)
+    _of(tmp_path, tmp_path / "a.txt", tmp_path / "b.txt", validation=(tmp_path / "c.txt",))
+    assert f"c.txt: holds the same as {tmp_path / 'a.txt'}" in caplog.text
+    assert "b.txt" not in caplog.text
+
+
 def test_a_file_that_is_read_twice_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
