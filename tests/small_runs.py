@@ -20,7 +20,7 @@ TINY_BERT = {
 TINY_LLAMA = TINY_BERT | {"model_type": "llama"}
 
 
-def small_data(path: Path) -> Manifest:
+def small_data(path: Path, *, word_labels: tuple[str, ...] = ("O", "B-X", "I-X")) -> Manifest:
     """Publish a data set of 90 rows in two languages, with 21 rows to evaluate on."""
     return write_prepared(
         path,
@@ -29,7 +29,7 @@ def small_data(path: Path) -> Manifest:
             "validation": {"de": [6, 2], "en": [9, 4]},
         },
         labels=("a", "b", "c"),
-        word_labels=("O", "B-X", "I-X"),
+        word_labels=word_labels,
     )
 
 

@@ -115,5 +115,6 @@ def plan_lines(config: "RunConfig", plan: "Plan") -> list[tuple[str, str]]:
     lines.append(("workers", f"{place}; {train.micro_batch_size} rows per forward pass"))
     if plan.memory_bytes is not None:
         lines.append(("memory", f"about {plan.memory_bytes / 1e9:.2f} GB each, estimated"))
+    lines += [("note", text) for text in plan.remarks]
     lines += [("warning", text) for text in machine_warnings(config)]
     return lines

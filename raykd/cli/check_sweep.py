@@ -74,6 +74,7 @@ def plan_lines(plan: "SweepPlan", *, measures: bool) -> _Lines:
     yield from _room_lines(plan)
     if plan.rungs:
         yield "rungs", f"trials are compared at {', '.join(f'{r:,}' for r in plan.rungs)} tokens"
+    yield from (("note", remark) for remark in plan.remarks)
     if measures:
         yield "time", _time_text(plan)
 

@@ -1,9 +1,8 @@
 """Score the model of a run, or one of its checkpoints, beside its teacher."""
 
 import argparse
-import json
-import sys
 
+from raykd import strict_json
 from raykd.cli.quiet import quiet_libraries
 
 
@@ -26,8 +25,7 @@ def run(options: argparse.Namespace) -> int:
 
     metrics = evaluate_run(options.uri, data_uri=options.data, split=options.split)
     if options.json:
-        json.dump(metrics, sys.stdout, indent=1)
-        print()
+        print(strict_json.text(metrics, indent=1))
     else:
         print_metrics(metrics)
     return 0

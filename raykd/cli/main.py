@@ -1,6 +1,7 @@
 """The raykd command: parse, dispatch, and turn errors into one clear line."""
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 
@@ -120,6 +121,7 @@ def _own_arguments(options: argparse.Namespace) -> dict[str, object]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    _print_what_can_be_printed()
     options = parse(arguments)
     module, _ = _COMMANDS[options.command]
     try:
@@ -133,3 +135,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001  of whatever kind, users get one line, not a traceback
         return tell(error, debug="debug" in options)
     return status
+
+
+def _print_what_can_be_printed() -> None:
+    """Have a mark stand for a character that the encoding of the output lacks.
+
+    Names of classes, languages and files hold any character, and no work fails for one.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

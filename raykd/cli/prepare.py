@@ -174,6 +174,8 @@ def _add_tokenizer(group: argparse._ArgumentGroup) -> None:
 
 
 def _prepare_options(given: argparse.Namespace) -> PrepareOptions:
+    from raykd.data.prepare.columns import as_name  # noqa: PLC0415 - imported here: --help must be instant
+
     is_docs, is_names = given.demo == "stdlib-docs", given.demo == "cldr-names"
     fraction = given.validation_fraction
     max_length = given.max_length
@@ -207,8 +209,8 @@ def _prepare_options(given: argparse.Namespace) -> PrepareOptions:
         ),
         output_uri=given.output,
         task=given.task,
-        language=given.language,
-        labels=None if given.labels is None else tuple(given.labels.split(",")),
+        language=given.language.strip(),
+        labels=None if given.labels is None else tuple(map(as_name, given.labels.split(","))),
         packs=given.pack or is_docs,
         max_length=(32 if is_names else 128) if max_length is None else max_length,
         num_processes=given.num_processes,
@@ -223,6 +225,8 @@ def _num_cores() -> int:
 
 
 def _summary(report: "PrepareReport") -> Iterator[str]:
+    from raykd.tasks.entities import why_no_entities  # noqa: PLC0415 - the same
+
     manifest = report.manifest
     if report.was_done:
         yield f"{manifest.uri}: is there already, prepared with these options"
@@ -235,6 +239,8 @@ def _summary(report: "PrepareReport") -> Iterator[str]:
     for name, labels in (("labels", manifest.labels), ("word labels", manifest.word_labels)):
         if labels is not None:
             yield f"{name:<12} {len(labels)}: {', '.join(labels[:40])}"
+    if manifest.word_labels is not None and (reason := why_no_entities(manifest.word_labels)):
+        yield f"{'noted':<12} {reason}"
     vocabulary = manifest.tokenizer
     yield f"tokenizer    {vocabulary.vocab_size:,} ids, fingerprint {vocabulary.fingerprint[:12]}"
     if not report.was_done:
@@ -251,4 +257,6 @@ def _work_summary(report: "PrepareReport") -> Iterator[str]:
     if report.reused_parts:
         yield f"reused       {report.reused_parts} of {report.parts} parts of an earlier start"
     for one in report.rejected:
-        yield f"rejected     {one.rows:,} rows: {one.reason} (first: {one.first})"
+        yield f"rejected     {one.count:,} rows: {one.what} (first: {one.first})"
+    for one in report.remarks:
+        yield f"noted        {one.count:,} {one.what} (first: {one.first})"

@@ -65,6 +65,8 @@ class SweepDisplay:
         known = read_ledger(plan.uri) if plan.is_known else None
         for line in [] if known is None else difference(known, plan).lines():
             self._print(f"changed: {line}")
+        for remark in plan.remarks:
+            self._print(remark)
 
     def show(self, study: Study, wait: Wait | None) -> None:
         """Show where the study stands, where that has changed, and why trials wait."""

@@ -46,7 +46,8 @@ def run(options: argparse.Namespace) -> int:
     plan = plan_run(config, fresh=options.fresh)
     require_runnable(plan)
     with RunDisplay(num_steps=plan.num_steps) as display, interruptible() as stopped:
-        display.message(f"{plan.run_uri}: {plan.found}")
+        for line in (f"{plan.run_uri}: {plan.found}", *plan.remarks):
+            display.message(line)
         if plan.start is not None:
             for line in start_lines(plan.start):
                 display.message(f"init: {line}")

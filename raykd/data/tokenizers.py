@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 from raykd import storage
 from raykd.data.manifest import TOKENIZER_DIRECTORY, TokenizerInfo
 from raykd.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 _SPECIAL_NAMES = (
     ("pad_token", ("[PAD]", "<pad>")),
@@ -27,7 +30,7 @@ _GENERIC = ("PreTrainedTokenizerFast", "TokenizersBackend")
 
 
 def load_tokenizer(source: str, revision: str | None = None) -> Any:
-    """Load a ``transformers`` tokenizer.
+    """Load a ``transformers`` tokenizer that gives a text the same tokens every time, and all.
 
     Args:
         source: Local directory, ``vocab.txt`` (WordPiece) or ``tokenizer.json`` file, URI of a
@@ -58,6 +61,7 @@ def load_tokenizer(source: str, revision: str | None = None) -> Any:
     if not tokenizer.is_fast:
         message = f"{source}: {type(tokenizer).__name__} has no tokenizer.json form; convert it"
         raise DataError(message)
+    _reset(tokenizer, source)
     return tokenizer
 
 
@@ -98,6 +102,21 @@ def special_tokens_from(vocabulary: dict[str, int]) -> dict[str, str]:
         if name := next((name for name in names if name in vocabulary), None):
             found[role] = name
     return found
+
+
+def _reset(tokenizer: Any, source: str) -> None:
+    """Switch off what a ``tokenizer.json`` keeps of how it was used: cutting, filling, dropout."""
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    if dropout := getattr(backend.model, "dropout", None):
+        backend.model.dropout = None
+        logger.warning(
+            "%s: its BPE dropout of %g is switched off, in data and models: a text is the same "
+            "tokens every time",
+            source,
+            dropout,
+        )
 
 
 def _first_id(*candidates: int | None) -> int:

@@ -1,9 +1,8 @@
 """How a student's weights start: from the section student.init to tensors, and what came of it."""
 
 import itertools
-import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -45,10 +44,6 @@ class StudentStart:
     logit_difference: float | None = None
     """Largest difference of a logit of the student to the source's on one batch; None for
     methods that do not keep the function, where the head is random, and before it is measured."""
-
-    def as_json(self) -> str:
-        """Return all of it as text."""
-        return json.dumps(asdict(self), indent=1)
 
 
 def source_of(config: RunConfig) -> str:

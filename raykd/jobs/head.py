@@ -38,7 +38,8 @@ def head_address(path: Path) -> str:
     asked = subprocess.run(  # noqa: S603  no shell
         [sys.executable, "-m", "ray.scripts.scripts", "get-head-ip", str(path)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         check=False,
     )
     if asked.returncode:

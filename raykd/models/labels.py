@@ -12,6 +12,9 @@ _HEADS: Mapping[TaskName, str] = {
 }
 """How transformers ends the names of models that score classes."""
 
+_SHOWN = 4
+"""Classes of which a message says what they are taken for."""
+
 
 def has_classes(model_config: Any, task: TaskName) -> bool:
     """Tell whether a saved model has a head that scores classes for a task.
@@ -27,12 +30,18 @@ def label_list(model_config: Any) -> tuple[str, ...]:
     return tuple(str(model_config.id2label[index]) for index in range(model_config.num_labels))
 
 
+def is_unnamed(names: tuple[str, ...]) -> bool:
+    """Tell whether classes are called as transformers calls those that nobody named."""
+    return names == tuple(f"LABEL_{index}" for index in range(len(names)))
+
+
 def class_order(
     model_config: Any, labels: tuple[str, ...], *, where: str
 ) -> tuple[int, ...] | None:
     """Return the model's class of each class of the data; None where the orders are the same.
 
-    A model without names of its own, LABEL_0 and so on, is taken to be in the data's order.
+    A model without names of its own, LABEL_0 and so on, is taken to be in the data's order, as
+    ``assumed_order`` says.
 
     Args:
         model_config: Of a classifier of transformers.
@@ -43,7 +52,7 @@ def class_order(
         ModelError: The model's classes are not the data's; the message shows both lists.
     """
     names = label_list(model_config)
-    if names in (labels, tuple(f"LABEL_{index}" for index in range(len(labels)))):
+    if names == labels or (is_unnamed(names) and len(names) == len(labels)):
         return None
     if sorted(names) != sorted(labels) or len(set(names)) < len(names):
         message = (
@@ -52,3 +61,25 @@ def class_order(
         )
         raise ModelError(message)
     return tuple(names.index(label) for label in labels)
+
+
+def assumed_order(model_config: Any, labels: tuple[str, ...], *, where: str) -> str | None:
+    """Say that a model's classes have no names, and for which classes of the data they are taken.
+
+    Args:
+        model_config: Of a classifier of transformers.
+        labels: Names of the classes of the data, in the data's order.
+        where: The model or its key, for the message.
+
+    Returns:
+        One line; None where nothing is assumed, for the names are the data's or others.
+    """
+    names = label_list(model_config)
+    if names == labels or not is_unnamed(names) or len(names) != len(labels):
+        return None
+    pairs = [f"{name} is {label}" for name, label in zip(names, labels, strict=True)]
+    shown = ", ".join(pairs[:_SHOWN]) + (", ..." if len(pairs) > _SHOWN else "")
+    return (
+        f"{where}: its classes have no names, and are taken to be in this order: {shown}; if they "
+        "are not, name them in id2label of its config.json"
+    )

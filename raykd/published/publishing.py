@@ -1,7 +1,6 @@
 """Publish directories, from one process or from several that each bring a part."""
 
 import hashlib
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from raykd import __version__, storage
+from raykd import __version__, storage, strict_json
 from raykd.errors import StorageError
 from raykd.published.directory import SCHEMA_VERSION, described
 from raykd.published.places import Files, Part, Place, place_of
@@ -131,6 +130,6 @@ def _commit(place: Place, uri: str, kind: str, *, files: Files, content: dict[st
         "files": dict(sorted(files.items())),
         "content": content,
     }
-    text = json.dumps(manifest, indent=1, ensure_ascii=False).encode()
+    text = strict_json.file_content(manifest)
     with named(uri):
         place.commit(text, hashlib.sha256(text).hexdigest().encode())

@@ -1,12 +1,6 @@
 """The files of a report, each replaced whole: readers see the old or the new one."""
 
-import dataclasses
-import json
-import math
-from collections.abc import Mapping
-from typing import Any
-
-from raykd import storage
+from raykd import storage, strict_json
 from raykd.report import html
 from raykd.report.pairing import pairing_of
 from raykd.report.summary import Summary
@@ -31,26 +25,9 @@ def write_report(
     contents = {
         "trials.parquet": parquet(trials_table(pairing_of(ledger))),
         "evaluations.parquet": parquet(evaluations_table(ledger)),
-        "summary.json": summary_json(summary).encode(),
+        "summary.json": strict_json.file_content(summary),
         PAGE: page.encode(),
     }
     for name, content in contents.items():
         storage.write_bytes(storage.join(directory_uri, name), content)
     return storage.join(directory_uri, PAGE)
-
-
-def summary_json(summary: Summary) -> str:
-    """Return a summary as strict JSON: null for what is infinite or not a number."""
-    return json.dumps(
-        _strict(dataclasses.asdict(summary)), indent=1, ensure_ascii=False, allow_nan=False
-    )
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): _strict(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
-    return value

@@ -7,8 +7,10 @@ from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import read_manifest
 from raykd.errors import RaykdError
 from raykd.sweep.ledger import Record
+from raykd.tasks.entities import why_no_entities
 
 _PREFIX = "eval/"
+_ENTITY_F1 = "entity_f1"
 _OF_TEACHER = ("agreement", "teacher")
 
 _NEARLY = 0.95
@@ -19,12 +21,12 @@ def metric_problem(metric: str, config: RunConfig) -> str | None:
     """Return why a trial's evaluations do not give a metric; None where they do."""
     if config.data.eval_split is None:
         return f"data.eval_split is null, but trials are compared by metric={metric}"
-    name, _, language = metric.removeprefix(_PREFIX).partition("/")
+    name = metric.removeprefix(_PREFIX).partition("/")[0]
     if metric.startswith(_PREFIX) and name in _OF_TEACHER:
         return None if config.teachers else f"metric={metric} needs a teacher; a control has none"
     known = _metric_names(config)
     if metric.startswith(_PREFIX) and name in known:
-        return _language_problem(metric, language, config)
+        return _data_problem(metric, config)
     return (
         f"metric={metric} is none that evaluations of {config.task} give: "
         f"{', '.join(_PREFIX + name for name in known)}, each of a language too, such as "
@@ -63,21 +65,26 @@ def _metric_names(config: RunConfig) -> tuple[str, ...]:
     names = ["loss", "accuracy"]
     names += ["perplexity"] if config.task.endswith("_lm") else ["macro_f1", "matthews"]
     if config.task == "token_classification":
-        names.append("entity_f1")
+        names.append(_ENTITY_F1)
     if config.student.pretrained is not None and config.train.eval_first:
         names.append("forgetting")
     return tuple(names)
 
 
-def _language_problem(metric: str, language: str, config: RunConfig) -> str | None:
+def _data_problem(metric: str, config: RunConfig) -> str | None:
+    """Return why the data does not give a metric that its task has."""
     try:
-        languages = read_manifest(config.data.uri).languages
+        manifest = read_manifest(config.data.uri)
     except RaykdError:
         # The plan of the run says so.
         return None
-    if not language or language in languages:
+    name, _, language = metric.removeprefix(_PREFIX).partition("/")
+    labels = manifest.word_labels
+    if name == _ENTITY_F1 and labels is not None and (reason := why_no_entities(labels)):
+        return f"metric={metric}: {reason}"
+    if not language or language in manifest.languages:
         return None
-    return f"metric={metric}: the data has no language {language}: {', '.join(languages)}"
+    return f"metric={metric}: the data has no language {language}: {', '.join(manifest.languages)}"
 
 
 def _evaluation(rung: int, tokens_between: float) -> int:

@@ -24,6 +24,7 @@ class KindPlan:
     """What all runs of a kind would do; by default, nothing is known of it."""
 
     problems: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     num_steps: int = 0
     planned_tokens: int = 0
     """Estimate from the mean length of the rows; 0 where the data cannot be read."""
@@ -84,6 +85,7 @@ class Planner:
                 problems.append(str(error))
         return KindPlan(
             problems=tuple(self._stand_ins.named(problem) for problem in problems),
+            remarks=plan.remarks,
             num_steps=plan.num_steps,
             planned_tokens=_tokens(kind, plan),
             student=plan.student,

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from raykd import storage
+from raykd import storage, strict_json
 from raykd.errors import ConfigError
 
 Metrics = dict[str, float]
@@ -290,7 +290,7 @@ def write_index(
     """Write the order of the plan and the sweep file beside it."""
     storage.write_bytes(paths.config, text.encode())
     index = {"sweep": dict(sweep), "runs": list(run_ids)}
-    storage.write_bytes(paths.index, json.dumps(index, indent=1).encode())
+    storage.write_bytes(paths.index, strict_json.file_content(index))
 
 
 def write_records(paths: SweepPaths, records: Iterable[Record]) -> None:
@@ -305,8 +305,7 @@ def has_failed(attempt: Attempt) -> bool:
 
 def _as_json(record: Record) -> str:
     # dataclasses.asdict would copy the run's configuration, which takes ten times as long.
-    saved = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
-    return json.dumps(saved, default=dataclasses.asdict)
+    return strict_json.text({f.name: getattr(record, f.name) for f in dataclasses.fields(record)})
 
 
 def _record(saved: dict[str, Any]) -> Record:
@@ -316,8 +315,10 @@ def _record(saved: dict[str, Any]) -> Record:
             **saved,
             "state": State(saved["state"]),
             "needs": tuple(saved["needs"]),
-            "evaluations": tuple(saved["evaluations"]),
+            "evaluations": tuple(map(strict_json.numbers, saved["evaluations"])),
             "attempts": tuple(Attempt(**attempt) for attempt in saved["attempts"]),
-            "stop": None if stop is None else Stop(**stop),
+            "stop": None
+            if stop is None
+            else Stop(**{**stop, "value": strict_json.number(stop["value"])}),
         }
     )

@@ -78,6 +78,11 @@ class SweepPlan:
         return known + self.sample * self.num_unknown_samples
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is taken for granted, and what evaluations will lack, each once."""
+        return tuple(dict.fromkeys(remark for run in self.runs for remark in run.remarks))
+
+    @property
     def nodes(self) -> tuple[NodeConfig, ...]:
         """The machines by kind."""
         return self.machines.nodes

@@ -35,6 +35,9 @@ class PlannedRun:
     shared_bytes: int | None
     """Of the memory that it needs: what runs of one process have once, teachers among it."""
 
+    remarks: tuple[str, ...]
+    """What is taken for granted, and what evaluations will lack."""
+
     @property
     def share_left(self) -> float:
         """Share of its steps that are still to be taken; 0 where it is over."""
@@ -135,4 +138,5 @@ def _run(entry: Entry, kind: KindPlan, progress: Progress) -> PlannedRun:
         flops=kind.flops,
         need=need_of(entry.config, kind.memory_bytes),
         shared_bytes=kind.shared_bytes,
+        remarks=kind.remarks,
     )

@@ -31,8 +31,18 @@ class EntityCounts:
 
 def are_entity_labels(class_names: tuple[str, ...]) -> bool:
     """Tell whether every class is O or begins with B-, I-, E- or S-, and some do."""
+    return why_no_entities(class_names) is None
+
+
+def why_no_entities(class_names: tuple[str, ...]) -> str | None:
+    """Say in a line why classes are no entity labels; None where they are."""
     tagged = [name for name in class_names if name != _OUTSIDE]
-    return bool(tagged) and all(_LABEL.fullmatch(name) for name in tagged)
+    if not tagged:
+        return "no entity F1: no class begins with B-, I-, E- or S-"
+    for name in tagged:
+        if not _LABEL.fullmatch(name):
+            return f"no entity F1: class {name!r} is not O, and begins with none of B-, I-, E-, S-"
+    return None
 
 
 def count_entities(

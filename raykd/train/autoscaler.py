@@ -55,7 +55,7 @@ def startable_nodes() -> list[NodeConfig] | None:
     is_own = ray._private.worker.global_worker.node.is_head()  # noqa: SLF001  no public way
     if is_own or not any(is_head(node) for node in ray.nodes() if node["NodeID"] == here):
         return None
-    return nodes_of_launcher(read_yaml(path.read_text())) if path.exists() else None
+    return nodes_of_launcher(read_yaml(path.read_text("utf-8"))) if path.exists() else None
 
 
 def nodes_of_launcher(config: Mapping[str, Any]) -> list[NodeConfig]:

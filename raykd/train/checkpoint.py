@@ -25,7 +25,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from raykd import __version__, storage
+from raykd import __version__, storage, strict_json
 from raykd.data.stream import DataState
 from raykd.distill.loop import TrainState
 from raykd.errors import CheckpointError, PublicationError
@@ -121,13 +121,14 @@ def restore_checkpoint(uri: str, state: TrainState) -> RunState:
 
 def read_run_state(path: Path) -> RunState:
     """Return what a checkpoint's state.json says."""
-    saved: dict[str, Any] = json.loads((path / STATE_FILE).read_text())
-    best = saved.pop("best")
+    saved: dict[str, Any] = json.loads((path / STATE_FILE).read_bytes())
+    best, first = saved.pop("best"), saved.pop("first_evaluation")
     return RunState(
         **{
             **saved,
             "data": DataState(**saved["data"]),
             "best": None if best is None else BestEvaluation(**best),
+            "first_evaluation": None if first is None else strict_json.numbers(first),
         }
     )
 

@@ -1,5 +1,6 @@
 """What can be done with a run that has trained: score its model, export it."""
 
+import logging
 from dataclasses import dataclass, replace
 
 from raykd import storage
@@ -16,10 +17,13 @@ from raykd.models.load import model_files
 from raykd.models.per_language import PerLanguageModel, single_language_model
 from raykd.models.scored import ScoredModel
 from raykd.published.directory import read_published
+from raykd.tasks.entities import why_no_entities
 from raykd.train.checkpoint import KIND, newest_valid_checkpoint, restore_checkpoint
 from raykd.train.export import export_model
 from raykd.train.metrics import Record, read_metrics
 from raykd.train.paths import RunPaths, located
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +53,9 @@ def evaluate_run(uri: str, *, data_uri: str | None, split: str | None) -> Record
     if data_uri is not None:
         config = _on_other_data(config, storage.absolute(data_uri))
     run = _restored(config, place)
+    labels = run.task.class_names or ()
+    if run.task.name == "token_classification" and (reason := why_no_entities(labels)):
+        logger.warning("%s", reason)
     return run.named(run.evaluate(split))
 
 

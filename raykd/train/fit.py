@@ -1,13 +1,18 @@
-"""Whether a model that is loaded fits the prepared data."""
+"""Whether a model that is loaded fits the prepared data, and what of it is taken for granted."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from raykd import storage
+from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import Manifest
 from raykd.data.tokenizers import load_tokenizer, tokenizer_info
+from raykd.distill.start import StudentStart
 from raykd.errors import ModelError
 from raykd.models.families import num_positions
-from raykd.models.load import resolve_model
+from raykd.models.labels import assumed_order, has_classes
+from raykd.models.load import load_config, resolve_model
+from raykd.tasks.entities import why_no_entities
 
 
 def check_length(key: str, source: str, loaded: Any, manifest: Manifest) -> None:
@@ -44,3 +49,31 @@ def check_tokenizer(key: str, source: str, manifest: Manifest) -> None:
             f"--tokenizer {source}"
         )
         raise ModelError(message)
+
+
+def remarks(
+    config: RunConfig,
+    manifest: Manifest,
+    *,
+    teachers: Mapping[str, Any],
+    start: StudentStart | None,
+) -> Iterator[str]:
+    """Say what is taken for granted of the classes, and what evaluations will lack.
+
+    Args:
+        config: The run.
+        manifest: Of its data.
+        teachers: Their configurations, by name.
+        start: Of a student that is grown or shrunk.
+    """
+    if (labels := manifest.labels_of(config.task)) is None:
+        return
+    scoring = {f"teachers.{name}": teacher for name, teacher in teachers.items()}
+    if start is not None and start.source not in teachers:
+        source = load_config(start.source)
+        scoring |= {"student.init": source} if has_classes(source, config.task) else {}
+    for where, model_config in scoring.items():
+        if remark := assumed_order(model_config, labels, where=where):
+            yield remark
+    if config.task == "token_classification" and (remark := why_no_entities(labels)):
+        yield remark

@@ -80,8 +80,8 @@ class CheckpointKeeper:
         self._written_step = saved.step
 
     def note_evaluation(self, step: int, *, loss: float) -> None:
-        """Remember the step of the lowest loss."""
-        if self._best is None or loss < self._best.loss:
+        """Remember the step of the lowest loss; no loss would ever be lower than NaN."""
+        if math.isfinite(loss) and (self._best is None or loss < self._best.loss):
             self._best = BestEvaluation(step=step, loss=loss)
 
     @property

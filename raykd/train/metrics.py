@@ -5,8 +5,9 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import takewhile
-from typing import Any, Protocol
+from typing import Protocol
 
+from raykd import strict_json
 from raykd.distill.loop import FinishedStep
 from raykd.train import appended
 from raykd.train.appended import AppendedFile
@@ -61,7 +62,7 @@ class MetricsLog:
 
     def append(self, record: Record) -> None:
         """Add one record; it reaches an object store a little later, or with ``flush``."""
-        self._file.append(f"{json.dumps(record)}\n".encode())
+        self._file.append(f"{strict_json.text(record)}\n".encode())
         self._track(record)
 
     def flush(self) -> None:
@@ -103,7 +104,7 @@ class MetricsTail:
         begin = added.find(b"\n") + 1 if self._position else 0
         end = added.rfind(b"\n") + 1
         self._position = first + end
-        return [json.loads(line) for line in added[begin:end].splitlines()]
+        return [_record(line) for line in added[begin:end].splitlines()]
 
 
 class Meter:
@@ -187,7 +188,11 @@ def newest_evaluation(uri: str) -> Record:
     return next(reversed(evaluations(uri)), {})
 
 
-def _lines(uri: str) -> list[tuple[str, Any]]:
+def _lines(uri: str) -> list[tuple[str, Record]]:
     # A writer that was killed may have left the last line unfinished.
     whole, _, _ = appended.read_bytes(uri).decode().rpartition("\n")
-    return [(line, json.loads(line)) for line in whole.splitlines()]
+    return [(line, _record(line)) for line in whole.splitlines()]
+
+
+def _record(line: str | bytes) -> Record:
+    return strict_json.numbers(json.loads(line))

@@ -26,7 +26,7 @@ from raykd.models.locations import is_location
 from raykd.teachers.build import check_languages
 from raykd.train.cache_plan import CachePlan, plan_caches
 from raykd.train.checkpoint import committed_steps
-from raykd.train.fit import check_length, check_tokenizer
+from raykd.train.fit import check_length, check_tokenizer, remarks
 from raykd.train.inputs import check_inputs
 from raykd.train.paths import RunPaths, run_paths
 from raykd.train.sizes import ModelPlan, memory_bytes, shared_bytes
@@ -57,6 +57,9 @@ class Plan:
 
     problems: tuple[str, ...]
     """Every reason the run cannot start."""
+
+    remarks: tuple[str, ...]
+    """What is taken for granted, and what evaluations will lack; each a line."""
 
     num_steps: int
     """0 where it depends on data that cannot be read."""
@@ -95,6 +98,7 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
             run_uri=paths.run,
             found=_found(paths),
             problems=problems.found(),
+            remarks=(),
             num_steps=config.train.num_steps or 0,
             data=None,
             student=None,
@@ -127,6 +131,14 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
         run_uri=paths.run,
         found=_found(paths),
         problems=problems.found(),
+        remarks=tuple(
+            remarks(
+                config,
+                manifest,
+                teachers={name: plan.config for name, plan in teachers.items()},
+                start=start,
+            )
+        ),
         num_steps=num_steps(config, manifest) if data is not None else 0,
         data=data,
         student=student,

@@ -6,7 +6,6 @@ state, as even as whole tensors allow, whether it has all of it or gathers it fr
 
 import dataclasses
 import heapq
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from raykd import strict_json
 from raykd.distill.loop import TrainState
 from raykd.distill.world import World
 from raykd.models.load import ModelFiles, model_files, save_files
@@ -182,8 +182,7 @@ def _write(snapshot: Snapshot, path: Path, part: Part) -> None:
         save_file(snapshot.layer_maps, path / LAYER_MAPS_FILE)
     if snapshot.model is not None:
         save_files(snapshot.model, path / STUDENT_DIRECTORY)
-        text = json.dumps(dataclasses.asdict(snapshot.run_state), indent=1)
-        (path / STATE_FILE).write_text(text)
+        (path / STATE_FILE).write_bytes(strict_json.file_content(snapshot.run_state))
 
 
 def _moments(state: TrainState) -> dict[str, Tensors]:

@@ -6,9 +6,9 @@ The same code runs in this process and in a Ray Train worker; they differ in the
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from raykd import storage
+from raykd import storage, strict_json
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import TOKENIZER_DIRECTORY
 from raykd.distill.assemble import LiveTeachers, assemble
@@ -145,16 +145,17 @@ def training_turns(config: RunConfig, paths: RunPaths, context: Context) -> Turn
                     tokenizer_path=tokenizer_path,
                     metrics=metrics,
                 )
-                storage.write_bytes(paths.result, json.dumps(asdict(result), indent=1).encode())
+                storage.write_bytes(paths.result, strict_json.file_content(result))
     return result
 
 
 def read_result(paths: RunPaths) -> RunResult | None:
     """Return how a run ended, or None when it has not."""
     try:
-        return RunResult(**json.loads(storage.read_bytes(paths.result)))
+        saved = json.loads(storage.read_bytes(paths.result))
     except FileNotFoundError:
         return None
+    return RunResult(**{**saved, "metrics": strict_json.numbers(saved["metrics"])})
 
 
 @contextmanager
@@ -173,7 +174,7 @@ def _opened_log(config: RunConfig, paths: RunPaths, run: Distillation) -> Iterat
 
 def _note_start(start: StudentStart, paths: RunPaths, log: Log) -> None:
     """Keep where the student's tensors come from, and how far it is from its source."""
-    storage.write_bytes(paths.init, start.as_json().encode())
+    storage.write_bytes(paths.init, strict_json.file_content(start))
     if start.logit_difference is not None:
         log.append({"step": 0, "tokens": 0, "init/logit_difference": start.logit_difference})
 

@@ -1,16 +1,16 @@
-"""Raw rows to tokenised examples, and the reasons why some are refused."""
+"""Raw rows to tokenised examples, why some are refused, and what others lack."""
 
 import socket
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 from tokenizers import Encoding, Tokenizer
 
 from raykd import storage
 from raykd.data.manifest import NO_LABEL
-from raykd.data.prepare.raw_rows import RawRows
+from raykd.data.prepare.raw_rows import UNDECODABLE, Finding, RawRows, merged
+from raykd.data.words import labels_on_tokens, running_text
 from raykd.errors import ConfigError
 
 EXAMPLE_SCHEMA = pa.schema(
@@ -45,17 +45,6 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rejection:
-    """How many rows were refused for one reason, and where the first of them is."""
-
-    reason: str
-    rows: int
-    uri: str
-    unit: str
-    number: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Examples:
     """What became of some raw rows."""
 
@@ -65,18 +54,19 @@ class Examples:
     truncated: int
     """Rows that were cut at max_length."""
 
-    rejections: tuple[Rejection, ...]
+    rejections: tuple[Finding, ...]
+    """Rows that were refused."""
+
+    remarks: tuple[Finding, ...]
+    """What the rows that were not refused lack."""
 
 
-def merged(rejections: Iterable[Rejection]) -> tuple[Rejection, ...]:
-    """Add up rejections by reason; the place is that of the first."""
-    found: dict[str, Rejection] = {}
-    for one in rejections:
-        if (first := found.get(one.reason)) is None:
-            found[one.reason] = one
-        else:
-            found[one.reason] = Rejection(**{**asdict(first), "rows": first.rows + one.rows})
-    return tuple(found.values())
+@dataclass(frozen=True, slots=True)
+class _Example:
+    rows: RawRows
+    index: int
+    encoding: Encoding
+    word_labels: list[int] | None
 
 
 class Encoder:
@@ -95,32 +85,31 @@ class Encoder:
         else:
             self._tokenizer.enable_truncation(recipe.max_length)
         self._label_ids = {label: index for index, label in enumerate(recipe.labels or ())}
-        # Byte-level tokenizers write " word" inside a sentence and "word" at its start.
-        plain, spaced = (self._ids_of(text) for text in ("a", " a"))
-        self._word_prefix = "" if plain == spaced else " "
 
     def encode(self, pieces: Sequence[RawRows]) -> Examples:
-        """Return the examples of all rows that are fit, and a count of those that are not."""
-        rejected: list[Rejection] = []
+        """Return the examples of all rows that are fit, and what was found of all rows."""
+        rejected: list[Finding] = []
         fit: list[tuple[RawRows, int]] = []
         for rows in pieces:
             for index in range(len(rows.texts)):
                 if (reason := self._fault(rows, index)) is None:
                     fit.append((rows, index))
                 else:
-                    rejected.append(_rejection(reason, rows, index))
+                    rejected.append(rows.finding(reason, index))
         encodings = self._encodings(fit)
         kept = []
         special = 0 if self._recipe.packs else self._num_special(fit)
         for (rows, index), encoding in zip(fit, encodings, strict=True):
             if len(encoding.ids) > special:
-                kept.append((rows, index, encoding))
+                labels = self._word_label_ids(rows, index, encoding)
+                kept.append(_Example(rows, index, encoding, labels))
             else:
-                rejected.append(_rejection("text without a single token", rows, index))
+                rejected.append(rows.finding("text without a single token", index))
         return Examples(
             table=self._table(kept),
-            truncated=sum(self._is_truncated(encoding) for _, _, encoding in kept),
+            truncated=sum(self._is_truncated(one.encoding) for one in kept),
             rejections=merged(rejected),
+            remarks=merged(remark for one in kept for remark in self._remarks(one)),
         )
 
     def _num_special(self, fit: list[tuple[RawRows, int]]) -> int:
@@ -136,8 +125,9 @@ class Encoder:
                 return "missing text"
             if not text.strip():
                 return "empty text"
-            if "\ufffd" in text:
-                return "undecodable bytes"
+        language = None if rows.languages is None else rows.languages[index]
+        if any(UNDECODABLE in one for one in (*texts, *rows.classes(index), language) if one):
+            return "undecodable bytes"
         return self._label_fault(rows, index) or self._word_label_fault(rows, index)
 
     def _label_fault(self, rows: RawRows, index: int) -> str | None:
@@ -152,43 +142,55 @@ class Encoder:
         if rows.words is None or rows.word_labels is None:
             return None
         words, labels = rows.words[index], rows.word_labels[index]
-        if words is None or labels is None or None in labels:
+        if words is None or labels is None:
             return "missing label"
         if len(words) != len(labels):
             return "words and labels of different lengths"
-        is_known = all(label in self._label_ids for label in labels)
+        known = [label for label in labels if label is not None]
+        if not known:
+            return "missing label"
+        is_known = all(label in self._label_ids for label in known)
         return None if is_known else "label outside the set"
 
-    def _encodings(self, fit: list[tuple[RawRows, int]]) -> list[Encoding]:
-        inputs = [self._input(rows, index) for rows, index in fit]
-        has_words = bool(fit) and fit[0][0].words is not None
-        # The fast way does not say which token belongs to which word.
-        encode = self._tokenizer.encode_batch if has_words else self._tokenizer.encode_batch_fast
-        encodings: list[Encoding] = encode(
-            inputs, is_pretokenized=has_words, add_special_tokens=not self._recipe.packs
-        )
-        return encodings
+    def _remarks(self, example: _Example) -> Iterator[Finding]:
+        """Say what a row lacks that is used without it."""
+        rows, index = example.rows, example.index
+        if index in rows.trimmed:
+            yield rows.finding("rows with blanks around a label or language, cut off", index)
+        if rows.languages is not None and rows.languages[index] is None:
+            what = f"rows without a language, taken for {self._recipe.language}"
+            yield rows.finding(what, index)
+        if rows.word_labels is not None:
+            labels = rows.word_labels[index] or []
+            missing = labels.count(None)
+            if missing:
+                yield rows.finding("words without a label, not scored", index, count=missing)
+            scored = sum(label != NO_LABEL for label in example.word_labels or [])
+            unread = len(labels) - missing - scored
+            if unread and not self._is_truncated(example.encoding):
+                what = "words without a token of their own, not scored"
+                yield rows.finding(what, index, count=unread)
 
-    def _input(self, rows: RawRows, index: int) -> Any:
-        if rows.words is not None:
-            words = rows.words[index] or []
-            return [words[0], *(self._word_prefix + word for word in words[1:])]
-        if rows.pairs is not None:
-            return rows.texts[index], rows.pairs[index]
-        return rows.texts[index]
+    def _encodings(self, fit: list[tuple[RawRows, int]]) -> list[Encoding]:
+        inputs = [_input(rows, index) for rows, index in fit]
+        has_words = bool(fit) and fit[0][0].words is not None
+        # The fast way does not say where in the text a token is.
+        encode = self._tokenizer.encode_batch if has_words else self._tokenizer.encode_batch_fast
+        encodings: list[Encoding] = encode(inputs, add_special_tokens=not self._recipe.packs)
+        return encodings
 
     def _is_truncated(self, encoding: Encoding) -> bool:
         return len(encoding.ids) == self._recipe.max_length and bool(encoding.overflowing)
 
-    def _table(self, kept: list[tuple[RawRows, int, Encoding]]) -> pa.Table:
-        fraction = self._recipe.validation_fraction
+    def _table(self, kept: list[_Example]) -> pa.Table:
+        fraction, has_types = self._recipe.validation_fraction, self._recipe.has_types
         columns = {
-            "split": [rows.split_of(i, validation_fraction=fraction) for rows, i, _ in kept],
-            "language": [self._language(rows, i) for rows, i, _ in kept],
-            "input_ids": [encoding.ids for _, _, encoding in kept],
-            "label": [self._label_id(rows, i) for rows, i, _ in kept],
-            "word_labels": [self._word_label_ids(rows, i, e) for rows, i, e in kept],
-            "token_type_ids": [e.type_ids if self._recipe.has_types else None for _, _, e in kept],
+            "split": [e.rows.split_of(e.index, validation_fraction=fraction) for e in kept],
+            "language": [self._language(e.rows, e.index) for e in kept],
+            "input_ids": [e.encoding.ids for e in kept],
+            "label": [self._label_id(e.rows, e.index) for e in kept],
+            "word_labels": [e.word_labels for e in kept],
+            "token_type_ids": [e.encoding.type_ids if has_types else None for e in kept],
         }
         return pa.table(columns, schema=EXAMPLE_SCHEMA)
 
@@ -202,19 +204,19 @@ class Encoder:
         return self._label_ids[rows.labels[index] or ""]
 
     def _word_label_ids(self, rows: RawRows, index: int, encoding: Encoding) -> list[int] | None:
-        """Put the label of each word on its first token, and NO_LABEL on all others."""
-        if rows.word_labels is None:
+        if rows.words is None or rows.word_labels is None:
             return None
-        labels = [self._label_ids[label or ""] for label in rows.word_labels[index] or []]
-        words = [-1 if word is None else word for word in encoding.word_ids]
-        return [
-            labels[word] if word >= 0 and word != previous else NO_LABEL
-            for previous, word in zip([-1, *words], words, strict=False)
-        ]
+        words, labels = rows.words[index] or [], rows.word_labels[index] or []
+        ids = [NO_LABEL if label is None else self._label_ids[label] for label in labels]
+        return labels_on_tokens(words, ids, encoding)
 
-    def _ids_of(self, text: str) -> list[int]:
-        encoding: Encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        return list(encoding.ids)
+
+def _input(rows: RawRows, index: int) -> str | tuple[str | None, str | None] | None:
+    if rows.words is not None:
+        return running_text(rows.words[index] or [])
+    if rows.pairs is not None:
+        return rows.texts[index], rows.pairs[index]
+    return rows.texts[index]
 
 
 def _read(tokenizer_uri: str) -> str:
@@ -226,9 +228,3 @@ def _read(tokenizer_uri: str) -> str:
             "--output that every machine reaches: a URI, or a folder that they share"
         )
         raise ConfigError(message) from error
-
-
-def _rejection(reason: str, rows: RawRows, index: int) -> Rejection:
-    return Rejection(
-        reason=reason, rows=1, uri=rows.uri, unit=rows.unit, number=rows.numbers[index]
-    )

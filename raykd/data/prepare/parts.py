@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 
 from raykd import storage
 from raykd.data.prefetch import prefetched
-from raykd.data.prepare.examples import Encoder, Examples, Recipe, Rejection
-from raykd.data.prepare.raw_rows import RawRows
+from raykd.data.prepare.examples import Encoder, Examples, Recipe
+from raykd.data.prepare.raw_rows import Finding, RawRows
 from raykd.data.prepare.writer import Size
 
 # What tokenises does not read: it starts sooner without the libraries for that.
@@ -63,7 +63,8 @@ class Part:
     """Split and language to what the part holds of them."""
 
     truncated: int
-    rejections: tuple[Rejection, ...]
+    rejections: tuple[Finding, ...]
+    remarks: tuple[Finding, ...]
 
     @property
     def name(self) -> str:
@@ -179,7 +180,8 @@ def _encoder(recipe: Recipe) -> Encoder:
 def _as_file(examples: Examples) -> bytes:
     summary = {
         "truncated": examples.truncated,
-        "rejections": [asdict(rejection) for rejection in examples.rejections],
+        "rejections": [asdict(finding) for finding in examples.rejections],
+        "remarks": [asdict(finding) for finding in examples.remarks],
     }
     table = examples.table.replace_schema_metadata({_SUMMARY: json.dumps(summary)})
     sink = pa.BufferOutputStream()
@@ -195,7 +197,8 @@ def _read(content: bytes) -> Examples:
     return Examples(
         table=table,
         truncated=summary["truncated"],
-        rejections=tuple(Rejection(**one) for one in summary["rejections"]),
+        rejections=tuple(Finding(**one) for one in summary["rejections"]),
+        remarks=tuple(Finding(**one) for one in summary["remarks"]),
     )
 
 
@@ -205,6 +208,7 @@ def _part(uri: str, examples: Examples) -> Part:
         sizes=_sizes(examples.table),
         truncated=examples.truncated,
         rejections=examples.rejections,
+        remarks=examples.remarks,
     )
 
 

@@ -22,7 +22,7 @@ from raykd.data.manifest import (
     row_schema,
 )
 from raykd.data.prepare.assembly import Assembly
-from raykd.data.prepare.examples import Recipe, Rejection, merged
+from raykd.data.prepare.examples import Recipe
 from raykd.data.prepare.existing import (
     discard_useless_work,
     finished_data,
@@ -34,7 +34,7 @@ from raykd.data.prepare.inputs import Inputs, ReadingMeter, find_inputs
 from raykd.data.prepare.packing import packed_layout
 from raykd.data.prepare.parts import Part, Tokenisers, Work
 from raykd.data.prepare.processes import Processes
-from raykd.data.prepare.raw_rows import RawRows
+from raykd.data.prepare.raw_rows import Finding, RawRows, merged
 from raykd.data.prepare.report import PrepareReport, Progress, located
 from raykd.data.prepare.survey import kept_survey
 from raykd.data.prepare.writer import Size
@@ -111,7 +111,8 @@ def _made(job: _Job) -> PrepareReport:
         examples=size.rows,
         tokens=size.tokens,
         truncated=sum(part.truncated for part in parts),
-        rejected=tuple(located(one) for one in rejections),
+        rejected=tuple(map(located, rejections)),
+        remarks=tuple(map(located, merged(one for part in parts for one in part.remarks))),
         parts=len(parts),
         reused_parts=len({part.name for part in parts} & set(finished)),
     )
@@ -157,11 +158,11 @@ def _tokenised(job: _Job, recipe: Recipe) -> list[Part]:
     return sorted(parts, key=lambda part: part.name)
 
 
-def _check_rest(parts: list[Part], rejections: tuple[Rejection, ...]) -> None:
+def _check_rest(parts: list[Part], rejections: tuple[Finding, ...]) -> None:
     if any(split == TRAIN for part in parts for split, _ in part.sizes):
         return
     rejected = [located(one) for one in rejections]
-    reasons = [f"{one.rows} {one.reason} (first: {one.first})" for one in rejected]
+    reasons = [f"{one.count} {one.what} (first: {one.first})" for one in rejected]
     message = "no rows are left to train on: " + (
         f"all were rejected: {'; '.join(reasons)}" if reasons else "every source is empty"
     )

@@ -1,10 +1,24 @@
 """Examples as they come from a source, before they are tokenised."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from raykd.config.schema.prepare import TRAIN, VALIDATION
+
+UNDECODABLE = "\ufffd"
+"""What stands for bytes that are no UTF-8."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """Something that was found of rows or words, of how many, and where first."""
+
+    what: str
+    count: int
+    uri: str
+    unit: str
+    number: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +44,12 @@ class RawRows:
     faults: Mapping[int, str] = field(default_factory=dict)
     """Index of each row that cannot be read, and why; all its entries are None."""
 
+    class_names: tuple[str, ...] | None = None
+    """All classes of labels or word labels, in the order of their ids, where the source says."""
+
+    trimmed: frozenset[int] = frozenset()
+    """Indices of rows whose label or language had blanks around it."""
+
     @property
     def size(self) -> int:
         """Characters of text."""
@@ -42,6 +62,26 @@ class RawRows:
         if self.split != TRAIN or not validation_fraction or text is None:
             return self.split
         return VALIDATION if hash_share(text) < validation_fraction else TRAIN
+
+    def classes(self, index: int) -> Iterator[str]:
+        """Yield the label of a row, or those of its words, as far as there are any."""
+        label = None if self.labels is None else self.labels[index]
+        of_words = None if self.word_labels is None else self.word_labels[index]
+        yield from (one for one in (label, *(of_words or ())) if one is not None)
+
+    def finding(self, what: str, index: int, *, count: int = 1) -> Finding:
+        """Return what was found of a row."""
+        number = self.numbers[index]
+        return Finding(what=what, count=count, uri=self.uri, unit=self.unit, number=number)
+
+
+def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Add up what is found several times; the place is that of the first."""
+    found: dict[str, Finding] = {}
+    for one in findings:
+        first = found.get(one.what)
+        found[one.what] = one if first is None else replace(first, count=first.count + one.count)
+    return tuple(found.values())
 
 
 def hash_share(text: str) -> float:

@@ -78,6 +78,8 @@ def _raw_rows(records: Records, columns: ColumnOptions, *, file: SourceFile) -> 
         labels=table.strings(columns.label) if columns.label else None,
         word_labels=table.lists(columns.word_labels) if columns.word_labels else None,
         languages=table.strings(columns.language) if columns.language else None,
+        class_names=table.class_names(columns.label or columns.word_labels or ""),
+        trimmed=frozenset(table.trimmed),
     )
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from raykd.data.manifest import Manifest
-from raykd.data.prepare.examples import Rejection
+from raykd.data.prepare.raw_rows import Finding
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,11 +20,11 @@ class Progress:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RejectedRows:
-    """Rows refused for one reason."""
+class Located:
+    """Something that was found of rows or words."""
 
-    reason: str
-    rows: int
+    what: str
+    count: int
     first: str
     """File and line (or row) of the first of them."""
 
@@ -43,13 +43,18 @@ class PrepareReport:
 
     tokens: int = 0
     truncated: int = 0
-    rejected: tuple[RejectedRows, ...] = ()
+    rejected: tuple[Located, ...] = ()
+    """Rows that were refused, by reason."""
+
+    remarks: tuple[Located, ...] = ()
+    """What rows lack that were not refused."""
+
     parts: int = 0
     reused_parts: int = 0
     """Parts that an earlier, interrupted start had finished."""
 
 
-def located(rejection: Rejection) -> RejectedRows:
-    """Return a rejection with the place of its first row as people look for it."""
-    first = f"{rejection.uri}: {rejection.unit} {rejection.number}"
-    return RejectedRows(reason=rejection.reason, rows=rejection.rows, first=first)
+def located(finding: Finding) -> Located:
+    """Return a finding with the place of its first row as people look for it."""
+    first = f"{finding.uri}: {finding.unit} {finding.number}"
+    return Located(what=finding.what, count=finding.count, first=first)

@@ -1,20 +1,23 @@
 """One pass over the training rows for what must be known before any is tokenised."""
 
 import json
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from raykd import storage
 from raykd.config.schema.prepare import TRAIN, PrepareOptions
 from raykd.data.manifest import TOKENIZER_DIRECTORY
-from raykd.data.prepare.raw_rows import RawRows
+from raykd.data.prepare.raw_rows import UNDECODABLE, RawRows
 from raykd.data.prepare.tokenizer_training import evenly_sampled, train_tokenizer
 from raykd.data.tokenizers import load_tokenizer
 from raykd.errors import ConfigError, DataError
 
 _SURVEY = "survey.json"
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
 def survey(rows: Iterable[RawRows], options: PrepareOptions) -> tuple[Any, tuple[str, ...] | None]:
@@ -39,7 +42,7 @@ def survey(rows: Iterable[RawRows], options: PrepareOptions) -> tuple[Any, tuple
     learns_labels = has_labels and options.labels is None
     if tokenizer is not None and not learns_labels:
         return tokenizer, options.labels
-    labels: set[str] = set()
+    labels = _Labels()
     faults: list[str] = []
     texts = _texts_and_labels(_noting_fault(rows, faults), labels, options=options)
     if tokenizer is None:
@@ -53,7 +56,7 @@ def survey(rows: Iterable[RawRows], options: PrepareOptions) -> tuple[Any, tuple
     else:
         for _ in texts:
             pass
-    return tokenizer, _sorted(labels) if learns_labels else options.labels
+    return tokenizer, labels.in_order() if learns_labels else options.labels
 
 
 def kept_survey(
@@ -92,29 +95,35 @@ def _noting_fault(rows: Iterable[RawRows], faults: list[str]) -> Iterator[RawRow
         yield some
 
 
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    """The classes of the training split."""
+
+    declared: dict[str, None] = field(default_factory=dict)
+    """Those that a source lists, in the order of its ids, whether they occur or not."""
+
+    found: set[str] = field(default_factory=set)
+
+    def in_order(self) -> tuple[str, ...]:
+        """Return the declared ones, and after them the others sorted; numbers by their value."""
+        others = self.found - self.declared.keys()
+        if all(_NUMBER.fullmatch(label) for label in others):
+            return (*self.declared, *sorted(others, key=lambda label: (float(label), label)))
+        return (*self.declared, *sorted(others))
+
+
 def _texts_and_labels(
-    rows: Iterable[RawRows], labels: set[str], *, options: PrepareOptions
+    rows: Iterable[RawRows], labels: _Labels, *, options: PrepareOptions
 ) -> Iterator[str]:
-    """Yield the texts of the training split, and add its labels to a set on the way."""
+    """Yield the texts of the training split, and note its labels on the way."""
     fraction = options.sources.validation_fraction
     for some in rows:
+        if some.split == TRAIN:
+            labels.declared.update(dict.fromkeys(some.class_names or ()))
         for index, text in enumerate(some.texts):
             if some.split_of(index, validation_fraction=fraction) != TRAIN:
                 continue
-            labels.update(_labels_of(some, index))
+            labels.found.update(c for c in some.classes(index) if UNDECODABLE not in c)
             for one in (text, None if some.pairs is None else some.pairs[index]):
-                if one is not None and one.strip() and "\ufffd" not in one:
+                if one is not None and one.strip() and UNDECODABLE not in one:
                     yield one
-
-
-def _labels_of(rows: RawRows, index: int) -> Iterator[str]:
-    label = None if rows.labels is None else rows.labels[index]
-    of_words = None if rows.word_labels is None else rows.word_labels[index]
-    yield from (one for one in (label, *(of_words or ())) if one is not None)
-
-
-def _sorted(labels: set[str]) -> tuple[str, ...]:
-    """Sort labels; numbers by their value."""
-    if all(label.lstrip("-").isdecimal() for label in labels):
-        return tuple(sorted(labels, key=int))
-    return tuple(sorted(labels))

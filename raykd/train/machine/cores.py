@@ -31,7 +31,7 @@ def cpu_quota(root: Path = _CGROUPS, own: Path = _OWN_CGROUP) -> float:
         return math.inf
     quotas = (
         _quota(directory)
-        for line in own.read_text().splitlines()
+        for line in own.read_text("utf-8", "replace").splitlines()
         for directory in _directories(line, root)
     )
     return min(quotas, default=math.inf)
@@ -78,6 +78,6 @@ def _cpu_fields(info: Path) -> dict[str, str]:
     """Return what Linux says of the first core."""
     if not info.is_file():
         return {}
-    first = info.read_text().partition("\n\n")[0]
+    first = info.read_text("utf-8", "replace").partition("\n\n")[0]
     pairs = (line.partition(":") for line in first.splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs}

@@ -5,7 +5,7 @@ from typing import Any
 
 from raykd.errors import ModelError
 from raykd.models.families import num_positions
-from raykd.models.labels import class_order, label_list
+from raykd.models.labels import assumed_order, class_order, is_unnamed, label_list
 from raykd.train.pair.candidate import Candidate
 from raykd.train.pair.finding import Judgement, Pair, PairFinding
 
@@ -102,7 +102,7 @@ def labels(pair: Pair) -> Iterator[PairFinding]:
         return
     teacher, student = (label_list(c.config) for c in (pair.teacher, pair.student))
     verdict, advice = _judged_labels(
-        pair, pair.labels or (teacher if _is_unnamed(student) else student)
+        pair, pair.labels or (teacher if is_unnamed(student) else student)
     )
     yield PairFinding(
         name="labels",
@@ -173,6 +173,8 @@ def _judged_labels(pair: Pair, expected: tuple[str, ...]) -> Judgement:
         class_order(pair.student.config, expected, where=pair.student.source)
     except ModelError:
         return "warning", "the student has other classes: its head starts at random"
+    if remark := assumed_order(pair.teacher.config, expected, where=pair.teacher.source):
+        return "warning", remark
     return "ok", "the teacher's are mapped by name" if order else "in the same order"
 
 
@@ -198,10 +200,6 @@ def _clashing(mine: Mapping[str, int], theirs: Mapping[str, int]) -> list[str]:
 
 def _listed(ids: Mapping[str, int]) -> str:
     return ", ".join(f"{role} {index}" for role, index in ids.items()) or "-"
-
-
-def _is_unnamed(names: tuple[str, ...]) -> bool:
-    return names == tuple(f"LABEL_{index}" for index in range(len(names)))
 
 
 def _made_for(candidate: Candidate) -> int:

@@ -61,6 +61,30 @@ def test_rejected_rows_are_printed_with_their_first_place(
     assert "languages    1: en" in printed
 
 
+def test_what_rows_lack_is_printed_with_its_first_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "a.jsonl"
+    source.write_text('{"w": ["a", "b"], "l": ["O", "X"]}\n{"w": ["b", "a"], "l": ["O", null]}\n')
+    columns = ("--word-column", "w", "--word-label-column", "l", "--num-processes", "1")
+    arguments = ("--vocab-size", "300", "--output", str(tmp_path / "out"))
+    assert _run(str(source), *columns, *arguments) == 0
+    printed = capsys.readouterr().out
+    assert f"noted        1 words without a label, not scored (first: {source}: line 2)" in printed
+    assert "noted        no entity F1: class 'X' is not O, and begins with none of" in printed
+
+
+def test_given_labels_are_names_as_those_of_a_file(tmp_path: Path) -> None:
+    source = tmp_path / "a.csv"
+    source.write_text("text,label\ngood,1.0\nbad, 0\nwhat,\n")
+    arguments = ("--vocab-size", "300", "--output", str(tmp_path / "out"), "--num-processes", "1")
+    labels = ("--label-column", "label", "--labels", "1, 0.0")
+    assert _run(str(source), *labels, *arguments) == 0
+    manifest = read_manifest(str(tmp_path / "out"))
+    assert manifest.labels == ("1", "0")
+    assert sum(shard.rows for shard in manifest.splits["train"]) == 2
+
+
 def test_contradictory_arguments_are_one_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="name either SOURCES or --demo"):
         _run("x.txt", "--demo", "cldr-names", "--output", str(tmp_path / "out"))

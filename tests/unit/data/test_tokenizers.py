@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from raykd.data.tokenizers import load_tokenizer, tells_pairs_apart, tokenizer_info
 from raykd.errors import DataError
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from tests.prepared import word_tokenizer
@@ -109,3 +109,23 @@ def test_a_generic_tokenizer_is_the_same_beside_a_model(tmp_path: Path) -> None:
     alone = tokenizer_info(load_tokenizer(str(tmp_path)))
     tiny_model("qwen2", "causal_lm").config.save_pretrained(tmp_path)
     assert tokenizer_info(load_tokenizer(str(tmp_path))) == alone
+
+
+def test_what_a_file_keeps_of_its_use_is_switched_off(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    vocabulary = {"<unk>": 0, "a": 1, "b": 2, "ab": 3}
+    model = models.BPE(vocabulary, [("a", "b")], dropout=0.9, unk_token="<unk>")  # noqa: S106 - a token of text
+    backend = Tokenizer(model)
+    backend.enable_truncation(2)
+    backend.enable_padding(length=40)
+    backend.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = load_tokenizer(str(tmp_path))
+    assert tokenizer("ab" * 20)["input_ids"] == [3] * 20
+    assert "its BPE dropout of 0.9 is switched off" in caplog.text
+    tokenizer.save_pretrained(tmp_path / "saved")
+    caplog.clear()
+    saved = Tokenizer.from_file(str(tmp_path / "saved" / "tokenizer.json"))
+    assert saved.encode("ab" * 20).ids == [3] * 20
+    assert load_tokenizer(str(tmp_path / "saved"))("ab" * 20)["input_ids"] == [3] * 20
+    assert not caplog.text

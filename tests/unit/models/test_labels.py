@@ -3,7 +3,7 @@
 import pytest
 from raykd.errors import ModelError
 from raykd.models.build import label_names
-from raykd.models.labels import class_order, label_list
+from raykd.models.labels import assumed_order, class_order, label_list
 from transformers import BertConfig
 
 LABELS = ("contradiction", "entailment", "neutral")
@@ -47,3 +47,20 @@ def test_other_classes_are_refused_with_both_lists(names: tuple[str, ...]) -> No
         class_order(config_with(*names), LABELS, where="teachers.a")
     assert str(caught.value).startswith(f"teachers.a: scores the classes {list(names)}")
     assert f"but the data has {list(LABELS)}" in str(caught.value)
+
+
+def test_an_assumed_order_is_said_in_one_line() -> None:
+    said = assumed_order(BertConfig(num_labels=3), LABELS, where="teachers.a")
+    assert said is not None
+    assert said.startswith("teachers.a: its classes have no names, and are taken to be in this")
+    assert "LABEL_0 is contradiction, LABEL_1 is entailment, LABEL_2 is neutral;" in said
+    many = assumed_order(BertConfig(num_labels=9), tuple("abcdefghi"), where="x")
+    assert many is not None
+    assert "LABEL_3 is d, ...;" in many
+
+
+def test_nothing_is_assumed_of_names() -> None:
+    assert assumed_order(config_with("neutral", "entailment"), LABELS, where="x") is None
+    assert assumed_order(BertConfig(num_labels=2), LABELS, where="x") is None
+    unnamed = ("LABEL_0", "LABEL_1")
+    assert assumed_order(BertConfig(num_labels=2), unnamed, where="x") is None

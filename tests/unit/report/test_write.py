@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 import pyarrow.parquet as pq
-from raykd import storage
+from raykd import storage, strict_json
 from raykd.report.pairing import pairing_of
 from raykd.report.summary import summarise
 from raykd.report.tables import evaluations_table, parquet, trials_table
-from raykd.report.write import summary_json, write_report
+from raykd.report.write import write_report
 from raykd.sweep.ledger import State
 
 from tests.sweeps import (
@@ -73,7 +73,7 @@ def test_a_sweep_without_trials_leaves_tables_without_rows() -> None:
 
 def test_the_summary_is_strict_json_with_null_for_what_is_not_finite() -> None:
     records = arm_and_control({"weight": math.inf}, own=[1.0, math.nan], control=[3.0, math.inf])
-    text = summary_json(summarise(ledger_of(records)))
+    text = strict_json.file_content(summarise(ledger_of(records)))
     found = json.loads(text, parse_constant=refuse)
     control, own = found["arms"]
     assert own["coordinates"] == {"weight": None}

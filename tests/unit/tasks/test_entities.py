@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from raykd.tasks.entities import are_entity_labels, count_entities
+from raykd.tasks.entities import are_entity_labels, count_entities, why_no_entities
 from seqeval.metrics import f1_score
 from seqeval.metrics.sequence_labeling import get_entities
 
@@ -92,3 +92,11 @@ def test_no_words_hold_no_entities() -> None:
 )
 def test_entity_labels_are_told_from_others(names: tuple[str, ...], expected: bool) -> None:
     assert are_entity_labels(names) == expected
+
+
+def test_a_class_outside_the_scheme_is_named_as_the_reason() -> None:
+    assert why_no_entities(("O", "B-X", "I-X")) is None
+    assert why_no_entities(("B-X", "MISC", "O")) == (
+        "no entity F1: class 'MISC' is not O, and begins with none of B-, I-, E-, S-"
+    )
+    assert why_no_entities(("O",)) == "no entity F1: no class begins with B-, I-, E- or S-"

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 import shutil
 import threading
 from collections.abc import Callable
@@ -89,6 +90,7 @@ def test_the_best_checkpoint_stays_until_that_of_a_better_evaluation_is_there(
         is_noted.wait()
 
     next(steps)
+    keeper.note_evaluation(1, loss=math.nan)
     keeper.note_evaluation(1, loss=2.0)
     keeper.write(before=lambda: None)
     next(steps)

@@ -82,9 +82,12 @@ def test_flushing_brings_every_record_to_storage(uri: str) -> None:
     log.close(is_done=True)
 
 
-def test_infinite_values_read_back(uri: str) -> None:
-    write(uri, [{"step": 1, "tokens": 1, "eval/perplexity": math.inf}])
-    assert read_metrics(uri)[0]["eval/perplexity"] == math.inf
+def test_what_is_not_finite_is_null_and_reads_back_as_no_number(uri: str) -> None:
+    write(uri, [{"step": 1, "tokens": 1, "eval/perplexity": math.inf, "train/loss": math.nan}])
+    assert json.loads(storage.read_bytes(uri))["eval/perplexity"] is None
+    (record,) = read_metrics(uri)
+    assert math.isnan(record["eval/perplexity"])
+    assert math.isnan(record["train/loss"])
 
 
 def scalars(directory: Path, name: str) -> list[tuple[int, float]]:

@@ -179,7 +179,7 @@ def test_a_family_that_does_not_serve_the_task_is_an_error(tmp_path: Path) -> No
         (("a", "b", "c"), "ok", "in the same order"),
         (("c", "a", "b"), "ok", "the teacher's are mapped by name"),
         (("a", "b", "x"), "error", "scores the classes ['a', 'b', 'x'], but the data has"),
-        (("LABEL_0", "LABEL_1", "LABEL_2"), "ok", "in the same order"),
+        (("LABEL_0", "LABEL_1", "LABEL_2"), "warning", "LABEL_0 is a, LABEL_1 is b, LABEL_2 is c"),
     ],
     ids=str,
 )

@@ -171,6 +171,37 @@ def test_a_teacher_with_other_labels_is_refused_with_both_lists(directory: Path)
     assert "['c', 'b', 'd'], but the data has ['a', 'b', 'c']" in problems(config)
 
 
+def test_what_is_taken_for_granted_and_what_will_lack_is_said(directory: Path) -> None:
+    model = tiny_model("bert", "sequence_classification")
+    model.config.id2label = {index: f"LABEL_{index}" for index in range(3)}
+    save_model(model, directory / "teacher")
+    section = {"small": {"model": str(directory / "teacher")}}
+    config = small_run(
+        directory, task="sequence_classification", teachers=section, losses={"forward_kl": {}}
+    )
+    (remark,) = plan_run(config).remarks
+    assert remark.startswith("teachers.small: its classes have no names")
+    assert "LABEL_0 is a, LABEL_1 is b, LABEL_2 is c" in remark
+    architecture = TINY_BERT | {"num_layers": 3, "settings": {"vocab_size": VOCAB_SIZE}}
+    grown = small_run(
+        directory,
+        task="sequence_classification",
+        student={
+            "architecture": architecture
+            | {"hidden_size": 32, "num_heads": 4, "intermediate_size": 48},
+            "init": {"remap": {"source": str(directory / "teacher")}},
+        },
+    )
+    (remark,) = plan_run(grown).remarks
+    assert remark.startswith("student.init: its classes have no names")
+    assert plan_run(small_run(directory, task="token_classification")).remarks == ()
+    small_data(directory / "other", word_labels=("O", "B-X", "X"))
+    other = {"data__uri": str(directory / "other")}
+    assert plan_run(small_run(directory, task="token_classification", **other)).remarks == (
+        "no entity F1: class 'X' is not O, and begins with none of B-, I-, E-, S-",
+    )
+
+
 def test_a_teacher_that_reads_too_little_is_refused(directory: Path) -> None:
     section = {"small": {"model": str(directory / "teacher")}}
     model = tiny_model("bert", "masked_lm")

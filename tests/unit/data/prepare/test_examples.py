@@ -104,7 +104,7 @@ def test_every_unfit_row_is_counted_by_reason_with_the_first_place(recipe: Recip
     labels: list[str | None] = ["O", "O", "O", "O", "X", "O", None, "O", "LOC"]
     examples = Encoder(recipe).encode([_rows(texts, labels=labels)])
     assert examples.table["label"].to_pylist() == [0, 1]
-    assert {one.reason: (one.rows, one.number) for one in examples.rejections} == {
+    assert {one.what: (one.count, one.number) for one in examples.rejections} == {
         "missing text": (2, 12),
         "empty text": (1, 13),
         "undecodable bytes": (1, 14),
@@ -119,7 +119,8 @@ def test_every_unfit_row_is_counted_by_reason_with_the_first_place(recipe: Recip
     [
         (["O"], "words and labels of different lengths"),
         (["O", "X"], "label outside the set"),
-        (["O", None], "missing label"),
+        ([None, None], "missing label"),
+        (["O", "\ufffd"], "undecodable bytes"),
         (None, "missing label"),
     ],
 )
@@ -129,7 +130,57 @@ def test_unfit_word_labels_are_refused(
     rows = _rows(["new york"], words=[["new", "york"]], word_labels=[labels])
     examples = Encoder(recipe).encode([rows])
     assert examples.table.num_rows == 0
-    assert [one.reason for one in examples.rejections] == [reason]
+    assert [one.what for one in examples.rejections] == [reason]
+
+
+def test_a_word_without_a_label_is_not_scored_and_counted(recipe: Recipe) -> None:
+    rows = _rows(
+        ["new york is", "big"],
+        words=[["new", "york", "is"], ["big"]],
+        word_labels=[["LOC", None, None], ["O"]],
+    )
+    examples = Encoder(recipe).encode([rows])
+    assert examples.table["word_labels"].to_pylist() == [
+        [-100, 1, -100, -100, -100],
+        [-100, 0, -100],
+    ]
+    (remark,) = examples.remarks
+    assert (remark.what, remark.count, remark.number) == (
+        "words without a label, not scored",
+        2,
+        11,
+    )
+
+
+def test_a_word_without_a_token_is_counted_unless_it_was_cut_off(recipe: Recipe) -> None:
+    words = [["big", "\u200b", "is"], ["big"] * 9]
+    rows = _rows(
+        [" ".join(row) for row in words],
+        words=words,
+        word_labels=[["O"] * len(row) for row in words],
+    )
+    examples = Encoder(recipe).encode([rows])
+    assert examples.table["word_labels"].to_pylist() == [
+        [-100, 0, 0, -100],
+        [-100, *[0] * 6, -100],
+    ]
+    (remark,) = examples.remarks
+    assert (remark.what, remark.count) == ("words without a token of their own, not scored", 1)
+    assert examples.truncated == 1
+
+
+def test_what_rows_lack_is_added_up_over_pieces(recipe: Recipe) -> None:
+    rows = _rows(["new", "big"], languages=["en", None], trimmed=frozenset({0, 1}))
+    examples = Encoder(recipe).encode([rows, rows])
+    assert {one.what: (one.count, one.number) for one in examples.remarks} == {
+        "rows with blanks around a label or language, cut off": (4, 11),
+        "rows without a language, taken for und": (2, 12),
+    }
+
+
+def test_a_language_that_is_no_text_is_refused(recipe: Recipe) -> None:
+    examples = Encoder(recipe).encode([_rows(["new"], languages=["\ufffd"])])
+    assert [one.what for one in examples.rejections] == ["undecodable bytes"]
 
 
 def test_a_missing_language_is_the_default(recipe: Recipe) -> None:

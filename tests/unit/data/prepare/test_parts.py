@@ -82,7 +82,7 @@ def test_pieces_have_names_in_the_order_of_their_rows(work: Work) -> None:
 def test_a_finished_part_is_found_as_it_was_made(work: Work) -> None:
     made = [made_part(piece, work.recipe) for piece in pieces_of(work)]
     assert sum(part.size.rows for part in made) == 18_000
-    assert sum(one.rows for part in made for one in part.rejections) == 18_000
+    assert sum(one.count for part in made for one in part.rejections) == 18_000
     # Of other rows, so that what is found cannot have been made again.
     found = [made_part(replace(piece, rows=[]), work.recipe) for piece in pieces_of(work)]
     assert found == made

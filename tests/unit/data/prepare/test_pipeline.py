@@ -3,6 +3,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import datasets
 import pyarrow as pa
 import pytest
 from raykd import storage
@@ -232,9 +233,69 @@ def test_given_labels_decide_ids_and_rejections(options: PrepareOptions) -> None
     report = prepare(replace(options, labels=("2", "0")), on_progress=_ignore)
     assert report.manifest.labels == ("2", "0")
     (rejected,) = report.rejected
-    assert (rejected.reason, rejected.rows) == ("label outside the set", 1000)
+    assert (rejected.what, rejected.count) == ("label outside the set", 1000)
     assert rejected.first == f"{options.sources.train[0]}: line 2"
     assert report.examples == 2000
+
+
+def test_the_order_of_class_labels_is_kept(options: PrepareOptions, tmp_path: Path) -> None:
+    label = datasets.ClassLabel(names=["positive", "neutral", "negative"])
+    features = datasets.Features(
+        {
+            "text": datasets.Value("string"),
+            "label": label,
+            "words": datasets.List(datasets.Value("string")),
+            "tags": datasets.List(label),
+        }
+    )
+    rows = {
+        "text": ["the word", "a word", "the", "word"],
+        "label": [2, 0, -1, 2],
+        "words": [["the", "word"]] * 4,
+        "tags": [[2, -1], [-1, 0], [2, 2], [-1, -1]],
+    }
+    path = tmp_path / "rows.parquet"
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(path)
+    options = replace(
+        options,
+        sources=SourceOptions(train=(str(path),)),
+        tokenizer=TokenizerOptions(source=str(_saved_vocabulary(tmp_path))),
+    )
+    labels = replace(options, columns=ColumnOptions(label="label"))
+    report = prepare(labels, on_progress=_ignore)
+    assert report.manifest.labels == ("positive", "neutral", "negative")
+    assert [row["label"] for row in _table(report, "train").to_pylist()] == [2, 0, 2]
+    assert [(one.what, one.count) for one in report.rejected] == [("missing label", 1)]
+    columns = ColumnOptions(words="words", word_labels="tags")
+    words = replace(options, columns=columns, output_uri=str(tmp_path / "words"))
+    report = prepare(words, on_progress=_ignore)
+    assert report.manifest.word_labels == ("positive", "neutral", "negative")
+    assert [row["word_labels"][1:-1] for row in _table(report, "train").to_pylist()] == [
+        [2, -100],
+        [-100, 0],
+        [2, 2],
+    ]
+    assert [(one.what, one.count) for one in report.remarks] == [
+        ("words without a label, not scored", 2)
+    ]
+
+
+def test_other_labels_follow_those_that_a_source_lists(tmp_path: Path) -> None:
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["z", "a"])}
+    )
+    rows = {"text": ["the", "word"], "label": [1, 0]}
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "a.parquet")
+    others: list[Row] = [{"text": "the", "label": label} for label in ("10", "9", "a", "2.5")]
+    _json_lines(tmp_path / "b.jsonl", others)
+    options = PrepareOptions(
+        sources=SourceOptions(train=(str(tmp_path / "a.parquet"), str(tmp_path / "b.jsonl"))),
+        columns=ColumnOptions(label="label"),
+        tokenizer=TokenizerOptions(source=str(_saved_vocabulary(tmp_path))),
+        output_uri=str(tmp_path / "data"),
+    )
+    manifest = prepare(options, on_progress=_ignore).manifest
+    assert manifest.labels == ("z", "a", "2.5", "9", "10")
 
 
 def test_pairs_and_words_have_their_columns(tmp_path: Path) -> None:
