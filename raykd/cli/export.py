@@ -18,6 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CODE",
         help="of a student with a projection per language: the plain model of one",
     )
+    parser.add_argument(
+        "--no-check",
+        action="store_true",
+        help="publish at once; without it the model is loaded by transformers alone, and its "
+        "scores of a few texts are compared with the student's",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -26,6 +32,8 @@ def run(options: argparse.Namespace) -> int:
     # Imported here: torch takes seconds, and --help must be instant.
     from raykd.train.finished import export_run  # noqa: PLC0415
 
-    step = export_run(options.uri, options.output, language=options.language)
+    step = export_run(
+        options.uri, options.output, language=options.language, checks=not options.no_check
+    )
     print(f"model after step {step}: {options.output}")
     return 0

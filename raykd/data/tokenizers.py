@@ -28,9 +28,24 @@ _SPECIAL_NAMES = (
 _GENERIC = ("PreTrainedTokenizerFast", "TokenizersBackend")
 """What transformers calls a tokenizer that is no family's own, in versions 4 and 5."""
 
+_STAND_INS_FOR_PAD = ("eos_token", "sep_token", "unk_token", "bos_token", "cls_token")
+_PAD = "[PAD]"
+
+_CONFIG_FILE = "tokenizer_config.json"
+_NOT_KEPT = (
+    *("auto_map", "backend", "processor_class"),
+    *("is_local", "local_files_only"),
+    "split_special_tokens",
+)
+"""Fields of a tokenizer's configuration that name code, say where it was loaded from, or read
+texts otherwise than its tokenizer.json does."""
+
 
 def load_tokenizer(source: str, revision: str | None = None) -> Any:
     """Load a ``transformers`` tokenizer that gives a text the same tokens every time, and all.
+
+    One without a padding token is given one: its end-of-sequence token or another special one, as
+    is usual, so that no id is new; only a tokenizer without any special token gets ``[PAD]``.
 
     Args:
         source: Local directory, ``vocab.txt`` (WordPiece) or ``tokenizer.json`` file, URI of a
@@ -62,7 +77,43 @@ def load_tokenizer(source: str, revision: str | None = None) -> Any:
         message = f"{source}: {type(tokenizer).__name__} has no tokenizer.json form; convert it"
         raise DataError(message)
     _reset(tokenizer, source)
+    _give_padding(tokenizer)
     return tokenizer
+
+
+def save_tokenizer(tokenizer: Any, path: Path) -> None:
+    """Write a tokenizer into a directory where tokenizer.json is all there is to it.
+
+    Of a family's own class transformers takes the vocabulary alone, and builds the rest anew as
+    the family has it, which need not be what the rows were read with.
+    """
+    tokenizer.save_pretrained(path)
+    config = _read_config(path)
+    _write_config(
+        path,
+        {name: value for name, value in config.items() if name not in _NOT_KEPT}
+        | {
+            "tokenizer_class": _GENERIC[0],
+            "model_input_names": tokenizer.model_input_names,
+            "padding_side": tokenizer.padding_side,
+            "truncation_side": tokenizer.truncation_side,
+        },
+    )
+
+
+def insist_on_generic(path: Path, model_config: Any) -> None:
+    """Make transformers read a saved tokenizer as it is beside a model of this configuration.
+
+    For some families, such as Qwen2, it takes their own class whatever ``tokenizer_class`` says.
+    It does not where the directory names code of its own, which is not even looked for unless
+    ``trust_remote_code`` is given: then it is, and found missing.
+    """
+    found = AutoTokenizer.from_pretrained(
+        str(path), config=model_config, local_files_only=True, trust_remote_code=False
+    )
+    if type(found) is not PreTrainedTokenizerFast:
+        unknown = {"AutoTokenizer": [None, f"tokenizer.{_GENERIC[0]}"]}
+        _write_config(path, _read_config(path) | {"auto_map": unknown})
 
 
 def tokenizer_info(tokenizer: Any) -> TokenizerInfo:
@@ -82,7 +133,7 @@ def tokenizer_info(tokenizer: Any) -> TokenizerInfo:
     return TokenizerInfo(
         fingerprint=digest,
         vocab_size=max(tokenizer.get_vocab().values()) + 1,
-        pad_id=_first_id(tokenizer.pad_token_id, tokenizer.eos_token_id, 0),
+        pad_id=tokenizer.pad_token_id,
         mask_id=tokenizer.mask_token_id,
         special_ids=tuple(sorted(set(tokenizer.all_special_ids))),
     )
@@ -119,8 +170,14 @@ def _reset(tokenizer: Any, source: str) -> None:
         )
 
 
-def _first_id(*candidates: int | None) -> int:
-    return next(candidate for candidate in candidates if candidate is not None)
+def _give_padding(tokenizer: Any) -> None:
+    if tokenizer.pad_token is None:
+        roles = tokenizer.special_tokens_map
+        tokenizer.pad_token = next(
+            (roles[role] for role in _STAND_INS_FOR_PAD if role in roles), _PAD
+        )
+        if tokenizer.pad_token not in tokenizer.get_vocab():
+            tokenizer.add_special_tokens({"pad_token": tokenizer.pad_token})
 
 
 def _load_local(path: Path) -> Any:
@@ -132,7 +189,7 @@ def _load_local(path: Path) -> Any:
         # Beside a model's config.json AutoTokenizer would take the family's own class, which
         # may add tokens of its own.
         return PreTrainedTokenizerFast.from_pretrained(str(path), local_files_only=True)
-    if any((path / name).exists() for name in ("tokenizer_config.json", "config.json")):
+    if any((path / name).exists() for name in (_CONFIG_FILE, "config.json")):
         return AutoTokenizer.from_pretrained(
             str(path), local_files_only=True, trust_remote_code=False
         )
@@ -145,10 +202,19 @@ def _load_local(path: Path) -> Any:
 
 def _is_generic(path: Path) -> bool:
     """Tell whether a directory says that all there is to its tokenizer is tokenizer.json."""
-    config = path / "tokenizer_config.json"
-    if not config.exists() or not (path / "tokenizer.json").exists():
+    if not (path / _CONFIG_FILE).exists() or not (path / "tokenizer.json").exists():
         return False
-    return json.loads(config.read_text("utf-8")).get("tokenizer_class") in _GENERIC
+    return _read_config(path).get("tokenizer_class") in _GENERIC
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((path / _CONFIG_FILE).read_text("utf-8"))
+    return config
+
+
+def _write_config(path: Path, config: dict[str, Any]) -> None:
+    text = json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True)
+    (path / _CONFIG_FILE).write_text(f"{text}\n", "utf-8")
 
 
 def _load_file(path: Path) -> Any:

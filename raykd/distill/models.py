@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from raykd.config.schema.model import TeacherConfig
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import Manifest
 from raykd.data.stream import chosen_shards
@@ -15,9 +16,10 @@ from raykd.errors import ConfigError, ModelError
 from raykd.losses.comparisons import ModelShape
 from raykd.losses.layer_terms import LayerTerm, build_layer_terms
 from raykd.models.build import Vocabulary, build_config, build_model
+from raykd.models.families import family_of
 from raykd.models.internals import require_product_scores
 from raykd.models.labels import class_order, has_classes, label_list
-from raykd.models.load import load_config, load_model
+from raykd.models.load import load_config, load_generation_config, load_model
 from raykd.models.parts import num_layers
 from raykd.models.per_language import PerLanguageModel
 from raykd.models.scored import ScoredModel
@@ -66,10 +68,18 @@ def build_student(config: RunConfig, manifest: Manifest) -> Any:
     torch.manual_seed(config.train.seed)
     if section.pretrained is not None:
         check_pretrained(config, manifest, student_config(config, manifest))
-        return load_model(
+        model = load_model(
             section.pretrained, config.task, labels=labels, revision=section.revision
         )
-    return build_model(student_config(config, manifest), config.task)
+        if family_of(model.config.model_type, where=section.pretrained).summary == "last":
+            # By it the token that stands for an example is found, here and in what is exported.
+            model.config.pad_token_id = manifest.tokenizer.pad_id
+        return model
+    model = build_model(student_config(config, manifest), config.task)
+    if (like := _model_like(config)) is not None and model.can_generate():
+        generation = load_generation_config(like.model, revision=like.revision)
+        model.generation_config = generation or model.generation_config
+    return model
 
 
 def student_config(config: RunConfig, manifest: Manifest) -> Any:
@@ -78,13 +88,20 @@ def student_config(config: RunConfig, manifest: Manifest) -> Any:
     if section.pretrained is not None:
         return load_config(section.pretrained, revision=section.revision)
     assert section.architecture is not None  # noqa: S101  one of the two, checked on loading
-    like = None
-    if section.architecture.model_type is None:
-        teacher = next(iter(config.teachers.values()))
-        like = load_config(teacher.model, revision=teacher.revision)
+    like = _model_like(config)
     return build_config(
-        section.architecture, like=like, vocabulary=vocabulary_of(config, manifest)
+        section.architecture,
+        like=None if like is None else load_config(like.model, revision=like.revision),
+        vocabulary=vocabulary_of(config, manifest),
     )
+
+
+def _model_like(config: RunConfig) -> TeacherConfig | None:
+    """Return the teacher whose architecture the student's differs from; None where none is."""
+    architecture = config.student.architecture
+    if architecture is None or architecture.model_type is not None:
+        return None
+    return next(iter(config.teachers.values()))
 
 
 def check_pretrained(config: RunConfig, manifest: Manifest, model_config: Any) -> None:

@@ -113,9 +113,14 @@ def count_parameters(config: Any, task: TaskName) -> ParameterCount:
         return num_parameters(build_model(config, task))
 
 
-def label_names(labels: tuple[str, ...]) -> tuple[dict[int, str], dict[str, int]]:
-    """Return the names of classes as a configuration keeps them: by id and by name."""
-    return dict(enumerate(labels)), {name: index for index, name in enumerate(labels)}
+def class_fields(labels: tuple[str, ...]) -> dict[str, Any]:
+    """Return what a configuration says of classes of which each example or token has one."""
+    return {
+        "id2label": dict(enumerate(labels)),
+        "label2id": {name: index for index, name in enumerate(labels)},
+        # A start may say otherwise; pipelines would then show other scores.
+        "problem_type": "single_label_classification",
+    }
 
 
 def _check_settings(
@@ -150,7 +155,7 @@ def _data_fields(family: Family, base: dict[str, Any], vocabulary: Vocabulary) -
         positions: max(base[positions], needed),
     }
     if vocabulary.labels is not None:
-        fields["id2label"], fields["label2id"] = label_names(vocabulary.labels)
+        fields |= class_fields(vocabulary.labels)
     return fields
 
 

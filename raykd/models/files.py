@@ -15,6 +15,7 @@ from raykd.models.per_language import PerLanguageModel
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+GENERATION_FILE = "generation_config.json"
 PROJECTIONS_FILE = "projections.safetensors"
 
 _LANGUAGES_FIELD = "raykd_languages"

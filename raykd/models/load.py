@@ -1,5 +1,6 @@
 """Models from and to storage: directories of transformers, in safetensors, never unpickled."""
 
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +11,17 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig
+from transformers import AutoConfig, GenerationConfig
 
 from raykd import storage
 from raykd.config.schema.run import TaskName
 from raykd.errors import CheckpointError, ModelError
-from raykd.models.build import AUTO_CLASSES, label_names
+from raykd.models.build import AUTO_CLASSES, class_fields
 from raykd.models.checks import check_config, unreadable
 from raykd.models.families import head_of
 from raykd.models.files import (
     CONFIG_FILE,
+    GENERATION_FILE,
     PROJECTIONS_FILE,
     config_with_languages,
     difference,
@@ -90,6 +92,27 @@ def load_config(source: str, *, revision: str | None = None) -> Any:
     return config
 
 
+def load_generation_config(source: str, *, revision: str | None = None) -> Any | None:
+    """Return how the model of a source generates; None where its directory says nothing of it.
+
+    Raises:
+        ModelError: What it says cannot be read.
+    """
+    where = resolve_model(source)
+    if not is_location(where):
+        try:
+            return GenerationConfig.from_pretrained(where, revision=revision)
+        except OSError:
+            return None
+    if not _has(where, GENERATION_FILE):
+        return None
+    try:
+        written = json.loads(storage.read_bytes(storage.join(where, GENERATION_FILE)))
+        return GenerationConfig.from_dict(written)
+    except _UNFIT as error:
+        raise unreadable(source, error, is_location=True) from error
+
+
 def load_model(
     source: str,
     task: TaskName,
@@ -120,7 +143,7 @@ def load_model(
     config = load_config(source, revision=revision)
     head_of(config.model_type, task, where=source)
     if labels is not None:
-        config.id2label, config.label2id = label_names(labels)
+        config.update(class_fields(labels))
     where = resolve_model(source)
     try:
         if not is_location(where):
@@ -149,7 +172,10 @@ def model_files(model: Any) -> ModelFiles:
     """Return what to write of a model; the tensors share their memory with it."""
     is_shared = isinstance(model, PerLanguageModel)
     config = config_with_languages(model.config, model.languages if is_shared else None)
-    config.architectures = [type(model.model if is_shared else model).__name__]
+    plain = model.model if is_shared else model
+    config.architectures = [type(plain).__name__]
+    # The precision that transformers loads the weights in, whatever that of the start was.
+    config.dtype = plain.dtype
     return ModelFiles(config=config, tensors=tensors_by_file(model))
 
 

@@ -23,7 +23,9 @@ class ScoredModel(torch.nn.Module):
     number, and the padded entries, which no token has, are cut off.
 
     An example is classified by the token that stands for it in the model's own family, wherever
-    the batch scores it: teacher and student may be of different families.
+    the batch scores it: teacher and student may be of different families. Of a decoder that is
+    the last one that is not its padding token, which is also what transformers looks for: where
+    texts end in the token that pads them, neither reads the class there.
     """
 
     class_order: torch.Tensor | None
@@ -70,7 +72,8 @@ class ScoredModel(torch.nn.Module):
         )
         self._family = family_of(config.model_type, where=where)
         self._head = head_of(config.model_type, task, where=where)
-        self._reads_token_types = getattr(config, "type_vocab_size", 0) > 1
+        self._reads_token_types = reads_token_types(config)
+        self._pad_id = config.pad_token_id
         self._classifies_examples = task == "sequence_classification"
         self._pools_mean = getattr(config, "classifier_pooling", "cls") == "mean"
         _check_classes(config, task, num_classes=num_classes, where=where)
@@ -167,8 +170,22 @@ class ScoredModel(torch.nn.Module):
             return _mean_over_tokens(hidden_BLD, batch.attention_mask_BL)[batch.examples_P]
         if self._family.summary == "first":
             return hidden_BLD[batch.examples_P, 0]
-        last_B = batch.is_token_BL.sum(dim=1) - 1
+        last_B = _last_tokens(batch, pad_id=self._pad_id)
         return hidden_BLD[batch.examples_P, last_B[batch.examples_P]]
+
+
+def reads_token_types(config: Any) -> bool:
+    """Tell whether a model of a configuration tells the two texts of a pair apart by segments."""
+    return bool(getattr(config, "type_vocab_size", 0) > 1)
+
+
+def _last_tokens(batch: Batch, *, pad_id: int | None) -> torch.Tensor:
+    """Return where the last token of each example is that is not padding; 0 where all are."""
+    is_text_BL = batch.is_token_BL
+    if pad_id is not None:
+        is_text_BL = is_text_BL & (batch.input_ids_BL != pad_id)
+    places_L = torch.arange(is_text_BL.shape[1], device=is_text_BL.device)
+    return (places_L * is_text_BL).amax(dim=1)
 
 
 def _mean_over_tokens(

@@ -19,7 +19,7 @@ from raykd import storage
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import TOKENIZER_DIRECTORY, read_manifest
 from raykd.distill.models import trained_languages
-from raykd.models.build import label_names
+from raykd.models.build import class_fields
 from raykd.models.files import WEIGHTS_FILE, config_with_languages, languages_of
 from raykd.train.paths import run_paths
 
@@ -89,7 +89,7 @@ def _as_trained(stage: RunConfig, student: Any) -> Any:
     manifest = read_manifest(stage.data.uri)
     described = copy.deepcopy(student)
     if (labels := manifest.labels_of(stage.task)) is not None:
-        described.id2label, described.label2id = label_names(labels)
+        described.update(class_fields(labels))
     languages = None
     if stage.student.projections == "per_language":
         known = languages_of(student) or ()

@@ -1,6 +1,7 @@
 """The final model of a run: a transformers directory with tokenizer and model card."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from raykd import __version__
@@ -20,8 +21,9 @@ def export_model(
     uri: str,
     *,
     config: RunConfig,
-    tokenizer_path: Path,
+    companions: Path,
     metrics: dict[str, float],
+    check: Callable[[Path], None] | None = None,
 ) -> None:
     """Publish a model that ``transformers`` loads with ``from_pretrained``.
 
@@ -29,15 +31,18 @@ def export_model(
         model: The trained student.
         uri: Directory to appear.
         config: The run, for the model card.
-        tokenizer_path: Local directory of the tokenizer of the data.
+        companions: Local directory of what stands beside the weights, as ``companions_of`` it.
         metrics: The last evaluation, for the model card.
+        check: Refuses what is about to be published; it is given the local directory.
     """
     with publishing(uri, kind=KIND) as publication:
-        shutil.copytree(tokenizer_path, publication.path, dirs_exist_ok=True)
+        shutil.copytree(companions, publication.path, dirs_exist_ok=True)
         save_files(model, publication.path)
         card = model_card(config, metrics, languages=languages_of(model.config))
         (publication.path / "README.md").write_text(card, encoding="utf-8")
         publication.content["run"] = config.name
+        if check is not None:
+            check(publication.path)
 
 
 def model_card(

@@ -2,12 +2,13 @@
 
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 
 from raykd import storage
 from raykd.config.load import checked_run
 from raykd.config.schema.run import RunConfig
 from raykd.config.yaml_text import read_yaml
-from raykd.data.manifest import TOKENIZER_DIRECTORY, Manifest, read_manifest
+from raykd.data.manifest import Manifest, read_manifest
 from raykd.distill.assemble import assemble
 from raykd.distill.distillation import Distillation
 from raykd.distill.models import scored, trained_languages
@@ -22,6 +23,8 @@ from raykd.train.checkpoint import KIND, newest_valid_checkpoint, restore_checkp
 from raykd.train.export import export_model
 from raykd.train.metrics import Record, read_metrics
 from raykd.train.paths import RunPaths, located
+from raykd.train.student.alone import check_alone
+from raykd.train.student.companions import companions_of
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +62,9 @@ def evaluate_run(uri: str, *, data_uri: str | None, split: str | None) -> Record
     return run.named(run.evaluate(split))
 
 
-def export_run(uri: str, output_uri: str, *, language: str | None = None) -> int:
+def export_run(
+    uri: str, output_uri: str, *, language: str | None = None, checks: bool = True
+) -> int:
     """Publish the model of a run or checkpoint; return the step it stands at.
 
     Args:
@@ -67,23 +72,27 @@ def export_run(uri: str, output_uri: str, *, language: str | None = None) -> int
         output_uri: Directory to appear.
         language: Of a student with a projection per language, the one whose plain model is
             published; None publishes the student as it is.
+        checks: Whether the model is loaded by transformers alone and compared with the
+            student before it is published; that takes the memory of a second one.
 
     Raises:
         ConfigError: There is no run at the URI, or its student has one projection for all.
         CheckpointError: The run has no valid checkpoint.
-        ModelError: The student has no projection for the language.
+        ModelError: The student has no projection for the language, or transformers reads what
+            is to be published otherwise than it was trained.
     """
     place = _find(uri)
     run = _restored(place.config, place)
     student = run.student if language is None else _of_language(run, language)
     records = [r for r in read_metrics(place.paths.metrics) if r["step"] == run.state.step]
-    with storage.local_copy(storage.join(place.config.data.uri, TOKENIZER_DIRECTORY)) as path:
+    with companions_of(student.model, place.config) as companions:
         export_model(
             model_files(student.model),
             output_uri,
             config=place.config,
-            tokenizer_path=path,
+            companions=companions,
             metrics=records[-1] if records else {},
+            check=partial(check_alone, run=run, student=student) if checks else None,
         )
     return run.state.step
 

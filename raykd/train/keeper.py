@@ -43,12 +43,12 @@ class CheckpointKeeper:
     """
 
     def __init__(
-        self, config: RunConfig, paths: RunPaths, run: Distillation, *, tokenizer_path: Path
+        self, config: RunConfig, paths: RunPaths, run: Distillation, *, companions: Path
     ) -> None:
         self._config = config.checkpoint
         self._uri = paths.checkpoints
         self._run = run
-        self._tokenizer_path = tokenizer_path
+        self._companions = companions
         self._milestones = milestone_steps(config.checkpoint.milestones, run.num_steps)
         self._best: BestEvaluation | None = None
         self._origin = functools.cache(lambda: _origin(config, paths))
@@ -134,7 +134,7 @@ class CheckpointKeeper:
                 snapshot,
                 part=part,
                 origin=self._origin() if world.rank == 0 else {},
-                tokenizer_path=self._tokenizer_path,
+                companions=self._companions,
                 should_stop=lambda: time.monotonic() > self._deadline,
             )
             if world.rank == 0:

@@ -27,7 +27,7 @@ from raykd.distill.optimizer import build_optimizer
 from raykd.distill.step import DistillationStep
 from raykd.distill.world import World
 from raykd.losses.terms import build_terms
-from raykd.models.build import build_model, label_names
+from raykd.models.build import build_model, class_fields
 from raykd.models.per_language import PerLanguageModel
 from raykd.models.scored import ScoredModel
 from raykd.train.flops import RunFlops
@@ -141,7 +141,7 @@ def _student(config: RunConfig, manifest: Manifest) -> ScoredModel:
     torch.manual_seed(config.train.seed)
     described = student_config(config, manifest)
     if (labels := manifest.labels_of(config.task)) is not None:
-        described.id2label, described.label2id = label_names(labels)
+        described.update(class_fields(labels))
     # Trained in float32 whatever a pretrained student's configuration says.
     model = build_model(described, config.task).float()
     if config.student.projections == "per_language":

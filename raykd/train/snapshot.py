@@ -124,7 +124,7 @@ def publish_snapshot(
     *,
     part: Part,
     origin: dict[str, Any],
-    tokenizer_path: Path,
+    companions: Path,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Bring this worker's share of a checkpoint; the first worker commits it.
@@ -134,16 +134,14 @@ def publish_snapshot(
         snapshot: What to write.
         part: Which worker this is.
         origin: What the manifest says beside the step: the run, its teachers by reference.
-        tokenizer_path: Local directory of the tokenizer of the data.
+        companions: Local directory of what stands beside the student's weights.
         should_stop: Ends the first worker's wait for the shares of the others.
     """
 
     def write(publication: Publication) -> None:
         _write(snapshot, publication.path, part)
         if snapshot.model is not None:
-            shutil.copytree(
-                tokenizer_path, publication.path / STUDENT_DIRECTORY, dirs_exist_ok=True
-            )
+            shutil.copytree(companions, publication.path / STUDENT_DIRECTORY, dirs_exist_ok=True)
             publication.content |= {"step": snapshot.run_state.step, **origin}
 
     publish_part(

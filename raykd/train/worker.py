@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from raykd import storage, strict_json
 from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import TOKENIZER_DIRECTORY
 from raykd.distill.assemble import LiveTeachers, assemble
 from raykd.distill.distillation import Distillation
 from raykd.distill.loop import training_steps
@@ -37,6 +36,7 @@ from raykd.train.metrics import (
 from raykd.train.paths import RunPaths
 from raykd.train.replay import explained
 from raykd.train.snapshot import Copies, copied_files
+from raykd.train.student.companions import companions_of
 from raykd.train.trackers import open_trackers
 from raykd.train.turns import Turns, alone
 
@@ -99,9 +99,6 @@ def training_turns(config: RunConfig, paths: RunPaths, context: Context) -> Turn
     with ExitStack() as stack:
         stack.enter_context(storage.patience(PATIENCE_SECONDS))
         context.note("looking for the newest checkpoint")
-        tokenizer_path = stack.enter_context(
-            storage.local_copy(storage.join(config.data.uri, TOKENIZER_DIRECTORY))
-        )
         caches = stack.enter_context(opened_caches(config, context.world))
         with found_checkpoint(paths, context.world) as checkpoint:
             context.note("assembling the run")
@@ -112,7 +109,8 @@ def training_turns(config: RunConfig, paths: RunPaths, context: Context) -> Turn
                 caches=caches,
                 load=context.load,
             )
-            keeper = CheckpointKeeper(config, paths, run, tokenizer_path=tokenizer_path)
+            companions = stack.enter_context(companions_of(run.student.model, config))
+            keeper = CheckpointKeeper(config, paths, run, companions=companions)
             if checkpoint is not None:
                 keeper.restore(checkpoint)
         stack.enter_context(products_settled(run, paths))
@@ -142,7 +140,7 @@ def training_turns(config: RunConfig, paths: RunPaths, context: Context) -> Turn
                     model,
                     paths.model,
                     config=config,
-                    tokenizer_path=tokenizer_path,
+                    companions=companions,
                     metrics=metrics,
                 )
                 storage.write_bytes(paths.result, strict_json.file_content(result))

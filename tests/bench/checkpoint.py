@@ -135,7 +135,7 @@ def measured(config: RunConfig, *, rounds: int) -> Figures:
     world = World()
     run = assemble(config, world=world)
     tokenizer = storage.local_path(storage.join(config.data.uri, TOKENIZER_DIRECTORY))
-    keeper = CheckpointKeeper(config, run_paths(config), run, tokenizer_path=tokenizer)
+    keeper = CheckpointKeeper(config, run_paths(config), run, companions=tokenizer)
     steps = training_steps(
         run.state, run.objective, run.steps(), options=run.loop_options, world=world
     )

@@ -34,6 +34,9 @@ class Recipe:
     """A ``tokenizer.json``."""
 
     max_length: int
+    truncation_side: str
+    """Where too long a text is cut: right or left."""
+
     packs: bool
     has_types: bool
     labels: tuple[str, ...] | None
@@ -83,7 +86,7 @@ class Encoder:
         if recipe.packs:
             self._tokenizer.no_truncation()
         else:
-            self._tokenizer.enable_truncation(recipe.max_length)
+            self._tokenizer.enable_truncation(recipe.max_length, direction=recipe.truncation_side)
         self._label_ids = {label: index for index, label in enumerate(recipe.labels or ())}
 
     def encode(self, pieces: Sequence[RawRows]) -> Examples:

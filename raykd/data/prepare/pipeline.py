@@ -130,6 +130,7 @@ def _recipe(job: _Job, tokenizer: Any, *, labels: tuple[str, ...] | None) -> Rec
     return Recipe(
         tokenizer_uri=storage.join(job.work_uri, TOKENIZER_DIRECTORY, "tokenizer.json"),
         max_length=options.max_length,
+        truncation_side=tokenizer.truncation_side,
         packs=options.packs,
         has_types=options.columns.text_pair is not None and tells_pairs_apart(tokenizer),
         labels=labels,

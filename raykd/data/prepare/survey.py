@@ -13,7 +13,7 @@ from raykd.config.schema.prepare import TRAIN, PrepareOptions
 from raykd.data.manifest import TOKENIZER_DIRECTORY
 from raykd.data.prepare.raw_rows import UNDECODABLE, RawRows
 from raykd.data.prepare.tokenizer_training import evenly_sampled, train_tokenizer
-from raykd.data.tokenizers import load_tokenizer
+from raykd.data.tokenizers import load_tokenizer, save_tokenizer
 from raykd.errors import ConfigError, DataError
 
 _SURVEY = "survey.json"
@@ -35,6 +35,9 @@ def survey(rows: Iterable[RawRows], options: PrepareOptions) -> tuple[Any, tuple
     """
     source = options.tokenizer.source
     tokenizer = None if source is None else load_tokenizer(source)
+    if tokenizer is not None:
+        # What is longer is cut by whoever loads the tokenizer beside a model, as it is here.
+        tokenizer.model_max_length = options.max_length
     if tokenizer is not None and options.task == "masked_lm" and tokenizer.mask_token_id is None:
         message = f"--task masked_lm: the tokenizer {source} has no mask token; choose another"
         raise ConfigError(message)
@@ -75,7 +78,7 @@ def kept_survey(
 
 def _save(tokenizer: Any, uri: str) -> None:
     with tempfile.TemporaryDirectory(prefix="raykd-tokenizer-") as directory:
-        tokenizer.save_pretrained(directory)
+        save_tokenizer(tokenizer, Path(directory))
         files = [path for path in Path(directory).rglob("*") if path.is_file()]
         names = [path.relative_to(directory).as_posix() for path in files]
         storage.write_many(

@@ -2,10 +2,17 @@ import json
 from pathlib import Path
 
 import pytest
-from raykd.data.tokenizers import load_tokenizer, tells_pairs_apart, tokenizer_info
+from raykd.data.tokenizers import (
+    insist_on_generic,
+    load_tokenizer,
+    save_tokenizer,
+    tells_pairs_apart,
+    tokenizer_info,
+)
 from raykd.errors import DataError
 from tokenizers import Tokenizer, models
-from transformers import PreTrainedTokenizerFast
+from tokenizers.models import WordLevel
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
 
 from tests.prepared import word_tokenizer
 from tests.tiny_models import tiny_model
@@ -69,6 +76,49 @@ def test_the_fingerprint_ignores_how_a_tokenizer_was_used(vocab_file: Path) -> N
     before = tokenizer_info(tokenizer).fingerprint
     tokenizer(["hello", "world hello"], padding=True, truncation=True, max_length=3)
     assert tokenizer_info(tokenizer).fingerprint == before
+
+
+def _saved(path: Path, **roles: str) -> Path:
+    """Save a tokenizer of three words as a user would, with only these special tokens."""
+    model = WordLevel({"</s>": 0, "<unk>": 1, "hello": 2}, unk_token="<unk>")  # noqa: S106
+    PreTrainedTokenizerFast(tokenizer_object=Tokenizer(model), **roles).save_pretrained(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("roles", "pad", "size"),
+    [
+        ({"eos_token": "</s>", "unk_token": "<unk>"}, "</s>", 3),
+        ({"unk_token": "<unk>"}, "<unk>", 3),
+        ({"eos_token": "</s>", "pad_token": "<unk>"}, "<unk>", 3),
+        ({}, "[PAD]", 4),
+    ],
+)
+def test_every_tokenizer_can_pad(
+    roles: dict[str, str], pad: str, size: int, tmp_path: Path
+) -> None:
+    tokenizer = load_tokenizer(str(_saved(tmp_path, **roles)))
+    assert tokenizer.pad_token == pad
+    info = tokenizer_info(tokenizer)
+    assert (info.pad_id, info.vocab_size) == (tokenizer.pad_token_id, size)
+    padded = tokenizer(["hello", ""], padding=True)["input_ids"]
+    assert padded == [[2], [info.pad_id]]
+
+
+def test_a_saved_tokenizer_is_its_tokenizer_json_beside_any_model(tmp_path: Path) -> None:
+    """Also beside a Qwen2, of which transformers takes the family's class for any tokenizer."""
+    tokenizer = load_tokenizer(str(_saved(tmp_path / "theirs", eos_token="</s>")))  # noqa: S106
+    tokenizer.truncation_side = "left"
+    for family in ("bert", "roberta", "gpt2", "llama", "mistral", "qwen2", "qwen3"):
+        path = tmp_path / family
+        config = AutoConfig.for_model(family)
+        config.save_pretrained(path)
+        save_tokenizer(tokenizer, path)
+        insist_on_generic(path, config)
+        found = AutoTokenizer.from_pretrained(path)
+        assert found.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
+        assert found.special_tokens_map == tokenizer.special_tokens_map
+        assert (found.truncation_side, len(found)) == ("left", 3)
 
 
 def test_only_some_tokenizers_tell_pairs_apart(vocab_file: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 from raykd.errors import ModelError
-from raykd.models.build import label_names
+from raykd.models.build import class_fields
 from raykd.models.labels import assumed_order, class_order, label_list
 from transformers import BertConfig
 
@@ -10,8 +10,7 @@ LABELS = ("contradiction", "entailment", "neutral")
 
 
 def config_with(*labels: str) -> BertConfig:
-    id2label, label2id = label_names(labels)
-    return BertConfig(id2label=id2label, label2id=label2id)
+    return BertConfig(**class_fields(labels))
 
 
 def test_names_are_in_the_models_order() -> None:

@@ -139,6 +139,25 @@ def test_padding_changes_no_score(family: str, task: TaskName) -> None:
     torch.testing.assert_close(model(wide).logits_PK, model(batch).logits_PK, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("family", [name for name in FAMILIES if FAMILIES[name].summary == "last"])
+@pytest.mark.parametrize("pad_id", [None, 0, 9])
+def test_a_decoder_classifies_by_the_token_that_transformers_finds(
+    family: str, pad_id: int | None
+) -> None:
+    """Texts that end in the token that pads others are classified by the one before."""
+    task: TaskName = "sequence_classification"
+    model = tiny_model(family, task)
+    model.config.pad_token_id = pad_id
+    batch = padded_batch(task, summary="last")
+    for row, length in enumerate([11, 7, 9]):
+        batch.input_ids_BL[row, length - 2 : length] = 9
+    for row, length in enumerate([11, 7, 9]):
+        expected_1K = model(input_ids=batch.input_ids_BL[row : row + 1, :length]).logits
+        torch.testing.assert_close(
+            scored(model, task)(batch).logits_PK[row : row + 1], expected_1K, atol=1e-5, rtol=1e-5
+        )
+
+
 def test_padded_vocabulary_rows_are_cut_off() -> None:
     model = tiny_model("bert", "masked_lm")
     narrow = ScoredModel(model, task="masked_lm", num_classes=VOCAB_SIZE - 7)

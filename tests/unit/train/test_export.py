@@ -50,7 +50,7 @@ def test_the_model_cards_code_loads_the_model_of_one_language(
         model_files(student.model),
         str(output),
         config=config,
-        tokenizer_path=tokenizer_path,
+        companions=tokenizer_path,
         metrics={},
     )
     card = (output / "README.md").read_text()
@@ -73,7 +73,7 @@ def test_a_plain_models_card_says_nothing_of_projections(
         model_files(tiny_model("bert", "masked_lm")),
         str(tmp_path / "model"),
         config=small_run(tmp_path),
-        tokenizer_path=tokenizer_path,
+        companions=tokenizer_path,
         metrics={"eval/loss": 1.5},
     )
     card = (tmp_path / "model" / "README.md").read_text()
@@ -114,7 +114,7 @@ def test_a_checkpoint_restores_every_head_and_its_moments_bit_by_bit(
         first_evaluation=None,
     )
     snapshot = take_snapshot(trained, run_state=run_state, world=World(), copies=Copies())
-    publish_snapshot(uri, snapshot, part=Part(), origin={}, tokenizer_path=tokenizer_path)
+    publish_snapshot(uri, snapshot, part=Part(), origin={}, companions=tokenizer_path)
     restore_checkpoint(uri, fresh)
     pairs = zip(trained.student.named_parameters(), fresh.student.named_parameters(), strict=True)
     for (name, before), (restored_name, after) in pairs:

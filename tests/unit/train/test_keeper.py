@@ -38,8 +38,8 @@ def kept(directory: Path, **changes: Any) -> tuple[Distillation, CheckpointKeepe
     config = small_run(directory, **changes)
     run = assemble(config, world=World())
     paths = run_paths(config)
-    tokenizer_path = directory / "data" / TOKENIZER_DIRECTORY
-    return run, CheckpointKeeper(config, paths, run, tokenizer_path=tokenizer_path), paths
+    companions = directory / "data" / TOKENIZER_DIRECTORY
+    return run, CheckpointKeeper(config, paths, run, companions=companions), paths
 
 
 def test_training_goes_on_while_a_checkpoint_is_on_its_way(directory: Path) -> None:

@@ -112,7 +112,7 @@ def train_part(
         snapshot,
         part=Part(index=world.rank, count=world.size, token="t"),  # noqa: S106  no secret
         origin={},
-        tokenizer_path=directory / "data" / TOKENIZER_DIRECTORY,
+        companions=directory / "data" / TOKENIZER_DIRECTORY,
     )
     save_state(run, directory / f"left-{after.step}")
     if world.rank == 0:

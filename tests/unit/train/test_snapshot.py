@@ -84,7 +84,7 @@ def test_shares_of_any_number_of_workers_restore_bit_by_bit(
                 snapshot,
                 part=Part(index=rank, count=num_workers, token="t"),  # noqa: S106  no secret
                 origin={"run": "small"},
-                tokenizer_path=tmp_path / "data" / TOKENIZER_DIRECTORY,
+                companions=tmp_path / "data" / TOKENIZER_DIRECTORY,
             )
     fresh = assemble(trained.config, world=World(), is_restored=True)
     assert restore_checkpoint(uri, fresh.state) == saved

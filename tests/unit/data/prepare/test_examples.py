@@ -32,6 +32,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     return Recipe(
         tokenizer_uri=str(directory / "tokenizer.json"),
         max_length=8,
+        truncation_side="right",
         packs=False,
         has_types=False,
         labels=("O", "LOC"),
@@ -55,6 +56,12 @@ def test_texts_get_special_tokens_and_are_truncated(recipe: Recipe) -> None:
     ]
     assert examples.truncated == 1
     assert examples.table["token_type_ids"].to_pylist() == [None] * 3
+
+
+def test_texts_are_cut_where_the_tokenizer_cuts_them(recipe: Recipe) -> None:
+    rows = [_rows(["new york " + "big " * 5])]
+    examples = Encoder(replace(recipe, truncation_side="left")).encode(rows)
+    assert examples.table["input_ids"].to_pylist() == [[CLS, YORK, *[BIG] * 5, SEP]]
 
 
 def test_pairs_get_segments_where_the_tokenizer_has_them(recipe: Recipe) -> None:

@@ -39,6 +39,7 @@ def work(tmp_path: Path, storage_uri: str) -> Work:
     recipe = Recipe(
         tokenizer_uri=f"{storage_uri}/tokenizer.json",
         max_length=8,
+        truncation_side="right",
         packs=False,
         has_types=False,
         labels=None,

@@ -1,0 +1,1 @@
+"""A run's student as transformers alone reads it."""

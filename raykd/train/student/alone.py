@@ -1,0 +1,137 @@
+"""What transformers alone makes of an exported directory, compared with the run that it is of."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer
+
+from raykd import storage
+from raykd.batch import Batch
+from raykd.data.manifest import TOKENIZER_DIRECTORY
+from raykd.distill.batches import first_batches
+from raykd.distill.distillation import Distillation
+from raykd.distill.models import scored
+from raykd.errors import ModelError
+from raykd.models.build import AUTO_CLASSES
+from raykd.models.per_language import PerLanguageModel
+from raykd.models.quiet import quiet_transformers
+from raykd.models.scored import ScoredModel
+
+_NUM_TEXTS = 8
+_TOLERANCE = 1e-3
+"""Of scores, absolute and relative: float32 after other paddings and kernels, and no more."""
+
+
+def check_alone(path: Path, run: Distillation, student: ScoredModel) -> None:
+    """Read a few texts of a run's data by transformers alone, and compare ids and scores.
+
+    Args:
+        path: Local directory of the exported model.
+        run: Its data give the texts.
+        student: The model that was exported, as raykd reads it.
+
+    Raises:
+        ModelError: transformers cannot load the directory, or the ids or scores of a text are
+            others; the message shows the first.
+    """
+    uri = storage.join(run.manifest.uri, TOKENIZER_DIRECTORY, "tokenizer.json")
+    trained = Tokenizer.from_str(storage.read_bytes(uri).decode())
+    texts = _texts(run, trained)
+    with quiet_transformers(), torch.no_grad():
+        tokenizer = _loaded(AutoTokenizer.from_pretrained, path)
+        _check_ids(tokenizer, trained, texts, max_length=run.manifest.max_length)
+        model = _loaded(AUTO_CLASSES[run.config.task].from_pretrained, path)
+        if texts:
+            plain = _as_loaded(student, run).eval()
+            _check_scores(tokenizer, model.to(run.world.device).eval(), plain, texts, run)
+
+
+def _texts(run: Distillation, tokenizer: Tokenizer) -> list[str]:
+    """Return texts like those of the data, of whose rows there are ids alone."""
+    batch = next(first_batches(run.config, run.manifest, run.task, world=run.world))
+    rows = zip(batch.input_ids_BL, batch.is_token_BL, strict=True)
+    texts = [tokenizer.decode(ids_L[is_token_L].tolist()) for ids_L, is_token_L in rows]
+    readable = (text for text in texts if tokenizer.encode(text, add_special_tokens=False).ids)
+    return list(readable)[:_NUM_TEXTS]
+
+
+def _loaded(load: Callable[..., Any], path: Path) -> Any:
+    try:
+        return load(str(path), local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # whatever it is, a user would meet it
+        raise ModelError(_unlike(f"it cannot be loaded: {error}")) from error
+
+
+def _as_loaded(student: ScoredModel, run: Distillation) -> ScoredModel:
+    """Return the part of a student that ``from_pretrained`` reads: that of the first language."""
+    if not isinstance(student.model, PerLanguageModel):
+        return student
+    return scored(student.model.model, run.config, run.manifest)
+
+
+def _check_ids(tokenizer: Any, trained: Tokenizer, texts: list[str], *, max_length: int) -> None:
+    trained.no_padding()
+    trained.enable_truncation(max_length, direction=tokenizer.truncation_side)
+    for text in texts:
+        ids = tokenizer(text, truncation=True, max_length=max_length)["input_ids"]
+        expected = trained.encode(text).ids
+        if ids != expected:
+            what = f"of {text[:80]!r} its tokenizer makes {ids}, but the data's {expected}"
+            raise ModelError(_unlike(what))
+
+
+def _check_scores(
+    tokenizer: Any, model: Any, student: ScoredModel, texts: list[str], run: Distillation
+) -> None:
+    inputs = tokenizer(
+        texts,
+        truncation=True,
+        max_length=run.manifest.max_length,
+        padding=True,
+        return_tensors="pt",
+    )
+    inputs = inputs.to(run.world.device)
+    is_of_texts = run.config.task == "sequence_classification"
+    logits = model(**inputs).logits.float()
+    if not is_of_texts:
+        logits = logits[inputs["attention_mask"].bool()]
+    expected_PK = student(_batch(inputs, is_of_texts=is_of_texts)).logits_PK.float()
+    found_PK = logits[:, : expected_PK.shape[1]]
+    if not torch.allclose(found_PK, expected_PK, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True):
+        largest = (found_PK - expected_PK).abs().max().item()
+        what = f"its scores differ from the student's by up to {largest:.3g}"
+        raise ModelError(_unlike(what))
+
+
+def _batch(inputs: Any, *, is_of_texts: bool) -> Batch:
+    """Return texts as a run reads rows: padded on the right, each token or each text scored."""
+    mask_BL = inputs["attention_mask"]
+    # Stable: the tokens of a text stay in their order, wherever its padding was.
+    order_BL = mask_BL.argsort(dim=1, descending=True, stable=True)
+    moved = {name: tensor.gather(1, order_BL) for name, tensor in inputs.items()}
+    is_scored_BL = moved["attention_mask"].clone()
+    if is_of_texts:
+        is_scored_BL[:, 1:] = 0
+    places_P = is_scored_BL.flatten().nonzero().squeeze(-1)
+    nothing_B = torch.zeros(len(mask_BL), dtype=torch.int64, device=mask_BL.device)
+    return Batch(
+        input_ids_BL=moved["input_ids"],
+        attention_mask_BL=moved["attention_mask"],
+        token_type_ids_BL=moved.get("token_type_ids"),
+        positions_P=places_P,
+        labels_P=torch.zeros_like(places_P),
+        languages_B=nothing_B,
+        row_ids_B=nothing_B,
+        epochs_B=nothing_B,
+        num_tokens=int(mask_BL.sum()),
+    )
+
+
+def _unlike(what: str) -> str:
+    return (
+        f"transformers alone does not read the exported model as it was trained: {what}; nothing "
+        "is written. --no-check exports it all the same"
+    )
