@@ -4,6 +4,7 @@
   + ConfigError        the YAML, an override or an argument is wrong; fix it and run again
   + DataError          a row, a file or a schema is wrong; fix the data set
   + ModelError         a model is missing, of an unknown family, or does not fit its use
+    + MissingHeadError   it has no trained head for the task or for the classes
   + StorageError       storage cannot be reached or dropped a request; safe to retry
     + StorageDeniedError storage refuses, and would again
     + DiskFullError      there is no room; another attempt may find some
@@ -49,6 +50,10 @@ class ModelError(RaykdError):
     """A model cannot be found, is of an unknown family, or does not fit its use."""
 
     exit_status = 2
+
+
+class MissingHeadError(ModelError):
+    """A model has no trained head for the task, or for these classes."""
 
 
 class StorageError(RaykdError):

@@ -166,3 +166,15 @@ def by_position(
         for chosen in chunks(scores, labels_P.device)
     ]
     return torch.cat(parts) if parts else measure(scores.logits(), labels_P)
+
+
+def first_unsound(scores: Scores, labels_P: torch.Tensor) -> int | None:
+    """Return the first position with a score that is NaN or infinite; None where there is none.
+
+    Args:
+        scores: Of P positions.
+        labels_P: What is right at each, on the device of the scores.
+    """
+    is_sound_P = by_position(scores, lambda logits_CK, _: logits_CK.isfinite().all(-1), labels_P)
+    unsound = (~is_sound_P).nonzero()
+    return int(unsound[0]) if len(unsound) else None

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, get_args
 
@@ -21,6 +20,7 @@ from raykd.config.schema.prepare import (
     TokenizerOptions,
 )
 from raykd.errors import ConfigError
+from raykd.train.machine.cores import usable_cores
 
 if TYPE_CHECKING:
     from raykd.data.prepare.report import PrepareReport
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--num-processes",
         type=int,
-        default=_num_cores(),
+        default=usable_cores(),
         metavar="N",
         help="processes that tokenise (default: the cores, %(default)s); no influence on the "
         "result",
@@ -215,12 +215,6 @@ def _prepare_options(given: argparse.Namespace) -> PrepareOptions:
         max_length=(32 if is_names else 128) if max_length is None else max_length,
         num_processes=given.num_processes,
         overwrites=given.overwrite,
-    )
-
-
-def _num_cores() -> int:
-    return (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
 
 

@@ -53,7 +53,7 @@ class RunDisplay:
 
     def show(self, record: Mapping[str, float]) -> None:
         """Show a record: an evaluation stays, a training report moves the live line."""
-        if "train/loss" not in record:
+        if "train/learning_rate" not in record:
             self.message(evaluation_line(record, self._num_steps))
             return
         line = training_line(record, self._num_steps)
@@ -66,15 +66,16 @@ class RunDisplay:
 def training_line(record: Mapping[str, float], num_steps: int) -> str:
     """Return one aligned line on a training report."""
     width = len(str(num_steps))
-    parts = [
-        f"step {int(record['step']):>{width}}/{num_steps}",
-        f"loss {record['train/loss']:7.4f}",
-    ]
-    prefix = "train/loss/"
-    terms = {name: value for name, value in record.items() if name.startswith(prefix)}
-    if len(terms) > 1:
-        parts += [f"{name.removeprefix(prefix)} {value:7.4f}" for name, value in terms.items()]
-    parts.append(f"grad {record['train/grad_norm']:6.3f}")
+    parts = [f"step {int(record['step']):>{width}}/{num_steps}"]
+    if "train/loss" in record:
+        parts.append(f"loss {record['train/loss']:7.4f}")
+        prefix = "train/loss/"
+        terms = {name: value for name, value in record.items() if name.startswith(prefix)}
+        if len(terms) > 1:
+            parts += [f"{name.removeprefix(prefix)} {value:7.4f}" for name, value in terms.items()]
+        parts.append(f"grad {record['train/grad_norm']:6.3f}")
+    else:
+        parts.append("no position scored")
     parts.append(f"{record['train/tokens_per_second']:>9,.0f} tokens/s".replace(",", " "))
     parts.append(f"eta {duration(training_seconds_left(record, num_steps))}")
     return "  ".join(parts)

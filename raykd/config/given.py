@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from raykd.config.yaml_text import read_yaml
+from raykd.config.keys import KeyDoc, Schema, key_doc
+from raykd.config.schema.run import RunConfig
+from raykd.config.yaml_text import read_value, read_yaml
 from raykd.errors import ConfigError
 
 
@@ -49,15 +51,20 @@ def replace_value(given: dict[str, Any], key: str, value: Any) -> None:
     section[last] = value
 
 
-def apply_override(given: dict[str, Any], override: str) -> None:
+def apply_override(given: dict[str, Any], override: str, schema: Schema = RunConfig) -> None:
     """Put the value of one override such as ``train.seed=3`` in its place.
+
+    Args:
+        given: What a file holds, changed in place.
+        override: Of one key.
+        schema: Of the file.
 
     Raises:
         ConfigError: It is no override, or its key leads through a list.
     """
     key = override_key(override)
     try:
-        replace_value(given, key, override_value(override))
+        replace_value(given, key, override_value(override, key_doc(key.split("."), schema)))
     except ConfigError as error:
         message = f"override {override!r}: {error}"
         raise ConfigError(message) from error
@@ -76,14 +83,25 @@ def override_key(override: str) -> str:
     return key
 
 
-def override_value(override: str) -> Any:
-    """Return the value of an override, read as YAML.
+def override_value(override: str, doc: KeyDoc | None) -> Any:
+    """Return the value of an override: all that stands behind the sign.
+
+    Args:
+        override: Of one key.
+        doc: What is known of the key; None of one that is unknown.
 
     Raises:
-        ConfigError: It is no YAML.
+        ConfigError: It begins as a list, a mapping or a quotation of YAML does, and is none.
     """
+    key, _, text = override.partition("=")
     try:
-        return read_yaml(override.partition("=")[2])
+        value = read_value(text)
     except ValueError as error:
-        message = f"override {override!r}: the value is no YAML: {error}; quote it"
+        message = (
+            f"override {override!r}: the value is no YAML: {error}; quote it, as in "
+            f"\"{key}='...'\""
+        )
         raise ConfigError(message) from error
+    # As a number, a directory 007 would be another.
+    is_text = doc is not None and doc.type_name.startswith("str")
+    return text.strip() if is_text and isinstance(value, int) else value

@@ -121,7 +121,7 @@ def _apply_to_sweep(given: dict[str, Any], override: str) -> None:
         key = f"overrides.{key}"
     parents, is_of_run, key_of_run = f".{key}".partition(".overrides.")
     if not is_of_run:
-        apply_override(given, override)
+        apply_override(given, override, SweepConfig)
         return
     section = given
     for parent in [*parents.split(".")[1:], "overrides"]:
@@ -130,7 +130,7 @@ def _apply_to_sweep(given: dict[str, Any], override: str) -> None:
         section = section[parent]
     # The later is applied last: it may be a section around an earlier one.
     section.pop(key_of_run, None)
-    section[key_of_run] = override_value(override)
+    section[key_of_run] = override_value(override, key_doc(key_of_run.split(".")))
 
 
 def _mapping(section: Any) -> dict[str, Any]:

@@ -141,6 +141,14 @@ def evaluation_batches(
     yield from batches
 
 
+def scores_anything(
+    config: RunConfig, manifest: Manifest, task: Task, *, split: str, world: World
+) -> bool:
+    """Tell whether this worker's share of a split has a scored position; read up to the first."""
+    batches = _split_batches(config, manifest, task, split=split, world=world, ahead=_nothing)
+    return any(len(batch.positions_P) for batch in batches)
+
+
 def _split_batches(
     config: RunConfig,
     manifest: Manifest,

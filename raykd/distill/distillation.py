@@ -7,12 +7,13 @@ from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import Manifest
 from raykd.data.mixture import adaptive_weights
 from raykd.data.stream import with_weights
-from raykd.distill.batches import StepReader, evaluation_batches, step_rows
+from raykd.distill.batches import StepReader, evaluation_batches, scores_anything, step_rows
 from raykd.distill.evaluate import Evaluation, evaluate
 from raykd.distill.loop import LoopOptions, TrainState
 from raykd.distill.start import StudentStart
 from raykd.distill.step import DistillationStep
 from raykd.distill.world import World
+from raykd.errors import DataError
 from raykd.models.scored import ScoredModel
 from raykd.tasks.task import Task
 from raykd.teachers.cached import CachedTeacher
@@ -94,6 +95,25 @@ class Distillation:
             languages=self.manifest.languages,
             world=self.world,
         )
+
+    def require_scored(self) -> None:
+        """Refuse a split to evaluate on of which nothing is scored; all workers ask together.
+
+        Raises:
+            DataError: The message names the key.
+        """
+        split = self.config.data.eval_split
+        if split is None:
+            return
+        is_scored = scores_anything(
+            self.config, self.manifest, self.task, split=split, world=self.world
+        )
+        if not self.world.highest([int(is_scored)])[0]:
+            message = (
+                f"data.eval_split={split}: no position of it is scored for {self.task.name}, so "
+                "that nothing can be evaluated; take a larger split, or set it to null"
+            )
+            raise DataError(message)
 
     def named(self, evaluation: Evaluation) -> dict[str, float]:
         """Return the metrics of an evaluation as ``eval/...``."""

@@ -10,8 +10,8 @@ from raykd.errors import LossSpikeError, NonFiniteLossError
 _MEAN_DECAY = 0.9
 """Of the mean of recent losses: about the last ten steps count."""
 
-_STEPS_BEFORE_SPIKES = 10
-"""Steps whose loss is never called a spike: the mean of fewer says little."""
+_LOSSES_BEFORE_SPIKES = 10
+"""The mean of fewer says little, so that nothing is called a spike by it."""
 
 
 def mean_with(loss: float, recent_loss: float | None) -> float:
@@ -27,6 +27,7 @@ def require_sound(
     loss: float,
     grad_norm: float,
     recent_loss: float | None,
+    num_losses: int,
     spike_factor: float | None,
 ) -> None:
     """Refuse a step that must not change the weights.
@@ -36,6 +37,7 @@ def require_sound(
         loss: Of the step.
         grad_norm: Global L2 norm of its gradient.
         recent_loss: ``mean_with`` of the losses before; None before the first.
+        num_losses: How many those are.
         spike_factor: Loss over that mean from which on a step is a spike; None is never.
 
     Raises:
@@ -50,7 +52,7 @@ def require_sound(
             "train.precision=float32."
         )
         raise NonFiniteLossError(message)
-    if spike_factor is None or recent_loss is None or step <= _STEPS_BEFORE_SPIKES:
+    if spike_factor is None or recent_loss is None or num_losses < _LOSSES_BEFORE_SPIKES:
         return
     if loss > spike_factor * recent_loss:
         message = (

@@ -45,7 +45,11 @@ class TrainState:
     """What layer losses learn beside the student; trained and restored with it."""
 
     recent_loss: float | None = None
-    """Exponential mean of the losses of the last steps; None before the first."""
+    """Exponential mean of the losses of the last steps that scored a position; None before the
+    first."""
+
+    num_losses: int = 0
+    """Steps that have scored a position: those that the mean is of."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,8 +95,19 @@ class FinishedStep:
     """Global L2 norm of the gradient before clipping."""
 
     learning_rate: float
+    positions: int
+    """Scored positions in this step; where there are none its loss is 0, and says nothing."""
+
     tokens: int
     """Tokens in this step, padding not counted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Counted:
+    """What a step is made of, over all workers."""
+
+    positions: int
+    tokens: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,7 +144,7 @@ def training_steps(
         rate = learning_rate(options.optimizer, step=state.step, num_steps=options.num_steps)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        values, names, tokens = _backward(
+        values, names, counted = _backward(
             parallel, batches, step=state.step, options=options, world=world
         )
         grad_norm = whole(
@@ -143,20 +158,24 @@ def training_steps(
             terms=dict(zip(names, terms, strict=True)),
             grad_norm=norm,
             learning_rate=rate,
-            tokens=tokens,
+            positions=counted.positions,
+            tokens=counted.tokens,
         )
         require_sound(
             step=finished.step,
             loss=finished.loss,
             grad_norm=finished.grad_norm,
             recent_loss=state.recent_loss,
+            num_losses=state.num_losses,
             spike_factor=options.loss_spike_factor,
         )
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
         state.step, state.data = finished.step, batches.data
         state.tokens += finished.tokens
-        state.recent_loss = mean_with(finished.loss, state.recent_loss)
+        if finished.positions:
+            state.recent_loss = mean_with(finished.loss, state.recent_loss)
+            state.num_losses += 1
         yield finished
 
 
@@ -177,9 +196,9 @@ def backward(
         options: Of the run.
         world: Every worker takes part.
     """
-    values, names, tokens = _backward(parallel, batches, step=step, options=options, world=world)
+    values, names, counted = _backward(parallel, batches, step=step, options=options, world=world)
     loss, *terms = values.tolist()
-    return StepLoss(loss=loss, terms=dict(zip(names, terms, strict=True)), tokens=tokens)
+    return StepLoss(loss=loss, terms=dict(zip(names, terms, strict=True)), tokens=counted.tokens)
 
 
 def _backward(
@@ -189,13 +208,13 @@ def _backward(
     step: int,
     options: LoopOptions,
     world: World,
-) -> tuple[torch.Tensor, list[str], int]:
-    """Return the loss and the terms, still on their device; the terms' names; the tokens."""
+) -> tuple[torch.Tensor, list[str], _Counted]:
+    """Return the loss and the terms, still on their device; the terms' names; the counts."""
     torch.manual_seed(_dropout_seed(options.seed, step, world.rank))
     progress = options.progress(step)
-    values, tokens = _accumulate(parallel, batches, progress=progress, world=world)
+    values, counted = _accumulate(parallel, batches, progress=progress, world=world)
     objective = parallel.module if isinstance(parallel, DistributedDataParallel) else parallel
-    return values, [term.name for term, _ in objective.active_terms(progress)], tokens
+    return values, [term.name for term, _ in objective.active_terms(progress)], counted
 
 
 def _parallel(
@@ -210,8 +229,8 @@ def _parallel(
 
 def _accumulate(
     parallel: torch.nn.Module, batches: StepBatches, *, progress: float, world: World
-) -> tuple[torch.Tensor, int]:
-    """Run backward on the micro-batches; return the loss and the terms, and the tokens.
+) -> tuple[torch.Tensor, _Counted]:
+    """Run backward on the micro-batches; return the loss and the terms, and the counts.
 
     Every worker divides by the counts of the step over all workers, known beforehand. The
     gradients of the workers are averaged, hence the factor of the world's size.
@@ -227,7 +246,8 @@ def _accumulate(
             output = parallel(batch, progress, counts)
             (output.loss * world.size).backward()
         shares.append(torch.stack([output.loss.detach(), *output.terms]).double())
-    return world.sum(torch.stack(shares).sum(0)), round(totals[1])
+    counted = _Counted(positions=round(totals[0]), tokens=round(totals[1]))
+    return world.sum(torch.stack(shares).sum(0)), counted
 
 
 def _synchronised(

@@ -15,7 +15,8 @@ from raykd.distill.distillation import Distillation
 from raykd.distill.diverged import require_sound
 from raykd.distill.loop import backward
 from raykd.distill.step import StepCounts
-from raykd.errors import DivergedError
+from raykd.errors import DivergedError, NonFiniteLossError
+from raykd.scores import first_unsound
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,10 +105,43 @@ def _error_of(run: Distillation, *, loss: float, grad_norm: float) -> DivergedEr
             loss=loss,
             grad_norm=grad_norm,
             recent_loss=run.state.recent_loss,
+            num_losses=run.state.num_losses,
             spike_factor=run.loop_options.loss_spike_factor,
         )
     except DivergedError as error:
+        return with_cause(error, run)
+    return None
+
+
+def with_cause(error: DivergedError, run: Distillation) -> DivergedError:
+    """Return the error that names the teacher where it is one who makes the loss no number.
+
+    Args:
+        error: Of the run's next step.
+        run: Still as it was before the step.
+    """
+    if not isinstance(error, NonFiniteLossError) or (found := _unsound_opinion(run)) is None:
         return error
+    name, row_id = found
+    message = (
+        f"step {run.state.step + 1}: the loss is no finite number, because teacher {name} says "
+        f"NaN or infinity about the row with the id {row_id}. The weights are still those of step "
+        f"{run.state.step}. Set teachers.{name}.dtype=float32 if it is narrower, remove the row, "
+        "or take another teacher."
+    )
+    return NonFiniteLossError(message)
+
+
+@torch.no_grad()
+def _unsound_opinion(run: Distillation) -> tuple[str, int] | None:
+    """Return a teacher that says no finite numbers about a row of the next step, and the row."""
+    for rows in run.next_rows().split(run.config.train.micro_batch_size):
+        batch = run.task.collate(rows).to(run.world.device)
+        for opinion in run.objective.opinions(batch):
+            asked = opinion.batch
+            position = first_unsound(opinion.outputs.scores, asked.labels_P)
+            if position is not None:
+                return opinion.name, int(asked.row_ids_B[asked.examples_P[position]])
     return None
 
 

@@ -16,6 +16,9 @@ from raykd.models.per_language import PerLanguageModel
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 GENERATION_FILE = "generation_config.json"
+INDEX_FILE = f"{WEIGHTS_FILE}.index.json"
+"""Says in which file each tensor lies, where there are several."""
+
 PROJECTIONS_FILE = "projections.safetensors"
 
 _LANGUAGES_FIELD = "raykd_languages"

@@ -4,16 +4,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from raykd.config.schema.run import TaskName
-from raykd.errors import ModelError
+from raykd.errors import MissingHeadError
 
-_HEADS: Mapping[TaskName, str] = {
-    "sequence_classification": "ForSequenceClassification",
-    "token_classification": "ForTokenClassification",
+_TASKS: Mapping[str, TaskName] = {
+    "ForMaskedLM": "masked_lm",
+    "ForCausalLM": "causal_lm",
+    "LMHeadModel": "causal_lm",
+    "ForSequenceClassification": "sequence_classification",
+    "ForTokenClassification": "token_classification",
 }
-"""How transformers ends the names of models that score classes."""
+"""How transformers ends the names of models with a head for each task."""
 
 _SHOWN = 4
 """Classes of which a message says what they are taken for."""
+
+
+def task_of_head(model_config: Any) -> TaskName | None:
+    """Return the task that a saved model has a head for; None where it has none, or another."""
+    for name in model_config.architectures or ():
+        for ending, task in _TASKS.items():
+            if name.endswith(ending):
+                return task
+    return None
 
 
 def has_classes(model_config: Any, task: TaskName) -> bool:
@@ -21,8 +33,7 @@ def has_classes(model_config: Any, task: TaskName) -> bool:
 
     A pre-trained encoder has none, whatever its configuration counts.
     """
-    architectures = model_config.architectures or ()
-    return task in _HEADS and any(name.endswith(_HEADS[task]) for name in architectures)
+    return task.endswith("_classification") and task_of_head(model_config) == task
 
 
 def label_list(model_config: Any) -> tuple[str, ...]:
@@ -49,7 +60,7 @@ def class_order(
         where: The model or the key that asks, for the message.
 
     Raises:
-        ModelError: The model's classes are not the data's; the message shows both lists.
+        MissingHeadError: The model's classes are not the data's; the message shows both lists.
     """
     names = label_list(model_config)
     if names == labels or (is_unnamed(names) and len(names) == len(labels)):
@@ -59,7 +70,7 @@ def class_order(
             f"{where}: scores the classes {list(names)}, but the data has {list(labels)}; "
             "use a model that was trained on these labels, in any order"
         )
-        raise ModelError(message)
+        raise MissingHeadError(message)
     return tuple(names.index(label) for label in labels)
 
 

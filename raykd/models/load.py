@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import torch
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, GenerationConfig
@@ -17,7 +16,15 @@ from raykd import storage
 from raykd.config.schema.run import TaskName
 from raykd.errors import CheckpointError, ModelError
 from raykd.models.build import AUTO_CLASSES, class_fields
-from raykd.models.checks import check_config, unreadable
+from raykd.models.checks import (
+    UNFIT,
+    check_config,
+    check_finite,
+    check_fresh,
+    fresh_tensors,
+    require_file,
+    unreadable,
+)
 from raykd.models.families import head_of
 from raykd.models.files import (
     CONFIG_FILE,
@@ -30,17 +37,13 @@ from raykd.models.files import (
     with_projections,
 )
 from raykd.models.locations import check_place, is_location
-from raykd.models.parts import places_of
 from raykd.models.per_language import PerLanguageModel
 from raykd.models.quiet import quiet_transformers
 from raykd.models.shards import placed
+from raykd.models.stored import stored_tensors
 from raykd.published.directory import COMMITTED
 
 logger = logging.getLogger(__name__)
-
-_HUB_ERRORS = (HfHubHTTPError, StrictDataclassError)
-_UNFIT = (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, *_HUB_ERRORS)
-"""How transformers meets a configuration that is none of its own."""
 
 
 def resolve_model(source: str) -> str:
@@ -78,6 +81,8 @@ def load_config(source: str, *, revision: str | None = None) -> Any:
         ModelError: Nothing is there, or the family is unknown.
     """
     where = resolve_model(source)
+    if is_location(where):
+        require_file(where, source, CONFIG_FILE)
     try:
         if not is_location(where):
             config = AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
@@ -86,7 +91,7 @@ def load_config(source: str, *, revision: str | None = None) -> Any:
                 config = AutoConfig.from_pretrained(
                     str(path), local_files_only=True, trust_remote_code=False
                 )
-    except _UNFIT as error:
+    except UNFIT as error:
         raise unreadable(source, error, is_location=is_location(where)) from error
     check_config(config, source)
     return config
@@ -109,7 +114,7 @@ def load_generation_config(source: str, *, revision: str | None = None) -> Any |
     try:
         written = json.loads(storage.read_bytes(storage.join(where, GENERATION_FILE)))
         return GenerationConfig.from_dict(written)
-    except _UNFIT as error:
+    except UNFIT as error:
         raise unreadable(source, error, is_location=True) from error
 
 
@@ -150,12 +155,16 @@ def load_model(
             model, fresh = _from_pretrained(where, task, config, revision=revision, dtype=dtype)
         else:
             with storage.local_copy(where) as path:
+                stored_tensors(str(path), source)
                 model, fresh = _from_pretrained(
                     str(path), task, config, revision=None, dtype=dtype
                 )
-    except (*_UNFIT, RuntimeError, SafetensorError) as error:
+    except (*UNFIT, RuntimeError, SafetensorError) as error:
         raise unreadable(source, error, is_location=is_location(where)) from error
-    _judge_fresh(model, fresh, source=source, new_head=new_head)
+    check_fresh(model, fresh, source=source, task=task, new_head=new_head)
+    if fresh:
+        logger.warning("%s: these tensors start at random: %s", source, ", ".join(fresh))
+    check_finite(model, source)
     return model
 
 
@@ -235,7 +244,7 @@ def _from_pretrained(
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    fresh = sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
+    fresh = fresh_tensors(info)
     languages = languages_of(config)
     if languages is None or fresh:
         return model, fresh
@@ -243,26 +252,6 @@ def _from_pretrained(
     if not Path(where).is_dir():
         file = hf_hub_download(where, PROJECTIONS_FILE, revision=revision)
     return with_projections(model, languages, load_file(file)), fresh
-
-
-def _judge_fresh(
-    model: Any, fresh: list[str], *, source: str, new_head: Literal["allowed", "refused"]
-) -> None:
-    places = places_of(model)
-    if lacking := [name for name in fresh if places[name].part != "head"]:
-        message = (
-            f"{source}: lacks {lacking[0]}, or has it in another shape than {CONFIG_FILE} says "
-            f"({len(lacking)} such tensors); {CONFIG_FILE} and weights are of two models"
-        )
-        raise ModelError(message)
-    if fresh and new_head == "refused":
-        message = (
-            f"{source}: has no trained head for {type(model).__name__}: {', '.join(fresh)} "
-            "would be random; use a model that was trained on this task and these labels"
-        )
-        raise ModelError(message)
-    if fresh:
-        logger.warning("%s: these tensors start at random: %s", source, ", ".join(fresh))
 
 
 def _has(uri: str, *names: str) -> bool:

@@ -6,7 +6,6 @@ lie on several. A bundle with less than one GPU shares it with others. Pure arit
 """
 
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +14,7 @@ import torch
 
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.sweep import NodeConfig, SweepConfig
+from raykd.train.machine.cores import usable_cores, usable_memory
 
 Resource = Literal["CPUs", "GPUs", "memory"]
 
@@ -85,12 +85,12 @@ def machines_of(sweep: SweepConfig, there: Machines | None) -> Machines:
 
 
 def this_machine() -> NodeConfig:
-    """Return what this machine has."""
+    """Return what this process may use of this machine."""
     gpus = torch.cuda.device_count()
     return NodeConfig(
-        cpus=float(os.cpu_count() or 1),
+        cpus=float(usable_cores()),
         gpus=float(gpus),
-        memory_gb=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9,
+        memory_gb=usable_memory() / 1e9,
         gpu_memory_gb=torch.cuda.get_device_properties(0).total_memory / 1e9 if gpus else None,
     )
 

@@ -1,4 +1,4 @@
-"""Models that stages have yet to make, as directories that hold all but the weights.
+"""Models that stages have yet to make, as directories that hold all but the values of weights.
 
 What is found out before a sweep starts needs configurations and tokenizers only. So a stage's
 checkpoints stand in for themselves before they exist, and a plan is the same before and after.
@@ -13,14 +13,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+import torch
 
 from raykd import storage
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import TOKENIZER_DIRECTORY, read_manifest
 from raykd.distill.models import trained_languages
-from raykd.models.build import class_fields
-from raykd.models.files import WEIGHTS_FILE, config_with_languages, languages_of
+from raykd.models.build import build_model, class_fields
+from raykd.models.files import (
+    PROJECTIONS_FILE,
+    WEIGHTS_FILE,
+    config_with_languages,
+    languages_of,
+)
+from raykd.models.parts import distinct_tensors
+from raykd.models.stored import write_hollow
 from raykd.train.paths import run_paths
 
 
@@ -48,9 +55,15 @@ class StandIns:
         path = self._directory / f"stage-{len(self._paths)}"
         with storage.local_copy(storage.join(stage.data.uri, TOKENIZER_DIRECTORY)) as tokenizer:
             shutil.copytree(tokenizer, path)
-        _as_trained(stage, student).save_pretrained(path)
-        # Whoever plans looks whether there are weights, and reads none.
-        save_file({}, path / WEIGHTS_FILE)
+        config = _as_trained(stage, student)
+        with torch.device("meta"):
+            model = build_model(config, stage.task)
+        config.architectures = [type(model).__name__]
+        config.save_pretrained(path)
+        # Whoever plans looks at the names and the shapes of weights, and reads none.
+        shapes = {name: tensor.shape for name, tensor in distinct_tensors(model).items()}
+        write_hollow(path / WEIGHTS_FILE, shapes)
+        write_hollow(path / PROJECTIONS_FILE, {})
         self._paths[run_paths(stage).run] = str(path)
 
     def applied(self, config: RunConfig) -> RunConfig:

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+from raykd import storage
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.teachers import CacheConfig
 from raykd.data.manifest import Manifest
 from raykd.errors import ConfigError
+from raykd.remote.local_place import require_place
 from raykd.train.cache_modes import candidates_of
 from raykd.train.cache_targets import coverages_of, root_of
 
@@ -49,9 +51,11 @@ def _planned(name: str, section: CacheConfig, config: RunConfig, manifest: Manif
         message = f"teachers.{name}.cache: the teacher serves no language that the run reads"
         raise ConfigError(message)
     candidates = candidates_of(section, config, manifest)
+    root = root_of(name, section, config)
+    require_place(storage.join(root, "any"), f"teachers.{name}.cache.uri")
     return CachePlan(
         kept=str(candidates[0]) if len(candidates) == 1 else "auto",
-        root=root_of(name, section, config),
+        root=root,
         rows=sum(coverage.rows for coverage in coverages),
         mask_epochs=1 + max(coverage.epoch for coverage in coverages),
     )

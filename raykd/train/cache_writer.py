@@ -83,6 +83,7 @@ def _asker(config: RunConfig, name: str) -> Asker:
     model = load_teachers(config, manifest, names=[name])[name].to(device)
     student = student_config(config, manifest)
     return Asker(
+        name=name,
         manifest=manifest,
         task=task_of(config, manifest, model_type=student.model_type),
         teacher=LiveTeacher(model),

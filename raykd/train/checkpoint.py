@@ -72,7 +72,10 @@ class RunState:
     """The metrics before the first step, where the run was evaluated there."""
 
     recent_loss: float | None = None
-    """Exponential mean of the losses of the last steps."""
+    """Exponential mean of the losses of the last steps that scored a position."""
+
+    num_losses: int = 0
+    """Those that the mean is of."""
 
     raykd_version: str = __version__
     torch_version: str = torch.__version__
@@ -115,7 +118,7 @@ def restore_checkpoint(uri: str, state: TrainState) -> RunState:
             raise CheckpointError(message)
         _load_moments(state, moments, uri)
     state.step, state.tokens, state.data = saved.step, saved.tokens, saved.data
-    state.recent_loss = saved.recent_loss
+    state.recent_loss, state.num_losses = saved.recent_loss, saved.num_losses
     return saved
 
 

@@ -174,6 +174,7 @@ class CheckpointKeeper:
             best=self._best,
             first_evaluation=self.first_evaluation,
             recent_loss=state.recent_loss,
+            num_losses=state.num_losses,
         )
 
     @property

@@ -108,7 +108,11 @@ class MetricsTail:
 
 
 class Meter:
-    """Means over the steps between two reports, and their speed."""
+    """Means over the steps between two reports, and their speed.
+
+    A step that scores no position, as one of short texts of which no token is masked, has no loss
+    and no gradient: it is no part of their means.
+    """
 
     def __init__(self) -> None:
         self._last: FinishedStep | None = None
@@ -118,12 +122,13 @@ class Meter:
     def add(self, finished: FinishedStep) -> None:
         """Count one step, and the time since the last one or since ``resume``."""
         self._last = finished
-        self._num_steps += 1
         self._tokens += finished.tokens
-        self._sums["train/loss"] += finished.loss
-        for name, value in finished.terms.items():
-            self._sums[f"train/loss/{name}"] += value
-        self._sums["train/grad_norm"] += finished.grad_norm
+        if finished.positions:
+            self._num_losses += 1
+            self._sums["train/loss"] += finished.loss
+            for name, value in finished.terms.items():
+                self._sums[f"train/loss/{name}"] += value
+            self._sums["train/grad_norm"] += finished.grad_norm
         now = time.perf_counter()
         self._seconds += now - self._started
         self._started = now
@@ -142,7 +147,7 @@ class Meter:
         record = {
             "step": self._last.step,
             "tokens": tokens,
-            **{name: total / self._num_steps for name, total in self._sums.items()},
+            **{name: total / self._num_losses for name, total in self._sums.items()},
             "train/learning_rate": self._last.learning_rate,
             "train/tokens_per_second": self._tokens / self._seconds,
         }
@@ -152,7 +157,7 @@ class Meter:
     def _clear(self) -> None:
         # Sums, not steps: a worker that never reports must not remember every step.
         self._sums: defaultdict[str, float] = defaultdict(float)
-        self._num_steps = self._tokens = 0
+        self._num_losses = self._tokens = 0
         self._seconds = 0.0
 
 

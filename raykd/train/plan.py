@@ -1,12 +1,11 @@
 """What a run would do, found out without starting it; and everything that speaks against it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import Manifest, read_manifest
-from raykd.data.stream import ALL_LANGUAGES, chosen_shards, mixing_weights
 from raykd.distill.assemble import num_steps, task_of
 from raykd.distill.models import (
     check_layer_terms,
@@ -20,31 +19,25 @@ from raykd.distill.projections import check_projections, check_teacher_projectio
 from raykd.distill.start import StudentStart, plan_start
 from raykd.errors import ConfigError, RaykdError
 from raykd.models.build import count_parameters
-from raykd.models.checks import check_weights
-from raykd.models.load import load_config, resolve_model
-from raykd.models.locations import is_location
+from raykd.remote.local_place import require_place
 from raykd.teachers.build import check_languages
 from raykd.train.cache_plan import CachePlan, plan_caches
 from raykd.train.checkpoint import committed_steps
-from raykd.train.fit import check_length, check_tokenizer, remarks
+from raykd.train.fit import check_source, planned_model, remarks
 from raykd.train.inputs import check_inputs
 from raykd.train.paths import RunPaths, run_paths
-from raykd.train.sizes import ModelPlan, memory_bytes, shared_bytes
+from raykd.train.sizes import (
+    DataPlan,
+    ModelPlan,
+    checkpoint_bytes,
+    memory_bytes,
+    planned_data,
+    shared_bytes,
+)
 from raykd.train.trackers import check_trackers
 from raykd.train.worker import read_result
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DataPlan:
-    """What a run reads."""
-
-    train_rows: int
-    train_tokens: int
-    eval_rows: int
-    shares: dict[str, float]
-    """Share of each language in the rows drawn; empty where languages are not mixed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,20 +57,20 @@ class Plan:
     num_steps: int
     """0 where it depends on data that cannot be read."""
 
-    data: DataPlan | None
-    student: ModelPlan | None
-    teachers: dict[str, ModelPlan]
-    caches: dict[str, CachePlan]
+    data: DataPlan | None = None
+    student: ModelPlan | None = None
+    teachers: dict[str, ModelPlan] = field(default_factory=dict)
+    caches: dict[str, CachePlan] = field(default_factory=dict)
     """What is kept of teachers' outputs, by their names."""
 
-    start: StudentStart | None
+    start: StudentStart | None = None
     """Where the weights of a built student would come from; None where they are random,
     pretrained or in a checkpoint that the run continues from."""
 
-    memory_bytes: int | None
+    memory_bytes: int | None = None
     """Estimate for each worker; None where the models are not known."""
 
-    shared_bytes: int | None
+    shared_bytes: int | None = None
     """Of it: what runs of one process have once, the process itself and the teachers."""
 
 
@@ -89,27 +82,23 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
         fresh: It would start over, whatever checkpoints there are.
     """
     paths = run_paths(config)
-    begins = fresh or not committed_steps(paths.checkpoints)
     problems = _Problems()
+    problems.collect(lambda: require_place(paths.run, "output_uri"))
+    has_place = not problems.found()
+    begins = fresh or not (has_place and committed_steps(paths.checkpoints))
+    found = _found(paths) if has_place else "no place for a run"
     problems.collect(lambda: check_trackers(config))
     manifest = problems.collect(lambda: read_manifest(config.data.uri))
     if manifest is None:
         return Plan(
             run_uri=paths.run,
-            found=_found(paths),
+            found=found,
             problems=problems.found(),
             remarks=(),
             num_steps=config.train.num_steps or 0,
-            data=None,
-            student=None,
-            teachers={},
-            caches={},
-            start=None,
-            memory_bytes=None,
-            shared_bytes=None,
         )
     problems.collect(lambda: check_inputs(config))
-    data = problems.collect(lambda: _plan_data(config, manifest))
+    data = problems.collect(lambda: planned_data(config, manifest))
     teachers = _plan_teachers(config, manifest, problems)
     student = problems.collect(lambda: _plan_student(config, manifest))
     problems.collect(
@@ -124,12 +113,15 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
     start = None
     if student is not None:
         if config.student.init is not None and begins:
+            problems.collect(lambda: check_source(config, manifest))
             start = problems.collect(lambda: plan_start(config, manifest, student=student.config))
         problems.collect(lambda: check_projections(config, manifest, student=student.config))
         problems.collect(lambda: _check_models(config, manifest, student, teachers))
+        if has_place:
+            problems.collect(lambda: _check_room(paths, student))
     return Plan(
         run_uri=paths.run,
-        found=_found(paths),
+        found=found,
         problems=problems.found(),
         remarks=tuple(
             remarks(
@@ -145,9 +137,9 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
         teachers=teachers,
         caches=caches,
         start=start,
-        memory_bytes=None
-        if student is None or data is None
-        else memory_bytes(config, manifest, student=student, teachers=teachers),
+        memory_bytes=memory_bytes(config, manifest, student=student, teachers=teachers)
+        if student is not None and data is not None and teachers.keys() == config.teachers.keys()
+        else None,
         shared_bytes=shared_bytes(config, teachers),
     )
 
@@ -191,32 +183,37 @@ def _found(paths: RunPaths) -> str:
     return "nothing yet; the run starts at its first step"
 
 
-def _plan_data(config: RunConfig, manifest: Manifest) -> DataPlan:
-    train = chosen_shards(manifest, config.data, config.data.train_split)
-    split = config.data.eval_split
-    evaluated = () if split is None else chosen_shards(manifest, config.data, split)
-    shares = mixing_weights(manifest, config.data)
-    return DataPlan(
-        train_rows=sum(shard.rows for shard in train),
-        train_tokens=sum(shard.tokens for shard in train),
-        eval_rows=sum(shard.rows for shard in evaluated),
-        shares={} if ALL_LANGUAGES in shares else shares,
-    )
+def _check_room(paths: RunPaths, student: ModelPlan) -> None:
+    """Check that there is room for one checkpoint more, of a run that has yet to write any."""
+    if read_result(paths) is None:
+        num_bytes = checkpoint_bytes(student.parameters)
+        require_place(paths.run, "output_uri", num_bytes=num_bytes)
 
 
 def _plan_teachers(
     config: RunConfig, manifest: Manifest, problems: _Problems
 ) -> dict[str, ModelPlan]:
-    plans = {}
-    for name, section in config.teachers.items():
-        key = f"teachers.{name}.model"
-        plan = problems.collect(
-            lambda: _plan_loaded(key, section.model, section.revision, config, manifest)  # noqa: B023  called at once
+    plans = {name: _plan_teacher(name, config, manifest, problems) for name in config.teachers}
+    return {name: plan for name, plan in plans.items() if plan is not None}
+
+
+def _plan_teacher(
+    name: str, config: RunConfig, manifest: Manifest, problems: _Problems
+) -> ModelPlan | None:
+    section = config.teachers[name]
+    plan = problems.collect(
+        lambda: planned_model(
+            config,
+            manifest,
+            key=f"teachers.{name}.model",
+            source=section.model,
+            revision=section.revision,
+            new_head="refused",
         )
-        if plan is not None:
-            problems.collect(lambda: _check_teacher(name, config, manifest, plan))  # noqa: B023
-            plans[name] = plan
-    return plans
+    )
+    if plan is not None:
+        problems.collect(lambda: _check_teacher(name, config, manifest, plan))
+    return plan
 
 
 def _check_teacher(name: str, config: RunConfig, manifest: Manifest, plan: ModelPlan) -> None:
@@ -228,23 +225,16 @@ def _check_teacher(name: str, config: RunConfig, manifest: Manifest, plan: Model
 def _plan_student(config: RunConfig, manifest: Manifest) -> ModelPlan:
     section = config.student
     if section.pretrained is not None:
-        return _plan_loaded(
-            "student.pretrained", section.pretrained, section.revision, config, manifest
+        return planned_model(
+            config,
+            manifest,
+            key="student.pretrained",
+            source=section.pretrained,
+            revision=section.revision,
+            new_head="allowed",
         )
     built = student_config(config, manifest)
     return ModelPlan(config=built, parameters=count_parameters(built, config.task))
-
-
-def _plan_loaded(
-    key: str, source: str, revision: str | None, config: RunConfig, manifest: Manifest
-) -> ModelPlan:
-    """Describe a model that is loaded, once it is known to fit the data."""
-    loaded = load_config(source, revision=revision)
-    check_length(key, source, loaded, manifest)
-    check_tokenizer(key, source, manifest)
-    if is_location(where := resolve_model(source)):
-        check_weights(where, source)
-    return ModelPlan(config=loaded, parameters=count_parameters(loaded, config.task))
 
 
 def _check_models(

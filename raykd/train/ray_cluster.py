@@ -5,11 +5,14 @@ import os
 import signal
 import socket
 import struct
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from raykd.config.schema.train import ClusterConfig
+from raykd.train.machine.sockets import place_for_sockets
 
 LOCAL = "local"
 
@@ -52,6 +55,9 @@ _OBJECT_STORE_BYTES = 200_000_000
 _LOOPBACK = "127.0.0.1"
 _ADDRESS_OF_INTERFACE = 0x8915
 """SIOCGIFADDR of Linux."""
+
+_SOCKET_BYTES = len("/ray/session_2026-01-31_10-20-30_123456_4194304/sockets/plasma_store.1")
+"""Of the longest path of a socket of Ray, below the directory for temporary files."""
 
 _PORT = "RAY_GCS_SERVER_PORT"
 """Where Ray reads the port of its head from; no argument of ray.init has it."""
@@ -145,13 +151,16 @@ def _start_here(*, num_cpus: float, num_gpus: float) -> None:
     # Read when Ray is imported, which others may have done before: Ray would listen everywhere.
     ray_constants.ENABLE_RAY_CLUSTER = os.environ[_CLUSTER] != "0"
     port = _free_port()
-    os.environ[_PORT] = str(port)
-    try:
+    temporary = tempfile.gettempdir()
+    place = place_for_sockets(os.environ.get("RAY_TMPDIR") or temporary, room=_SOCKET_BYTES)
+    # Ray Train's cleaner looks for the controller in whatever Ray it finds. In another one there
+    # is none, and it takes away the places of workers that live.
+    of_workers = {"RAY_ADDRESS": f"{_LOOPBACK}:{port}", "TMPDIR": temporary}
+    with _environment({_PORT: str(port), "TMPDIR": place}):
         ray.init(
             address=LOCAL,
-            # Ray Train's cleaner looks for the controller in whatever Ray it finds. In another one
-            # there is none, and it takes away the places of workers that live.
-            runtime_env={"env_vars": {"RAY_ADDRESS": f"{_LOOPBACK}:{port}"}},
+            _temp_dir=str(Path(place, "ray")),
+            runtime_env={"env_vars": of_workers},
             num_cpus=max(1, round(num_cpus)),
             num_gpus=max(0, round(num_gpus)),
             # Without it Ray Train cannot clean up after a dead controller: its cleaner asks
@@ -162,9 +171,21 @@ def _start_here(*, num_cpus: float, num_gpus: float) -> None:
             logging_level="error",
             object_store_memory=_OBJECT_STORE_BYTES,
         )
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set what the processes of one Ray start with: those of another need their own."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
     finally:
-        # Another Ray that this process starts later, or a process of its, needs its own.
-        del os.environ[_PORT]
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _free_port() -> int:

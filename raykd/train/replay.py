@@ -14,7 +14,7 @@ from raykd.data.tokenizers import load_tokenizer
 from raykd.distill.assemble import assemble, num_steps
 from raykd.distill.distillation import Distillation
 from raykd.distill.loop import training_steps
-from raykd.distill.step_report import StepReport, report_next_step
+from raykd.distill.step_report import StepReport, report_next_step, with_cause
 from raykd.distill.world import World
 from raykd.errors import ConfigError, DivergedError
 from raykd.train.caches import Caches, opened_caches
@@ -28,13 +28,14 @@ _MOST_NAMED = 8
 
 
 def explained(error: DivergedError, run: Distillation, paths: RunPaths) -> DivergedError:
-    """Return the error with the rows of the step that diverged, and how to replay it.
+    """Return the error with its cause, the rows of the step that diverged, and how to replay it.
 
     Args:
         error: What the loop raised.
         run: Still as it was before the step.
         paths: Of the run.
     """
+    error = with_cause(error, run)
     row_ids = run.next_rows().row_ids_B.tolist()
     named = ", ".join(map(str, row_ids[:_MOST_NAMED]))
     if (more := len(row_ids) - _MOST_NAMED) > 0:

@@ -1,11 +1,11 @@
-"""How large models are, and how much memory a worker needs, from configurations alone."""
+"""How large data and models are, and what they take, from manifests and configurations alone."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import RECORD_BATCH_BYTES, Manifest
-from raykd.data.stream import chosen_shards
+from raykd.data.stream import ALL_LANGUAGES, chosen_shards, mixing_weights
 from raykd.distill.assemble import running_teachers
 from raykd.models.parts import ParameterCount, num_layers
 from raykd.scores import chunk_positions
@@ -34,6 +34,17 @@ _PROCESS_BYTES = 450_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DataPlan:
+    """What a run reads."""
+
+    train_rows: int
+    train_tokens: int
+    eval_rows: int
+    shares: dict[str, float]
+    """Share of each language in the rows drawn; empty where languages are not mixed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ModelPlan:
     """The size of a model, from its configuration."""
 
@@ -50,6 +61,20 @@ class ModelPlan:
             f"{self.config.hidden_size}: {counts.total:,} parameters ({counts.embeddings:,} "
             f"embeddings, {counts.layers:,} encoder, {counts.head:,} head)"
         )
+
+
+def planned_data(config: RunConfig, manifest: Manifest) -> DataPlan:
+    """Describe what a run reads."""
+    train = chosen_shards(manifest, config.data, config.data.train_split)
+    split = config.data.eval_split
+    evaluated = () if split is None else chosen_shards(manifest, config.data, split)
+    shares = mixing_weights(manifest, config.data)
+    return DataPlan(
+        train_rows=sum(shard.rows for shard in train),
+        train_tokens=sum(shard.tokens for shard in train),
+        eval_rows=sum(shard.rows for shard in evaluated),
+        shares={} if ALL_LANGUAGES in shares else shares,
+    )
 
 
 def activation_bytes(model: Any, *, rows: int, tokens: int, dtype: str) -> int:
@@ -119,6 +144,11 @@ def shared_bytes(config: RunConfig, teachers: dict[str, ModelPlan]) -> int:
     )
 
 
+def checkpoint_bytes(counts: ParameterCount) -> int:
+    """Return what the tensors of a checkpoint take in storage."""
+    return counts.total * _COPIED_BYTES
+
+
 def _student_bytes(config: RunConfig, plan: ModelPlan, *, rows: int, tokens: int) -> int:
     """Return what the student takes: in shares its share, and what is gathered at a time."""
     dtype, workers = config.train.precision, config.cluster.num_workers
@@ -139,7 +169,7 @@ def _checkpoint_bytes(config: RunConfig, counts: ParameterCount) -> int:
     """
     if config.cluster.gpus_per_worker > 0:
         return 0
-    share = -(-counts.total * _COPIED_BYTES // max(config.cluster.num_workers, 1))
+    share = -(-checkpoint_bytes(counts) // max(config.cluster.num_workers, 1))
     return max(share, counts.total * _BYTES["float32"])
 
 

@@ -201,6 +201,7 @@ def _stepped(
 ) -> Turns[tuple[Record, Leave]]:
     """Log, evaluate and checkpoint when each is due."""
     metrics: Record = {}
+    run.require_scored()
     if run.evaluates_first:
         metrics = _evaluated(run, context, log=log, keeper=keeper)
     yield

@@ -14,8 +14,10 @@ checkpoint. One of several is asked by a message.
 import logging
 import math
 import multiprocessing
+import multiprocessing.util
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +27,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from raykd.train.leave import Leave
+from raykd.train.machine.sockets import place_for_sockets
 from raykd.tune.member import Member
 
 Metrics = dict[str, float]
@@ -40,6 +43,8 @@ _POLL_SECONDS = 0.5
 _PRELOADED = ["ray", "raykd.tune.training"]
 """Imported once by the server: Ray because it is in the main module of the process that asks."""
 
+_SOCKET_BYTES = len("/pymp-12345678/listener-12345678")
+"""Of the path of the server's socket, below the directory for temporary files."""
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +83,7 @@ def train_in_child(
         return
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
+    _leave_room_for_sockets()
     ours, theirs = context.Pipe()
     process = context.Process(target=_train, args=(begun, theirs), daemon=True)
     process.start()
@@ -97,6 +103,17 @@ def train_in_child(
         process.kill()
         process.join()
         ours.close()
+
+
+def _leave_room_for_sockets() -> None:
+    """Have the fork server's socket lie where its path is not too long."""
+    kept = tempfile.gettempdir()
+    tempfile.tempdir = place_for_sockets(kept, room=_SOCKET_BYTES)
+    try:
+        # Makes it once in a process, at whose end it is removed.
+        multiprocessing.util.get_temp_dir()
+    finally:
+        tempfile.tempdir = kept
 
 
 @dataclass(kw_only=True, slots=True)

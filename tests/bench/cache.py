@@ -65,6 +65,7 @@ def asker_of(manifest: Manifest, *, num_layers: int) -> Asker:
         wide_bert(num_layers=num_layers), task="masked_lm", num_classes=TOKENIZER.vocab_size
     )
     return Asker(
+        name="bench",
         manifest=manifest,
         task=task,
         teacher=LiveTeacher(model),

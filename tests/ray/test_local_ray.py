@@ -1,6 +1,7 @@
 """A Ray that raykd starts listens on loopback alone, asks for its token, and keeps no secret."""
 
 import os
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -27,9 +28,17 @@ NUM_LOOKS = 6
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[Any]:
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory for temporary files whose name leaves no room for that of a socket."""
+    return tmp_path_factory.mktemp("x" * 60)
+
+
+@pytest.fixture(scope="module")
+def node(temporary: Path) -> Iterator[Any]:
     """Start a Ray whose processes have the markers as credentials; return its node."""
     with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("TMPDIR", str(temporary))
+        monkeypatch.setattr("tempfile.tempdir", None)
         hide_markers(monkeypatch)
         monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
         # Of a program that has imported Ray before, it would else listen everywhere.
@@ -73,6 +82,16 @@ def test_a_ray_of_raykd_listens_on_loopback_alone(node: Any) -> None:
     # Its parts are among them: the head, the node, the dashboard.
     assert {"gcs_server", "raylet", "ray::DashboardAgent"} <= found.keys()
     assert elsewhere(found) == {}
+
+
+def test_its_sockets_have_room_and_its_workers_the_temporary_files(
+    node: Any, temporary: Path
+) -> None:
+    import ray  # noqa: PLC0415  after its environment
+
+    assert not Path(node.plasma_store_socket_name).is_relative_to(temporary)
+    assert Path(os.environ["TMPDIR"]) == temporary
+    assert Path(ray.get(ray.remote(tempfile.gettempdir).remote())) == temporary
 
 
 def test_the_workers_of_a_run_listen_on_loopback_alone(node: Any, tmp_path: Path) -> None:

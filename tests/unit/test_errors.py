@@ -33,6 +33,7 @@ def test_wrong_inputs_end_with_2_and_failures_with_1() -> None:
         "ConfigError": 2,
         "DataError": 2,
         "ModelError": 2,
+        "MissingHeadError": 2,
         "PublicationError": 2,
         "StorageError": 1,
         "StorageDeniedError": 1,

@@ -92,8 +92,8 @@ class TrainConfig:
 
     loss_spike_factor: float | None = None
     """Stop before a step whose loss is more than this many times the mean of recent losses, such
-    as 3, from the eleventh step on; null never does. A NaN or an infinite loss always stops. A
-    term whose weight jumps up makes a spike too."""
+    as 3, once there are ten; null never does. A step that scores no position has no loss. A NaN or
+    an infinite loss always stops. A term whose weight jumps up makes a spike too."""
 
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from raykd.data.manifest import Manifest, read_manifest
 from raykd.data.prepare.inputs import Inputs
 from raykd.errors import ConfigError, PublicationError, StorageError
 from raykd.published.directory import COMMITTED
+from raykd.remote.local_place import require_place
 
 
 def recorded_options(options: PrepareOptions, inputs: Inputs) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def finished_data(options: PrepareOptions, inputs: Inputs) -> Manifest | None:
         ConfigError: Something else is there.
     """
     uri = options.output_uri
-    _check_writable(uri)
+    require_place(uri, "--output")
     if options.overwrites or not storage.list_names(uri):
         return None
     if not storage.exists(storage.join(uri, COMMITTED)):
@@ -93,24 +93,6 @@ def _discard(work_uri: str) -> None:
     # What a task that is being ended writes meanwhile stays; raykd clean finds it.
     with suppress(StorageError):
         storage.delete(work_uri)
-
-
-def _check_writable(uri: str) -> None:
-    """Refuse a local output below something that is no directory, or may not be written.
-
-    Raises:
-        ConfigError: The message names what stands in the way.
-    """
-    if not storage.is_local(uri):
-        return
-    with storage.local_copy(uri) as path:
-        nearest = next(parent for parent in path.absolute().parents if parent.exists())
-    if not nearest.is_dir():
-        message = f"{uri}: {nearest} is a file, not a directory; name another --output"
-        raise ConfigError(message)
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        message = f"{uri}: nothing can be written to {nearest}; name another --output"
-        raise ConfigError(message)
 
 
 def _work_root(uri: str, *, is_shared: bool) -> str:

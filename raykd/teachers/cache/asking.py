@@ -10,7 +10,7 @@ from raykd.batch import Batch, LayersWanted, Rows
 from raykd.data.lanes import BatchReader, addresses
 from raykd.data.manifest import Manifest, Shard
 from raykd.data.rows import as_rows, joined
-from raykd.errors import DataError
+from raykd.errors import DataError, ModelError
 from raykd.scores import Scores
 from raykd.tasks.task import Task
 from raykd.teachers.cache.hashing import position_keys, row_checks
@@ -23,6 +23,9 @@ from raykd.teachers.live import Teacher
 class Asker:
     """Whom to ask, and how."""
 
+    name: str
+    """Of the teacher, for messages."""
+
     manifest: Manifest
     task: Task
     teacher: Teacher
@@ -30,8 +33,23 @@ class Asker:
     device: torch.device
 
     def scores(self, batch: Batch) -> Scores:
-        """Return what the teacher says about a batch that is on the CPU."""
-        return self.teacher(batch.to(self.device), LayersWanted()).scores
+        """Return what the teacher says about a batch that is on the CPU.
+
+        Raises:
+            ModelError: It computes what is no finite number, which no run could use.
+        """
+        outputs = self.teacher(batch.to(self.device), LayersWanted())
+        is_sound_P = outputs.hidden_PD.isfinite().all(dim=-1).cpu()
+        if not is_sound_P.all():
+            position = int((~is_sound_P).nonzero()[0])
+            row_id = int(batch.row_ids_B[batch.examples_P[position]])
+            message = (
+                f"teachers.{self.name}: computes NaN or infinity for the row with the id "
+                f"{row_id}; set teachers.{self.name}.dtype=float32 if it is narrower, or take "
+                "another teacher"
+            )
+            raise ModelError(message)
+        return outputs.scores
 
     def answers(self, rows: Rows, encoding: Encoding) -> Iterator[Answers]:
         """Yield what is kept of what it says about rows, a batch of like lengths at a time."""

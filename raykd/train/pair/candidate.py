@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from safetensors import safe_open
-
 from raykd import storage
 from raykd.config.schema.run import TaskName
 from raykd.data.manifest import TokenizerInfo
@@ -12,20 +10,14 @@ from raykd.data.tokenizers import load_tokenizer, tokenizer_info
 from raykd.errors import DataError
 from raykd.models.build import count_parameters
 from raykd.models.families import family_of
-from raykd.models.files import CONFIG_FILE
+from raykd.models.files import CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE
+from raykd.models.labels import task_of_head
 from raykd.models.load import load_config, resolve_model
+from raykd.models.locations import is_location
+from raykd.models.stored import stored_tensors
 from raykd.train.sizes import ModelPlan
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
-_HEADER_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-_TASKS: dict[str, TaskName] = {
-    "ForMaskedLM": "masked_lm",
-    "ForCausalLM": "causal_lm",
-    "LMHeadModel": "causal_lm",
-    "ForSequenceClassification": "sequence_classification",
-    "ForTokenClassification": "token_classification",
-}
-"""What the class of a model in its config.json ends in."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,10 +47,8 @@ class Candidate:
     @property
     def task(self) -> TaskName:
         """The task that its head was made for, or the first that its family serves."""
-        for name in self.config.architectures or ():
-            for ending, task in _TASKS.items():
-                if name.endswith(ending):
-                    return task
+        if (task := task_of_head(self.config)) is not None:
+            return task
         return next(iter(family_of(self.config.model_type, where=self.source).heads))
 
     def serves(self, task: TaskName) -> bool:
@@ -89,7 +79,7 @@ def read_candidate(source: str) -> Candidate:
         config=config,
         tokenizer=tokenizer,
         tokenizer_info=None if tokenizer is None else tokenizer_info(tokenizer),
-        stored_dtypes=_stored_dtypes(where) or _configured_dtype(config),
+        stored_dtypes=_stored_dtypes(where, source) or _configured_dtype(config),
     )
 
 
@@ -108,16 +98,11 @@ def _tokenizer_of_hub(name: str) -> Any | None:
         return None  # the model itself was found: it has none that raykd can use
 
 
-def _stored_dtypes(where: str) -> tuple[str, ...]:
-    """Return the precisions in the headers of local files; none for models elsewhere."""
-    if not storage.is_local(where) or not storage.exists(where):
+def _stored_dtypes(where: str, source: str) -> tuple[str, ...]:
+    """Return the precisions in the headers of the files; none where there are none."""
+    if not is_location(where) or {WEIGHTS_FILE, INDEX_FILE}.isdisjoint(storage.list_names(where)):
         return ()
-    found = set()
-    for name in storage.list_names(where):
-        if name.endswith(".safetensors"):
-            with safe_open(storage.join(where, name), framework="pt") as file:
-                found |= {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118  no dict
-    return tuple(sorted(_HEADER_NAMES.get(name, name) for name in found))
+    return tuple(sorted({tensor.dtype for tensor in stored_tensors(where, source).values()}))
 
 
 def _configured_dtype(config: Any) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """How good two models are on data, each by itself."""
 
+import math
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -16,9 +17,9 @@ from raykd.distill.evaluate import evaluate
 from raykd.distill.models import load_teachers
 from raykd.distill.step import DistillationStep
 from raykd.distill.world import World
-from raykd.errors import ModelError
+from raykd.errors import MissingHeadError, ModelError
 from raykd.train.pair.candidate import Candidate
-from raykd.train.pair.finding import Pair, PairFinding
+from raykd.train.pair.finding import Judgement, Pair, PairFinding
 
 _QUALITY = ("loss", "accuracy")
 _MICRO_BATCH_SIZE = 16
@@ -40,25 +41,40 @@ def scores(pair: Pair, split: str) -> Iterator[PairFinding]:
         return
     try:
         of_student = _scores_of(pair.student, pair, pair.manifest, split)
-    except ModelError:
+    except MissingHeadError:
         of_student = {}  # it has no head for these classes yet, and need not have one
+    except ModelError as error:
+        yield PairFinding(
+            name="scores", teacher="-", student="none", verdict="error", advice=str(error)
+        )
+        return
     for name, value in of_teacher.items():
         if name.split("/")[0] in _QUALITY:
             yield _line(name, value, of_student.get(name), split)
 
 
 def _line(name: str, teacher: float, student: float | None, split: str) -> PairFinding:
-    is_weaker = student is not None and (
-        teacher > student if name.startswith("loss") else teacher < student
-    )
-    advice = "a weak teacher: let its losses weigh less than the labels" if is_weaker else ""
+    verdict, advice = _judged(name, teacher, student)
     return PairFinding(
         name=f"{name}, {split}",
         teacher=f"{teacher:.4f}",
         student="no trained head" if student is None else f"{student:.4f}",
-        verdict="warning" if is_weaker else "ok",
+        verdict=verdict,
         advice="" if "/" in name else advice,
     )
+
+
+def _judged(name: str, teacher: float, student: float | None) -> Judgement:
+    if not math.isfinite(teacher):
+        return "error", "the teacher says NaN or infinity about some rows: take another"
+    if student is not None and not math.isfinite(student):
+        return "error", "the student says NaN or infinity about some rows: take another"
+    is_weaker = student is not None and (
+        teacher > student if name.startswith("loss") else teacher < student
+    )
+    if is_weaker:
+        return "warning", "a weak teacher: let its losses weigh less than the labels"
+    return "ok", ""
 
 
 def _scores_of(
@@ -67,7 +83,8 @@ def _scores_of(
     """Return the metrics of a model by itself.
 
     Raises:
-        ModelError: It has no trained head for the task and the classes.
+        MissingHeadError: It has no trained head for the task and the classes.
+        ModelError: It cannot be loaded.
     """
     config = RunConfig(
         name="doctor",

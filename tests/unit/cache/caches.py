@@ -64,7 +64,12 @@ class Subject:
     def asker_of(self, teacher: Teacher) -> Asker:
         """Return who asks another one about the same rows."""
         return Asker(
-            manifest=self.manifest, task=self.task, teacher=teacher, batch_size=5, device=CPU
+            name="big",
+            manifest=self.manifest,
+            task=self.task,
+            teacher=teacher,
+            batch_size=5,
+            device=CPU,
         )
 
     def coverages(self, *, epochs: int = 1, languages: Sequence[str] = ("de", "en")) -> Any:

@@ -84,5 +84,8 @@ def test_a_place_that_cannot_be_written_names_the_key(
 ) -> None:
     blocked = config_path.parent / "file"
     blocked.write_text("")
-    assert main(["cache", str(config_path), f"teachers.big.cache.uri={blocked}/x"]) != 0
-    assert "name another place with teachers.big.cache.uri" in capsys.readouterr().err
+    assert main(["cache", str(config_path), f"teachers.big.cache.uri={blocked}/x"]) == 2
+    assert (
+        "is a file, not a directory; name another teachers.big.cache.uri"
+        in capsys.readouterr().err
+    )

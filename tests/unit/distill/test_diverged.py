@@ -17,6 +17,7 @@ from raykd.distill.loop import FinishedStep, training_steps
 from raykd.distill.world import World
 from raykd.errors import LossSpikeError, NonFiniteLossError
 
+from tests.prepared import write_prepared
 from tests.small_runs import small_data, small_run
 
 
@@ -26,23 +27,30 @@ from tests.small_runs import small_data, small_run
 )
 def test_what_is_not_finite_stops_at_any_step(loss: float, grad_norm: float) -> None:
     with pytest.raises(NonFiniteLossError, match=r"still those of step 0\.") as raised:
-        require_sound(step=1, loss=loss, grad_norm=grad_norm, recent_loss=None, spike_factor=None)
+        require_sound(
+            step=1,
+            loss=loss,
+            grad_norm=grad_norm,
+            recent_loss=None,
+            num_losses=0,
+            spike_factor=None,
+        )
     assert f"the loss is {loss} and the gradient norm {grad_norm}" in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("step", "loss", "recent_loss", "spike_factor", "is_spike"),
+    ("num_losses", "loss", "recent_loss", "spike_factor", "is_spike"),
     [
-        (11, 6.1, 2.0, 3.0, True),
-        (11, 6.0, 2.0, 3.0, False),
-        (10, 6.1, 2.0, 3.0, False),
-        (11, 6.1, None, 3.0, False),
+        (10, 6.1, 2.0, 3.0, True),
+        (10, 6.0, 2.0, 3.0, False),
+        (9, 6.1, 2.0, 3.0, False),
+        (0, 6.1, None, 3.0, False),
         (11, 1e9, 2.0, None, False),
         (500, 0.5, 0.1, 3.0, True),
     ],
 )
-def test_a_spike_is_above_the_factor_and_past_the_first_steps(
-    step: int,
+def test_a_spike_is_above_the_factor_and_past_the_first_losses(
+    num_losses: int,
     loss: float,
     recent_loss: float | None,
     spike_factor: float | None,
@@ -51,7 +59,12 @@ def test_a_spike_is_above_the_factor_and_past_the_first_steps(
 ) -> None:
     with pytest.raises(LossSpikeError) if is_spike else nullcontext():
         require_sound(
-            step=step, loss=loss, grad_norm=1.0, recent_loss=recent_loss, spike_factor=spike_factor
+            step=500,
+            loss=loss,
+            grad_norm=1.0,
+            recent_loss=recent_loss,
+            num_losses=num_losses,
+            spike_factor=spike_factor,
         )
 
 
@@ -109,3 +122,22 @@ def test_a_jump_that_is_no_spike_stops_nothing(
     losses = [step.loss for step in steps_of(run)]
     assert len(losses) == 24
     assert losses[-1] > 3 * losses[0]
+
+
+def test_a_step_that_scores_nothing_is_no_loss_of_0(tmp_path: Path) -> None:
+    write_prepared(tmp_path / "data", {"train": {"de": [40]}, "validation": {"de": [4]}})
+    config = small_run(
+        tmp_path,
+        train__num_steps=40,
+        train__global_batch_size=1,
+        train__micro_batch_size=1,
+        train__loss_spike_factor=3,
+        data__masking={"fraction": 0.1},
+    )
+    run = assemble(config, world=World())
+    steps = list(steps_of(run))
+    scored = [step.loss for step in steps if step.positions]
+    assert 0 < len(scored) < 40
+    assert [step.loss for step in steps if not step.positions] == [0] * (40 - len(scored))
+    assert run.state.num_losses == len(scored)
+    assert run.state.recent_loss == reduce(lambda m, x: mean_with(x, m), scored[1:], scored[0])

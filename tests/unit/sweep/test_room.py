@@ -1,5 +1,6 @@
 """What machines hold is counted in whole bundles, each on one machine."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -158,6 +159,15 @@ def test_memory_that_is_not_declared_is_not_checked() -> None:
 def test_more_than_one_gpu_must_be_whole() -> None:
     problem = room_problem(need(1, gpus=1.5), [GPU_NODE])
     assert problem == "cluster.gpus_per_worker must be whole or below 1, got 1.5"
+
+
+def test_this_machine_has_the_cores_that_the_process_may_use() -> None:
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert this_machine().cpus == 1
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def test_this_machine_holds_a_small_run() -> None:

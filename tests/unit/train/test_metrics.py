@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from raykd import storage
+from raykd.cli.progress import training_line
 from raykd.distill.loop import FinishedStep
 from raykd.train.metrics import Meter, MetricsLog, MetricsTail, Record, read_metrics
 from raykd.train.trackers import TensorBoardTracker
@@ -106,13 +107,16 @@ def test_tensorboard_gets_every_metric_and_forgets_what_is_done_again(tmp_path: 
     assert scalars(directory, "tokens") == [(1, 10.0), (2, 20.0), (4, 40.0), (8, 80.0)]
 
 
-def finished(step: int, loss: float, *, kl: float = 0.0, tokens: int = 1) -> FinishedStep:
+def finished(
+    step: int, loss: float, *, kl: float = 0.0, tokens: int = 1, positions: int = 1
+) -> FinishedStep:
     return FinishedStep(
         step=step,
         loss=loss,
         terms={"cross_entropy": 2 * loss, "forward_kl": kl},
         grad_norm=loss + 1,
         learning_rate=step / 100,
+        positions=positions,
         tokens=tokens,
     )
 
@@ -145,6 +149,21 @@ def test_a_record_is_the_mean_over_the_steps_since_the_last(clock: list[float]) 
     meter.add(finished(4, 7.0, tokens=3))
     second = meter.record(tokens=2_000)
     assert (second["train/loss"], second["train/tokens_per_second"]) == (7.0, 1.5)
+
+
+def test_a_step_that_scores_nothing_is_no_part_of_the_means(clock: list[float]) -> None:
+    meter = Meter()
+    for step, loss, positions in [(1, 3.0, 2), (2, 0.0, 0), (3, 5.0, 1)]:
+        clock.append(step * 1.0)
+        meter.add(finished(step, loss, tokens=10, positions=positions))
+    record = meter.record(tokens=30)
+    assert (record["train/loss"], record["train/grad_norm"]) == (4.0, 5.0)
+    assert record["train/tokens_per_second"] == 10.0
+    clock.append(4.0)
+    meter.add(finished(4, 0.0, tokens=10, positions=0))
+    nothing = meter.record(tokens=40)
+    assert "train/loss" not in nothing
+    assert training_line(nothing, 9).startswith("step 4/9  no position scored ")
 
 
 def test_work_that_is_not_training_does_not_slow_the_speed(clock: list[float]) -> None:

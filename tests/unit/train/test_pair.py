@@ -15,6 +15,7 @@ from raykd.train.pair.examine import examine_pair
 from raykd.train.pair.finding import PairFinding
 from raykd.train.paths import run_paths
 from raykd.train.run import Listener, train_run
+from safetensors.torch import load_file, save_file
 
 from tests.prepared import VOCAB_SIZE, word_tokenizer
 from tests.small_runs import small_data, small_run
@@ -301,3 +302,35 @@ def test_what_is_not_there_is_one_clear_line(tmp_path: Path, data: Path) -> None
         found(model, str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match="has no split 'test'"):
         list(examine_pair(model, model, task=None, data_uri=str(data), split="test"))
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_weights_that_are_no_numbers_are_an_error_of_the_model_that_has_them(
+    role: str, tmp_path: Path, data: Path
+) -> None:
+    whole = saved(tmp_path / "whole", "sequence_classification")
+    broken = saved(tmp_path / "broken", "sequence_classification")
+    weights = tmp_path / "broken" / "model.safetensors"
+    tensors = load_file(weights)
+    tensors["classifier.bias"][0] = float("nan")
+    save_file(tensors, weights, metadata={"format": "pt"})
+    pair = (broken, whole) if role == "teacher" else (whole, broken)
+    lines = found(*pair, data=data)
+    assert verdicts(lines, "error") == ["scores"]
+    assert f"{broken}: classifier.bias holds 1 values of 3" in lines["scores"].advice
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_a_loss_that_is_no_number_is_an_error_of_the_model_that_makes_it(
+    role: str, tmp_path: Path, data: Path
+) -> None:
+    whole = saved(tmp_path / "whole", "sequence_classification")
+    model = tiny_model("bert", "sequence_classification")
+    with torch.no_grad():
+        model.bert.embeddings.position_embeddings.weight.fill_(3e38)
+    model.config.id2label = dict(enumerate(LABELS))
+    save_model(model, tmp_path / "wild")
+    wild = str(tmp_path / "wild")
+    lines = found(*((wild, whole) if role == "teacher" else (whole, wild)), data=data)
+    assert lines["loss, validation"].verdict == "error"
+    assert f"the {role} says NaN or infinity" in lines["loss, validation"].advice

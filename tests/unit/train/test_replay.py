@@ -37,7 +37,7 @@ DROPOUT = TINY_BERT | {"dropout": 0.2}
 
 @pytest.fixture(scope="module")
 def poisoned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a place with a teacher that says NaN about the one longest row of the data."""
+    """Return a place with a teacher whose finite weights say NaN about the longest row."""
     directory = tmp_path_factory.mktemp("poisoned")
     write_prepared(
         directory / "data",
@@ -48,7 +48,7 @@ def poisoned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = assemble(poisoned_run(directory, teachers={}), world=World()).student.model
     longest = longest_row(directory).lengths_B[0]
     with torch.no_grad():
-        model.bert.embeddings.position_embeddings.weight[longest - 1 :] = math.nan
+        model.bert.embeddings.position_embeddings.weight[longest - 1 :] = 3e38
     save_model(model, directory / "teacher")
     return directory
 
@@ -125,9 +125,12 @@ def test_the_error_names_the_rows_that_all_workers_read_in_the_step(
     error = explained(until_it_diverges(run), run, RunPaths("s3://bucket/my run"))
     assert type(error) is NonFiniteLossError
     step = run.state.step + 1
-    assert f"step {step}: the loss is nan" in str(error)
+    worst = int(longest_row(poisoned).row_ids_B[0])
+    assert f"step {step}: the loss is no finite number, because teacher big says" in str(error)
+    assert f"about the row with the id {worst}. The weights are still those" in str(error)
+    assert "learning_rate" not in str(error)
     assert sorted(ids_named(error)) == ids_read(config, step, size=size)
-    assert int(longest_row(poisoned).row_ids_B[0]) in ids_named(error)
+    assert worst in ids_named(error)
     assert str(error).endswith(f"raykd replay 's3://bucket/my run' --step {step}")
 
 
@@ -164,7 +167,7 @@ def test_replay_shows_the_row_that_is_to_blame_first(
     command = shlex.split(str(raised.value))[-4:]
     assert main([*command, "--rows", "2"]) == 0
     shown = capsys.readouterr().out
-    assert f"step {step}: the loss is nan" in shown
+    assert f"step {step}: the loss is no finite number" in shown
     header, *rows = shown[shown.index("\nrow ") + 1 :].splitlines()
     assert header.split() == [
         "row",

@@ -291,3 +291,13 @@ def test_tensorboard_gets_every_metric(directory: Path) -> None:
     events.Reload()
     assert [event.step for event in events.Scalars("train/loss")] == list(range(1, 7))
     assert [event.step for event in events.Scalars("eval/loss")] == [3, 6]
+
+
+def test_a_split_of_which_nothing_is_scored_is_refused_before_the_first_step(
+    tmp_path: Path,
+) -> None:
+    write_prepared(tmp_path / "data", {"train": {"de": [40]}, "validation": {"de": [1]}})
+    config = small_run(tmp_path, data__masking={"fraction": 0.01})
+    with pytest.raises(DataError, match=r"data\.eval_split=validation: no position of it is"):
+        train(config)
+    assert read_metrics(run_paths(config).metrics) == []

@@ -31,6 +31,7 @@ def run_state(run: Distillation) -> RunState:
         best=None,
         first_evaluation=None,
         recent_loss=run.state.recent_loss,
+        num_losses=run.state.num_losses,
     )
 
 

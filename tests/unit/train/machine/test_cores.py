@@ -1,12 +1,11 @@
 """Cores are those that this process may really use."""
 
-import math
 import os
 from pathlib import Path
 
 import pytest
 import torch
-from raykd.train.machine.cores import cpu_name, cpu_quota, has_bfloat16, usable_cores
+from raykd.train.machine.cores import cpu_name, has_bfloat16, usable_cores, usable_memory
 from raykd.train.machine.process import machine_warnings, prepare_process
 
 from tests.small_runs import small_run
@@ -27,28 +26,8 @@ def written(path: Path, text: str) -> Path:
     return path
 
 
-def test_the_smallest_quota_of_the_groups_above_counts(tmp_path: Path) -> None:
-    own = written(tmp_path / "own", "0::/pods/mine\n")
-    root = tmp_path / "cgroup"
-    written(root / "pods/mine/cpu.max", "max 100000\n")
-    written(root / "pods/cpu.max", "250000 100000\n")
-    assert cpu_quota(root, own) == 2.5
-    written(root / "pods/mine/cpu.max", "50000 100000\n")
-    assert cpu_quota(root, own) == 0.5
-
-
-def test_a_quota_of_version_1_counts(tmp_path: Path) -> None:
-    own = written(tmp_path / "own", "5:memory:/docker/a\n4:cpu,cpuacct:/docker/a\n")
-    root = tmp_path / "cgroup"
-    written(root / "cpu/cpu.cfs_quota_us", "300000\n")
-    written(root / "cpu/cpu.cfs_period_us", "100000\n")
-    assert cpu_quota(root, own) == 3
-    written(root / "cpu/cpu.cfs_quota_us", "-1\n")
-    assert cpu_quota(root, own) == math.inf
-
-
-def test_without_control_groups_there_is_no_quota(tmp_path: Path) -> None:
-    assert cpu_quota(tmp_path, tmp_path / "none") == math.inf
+def test_no_more_memory_is_usable_than_the_machine_has() -> None:
+    assert 0 < usable_memory() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_usable_cores_follow_the_affinity() -> None:

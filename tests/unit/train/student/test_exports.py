@@ -74,7 +74,14 @@ def rows_of(manifest: Manifest, pairs: list[str] | None) -> list[tuple[list[int]
         validation_fraction=0.0,
         language="und",
     )
-    raw = RawRows(split="train", uri="", unit="row", first=1, texts=list(TEXTS), pairs=pairs)  # type: ignore[arg-type]  # all are there
+    raw = RawRows(
+        split="train",
+        uri="",
+        unit="row",
+        numbers=range(len(TEXTS)),
+        texts=list(TEXTS),
+        pairs=pairs,
+    )  # type: ignore[arg-type]  # all are there
     table = Encoder(recipe).encode([raw]).table
     ids = table["input_ids"].to_pylist()
     types = table["token_type_ids"].to_pylist()
