@@ -5,7 +5,10 @@
 
 import hashlib
 import json
+import os
 import random
+import socket
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,6 +24,9 @@ from raykd.sweep.ledger import (
     write_index,
     write_records,
 )
+from raykd.train.holders import Lease, write_lease
+
+COMMAND = "raykd sweep study.yaml 'seeds=[1,2]'"
 
 NUM_STEPS = 100
 TOKENS_PER_STEP = 50
@@ -110,18 +116,43 @@ def ledger_of(
     metric: str = "eval/loss",
     mode: str = "min",
     name: str = "study",
+    lease: Lease | None = None,
 ) -> Ledger:
     """Return a ledger of runs in this order."""
     sweep = {"name": name, "base": "base.yaml", "metric": metric, "mode": mode, "seeds": [1, 2]}
-    return Ledger(uri=uri, sweep=sweep, records={record.id: record for record in records})
+    return Ledger(
+        uri=uri,
+        sweep=sweep,
+        records={record.id: record for record in records},
+        command=COMMAND,
+        lease=lease,
+    )
+
+
+def driver(*, host: str | None = None, silent_seconds: float = 0.0) -> Lease:
+    """Return the lease of a driver that was last heard so long ago; without a host it is here."""
+    return Lease(
+        holder="driver",
+        host=host or socket.gethostname(),
+        process_id=os.getpid(),
+        has_workers=False,
+        heartbeat=time.time() - silent_seconds,
+    )
 
 
 def write_ledger(ledger: Ledger) -> None:
-    """Leave a ledger where it says it lies."""
+    """Leave a ledger where it says it lies, and the lease of its driver."""
     paths = SweepPaths(sweep=ledger.uri)
-    text = f"name: {ledger.sweep['name']}\n"
-    write_index(paths, sweep=ledger.sweep, text=text, run_ids=ledger.records)
+    write_index(
+        paths,
+        sweep=ledger.sweep,
+        text=f"name: {ledger.sweep['name']}\n",
+        run_ids=ledger.records,
+        command=ledger.command,
+    )
     write_records(paths, ledger.records.values())
+    if ledger.lease is not None:
+        write_lease(paths.lease, ledger.lease)
 
 
 def arm_and_control(
@@ -152,7 +183,8 @@ def rich_ledger(uri: str = "sweeps/rich", *, is_over: bool = True) -> Ledger:
 
     The strong teacher helps the more the more it counts; the weak one (a quarter of its training)
     hurts with weight 4. Beside what is done: one trial failed, one stopped, two blocked by a
-    teacher that failed, one reused, one resumed; one running and one waiting unless over.
+    teacher that failed, one reused, one resumed; unless over, one running and one waiting, and a
+    driver that is at it.
     """
     rng = random.Random(7)
     strong = stage_of("strong", values=[4.0, 3.4, 3.1, 2.9])
@@ -167,7 +199,8 @@ def rich_ledger(uri: str = "sweeps/rich", *, is_over: bool = True) -> Ledger:
     records += _blocked(records, broken)
     if not is_over:
         records = _unfinished(records)
-    return replace(ledger_of(records, uri=uri, name="rich"), sweep=_RICH_SWEEP)
+    lease = None if is_over else driver()
+    return replace(ledger_of(records, uri=uri, name="rich", lease=lease), sweep=_RICH_SWEEP)
 
 
 def many_trials(num_trials: int, *, num_evaluations: int = 20) -> Ledger:

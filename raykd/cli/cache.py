@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from raykd.cli.interrupts import interruptible
+from raykd.cli.problems import preparation_told
 from raykd.cli.quiet import quiet_libraries
 from raykd.cli.tables import plain_table
 from raykd.cli.train import add_run_arguments
@@ -61,7 +62,8 @@ def run(options: argparse.Namespace) -> int:
     from raykd.train.paths import located  # noqa: PLC0415
     from raykd.train.plan import plan_run, require_runnable  # noqa: PLC0415
 
-    require_runnable(plan_run(config))
+    with preparation_told([options.config], [config.data.uri]):
+        require_runnable(plan_run(config))
     # A teacher is asked, and timed, as fast as a run would ask it.
     prepare_process(cores=None)
     config = located(config)

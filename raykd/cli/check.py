@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raykd.cli import check_sweep
+from raykd.cli.problems import print_problems
 from raykd.cli.quiet import quiet_libraries
-from raykd.config.load import is_sweep, load_run
+from raykd.config.kinds import is_sweep
+from raykd.config.load import load_run
 from raykd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -59,13 +61,7 @@ def run(options: argparse.Namespace) -> int:
     console.print(table)
     if options.init and plan.start is not None:
         console.print("\n" + "\n".join(provenance_lines(plan.start)), markup=False)
-    if plan.problems:
-        console.print(f"\n{len(plan.problems)} problem(s)", markup=False)
-        for problem in plan.problems:
-            console.print(f"  - {problem}", markup=False)
-        return 2
-    console.print("\nready", markup=False)
-    return 0
+    return print_problems(console, plan.problems, paths=[options.config], uris=[config.data.uri])
 
 
 def plan_lines(config: "RunConfig", plan: "Plan") -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from raykd.cli.problems import files_of, print_problems
 from raykd.cli.quiet import quiet_libraries
 from raykd.config.load import load_sweep
 from raykd.errors import RaykdError
@@ -43,13 +44,7 @@ def run(path: Path, overrides: Sequence[str], *, measures: bool) -> int:
     for name, text in plan_lines(plan, measures=measures and not plan.problems):
         table.add_row(Text(name), Text(text))
     console.print(table)
-    if plan.problems:
-        console.print(f"\n{len(plan.problems)} problem(s)", markup=False)
-        for problem in plan.problems:
-            console.print(f"  - {problem}", markup=False)
-        return 2
-    console.print("\nready", markup=False)
-    return 0
+    return print_problems(console, plan.problems, paths=files_of(path, sweep), uris=plan.data_uris)
 
 
 def plan_lines(plan: "SweepPlan", *, measures: bool) -> _Lines:
@@ -86,12 +81,15 @@ def _ledger(plan: "SweepPlan") -> "Ledger | None":
 
 
 def _ledger_lines(plan: "SweepPlan", ledger: "Ledger | None") -> _Lines:
-    from raykd.sweep.changes import difference  # noqa: PLC0415  --help must be instant
+    from raykd.report.standing import standing_of  # noqa: PLC0415  --help must be instant
+    from raykd.sweep.changes import difference  # noqa: PLC0415
 
     if ledger is None:
         yield "found", "nothing yet"
         return
     yield "found", f"a ledger of {len(ledger.records)} runs: {_states(ledger)}"
+    if standing := standing_of(ledger).text:
+        yield "", standing
     changes = difference(ledger, plan).lines()
     yield from (("changed", line) for line in changes)
 
@@ -104,9 +102,10 @@ def _states(ledger: "Ledger") -> str:
 def _stage_text(stage: "PlannedRun") -> str:
     record = stage.record
     qualities = ", ".join(f"{fraction:g}" for fraction in stage.config.checkpoint.milestones)
+    size = f"{record.num_steps:,} steps, {record.planned_tokens:,} tokens"
     return (
         f"teacher {record.coordinates['teacher']}: {_standing(stage)}; qualities {qualities}; "
-        f"{record.num_steps:,} steps, {record.planned_tokens:,} tokens"
+        f"{size if record.planned_tokens else 'how long is not known'}"
     )
 
 
@@ -160,6 +159,9 @@ def _cost_lines(plan: "SweepPlan") -> _Lines:
     from raykd.sweep.cost import cost_left, whole_cost  # noqa: PLC0415
 
     everything, most = (*plan.stages, *plan.trials), plan.sweep.pack
+    if any(run.flops is None for run in everything):
+        yield "cost", "not known before the problems below are solved"
+        return
     parts = (
         ("cost", "stages", cost_left(plan.stages, most=most)),
         ("", "trials", cost_left(plan.trials, most=most)),
@@ -183,11 +185,13 @@ def _room_lines(plan: "SweepPlan") -> _Lines:
     if sizes:
         yield "memory", f"about {max(sizes) / 1e9:.2f} GB for a worker of a trial, estimated"
     yield "at once", f"{plan.at_once} trial(s), limited by {plan.at_once_by}"
+    if plan.idle_gpus:
+        yield "warning", plan.idle_gpus
 
 
 def _time_text(plan: "SweepPlan") -> str:
     from raykd.report.units import amount, duration  # noqa: PLC0415  --help must be instant
-    from raykd.sweep.cost import measured, seconds  # noqa: PLC0415
+    from raykd.sweep.cost import measured, planned_time  # noqa: PLC0415
 
     if not any(run.share_left for run in (*plan.stages, *plan.trials)):
         return "nothing is left to do"
@@ -197,8 +201,10 @@ def _time_text(plan: "SweepPlan") -> str:
         return f"not known: {error}"
     if speed is None:
         return "not known: the runs ask for a GPU, and there is none here to time a step on"
+    time = planned_time(plan, speed)
     return (
-        f"roughly {duration(seconds(plan, speed))} without evaluations: a step of the largest "
-        f"student took {speed.seconds_per_step:.3f} s here ({speed.where}, "
+        f"roughly {duration(time.seconds)} without evaluations, {duration(time.of_starts)} of it "
+        f"for {time.num_starts:,} start(s) of runs and that of Ray, assumed to be as elsewhere; "
+        f"a step of the largest student took {speed.seconds_per_step:.3f} s here ({speed.where}, "
         f"{amount(speed.flops_per_second)}FLOP/s); the machines are taken to be alike"
     )

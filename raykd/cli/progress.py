@@ -20,8 +20,16 @@ console = Console(highlight=False, soft_wrap=True)
 class RunDisplay:
     """Shows the records of one run."""
 
-    def __init__(self, *, num_steps: int) -> None:
+    def __init__(self, *, num_steps: int, is_live: bool) -> None:
+        """Begin with nothing to show.
+
+        Args:
+            num_steps: Of the run.
+            is_live: Keep a live line on a terminal. A run in this process must not: a debugger
+                may ask for that terminal at any moment, and lines leave it alone.
+        """
         self._num_steps = num_steps
+        self._is_live = is_live and console.is_terminal
         self._progress = Progress(
             TextColumn("step"),
             BarColumn(bar_width=24),
@@ -29,7 +37,7 @@ class RunDisplay:
             TextColumn("{task.description}"),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not self._is_live,
         )
         self._task = self._progress.add_task("starting", total=num_steps)
 
@@ -57,7 +65,7 @@ class RunDisplay:
             self.message(evaluation_line(record, self._num_steps))
             return
         line = training_line(record, self._num_steps)
-        if console.is_terminal:
+        if self._is_live:
             self._progress.update(self._task, completed=record["step"], description=line)
         else:
             self.message(line)

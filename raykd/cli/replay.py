@@ -1,9 +1,12 @@
 """Take one step of a run once more and say what its rows did, for a step that diverged."""
 
 import argparse
+import dataclasses
 import math
+import sys
 from typing import TYPE_CHECKING
 
+from raykd import strict_json
 from raykd.cli.quiet import quiet_libraries
 from raykd.cli.tables import plain_table
 from raykd.errors import ConfigError
@@ -27,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rows", type=int, default=8, metavar="K", help="rows to show, worst first; default: 8"
     )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object, with every digit and all rows"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -40,9 +46,15 @@ def run(options: argparse.Namespace) -> int:
     from raykd.train.replay import replay_step  # noqa: PLC0415
 
     def tell(line: str) -> None:
-        console.print(line, markup=False)
+        if options.json:
+            print(line, file=sys.stderr)
+        else:
+            console.print(line, markup=False)
 
     report = replay_step(options.uri, step=options.step, on_message=tell)
+    if options.json:
+        print(as_json(report))
+        return 0
     for line in step_lines(report):
         tell(line)
     console.print()
@@ -56,15 +68,24 @@ def run(options: argparse.Namespace) -> int:
 
 def step_lines(report: "StepReport") -> list[str]:
     """Return the numbers of the step, and whether training stops there."""
-    terms = "".join(f"  {name} {value!r}" for name, value in report.terms.items())
+    numbers = {"loss": report.loss, **report.terms, "grad": report.grad_norm}
     lines = [
-        f"step {report.step}  loss {report.loss!r}{terms}  grad {report.grad_norm!r}",
+        f"step {report.step}"
+        + "".join(f"  {name} {_digits(value)}" for name, value in numbers.items()),
         "training goes on after this step" if report.error is None else str(report.error),
     ]
     bad = [gradient for gradient in report.gradients if gradient.num_not_finite]
     if bad:
         lines.append(f"{len(bad)} of {len(report.gradients)} gradients are not finite")
     return lines
+
+
+def as_json(report: "StepReport") -> str:
+    """Return the step as JSON; what is not finite is null, as JSON has no other word for it."""
+    told = dataclasses.asdict(report) | {
+        "error": None if report.error is None else str(report.error)
+    }
+    return strict_json.text(told, indent=1)
 
 
 def gradients_table(gradients: "tuple[GradientReport, ...]") -> "Table":
@@ -94,6 +115,13 @@ def rows_table(rows: "Iterable[RowReport]") -> "Table":
             Text(_one_line(row.text), no_wrap=True, overflow="ellipsis"),
         )
     return table
+
+
+def _digits(value: float) -> str:
+    """Return a value with the digits that float32 has: those beyond are of its copy in float64."""
+    import numpy as np  # noqa: PLC0415  --help must be instant
+
+    return str(np.float32(value))
 
 
 def _number(value: float) -> str:

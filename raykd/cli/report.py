@@ -115,28 +115,31 @@ def watch(uri: str, output_uri: str, *, console: "Console", pause: Callable[[], 
     """
     from rich.live import Live as Display  # noqa: PLC0415  --help must be instant
 
-    from raykd.sweep.ledger import is_driven, read_ledger  # noqa: PLC0415
+    from raykd.sweep.ledger import read_ledger  # noqa: PLC0415
 
     with Display(console=console, auto_refresh=False, transient=True) as live:
-        ledger = read_ledger(uri)
-        report = _show(ledger, output_uri, live)
-        while not ledger.is_over and is_driven(ledger):
+        goes_on, known = _state(ledger := read_ledger(uri))
+        report = _show(ledger, output_uri, live, goes_on=goes_on)
+        while goes_on:
             pause()
-            changed = read_ledger(uri)
-            # As text: a loss that is not a number equals itself there.
-            if repr(changed) != repr(ledger):
-                ledger = changed
-                report = _show(ledger, output_uri, live)
+            before = goes_on, known
+            goes_on, known = _state(ledger := read_ledger(uri))
+            if (goes_on, known) != before:
+                report = _show(ledger, output_uri, live, goes_on=goes_on)
     console.print(report, crop=False)
 
 
-def _show(ledger: "Ledger", output_uri: str, live: "Live") -> "Group":
+def _state(ledger: "Ledger") -> tuple[bool, str]:
+    """Return whether a sweep goes on, and what is known of its runs, to be compared."""
+    # As text: a loss that is not a number equals itself there.
+    return ledger.is_driven and not ledger.is_over, repr(ledger.records)
+
+
+def _show(ledger: "Ledger", output_uri: str, live: "Live", *, goes_on: bool) -> "Group":
     """Write the files and show the report, or its status in a log; return the report."""
     from raykd.report.terminal import status_line  # noqa: PLC0415  --help must be instant
 
-    summary, report = write(
-        ledger, output_uri, refresh_seconds=None if ledger.is_over else _POLL_SECONDS
-    )
+    summary, report = write(ledger, output_uri, refresh_seconds=_POLL_SECONDS if goes_on else None)
     if live.console.is_terminal:
         live.update(report, refresh=True)
     else:

@@ -1,12 +1,14 @@
 """Run a sweep: stages, trials, controls. The same command again goes on where it stands."""
 
 import argparse
+import os
+import shlex
 from collections import Counter
 from pathlib import Path
 
+from raykd.cli.problems import files_of, preparation_told
 from raykd.cli.quiet import quiet_libraries
-from raykd.config.load import is_sweep, load_sweep
-from raykd.errors import ConfigError
+from raykd.config.load import load_sweep
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,9 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the sweep; return 0 where every run asked for is done or stopped early, else 1."""
-    if not is_sweep(options.config):
-        message = f"{options.config}: is a run, not a sweep, which has 'base:'; use raykd train"
-        raise ConfigError(message)
     sweep = load_sweep(options.config, options.overrides)
     quiet_libraries()
     # Imported here: torch and Ray take seconds, and --help must be instant.
@@ -54,13 +53,17 @@ def run(options: argparse.Namespace) -> int:
 
     with reachable_machines(options.address) as machines, SweepDisplay() as display:
         plan = plan_sweep(sweep, machines=machines)
-        require_runnable(plan)
+        with preparation_told(files_of(options.config, sweep), plan.data_uris):
+            require_runnable(plan)
         display.plan(plan)
         with interruptible() as stopped:
             ledger = run_sweep(
                 plan,
                 SweepOptions(
-                    address=options.address, retries_failed=options.retry_failed, only=options.only
+                    address=options.address,
+                    retries_failed=options.retry_failed,
+                    only=options.only,
+                    command=_that_goes_on(options),
                 ),
                 on_step=display.show,
                 should_stop=stopped.is_set,
@@ -77,3 +80,13 @@ def run(options: argparse.Namespace) -> int:
             f"{len(ledger.records)} runs are not done; the same command continues"
         )
     return 1 if num_waiting or states[State.FAILED] or states[State.BLOCKED] else 0
+
+
+def _that_goes_on(options: argparse.Namespace) -> str:
+    """Return the command that goes on with the sweep, as its user would type it."""
+    words = ["sweep", str(options.config), *options.overrides]
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        # Ray sets it for the jobs of a cluster.
+        return shlex.join(["raykd", "submit", *words])
+    address = [] if options.address == "local" else ["--address", options.address]
+    return shlex.join(["raykd", *words, *address])

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raykd.cli.progress import console, duration
+from raykd.report.standing import standing_of
 from raykd.sweep.changes import difference
 from raykd.sweep.coordinates import run_labels
 from raykd.sweep.ledger import Record, State, read_ledger
@@ -62,11 +63,17 @@ class SweepDisplay:
             f"{len(plan.stages)} teacher's run(s) and {len(plan.trials)} trials, {done} of them "
             f"there already; {plan.at_once} at a time, on {plan.machines}"
         )
-        known = read_ledger(plan.uri) if plan.is_known else None
-        for line in [] if known is None else difference(known, plan).lines():
-            self._print(f"changed: {line}")
+        if plan.idle_gpus:
+            self._print(f"warning: {plan.idle_gpus}")
         for remark in plan.remarks:
             self._print(remark)
+        if not plan.is_known:
+            return
+        known = read_ledger(plan.uri)
+        if (standing := standing_of(known)).kind == "dead":
+            self._print(f"{standing.about_driver} This one goes on")
+        for line in difference(known, plan).lines():
+            self._print(f"changed: {line}")
 
     def show(self, study: Study, wait: Wait | None) -> None:
         """Show where the study stands, where that has changed, and why trials wait."""

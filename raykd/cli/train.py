@@ -1,9 +1,11 @@
 """Train a model, from a teacher or alone. The same command again continues the run."""
 
 import argparse
+from bdb import BdbQuit
 from pathlib import Path
 
 from raykd.cli.interrupts import interruptible
+from raykd.cli.problems import preparation_told
 from raykd.cli.quiet import quiet_libraries
 from raykd.config.load import load_run
 from raykd.train.machine.allocator import keep_large_blocks
@@ -44,20 +46,29 @@ def run(options: argparse.Namespace) -> int:
     from raykd.train.run import Listener, train_run  # noqa: PLC0415
 
     plan = plan_run(config, fresh=options.fresh)
-    require_runnable(plan)
-    with RunDisplay(num_steps=plan.num_steps) as display, interruptible() as stopped:
+    with preparation_told([options.config], [config.data.uri]):
+        require_runnable(plan)
+    has_workers = config.cluster.num_workers > 0
+    with (
+        RunDisplay(num_steps=plan.num_steps, is_live=has_workers) as display,
+        interruptible() as stopped,
+    ):
         for line in (f"{plan.run_uri}: {plan.found}", *plan.remarks):
             display.message(line)
         if plan.start is not None:
             for line in start_lines(plan.start):
                 display.message(f"init: {line}")
-        result = train_run(
-            config,
-            fresh=options.fresh,
-            address=options.address,
-            listener=Listener(
-                on_record=display.show, on_message=display.message, should_stop=stopped.is_set
-            ),
-        )
+        try:
+            result = train_run(
+                config,
+                fresh=options.fresh,
+                address=options.address,
+                listener=Listener(
+                    on_record=display.show, on_message=display.message, should_stop=stopped.is_set
+                ),
+            )
+        except BdbQuit:
+            display.message("raykd: ended in the debugger; the same command goes on")
+            return 1
     print_result(result, run_uri=plan.run_uri)
     return 0 if result.is_done else 1

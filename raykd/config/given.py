@@ -19,7 +19,16 @@ def read_mapping(path: Path) -> dict[str, Any]:
         with path.open("rb") as stream:
             given = read_yaml(stream)
     except FileNotFoundError as error:
-        message = f"{path}: no such file; a run is a YAML file such as configs/runs/*.yaml"
+        message = (
+            f"{path}: no such file; a run is a YAML file such as configs/runs/*.yaml, a sweep one "
+            "such as configs/sweeps/*.yaml"
+        )
+        raise ConfigError(message) from error
+    except IsADirectoryError as error:
+        message = (
+            f"{path}: is a directory; give the YAML file that it was started from. The directory "
+            "of a sweep is for raykd report, that of a run for raykd evaluate, export and replay"
+        )
         raise ConfigError(message) from error
     except (OSError, ValueError) as error:
         message = f"{path}: cannot be read as YAML: {error}"

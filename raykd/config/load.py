@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -16,8 +16,14 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from raykd.config.credentials import refuse_credentials, refuse_in_overrides
-from raykd.config.given import apply_override, override_key, override_value, read_mapping
+from raykd.config.given import apply_override, override_key, override_value
 from raykd.config.keys import ANY_NAME, Schema, advice_for, key_doc
+from raykd.config.kinds import (
+    KEYS_OF_RUNS,
+    KEYS_OF_SWEEPS,
+    read_run_mapping,
+    read_sweep_mapping,
+)
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.sweep import SweepConfig
 from raykd.config.yaml_text import write_yaml
@@ -37,11 +43,11 @@ def load_run(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         overrides: Later wins, such as ``["optimizer.learning_rate=3e-5"]``.
 
     Raises:
-        ConfigError: The file cannot be read, a key is unknown, a value has the wrong type,
-            or the run contradicts itself. The message lists every contradiction.
+        ConfigError: The file cannot be read or is a sweep, a key is unknown, a value has the wrong
+            type, or the run contradicts itself. The message lists every contradiction.
     """
     refuse_in_overrides(overrides)
-    given = read_mapping(path)
+    given = read_run_mapping(path, overrides)
     for override in overrides:
         apply_override(given, override)
     return checked_run(given, origin=str(path))
@@ -56,10 +62,10 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
             teacher's run is ``teachers.NAME.overrides.KEY``.
 
     Raises:
-        ConfigError: As ``load_run``.
+        ConfigError: As ``load_run``; the file may be a run instead.
     """
     refuse_in_overrides(overrides)
-    given = read_mapping(path)
+    given = read_sweep_mapping(path, overrides)
     for override in overrides:
         _apply_to_sweep(given, override)
     beside = path.parent
@@ -68,15 +74,6 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
             if isinstance(section.get(key), str):
                 section[key] = str(beside / section[key])
     return _checked(given, SweepConfig, origin=str(path))
-
-
-def is_sweep(path: Path) -> bool:
-    """Tell whether a YAML file describes a sweep, not a run.
-
-    Raises:
-        ConfigError: The file cannot be read.
-    """
-    return "base" in read_mapping(path)
 
 
 def checked_run(given: Mapping[str, Any], *, origin: str) -> RunConfig:
@@ -111,8 +108,8 @@ def _apply_to_sweep(given: dict[str, Any], override: str) -> None:
     """Put the value of an override in its place; a key of a run is one among the overrides."""
     key = override_key(override)
     first = key.partition(".")[0]
-    if first not in {f.name for f in fields(SweepConfig)}:
-        if first not in {f.name for f in fields(RunConfig)}:
+    if first not in KEYS_OF_SWEEPS:
+        if first not in KEYS_OF_RUNS:
             message = f"override {override!r}: no such key; {advice_for(key, SweepConfig)}"
             raise ConfigError(message)
         for teacher in _mappings(given.get("teachers")):

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from raykd.config.given import read_mapping, replace_value
-from raykd.config.load import is_sweep, load_run, load_sweep, plain
+from raykd.config.kinds import is_sweep
+from raykd.config.load import load_run, load_sweep, plain
 from raykd.config.schema.sweep import SweepConfig
 from raykd.errors import ConfigError
 

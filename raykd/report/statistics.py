@@ -14,12 +14,20 @@ from typing import Literal
 
 from scipy.special import stdtr, stdtrit
 
+from raykd.report.units import UNKNOWN
+
 SIGNIFICANCE = 0.05
 
 Verdict = Literal["better", "worse", "inconclusive"]
 
 _EQUAL_FRACTION = 1e-12
 """Differences that spread less than this share of their size are equal but for rounding."""
+
+TWO_SEEDS = (
+    "With two seeds an interval rests on one degree of freedom: it is 12.7 standard errors to "
+    "each side (with three seeds 4.3), and two differences that are alike by chance look "
+    "significant. Add seeds before you rely on a verdict."
+)
 
 _NO_SPREAD = "all differences are the same: they tell nothing of the spread over seeds"
 
@@ -78,6 +86,11 @@ class Comparison:
     def num_pairs(self) -> int:
         """Seeds with both trials done."""
         return len(self.differences)
+
+    @property
+    def rests_on_two(self) -> bool:
+        """Whether the interval is that of two differences, which hardly tell their spread."""
+        return self.low is not None and self.num_pairs == 2  # noqa: PLR2004  one degree of freedom
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,7 +157,7 @@ def compare(
             e,
             found=intervals[arm],
             adjusted_p=None if waits[arm] is not None else adjusted[arm],
-            reason=waits[arm] or f"p {_p_text(adjusted[arm])} adjusted for {len(evidence)} arm(s)",
+            reason=waits[arm] or _tested(adjusted[arm], len(evidence), len(e.differences)),
             mode=mode,
         )
         for arm, e in evidence.items()
@@ -193,5 +206,13 @@ def _is_flat(values: Sequence[float]) -> bool:
     return max(values) - min(values) <= _EQUAL_FRACTION * largest
 
 
-def _p_text(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"  # noqa: PLR2004  three digits
+def p_text(p: float | None) -> str:
+    """Return a p value in three digits; a dash where there is none."""
+    if p is None:
+        return UNKNOWN
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"  # noqa: PLR2004  three digits
+
+
+def _tested(adjusted_p: float, num_arms: int, num_pairs: int) -> str:
+    few = "; two seeds" if num_pairs == 2 else ""  # noqa: PLR2004  one degree of freedom
+    return f"adjusted p {p_text(adjusted_p)}, of {num_arms} arm(s){few}"

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from raykd.report.arms import Arm, arms_of
@@ -13,6 +13,8 @@ from raykd.report.grids import Grid, grids_of
 from raykd.report.languages import Languages, languages_of
 from raykd.report.pairing import pairing_of
 from raykd.report.qualities import Quality, qualities_of
+from raykd.report.standing import Standing, standing_of
+from raykd.report.statistics import TWO_SEEDS
 from raykd.report.targets import ToTarget, targets_of
 from raykd.sweep.ledger import Ledger, State
 
@@ -40,7 +42,10 @@ class Summary:
     """The sweep file, resolved."""
 
     is_over: bool
-    """Whether nothing more happens by itself."""
+    """Whether nothing is left to do."""
+
+    standing: Standing
+    """Whether anybody is at it, and what goes on with it."""
 
     states: dict[State, int]
     """How many trials are in each state; states without any are left out."""
@@ -70,6 +75,12 @@ class Summary:
     """Seconds since the epoch."""
 
     @property
+    def caution(self) -> str:
+        """What to bear in mind with the verdicts; empty where there is nothing."""
+        compared = (arm.comparison for arm in self.arms)
+        return TWO_SEEDS if any(c is not None and c.rests_on_two for c in compared) else ""
+
+    @property
     def num_trials(self) -> int:
         """Trials of the plan."""
         return sum(self.states.values())
@@ -81,6 +92,7 @@ class Summary:
 
 def summarise(ledger: Ledger) -> Summary:
     """Return what a ledger says, at this moment."""
+    ledger = _as_left(ledger)
     pairing = pairing_of(ledger)
     return Summary(
         name=ledger.sweep["name"],
@@ -89,6 +101,7 @@ def summarise(ledger: Ledger) -> Summary:
         sweep_uri=ledger.uri,
         sweep=ledger.sweep,
         is_over=ledger.is_over,
+        standing=standing_of(ledger),
         states=dict(Counter(trial.state for trial in ledger.trials)),
         stage_states=dict(Counter(stage.state for stage in ledger.stages)),
         rule=RULE,
@@ -103,3 +116,14 @@ def summarise(ledger: Ledger) -> Summary:
         events=events_of(pairing),
         written_at=time.time(),
     )
+
+
+def _as_left(ledger: Ledger) -> Ledger:
+    """Return a ledger where nothing runs that nobody drives: it waits for the next start."""
+    if ledger.is_driven:
+        return ledger
+    records = {
+        name: replace(record, state=State.WAITING) if record.state is State.RUNNING else record
+        for name, record in ledger.records.items()
+    }
+    return replace(ledger, records=records)

@@ -11,7 +11,7 @@ from raykd.report.arms import Arm
 from raykd.report.cost import Cost
 from raykd.report.events import Event, EventKind
 from raykd.report.grids import Cell, Grid
-from raykd.report.statistics import Comparison
+from raykd.report.statistics import Comparison, p_text
 from raykd.report.summary import Summary
 from raykd.report.units import UNKNOWN, amount, duration, number, share
 from raykd.sweep.ledger import State
@@ -35,12 +35,14 @@ def status_line(summary: Summary) -> str:
         stages_done = summary.stage_states.get(State.DONE, 0)
         parts.append(f"{stages_done} of {num_stages} teachers' runs done")
         parts += _counted(summary.stage_states, " of them")
-    return ", ".join([*parts, "over" if summary.is_over else "still going"])
+    return ", ".join([*parts, str(summary.standing)])
 
 
 def terminal_report(summary: Summary, *, page_uri: str) -> Group:
     """Return the report: status, verdicts, heat maps, cost, events, and where the page is."""
-    parts: list[RenderableType] = [Text(status_line(summary), style="bold"), Text()]
+    parts: list[RenderableType] = [Text(status_line(summary), style="bold")]
+    parts += [Text(summary.standing.text, overflow="fold")] if summary.standing.text else []
+    parts.append(Text())
     parts += _verdicts(summary)
     for grid in [g for g in summary.grids if len(g.columns) <= _MAX_COLUMNS][:_MAX_GRIDS]:
         parts += [Text(), *_grid_table(grid)]
@@ -58,12 +60,14 @@ def _verdicts(summary: Summary) -> Iterator[RenderableType]:
     arms = _shown(summary)
     yield from _table(
         f"{summary.metric} ({better} is better)",
-        ["arm", "seeds", "mean", "difference", "95 % interval", "verdict"],
+        ["arm", "seeds", "mean", "difference", "95 % interval", "adj. p", "verdict"],
         [_arm_row(arm) for arm in arms],
     )
     if len(arms) < len(summary.arms):
         yield Text(f"the best {len(arms)} of {len(summary.arms)} arms; the report has all")
     yield from _not_ready(summary.arms)
+    if summary.caution:
+        yield Text(summary.caution, style="yellow")
     yield Text()
     yield Text(summary.rule, style="dim")
 
@@ -84,13 +88,14 @@ def _arm_row(arm: Arm) -> list[str | Text]:
     compared = arm.comparison
     if compared is None:
         seeds = f"{len(arm.values)}/{arm.num_trials}"
-        return [arm.label, seeds, number(arm.mean), UNKNOWN, UNKNOWN, UNKNOWN]
+        return [arm.label, seeds, number(arm.mean), *[UNKNOWN] * 4]
     return [
         arm.label,
         f"{compared.num_pairs}/{compared.num_planned}",
         number(arm.mean),
         number(compared.mean, sign="+"),
         _interval(compared),
+        p_text(compared.adjusted_p),
         Text(compared.verdict, style=_STYLES[compared.verdict]),
     ]
 

@@ -3,6 +3,7 @@
 FLOPs are those of training; evaluations come on top. Nothing that is there is counted again.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,8 +14,26 @@ from raykd.sweep.room import held_at_once
 from raykd.sweep.stand_ins import stand_ins
 from raykd.train.measure import Speed, measured_speed
 
+SWEEP_START_SECONDS = 20.0
+"""Ray and the first processes: what a sweep takes before its first run begins, about."""
+
 START_SECONDS = 6.0
-"""What a run takes beside its steps: a process, its imports, the models, the last checkpoint."""
+"""What a run takes beside its steps: the models, the last checkpoint, waiting for its place."""
+
+WORKERS_START_SECONDS = 12.0
+"""What the workers of one run take more, which start anew for each: see tests/bench/RESULTS.md."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedTime:
+    """How long what is left takes; a rough figure."""
+
+    seconds: float
+    of_starts: float
+    """Of it: what would remain with steps that take no time."""
+
+    num_starts: int
+    """Of processes, each with a run or a pack of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,25 +100,40 @@ def measured(plan: SweepPlan) -> Speed | None:
         return measured_speed(models.applied(run.config), run.flops)
 
 
-def seconds(plan: SweepPlan, speed: Speed) -> float:
-    """Guess how long what is left takes; a rough figure.
+def planned_time(plan: SweepPlan, speed: Speed) -> PlannedTime:
+    """Guess how long what is left takes.
 
     Stages run side by side as far as they fit, then trials. All machines are taken to be as fast
     as where the speed was measured, however many runs share one, and workers of a run to divide
     its work without loss; evaluations and waiting for a free place are not counted.
     """
     stages = _left(plan.stages, most=plan.sweep.pack)
+    trials = _left(plan.trials, most=plan.sweep.pack)
+    return PlannedTime(
+        seconds=_seconds(plan, stages, trials, flops_per_second=speed.flops_per_second),
+        of_starts=_seconds(plan, stages, trials, flops_per_second=math.inf),
+        num_starts=len(stages) + len(trials),
+    )
+
+
+def _seconds(
+    plan: SweepPlan,
+    stages: Sequence[Process],
+    trials: Sequence[Process],
+    *,
+    flops_per_second: float,
+) -> float:
     at_once = min((held_at_once(need_of_process(run), plan.nodes) for run in stages), default=1)
     if plan.sweep.max_concurrent_trials is not None:
         at_once = min(at_once, plan.sweep.max_concurrent_trials)
-    trials = _left(plan.trials, most=plan.sweep.pack)
     # Those that run at a time build a cache together.
     caches = cost_left(plan.trials, most=plan.sweep.pack).cache_flops
-    building = caches / (speed.flops_per_second * max(min(plan.at_once, len(trials)), 1))
+    building = caches / (flops_per_second * max(min(plan.at_once, len(trials)), 1))
     return (
-        _phase_seconds(stages, at_once, speed)
+        SWEEP_START_SECONDS
+        + _phase_seconds(stages, at_once, flops_per_second)
         + building
-        + _phase_seconds(trials, plan.at_once, speed)
+        + _phase_seconds(trials, plan.at_once, flops_per_second)
     )
 
 
@@ -107,16 +141,21 @@ def _left(runs: Iterable[PlannedRun], *, most: int) -> tuple[Process, ...]:
     return processes_of((run for run in runs if run.share_left), most=most)
 
 
-def _phase_seconds(processes: Sequence[Process], at_once: int, speed: Speed) -> float:
+def _phase_seconds(processes: Sequence[Process], at_once: int, flops_per_second: float) -> float:
     """Return the time of processes that wait for nothing but a place."""
     if not processes:
         return 0.0
     each = [
-        START_SECONDS
-        + _flops_left(process) / (speed.flops_per_second * process[0].need.num_bundles)
+        _start_seconds(process)
+        + _flops_left(process) / (flops_per_second * process[0].need.num_bundles)
         for process in processes
     ]
     return max(*each, sum(each) / max(at_once, 1))
+
+
+def _start_seconds(process: Process) -> float:
+    has_workers = process[0].need.num_workers > 1
+    return START_SECONDS + (WORKERS_START_SECONDS if has_workers else 0.0)
 
 
 def _flops_left(process: Process) -> float:

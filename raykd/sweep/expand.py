@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from raykd.config.given import read_mapping, replace_value
+from raykd.config.given import replace_value
 from raykd.config.identity import run_id
+from raykd.config.kinds import read_run_mapping
 from raykd.config.load import checked_run
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.sweep import SweepConfig
-from raykd.errors import ConfigError
+from raykd.errors import ConfigError, RaykdError
 from raykd.sweep.control import control_of, is_control
 from raykd.sweep.ledger import KIND
 from raykd.sweep.space import Draws, Point, points_of
@@ -43,16 +44,21 @@ class Entry:
 class Expansion:
     """Turns draws into runs; reads run files, manifests and weights' hashes once.
 
+    Data or models that cannot be read stand for themselves: who they are is then not known, and
+    the runs of the plan have no names that last.
+
     Raises:
-        RaykdError: A file is wrong, or data or a model cannot be read.
+        RaykdError: A file is wrong.
     """
 
     def __init__(self, sweep: SweepConfig) -> None:
         self._sweep = sweep
-        self._base = read_mapping(Path(sweep.base))
+        self.missing: list[str] = []
+        """Why inputs cannot be read."""
+        self._base = read_run_mapping(Path(sweep.base))
         for key, value in shared_changes(sweep).items():
             replace_value(self._base, key, value)
-        self._fingerprint = functools.cache(input_fingerprint)
+        self._fingerprint = functools.cache(self._found)
         self._models = teacher_models(sweep, self._pinned)
         self.stages = _stages(self._models)
         """Each teacher's run, once."""
@@ -125,10 +131,18 @@ class Expansion:
             )
             found.setdefault(entry.id, entry)
 
+    def _found(self, key: str, uri: str) -> str:
+        try:
+            return input_fingerprint(key, uri)
+        except RaykdError as error:
+            self.missing.append(str(error))
+            return f"missing {uri}"
+
     def _pinned(self, config: RunConfig) -> RunConfig:
         """Return a run that names what its inputs hold."""
+        config = located(config)
         inputs = {key: self._fingerprint(key, uri) for key, uri in input_uris(config).items()}
-        return replace(located(config), inputs=inputs)
+        return replace(config, inputs=inputs)
 
 
 def _stages(models: Mapping[tuple[str, float | None], TeacherModel]) -> tuple[Entry, ...]:

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from raykd import storage, strict_json
 from raykd.errors import ConfigError
+from raykd.train.holders import Lease, holders_of, is_alive
 
 Metrics = dict[str, float]
 
@@ -235,6 +236,12 @@ class Ledger:
     records: dict[str, Record]
     """Id to record, in the order of the plan, stages first."""
 
+    command: str = ""
+    """What started it last, as one would type it; empty where that was no command."""
+
+    lease: Lease | None = None
+    """Of the driver that writes it, or did when it died; None where none is at it."""
+
     @property
     def stages(self) -> list[Record]:
         """The teachers' runs."""
@@ -250,6 +257,11 @@ class Ledger:
         """Whether every trial has ended in some way."""
         return all(record.state.is_terminal for record in self.records.values())
 
+    @property
+    def is_driven(self) -> bool:
+        """Whether a driver is at it that lives, as far as one can see from here."""
+        return self.lease is not None and is_alive(self.lease)
+
 
 def read_ledger(uri: str) -> Ledger:
     """Return what is known of the sweep in a directory.
@@ -261,7 +273,10 @@ def read_ledger(uri: str) -> Ledger:
     try:
         index = json.loads(storage.read_bytes(paths.index))
     except FileNotFoundError as error:
-        message = f"{uri}: holds no sweep; give the directory that raykd sweep names"
+        message = (
+            f"{uri}: holds no sweep; give the directory that raykd sweep names (that of a run is "
+            "for raykd evaluate)"
+        )
         raise ConfigError(message) from error
     records = read_records(paths, index["runs"])
     return Ledger(
@@ -269,12 +284,9 @@ def read_ledger(uri: str) -> Ledger:
         sweep=index["sweep"],
         # A driver may have died between the index and the first records.
         records={run_id: records[run_id] for run_id in index["runs"] if run_id in records},
+        command=index.get("command", ""),
+        lease=next(reversed(holders_of(paths.lease)), None),
     )
-
-
-def is_driven(ledger: Ledger) -> bool:
-    """Tell whether a driver is at the sweep; one that was killed seems to be still."""
-    return storage.exists(SweepPaths(sweep=ledger.uri).lease)
 
 
 def read_records(paths: SweepPaths, run_ids: Iterable[str]) -> dict[str, Record]:
@@ -285,11 +297,16 @@ def read_records(paths: SweepPaths, run_ids: Iterable[str]) -> dict[str, Record]
 
 
 def write_index(
-    paths: SweepPaths, *, sweep: Mapping[str, Any], text: str, run_ids: Iterable[str]
+    paths: SweepPaths,
+    *,
+    sweep: Mapping[str, Any],
+    text: str,
+    run_ids: Iterable[str],
+    command: str = "",
 ) -> None:
-    """Write the order of the plan and the sweep file beside it."""
+    """Write the order of the plan and the sweep file beside it, and what has started it."""
     storage.write_bytes(paths.config, text.encode())
-    index = {"sweep": dict(sweep), "runs": list(run_ids)}
+    index = {"sweep": dict(sweep), "runs": list(run_ids), "command": command}
     storage.write_bytes(paths.index, strict_json.file_content(index))
 
 

@@ -22,7 +22,7 @@ from raykd.sweep.planned_runs import (
     processes_of,
 )
 from raykd.sweep.problems import Problems
-from raykd.sweep.room import Machines, Need, held_at_once, machines_of, scarcest
+from raykd.sweep.room import Machines, Need, held_at_once, idle_gpus, machines_of, scarcest
 from raykd.sweep.space import Draws, points_of, random_draws
 from raykd.sweep.stand_ins import stand_ins
 from raykd.sweep.suggest import suggested_draws
@@ -114,6 +114,16 @@ class SweepPlan:
         return sum(node.count * node.gpus for node in self.nodes)
 
     @property
+    def data_uris(self) -> tuple[str, ...]:
+        """Where the data of the runs lie, or belong."""
+        return tuple(dict.fromkeys(run.config.data.uri for run in self.runs))
+
+    @property
+    def idle_gpus(self) -> str | None:
+        """Which GPUs no trial uses, and why; None where all have work."""
+        return idle_gpus(_needs(self.processes), self.nodes, at_once=self.at_once)
+
+    @property
     def is_known(self) -> bool:
         """Whether the sweep has a ledger: it was started before."""
         return storage.exists(SweepPaths(sweep=self.uri).index)
@@ -139,7 +149,8 @@ def plan_sweep(
             reads them where they are.
 
     Raises:
-        RaykdError: A run file is wrong, a trial contradicts itself, or an input is not there.
+        RaykdError: A run file is wrong, a trial contradicts itself, or an input of a sweep that
+            runs, whose records are given, is gone.
     """
     expansion = Expansion(sweep)
     samples = _samples(sweep, known)
@@ -151,6 +162,9 @@ def plan_sweep(
         entries = expansion.trials(samples)
         first = entries if len(samples) == 1 else expansion.trials(samples[:1])
         trials = runs.planned(entries)
+    if known is not None and expansion.missing:
+        # A sweep that runs already must not begin a run whose name says nothing of its inputs.
+        raise ConfigError(expansion.missing[0])
     of_first = {entry.id for entry in first}
     sample = tuple(run for run in trials if run.record.id in of_first)
     # Those of the first sample: what is suggested later must not move the rungs.
@@ -172,7 +186,7 @@ def plan_sweep(
         num_excluded=sum(_num_excluded(sweep, draws) for draws in samples),
         machines=machines,
         at_once=_at_once(sweep, (*((run,) for run in stages), *processes), machines.nodes),
-        problems=(*_empty_problem(trials), *found.lines()),
+        problems=(*_empty_problem(trials), *found.lines(), *_untold(expansion.missing, found)),
     )
 
 
@@ -220,6 +234,11 @@ def _needs(processes: Iterable[Process]) -> set[Need]:
 
 def _num_excluded(sweep: SweepConfig, draws: Draws) -> int:
     return len(points_of(replace(sweep, exclude=[]), draws)) - len(points_of(sweep, draws))
+
+
+def _untold(missing: Iterable[str], found: Problems) -> list[str]:
+    """Return what the plans of the runs do not say of inputs that are not there."""
+    return [problem for problem in missing if not found.has(problem)]
 
 
 def _empty_problem(trials: Sequence[PlannedRun]) -> list[str]:

@@ -33,6 +33,10 @@ class Problems:
             problem = f"a pack of {pack} trials: {problem}; or lower pack"
         self.add(record, problem)
 
+    def has(self, problem: str) -> bool:
+        """Tell whether a problem is noted, perhaps with the key that it is about."""
+        return any(problem in noted for noted in self._labels)
+
     def lines(self) -> list[str]:
         """Return each problem with a run that has it, and the number of the others."""
         return [

@@ -110,6 +110,30 @@ def scarcest(need: Need, nodes: Iterable[NodeConfig]) -> Resource:
     return min(held, key=lambda resource: held[resource])
 
 
+def idle_gpus(needs: Iterable[Need], nodes: Iterable[NodeConfig], *, at_once: int) -> str | None:
+    """Return which GPUs of machines no run uses, and what to do; None where all have work.
+
+    Args:
+        needs: Of the runs.
+        nodes: The machines.
+        at_once: Runs at the same time.
+    """
+    most = max((need.gpus_per_worker * need.num_bundles for need in needs), default=0.0)
+    num_gpus = sum(node.count * node.gpus for node in nodes)
+    num_idle = _whole(num_gpus - at_once * most)
+    if num_idle < 1 or not at_once:
+        # What never fits is a problem, and told as one.
+        return None
+    if most == 0:
+        return (
+            f"{num_idle} GPU(s) stay idle: cluster.gpus_per_worker is 0; set "
+            "cluster.gpus_per_worker=1"
+        )
+    return (
+        f"{num_idle} of {num_gpus:g} GPUs stay idle: {at_once} trial(s) at once take {most:g} each"
+    )
+
+
 def room_problem(need: Need, nodes: Sequence[NodeConfig]) -> str | None:
     """Return why a run with a need can never start on machines; None where it can."""
     if need.gpus_per_worker > 1 and need.gpus_per_worker % 1:

@@ -6,16 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from raykd import storage
-from raykd.config.given import read_mapping, replace_value
+from raykd.config.given import replace_value
+from raykd.config.kinds import read_run_mapping
 from raykd.config.load import checked_run
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.sweep import SweepConfig, SweepTeacherConfig
 from raykd.config.schema.teachers import CacheConfig
 from raykd.data.manifest import read_manifest
 from raykd.distill.assemble import num_steps
+from raykd.errors import RaykdError
 from raykd.train.checkpoint import checkpoint_name, committed_steps
 from raykd.train.keeper import milestone_steps
 from raykd.train.paths import run_paths
+
+_MANY_STEPS = 1_000_000
+"""Of a stage that cannot be started: enough for its milestones to differ."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +50,7 @@ def teacher_models(
         pinned: Adds to a run what its inputs hold.
 
     Raises:
-        RaykdError: A run file is wrong, or the data of a teacher cannot be read.
+        RaykdError: A run file is wrong.
     """
     models: dict[tuple[str, float | None], TeacherModel] = {}
     for name, teacher in sweep.teachers.items():
@@ -55,7 +60,7 @@ def teacher_models(
             )
             continue
         config = pinned(_stage_config(name, teacher, shared_changes(sweep)))
-        total = num_steps(config, read_manifest(config.data.uri))
+        total = _num_steps(config)
         for quality, step in zip(
             teacher.milestones, milestone_steps(teacher.milestones, total), strict=True
         ):
@@ -69,8 +74,16 @@ def teacher_models(
     return models
 
 
+def _num_steps(config: RunConfig) -> int:
+    """Return the steps of a stage; as if they were many, where its data cannot be read."""
+    try:
+        return num_steps(config, read_manifest(config.data.uri))
+    except RaykdError:
+        return _MANY_STEPS
+
+
 def _stage_config(name: str, teacher: SweepTeacherConfig, shared: Mapping[str, Any]) -> RunConfig:
-    given = read_mapping(Path(teacher.run or ""))
+    given = read_run_mapping(Path(teacher.run or ""))
     for key, value in {**shared, **teacher.overrides}.items():
         replace_value(given, key, value)
     config = checked_run(given, origin=f"teachers.{name}: {teacher.run}")

@@ -103,10 +103,19 @@ def written_config(paths: RunPaths) -> RunConfig:
     Raises:
         ConfigError: There is no run.
     """
+    if paths.run.endswith((".yaml", ".yml")):
+        message = (
+            f"{paths.run}: is a file, not the directory of a run; raykd check names that of a run "
+            "file, such as runs/NAME-1a2b3c4d"
+        )
+        raise ConfigError(message)
     try:
         given = read_yaml(storage.read_bytes(paths.config).decode())
     except FileNotFoundError as error:
-        message = f"{paths.run}: is no run: it holds no run.yaml; name what raykd train printed"
+        message = (
+            f"{paths.run}: is no run: it holds no run.yaml; name what raykd train printed (the "
+            "directory of a sweep is for raykd report)"
+        )
         raise ConfigError(message) from error
     return located(checked_run(given, origin=paths.config))
 

@@ -10,6 +10,7 @@ Successors form a chain, and its last one holds the lease.
 import json
 import os
 import socket
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
@@ -111,3 +112,8 @@ def is_dead(lease: Lease) -> bool:
         # One that belongs to another user lives.
         return isinstance(error, ProcessLookupError)
     return False
+
+
+def is_alive(lease: Lease) -> bool:
+    """Tell whether the holder has been heard lately, and is not known to be gone."""
+    return time.time() - lease.heartbeat <= EXPIRY_SECONDS and not is_dead(lease)

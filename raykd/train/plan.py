@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from raykd.config.schema.run import RunConfig
@@ -19,6 +20,7 @@ from raykd.distill.projections import check_projections, check_teacher_projectio
 from raykd.distill.start import StudentStart, plan_start
 from raykd.errors import ConfigError, RaykdError
 from raykd.models.build import count_parameters
+from raykd.models.load import load_config
 from raykd.remote.local_place import require_place
 from raykd.teachers.build import check_languages
 from raykd.train.cache_plan import CachePlan, plan_caches
@@ -90,6 +92,8 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
     problems.collect(lambda: check_trackers(config))
     manifest = problems.collect(lambda: read_manifest(config.data.uri))
     if manifest is None:
+        for source, revision in _named_models(config):
+            problems.collect(partial(load_config, source, revision=revision))
         return Plan(
             run_uri=paths.run,
             found=found,
@@ -154,6 +158,13 @@ def require_runnable(plan: Plan) -> None:
         lines = "\n".join(f"  - {problem}" for problem in plan.problems)
         message = f"{plan.run_uri}: {len(plan.problems)} problem(s)\n{lines}"
         raise ConfigError(message)
+
+
+def _named_models(config: RunConfig) -> list[tuple[str, str | None]]:
+    """Return the models that a run loads, each with its revision."""
+    found = [(teacher.model, teacher.revision) for teacher in config.teachers.values()]
+    student = config.student
+    return found + ([(student.pretrained, student.revision)] if student.pretrained else [])
 
 
 class _Problems:

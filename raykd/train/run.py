@@ -1,6 +1,7 @@
 """A run from the driver's side: find out where it stands, then train it to its end."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -67,11 +68,11 @@ def train_run(config: RunConfig, *, fresh: bool, address: str, listener: Listene
             return result
         asked = listener.should_stop
         listener = replace(listener, should_stop=lambda: claim.lease.is_lost or asked())
+        if world is not None:
+            for line in (prepare_process(cores=None), *machine_warnings(config)):
+                listener.on_message(line)
+            return _train_here(located(config), claim.paths, world, listener)
         with followed(claim.paths, listener):
-            if world is not None:
-                for line in (prepare_process(cores=None), *machine_warnings(config)):
-                    listener.on_message(line)
-                return _train_here(located(config), claim.paths, world, listener)
             return _train_on_ray(located(config), claim.paths, address=address, listener=listener)
 
 
@@ -127,12 +128,20 @@ def _clear(paths: RunPaths) -> None:
 def _train_here(config: RunConfig, paths: RunPaths, world: World, listener: Listener) -> RunResult:
     if not _has_caches(config, listener):
         return _stopped(config, paths)
-    context = Context(
-        world=world,
-        report=lambda _: None,
-        leave=lambda: Leave.STOPPED if listener.should_stop() else Leave.NO,
-    )
-    return train_worker(config, paths, context)
+    news = _News(paths, listener)
+
+    def leave() -> Leave:
+        # Told between steps, by the thread that takes them: nothing else prints while a debugger
+        # has it.
+        news.tell_in_time()
+        return Leave.STOPPED if listener.should_stop() else Leave.NO
+
+    try:
+        return train_worker(
+            config, paths, Context(world=world, report=lambda _: None, leave=leave)
+        )
+    finally:
+        news.tell()
 
 
 def device_of(config: RunConfig) -> torch.device:
@@ -196,23 +205,43 @@ def _train_on_ray(
         storage.delete(paths.ray)
 
 
+class _News:
+    """Tells a listener of the records that a run adds."""
+
+    def __init__(self, paths: RunPaths, listener: Listener) -> None:
+        self._tail = MetricsTail(paths.metrics)
+        self._listener = listener
+        self.seconds = _POLL_SECONDS if storage.is_local(paths.run) else _REMOTE_POLL_SECONDS
+        """Between two looks."""
+
+        self._looked_at = time.monotonic()
+
+    def tell_in_time(self) -> None:
+        """Tell what is new, if the last look was long enough ago."""
+        if time.monotonic() - self._looked_at >= self.seconds:
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell what is new."""
+        # Where the store is away, training goes on, and records are told later; whoever leaves
+        # does not wait for them.
+        with suppress(StorageError), storage.patience(_REMOTE_POLL_SECONDS):
+            for record in self._tail.new_records():
+                self._listener.on_record(record)
+        self._looked_at = time.monotonic()
+
+
 @contextmanager
 def followed(paths: RunPaths, listener: Listener) -> Iterator[None]:
     """Tell the listener of every record that the workers write, wherever they run."""
     ended = threading.Event()
-    seconds = _POLL_SECONDS if storage.is_local(paths.run) else _REMOTE_POLL_SECONDS
-
-    tail = MetricsTail(paths.metrics)
+    news = _News(paths, listener)
 
     def follow() -> None:
         is_last = False
         while not is_last:
-            is_last = ended.wait(seconds)
-            # Where the store is away, training goes on, and records are told later; whoever leaves
-            # does not wait for them.
-            with suppress(StorageError), storage.patience(_REMOTE_POLL_SECONDS):
-                for record in tail.new_records():
-                    listener.on_record(record)
+            is_last = ended.wait(news.seconds)
+            news.tell()
 
     thread = threading.Thread(target=follow, name="raykd-follow", daemon=True)
     thread.start()

@@ -42,6 +42,9 @@ class SweepOptions:
     only: Collection[str] = ()
     """Coordinates of the trials to run, such as ``teacher=small``; all where empty."""
 
+    command: str = ""
+    """What goes on with the sweep, for whoever reads the ledger; empty where no command does."""
+
 
 def run_sweep(
     plan: SweepPlan,
@@ -88,12 +91,12 @@ def _study(plan: SweepPlan, paths: SweepPaths, options: SweepOptions) -> Study:
     known = known_records(sweep)
     records = resumed(plan.records, known, retries_failed=options.retries_failed)
     only = selected(records, options.only) if options.only else None
-    _write_index(paths, plan)
+    _write_index(paths, plan, options)
 
     def more(found: Mapping[str, Record]) -> Sequence[Record]:
         further = plan_sweep(sweep, machines=plan.machines, known=found)
         if len(further.records) > len(found):
-            _write_index(paths, further)
+            _write_index(paths, further, options)
         return further.records
 
     minutes = sweep.time_budget_minutes
@@ -129,9 +132,14 @@ def _are_alone(plan: SweepPlan) -> bool:
     return all(run.need.num_workers <= 1 for run in plan.runs)
 
 
-def _write_index(paths: SweepPaths, plan: SweepPlan) -> None:
-    run_ids = [record.id for record in plan.records]
-    write_index(paths, sweep=plain(plan.sweep), text=as_yaml(plan.sweep), run_ids=run_ids)
+def _write_index(paths: SweepPaths, plan: SweepPlan, options: SweepOptions) -> None:
+    write_index(
+        paths,
+        sweep=plain(plan.sweep),
+        text=as_yaml(plan.sweep),
+        run_ids=[record.id for record in plan.records],
+        command=options.command,
+    )
 
 
 def _run_trials(

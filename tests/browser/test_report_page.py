@@ -66,6 +66,19 @@ def test_every_page_loads_alone_and_fits_a_phone(open_page: Open, ledger: Ledger
     assert opened.page.evaluate(probes.DUPLICATE_IDS) == []
 
 
+@pytest.mark.parametrize("width", [PHONE, 390, 768, 1280])
+@pytest.mark.parametrize("name", ["rich", "running", "one long word"])
+def test_every_number_of_the_answer_is_on_the_screen(
+    open_page: Open, name: str, width: int
+) -> None:
+    page = open_page(summarise(LEDGERS[name]), width=width).page
+    cells = page.locator("main > section > .scroll > table.cards td:not(:empty)")
+
+    boxes = [box for cell in cells.all() if (box := cell.bounding_box()) is not None]
+    assert len(boxes) == cells.count() > 0
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+
+
 @pytest.mark.parametrize("name", [HOSTILE, NON_LATIN])
 def test_names_are_shown_as_they_are(open_page: Open, name: str) -> None:
     page = open_page(summarise(named(name))).page

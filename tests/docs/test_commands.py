@@ -10,7 +10,8 @@ import pytest
 from raykd.cli.main import build_parser, parse
 from raykd.config.identity import run_id
 from raykd.config.keys import key_docs
-from raykd.config.load import is_sweep, load_run, load_sweep
+from raykd.config.kinds import is_sweep
+from raykd.config.load import load_run, load_sweep
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.sweep import SweepConfig
 from raykd.errors import ConfigError

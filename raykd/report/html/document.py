@@ -17,8 +17,11 @@ from raykd.report.html.quality_figures import quality_figures, quality_table
 from raykd.report.html.spending import cost_table, event_table, target_table
 from raykd.report.html.tables import Table
 from raykd.report.html.verdicts import Answer, answer, ranked
+from raykd.report.html.words import Word, words
 from raykd.report.summary import Summary
 from raykd.sweep.ledger import State
+
+_STANDINGS = {"going": "In progress", "stopped": "Stopped", "dead": "Not going on"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +39,7 @@ class Contents:
     """All that the template shows; a part without anything to say is None or empty."""
 
     answer: Answer
+    words: tuple[Word, ...]
     heat_maps: tuple[Table, ...]
     qualities: Panels
     quality_table: Table | None
@@ -74,7 +78,8 @@ def state_line(summary: Summary) -> str:
         return "No trials"
     if summary.is_over:
         return f"Over: {trials}, {_counts(summary.states)}"
-    return f"In progress: {ended} of {trials} ended, {_counts(summary.states)}"
+    standing = _STANDINGS[summary.standing.kind]
+    return f"{standing}: {ended} of {trials} ended, {_counts(summary.states)}"
 
 
 def _environment() -> jinja2.Environment:
@@ -95,6 +100,7 @@ def _contents(summary: Summary) -> Contents:
     qualities = quality_figures(summary)
     return Contents(
         answer=answer(summary.arms, metric=metric, mode=mode),
+        words=words(summary),
         heat_maps=tuple(heat_map(grid, metric=metric, mode=mode) for grid in summary.grids),
         qualities=qualities,
         quality_table=quality_table(summary.qualities)

@@ -16,6 +16,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 14, 44
 
 _SHARE_OF_SETTLING = 0.2
 _TIMES_AS_HIGH = 3.0
+_FEWEST_SETTLED = 5
+"""Points of a line that must be left where early ones are cut off: fewer are fragments."""
 
 NUM_STYLES = 6
 """Lines that can be told apart; the control has a style of its own."""
@@ -127,14 +129,20 @@ def _y_range(chart: LineChart) -> tuple[float, float]:
     """Return lowest and highest value drawn.
 
     A model that begins untrained falls so far at first that what comes later would be one flat
-    line: then the first fifth of the axis does not count.
+    line: then the first fifth of the axis does not count, where every line has points enough
+    after it.
     """
     points = [p for line in chart.shown for p in line.points if p.is_shown]
     start, end = min(p.x for p in points), max(p.x for p in points)
-    settled = [p for p in points if p.x >= start + _SHARE_OF_SETTLING * (end - start)]
+    settled_from = start + _SHARE_OF_SETTLING * (end - start)
+    settled = [p for p in points if p.x >= settled_from]
     whole, later = _range(points, chart), _range(settled, chart)
     is_flat = whole[1] - whole[0] > _TIMES_AS_HIGH * (later[1] - later[0]) > 0
-    return later if is_flat and not chart.has_markers else whole
+    is_long = all(
+        sum(p.is_shown and p.x >= settled_from for p in line.points) >= _FEWEST_SETTLED
+        for line in chart.shown
+    )
+    return later if is_flat and is_long and not chart.has_markers else whole
 
 
 def _range(points: Iterable[Point], chart: LineChart) -> tuple[float, float]:

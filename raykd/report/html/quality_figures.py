@@ -44,7 +44,7 @@ def quality_table(qualities: Sequence[Quality], title: str = "all teachers") -> 
     """Return qualities as numbers."""
     all_weights = _weights(qualities)
     weights = all_weights[:MAX_WEIGHTS]
-    scores = decimals_for(q.score for q in qualities)
+    scores = decimals_for(value for q in qualities for value in (q.score, q.control_mean))
     decimals = decimals_for(d.mean for q in qualities for d in q.differences)
     return Table(
         caption=f"Numbers of the figure: {title}; mean difference to the control (pairs)",
@@ -56,6 +56,7 @@ def quality_table(qualities: Sequence[Quality], title: str = "all teachers") -> 
             *(Column(text=_weight_name(weight)) for weight in weights),
         ),
         rows=tuple(_row(quality, weights, scores, decimals) for quality in qualities),
+        css="cards",
         note=f"The first {MAX_WEIGHTS} of {len(all_weights)} weights; all are in summary.json."
         if len(weights) < len(all_weights)
         else "",

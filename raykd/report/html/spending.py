@@ -30,6 +30,7 @@ def cost_table(costs: Sequence[Cost], total: Cost) -> Table:
             Column(text="FLOPs saved by reuse"),
         ),
         rows=(_cost(total, head="Whole sweep", css="total"), *(_cost(c) for c in shown)),
+        css="cards",
         note=_left_out(len(costs), len(shown), "rows"),
     )
 
@@ -56,6 +57,7 @@ def target_table(targets: Sequence[ToTarget], names: dict[str, str]) -> Table:
             Column(text="FLOPs / control's"),
         ),
         rows=tuple(_target(target, names[target.arm], decimals) for target in shown),
+        css="cards",
         note=_left_out(len(targets), len(shown), "arms"),
     )
 
@@ -70,6 +72,7 @@ def event_table(events: Sequence[Event]) -> Table:
             for text in ("Run", "What happened", "Details", "Where")
         ),
         rows=tuple(_event(event) for event in shown),
+        css="cards",
         note=_left_out(len(events), len(shown), "events"),
     )
 

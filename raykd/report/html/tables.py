@@ -56,7 +56,7 @@ class Table:
 
     rows: tuple[Row, ...]
     css: str = ""
-    """Class: heat for a heat map."""
+    """Classes: heat for a heat map, cards where rows are cards on a narrow screen."""
 
     over_columns: str = ""
     """What all columns but the first are values of."""

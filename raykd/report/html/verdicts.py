@@ -78,7 +78,7 @@ def answer(arms: Sequence[Arm], *, metric: str, mode: Literal["min", "max"]) -> 
             "differences are arm minus control, over seeds",
             columns=_COLUMNS,
             rows=tuple(_row(arm, drawn[arm.id], layout) for arm in shown),
-            css="verdicts",
+            css="verdicts cards",
             note=f"The table holds the best {MAX_ARMS} arms; {left_out} more are in summary.json."
             if left_out
             else "",

@@ -35,7 +35,23 @@ def prepare_process(*, cores: float | None) -> str:
 
 def machine_warnings(config: RunConfig) -> tuple[str, ...]:
     """Return what a run asks for that this machine does badly; its workers may run on others."""
-    if config.cluster.gpus_per_worker > 0 or has_bfloat16():
+    if config.cluster.gpus_per_worker > 0:
+        return ()
+    return (*idle_gpus(torch.cuda.device_count()), *_slow_bfloat16(config))
+
+
+def idle_gpus(num_gpus: int) -> tuple[str, ...]:
+    """Return what is to be said of the GPUs of a machine whose run asks for none."""
+    if not num_gpus:
+        return ()
+    return (
+        f"{num_gpus} GPU(s) of this machine stay idle: cluster.gpus_per_worker is 0; set "
+        "cluster.gpus_per_worker=1",
+    )
+
+
+def _slow_bfloat16(config: RunConfig) -> tuple[str, ...]:
+    if has_bfloat16():
         return ()
     asking = [
         f"teachers.{name}.dtype"

@@ -17,6 +17,12 @@ _REFUSED = [
     bad("explain-deep", "explain name.first", "name.first: no such key"),
     bad("evaluate", "evaluate nowhere", "nowhere: is no run: it holds no run.yaml"),
     bad("export", "export nowhere --output out", "nowhere: is no run: it holds no run.yaml"),
+    *(
+        bad(f"{command}-file", f"{command} run.yaml {words}", "run.yaml: is a file", "raykd check")
+        for command, words in (("evaluate", ""), ("export", "--output o"), ("replay", "--step 1"))
+    ),
+    bad("evaluate-sweep", "evaluate data", "data: is no run", "is for raykd report"),
+    bad("report-run", "report teacher", "teacher: holds no sweep", "is for raykd evaluate"),
     bad("gpu", "doctor losses --device cuda", "--device: torch finds no CUDA device here"),
 ]
 

@@ -11,7 +11,7 @@ _BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b\n"
 
 _FILES = [
     bad("missing", "check no.yaml", "no.yaml: no such file", "configs/runs/*.yaml"),
-    bad("directory", "check data", "data: cannot be read as YAML", "Is a directory"),
+    bad("directory", "check data", "data: is a directory", "raykd report", "raykd evaluate"),
     bad(
         "binary", "train x.yaml", "x.yaml: cannot be read", spoil=written("x.yaml", b"\xff\xfe\0")
     ),
@@ -45,7 +45,13 @@ _FILES = [
         "train: expected section",
         spoil=written("x.yaml", "train: 2020-01-01\n"),
     ),
-    bad("is-sweep", "train sweep.yaml", "base: no such key"),
+    bad(
+        "is-sweep",
+        "train sweep.yaml train.seed=2",
+        "sweep.yaml: is a sweep, not a run",
+        "raykd sweep sweep.yaml train.seed=2 runs it",
+    ),
+    bad("cache-sweep", "cache sweep.yaml", "is a sweep, not a run: it has 'base:' and 'search:'"),
     bad(
         "environment",
         "check run.yaml 'data.uri=${oc.env:HOME}'",

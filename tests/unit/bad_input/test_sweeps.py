@@ -43,13 +43,26 @@ _SWEEPS = [
 _PLANS = [
     bad("nonsense", "sweep sweep.yaml nonsense=1", "'nonsense=1': no such key; did you mean"),
     bad("no-base", "sweep sweep.yaml base=no.yaml", "no.yaml: no such file"),
-    bad("is-run", "sweep run.yaml", "run.yaml: is a run, not a sweep", "use raykd train"),
+    bad(
+        "is-run",
+        "sweep run.yaml train.seed=2",
+        "run.yaml: is a run, not a sweep",
+        "raykd train run.yaml train.seed=2 trains it",
+    ),
+    bad("report-run", "report run.yaml", "run.yaml: is a run, not a sweep", "raykd evaluate"),
+    bad("sweep-directory", "sweep data", "data: is a directory", "give the YAML file"),
+    bad(
+        "base-forgotten",
+        "sweep s.yaml",
+        "s.yaml: 1 problem(s)",
+        "base is required",
+        spoil=written("s.yaml", "name: s\nsearch: {train.seed: {grid: [1]}}\n"),
+    ),
     bad("no-file", "sweep no.yaml", "no.yaml: no such file"),
     bad(
         "base-is-sweep",
         "sweep sweep.yaml base=sweep.yaml",
-        "study: some trials cannot run",
-        "base: no such key",
+        "sweep.yaml: is a sweep, not a run",
     ),
     bad(
         "bad-base",
@@ -57,6 +70,11 @@ _PLANS = [
         "study: some trials cannot run",
         "data is required",
         spoil=written("kd.yaml", "train: {seed: -1}\n"),
+    ),
+    bad(
+        "teacher-is-sweep",
+        "sweep sweep.yaml 'teachers={a: {run: sweep.yaml}}'",
+        "sweep.yaml: is a sweep, not a run",
     ),
     bad("key", "sweep sweep.yaml 'search={train.sead: {grid: [1]}}'", "train.sead"),
     bad(
@@ -75,7 +93,6 @@ _PLANS = [
     ),
     bad("overrides", "report data seeds=[1]", "data: is a directory, which takes no seeds=[1]"),
     bad("not-there", "report nowhere", "nowhere: holds no sweep; give the directory"),
-    bad("not-a-sweep", "report run.yaml", "run.yaml: ", "task: no such key", "base is required"),
     bad("report-data", "report data", "data: holds no sweep; give the directory"),
     bad(
         "measure", "check run.yaml --no-measure", "is a run, --no-measure is for sweeps; leave it"

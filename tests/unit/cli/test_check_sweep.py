@@ -1,5 +1,6 @@
 """A sweep's plan is told whole: stages, trials, cost, room, time, and what is against it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from raykd.sweep.ledger import SweepPaths, write_index, write_records
 from raykd.sweep.plan import plan_sweep
 
 from tests.small_runs import small_data, small_run
+from tests.sweeps import COMMAND, driver, ledger_of, write_ledger
 from tests.unit.train.test_run import train
 
 SWEEP = """
@@ -60,7 +62,7 @@ def test_the_plan_is_told_with_its_cost_and_time(
     assert "about 0.45 GB for a worker" in text
     assert "at once 4 trial(s), limited by CPUs" in text
     assert "compared at 254 tokens" in text
-    assert "roughly" in text
+    assert "of it for 23 start(s) of runs and that of Ray" in text
     assert text.endswith("ready")
 
 
@@ -100,6 +102,26 @@ def test_every_problem_is_told_and_the_exit_status_is_2(
     assert "2 problem(s) - stage small and 22 other(s): 1 worker(s) of {CPU: 5, GPU: 0}" in text
     assert "metric=loss is none that evaluations" in text
     assert "ready" not in text
+
+
+def test_idle_gpus_are_told_with_the_key(
+    sweep_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    override = "nodes={gpu: {cpus: 8, gpus: 4}}"
+    assert main(["check", str(sweep_path), "--no-measure", override]) == 0
+    assert "warning 4 GPU(s) stay idle: cluster.gpus_per_worker is 0" in shown(capsys)
+
+
+def test_who_drives_the_sweep_is_told(
+    sweep_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_sweep(load_sweep(sweep_path))
+    ledger = ledger_of(plan.records, uri=plan.uri, lease=driver(silent_seconds=100))
+    write_ledger(replace(ledger, sweep=plain(plan.sweep)))
+    assert main(["check", str(sweep_path), "--no-measure"]) == 0
+    text = shown(capsys)
+    assert "is dead: last heard of 2 min ago" in text
+    assert f"The same command goes on: {COMMAND}" in text
 
 
 def test_values_in_brackets_are_shown_as_they_are(

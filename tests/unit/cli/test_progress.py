@@ -88,7 +88,7 @@ def test_a_duration_has_the_unit_that_suits_it(seconds: float, text: str) -> Non
 
 
 def test_in_a_log_every_record_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with RunDisplay(num_steps=1_000) as display:
+    with RunDisplay(num_steps=1_000, is_live=True) as display:
         display.message("runs/[x]: starts")
         display.show(REPORT)
         display.show(EVALUATION)

@@ -1,9 +1,15 @@
 """What a replayed step looks like on a terminal."""
 
 import io
+import json
 import math
+from dataclasses import replace
 
-from raykd.cli.replay import gradients_table, rows_table, step_lines
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from raykd.cli.replay import as_json, gradients_table, rows_table, step_lines
 from raykd.distill.step_report import GradientReport, RowReport, StepReport
 from raykd.errors import NonFiniteLossError
 from rich.console import Console, RenderableType
@@ -35,11 +41,33 @@ def printed(shown: RenderableType) -> list[str]:
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
-def test_the_numbers_of_the_step_are_told_to_the_last_digit() -> None:
-    assert step_lines(report(gradient("a", 1.0))) == [
-        "step 7  loss 0.30000000000000004  cross_entropy 0.1  forward_kl nan  grad 1.5",
+def test_the_numbers_of_the_step_are_told_to_the_last_digit_of_float32() -> None:
+    found = replace(report(gradient("a", 1.0)), loss=float(np.float32(7.5145)), grad_norm=1e-30)
+    assert step_lines(found) == [
+        "step 7  loss 7.5145  cross_entropy 0.1  forward_kl nan  grad 1e-30",
         "training goes on after this step",
     ]
+
+
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+def test_no_digit_of_float32_is_lost(value: float) -> None:
+    (line, _) = step_lines(replace(report(), loss=value, terms={}))
+    shown = line.split()[3]
+    assert np.float32(shown) == np.float32(value)
+    assert len(shown.partition("e")[0].strip("-").replace(".", "").strip("0")) <= 9
+
+
+def test_as_json_every_digit_stays_and_what_is_not_finite_is_null() -> None:
+    found = replace(
+        report(gradient("a", math.inf), error=NonFiniteLossError("step 7: the loss is nan")),
+        rows=(row(3, loss=0.1 + 0.2, text="x"),),
+    )
+    told = json.loads(as_json(found), parse_constant=pytest.fail)
+    assert told["loss"] == 0.1 + 0.2
+    assert told["terms"] == {"cross_entropy": 0.1, "forward_kl": None}
+    assert told["error"] == "step 7: the loss is nan"
+    assert told["gradients"][0]["norm"] is None
+    assert told["rows"][0]["row_id"] == 3
 
 
 def test_a_step_that_diverges_says_so_and_counts_the_gradients() -> None:

@@ -14,14 +14,18 @@ from raykd import storage
 from raykd.cli.report import add_arguments, run, sweep_uri, watch
 from raykd.errors import ConfigError
 from raykd.sweep.ledger import State, SweepPaths
+from raykd.train.holders import Lease, write_lease
 from rich.console import Console
 
-from tests.sweeps import evaluations_of, ledger_of, rich_ledger, trial_of, write_ledger
-
-
-def drive(uri: str) -> None:
-    """Leave what a driver that is at a sweep leaves."""
-    storage.write_bytes(SweepPaths(sweep=uri).lease, b"{}")
+from tests.sweeps import (
+    COMMAND,
+    driver,
+    evaluations_of,
+    ledger_of,
+    rich_ledger,
+    trial_of,
+    write_ledger,
+)
 
 
 def parsed(*arguments: str) -> argparse.Namespace:
@@ -79,7 +83,6 @@ def test_a_directory_takes_no_overrides() -> None:
 def test_a_log_gets_a_line_for_each_change_until_the_sweep_is_over(tmp_path: Path) -> None:
     uri, stream = str(tmp_path / "rich"), io.StringIO()
     write_ledger(rich_ledger(uri, is_over=False))
-    drive(uri)
     console = Console(file=stream, width=200)
     watch(uri, f"{uri}/report", console=console, pause=finish(uri))
     lines = [line for line in stream.getvalue().splitlines() if line.startswith("rich:")]
@@ -95,8 +98,7 @@ def test_a_loss_that_is_not_a_number_is_no_change(tmp_path: Path) -> None:
     def pause() -> None:
         write_ledger(ledger_of([replace(diverged, state=next(ends))], uri=uri))
 
-    write_ledger(ledger_of([diverged], uri=uri))
-    drive(uri)
+    write_ledger(ledger_of([diverged], uri=uri, lease=driver()))
     watch(uri, f"{uri}/report", console=Console(file=stream, width=200), pause=pause)
     lines = [line for line in stream.getvalue().splitlines() if line.startswith("study:")]
     assert [", over" in line for line in lines] == [False, True, True]
@@ -105,7 +107,6 @@ def test_a_loss_that_is_not_a_number_is_no_change(tmp_path: Path) -> None:
 def test_the_page_asks_to_be_read_again_while_the_sweep_goes_on(tmp_path: Path) -> None:
     uri, pages = str(tmp_path / "rich"), []
     write_ledger(rich_ledger(uri, is_over=False))
-    drive(uri)
     end = finish(uri)
 
     def pause() -> None:
@@ -120,7 +121,6 @@ def test_the_page_asks_to_be_read_again_while_the_sweep_goes_on(tmp_path: Path) 
 def test_a_terminal_shows_the_report_in_place_and_leaves_it_at_the_end(tmp_path: Path) -> None:
     uri, stream = str(tmp_path / "rich"), io.StringIO()
     write_ledger(rich_ledger(uri, is_over=False))
-    drive(uri)
     console = Console(file=stream, width=100, force_terminal=True, color_system=None)
     watch(uri, f"{uri}/report", console=console, pause=finish(uri))
     assert stream.getvalue().rstrip().endswith("report.html")
@@ -136,17 +136,42 @@ def test_an_interrupt_ends_the_watch_quietly(
     monkeypatch.setattr(time, "sleep", interrupt)
     uri = str(tmp_path / "rich")
     write_ledger(rich_ledger(uri, is_over=False))
-    drive(uri)
     assert run(parsed(uri, "--watch")) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "not watched any more; the sweep itself goes on"
     assert storage.exists(f"{uri}/report/report.html")
 
 
-def test_a_sweep_whose_driver_has_gone_is_not_watched_for_ever(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", [None, driver(silent_seconds=60)])
+def test_a_sweep_whose_driver_has_gone_is_not_watched_for_ever(
+    tmp_path: Path, left: Lease | None
+) -> None:
     uri, stream = str(tmp_path / "rich"), io.StringIO()
     write_ledger(rich_ledger(uri, is_over=False))
-    drive(uri)
+    lease = SweepPaths(sweep=uri).lease
     console = Console(file=stream, width=200)
-    watch(uri, f"{uri}/report", console=console, pause=lambda: storage.delete(f"{uri}/lease.json"))
-    assert "still going" in stream.getvalue()
+    watch(
+        uri,
+        f"{uri}/report",
+        console=console,
+        pause=lambda: storage.delete(lease) if left is None else write_lease(lease, left),
+    )
+    last = stream.getvalue().rpartition("rich: ")[2]
+    assert f"The same command goes on: {COMMAND}" in last
+    assert last.splitlines()[0].endswith("stopped" if left is None else "not going on")
+    assert "running" not in last
+    assert b'http-equiv="refresh"' not in storage.read_bytes(f"{uri}/report/report.html")
+
+
+def test_a_sweep_whose_driver_was_dead_from_the_start_is_not_watched(tmp_path: Path) -> None:
+    uri = str(tmp_path / "rich")
+    dead = driver(silent_seconds=60)
+    write_ledger(replace(rich_ledger(uri, is_over=False), lease=dead))
+    watch(uri, f"{uri}/report", console=Console(file=io.StringIO()), pause=pytest.fail)
+    summary = json.loads(storage.read_bytes(f"{uri}/report/summary.json"))
+    assert summary["standing"] == {
+        "kind": "dead",
+        "driver": f"process {dead.process_id} on {dead.host}",
+        "heard_at": dead.heartbeat,
+        "command": COMMAND,
+    }

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from raykd.config.keys import key_docs
-from raykd.config.load import as_yaml, checked_sweep, is_sweep, load_sweep, plain
+from raykd.config.kinds import is_sweep
+from raykd.config.load import as_yaml, checked_sweep, load_sweep, plain
 from raykd.config.schema.sweep import SweepConfig
 from raykd.config.yaml_text import read_yaml, write_yaml
 from raykd.errors import ConfigError
@@ -97,7 +98,14 @@ def test_run_files_are_found_from_the_sweep_file(path: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [(MINIMAL, True), ("name: run\ntask: masked_lm\n", False), ("", False)]
+    ("text", "expected"),
+    [
+        (MINIMAL, True),
+        ("search: {}\n", True),
+        ("search: {}\ntask: masked_lm\n", False),
+        ("name: run\ntask: masked_lm\n", False),
+        ("", False),
+    ],
 )
 def test_a_sweep_is_told_from_a_run(path: Path, text: str, expected: bool) -> None:
     path.write_text(text)

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from raykd.config.load import is_sweep, load_sweep
+from raykd.config.kinds import is_sweep
+from raykd.config.load import load_sweep
 from raykd.config.yaml_text import write_yaml
 from raykd.errors import ConfigError
 

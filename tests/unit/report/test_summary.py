@@ -12,6 +12,7 @@ from raykd.sweep.ledger import Record, State, Stop
 
 from tests.sweeps import (
     arm_and_control,
+    driver,
     evaluations_of,
     ledger_of,
     rich_ledger,
@@ -73,7 +74,7 @@ def test_a_trial_that_is_not_done_does_not_enter_the_verdict(state: State) -> No
     records = arm_and_control({WEIGHT: 1.0}, own=[1.0, 1.01, 1.02], control=[3.0, 3.0, 3.0])
     stop = Stop(rung_tokens=10, step=50, value=1.0)
     records[-1] = replace(records[-1], state=state, stop=stop)
-    summary = summarise(ledger_of(records))
+    summary = summarise(ledger_of(records, lease=driver()))
     found = compared(summary, "weight=1")
     assert list(found.differences) == [1, 2]
     assert list(arm(summary, "weight=1").values) == [1, 2]

@@ -28,8 +28,8 @@ def test_a_log_has_verdicts_rule_heat_maps_cost_events_and_the_page() -> None:
         "rich: 52 of 58 trials done, 1 waiting, 1 running, 1 stopped, 1 failed, 2 blocked",
         "1 of 2 teachers' runs done, 1 failed of them, still going",
         "eval/loss (less is better)",
-        "4/4 2.9943 -0.5985 -0.6537 to -0.5434 better",
-        "4/4 4.1061 +0.5132 +0.4666 to +0.5598 worse",
+        "4/4 2.9943 -0.5985 -0.6537 to -0.5434 < 0.001 better",
+        "4/4 4.1061 +0.5132 +0.4666 to +0.5598 < 0.001 worse",
         "2 of 2 pairs missing: 2 blocked",
         summary.rule,
         "difference to the control (pairs): teacher by weight",
@@ -48,10 +48,20 @@ def test_nothing_known_yet_is_shown_as_dashes() -> None:
     control = trial_of({}, is_control=True, state=State.WAITING)
     trial = trial_of({"weight": 1}, control=control, state=State.WAITING)
     words = " ".join(shown(summarise(ledger_of([control, trial]))).split())
-    assert "control 0/1 - - - -" in words
-    assert "weight=1 0/1 - - - inconclusive" in words
+    assert "control 0/1 - - - - -" in words
+    assert "weight=1 0/1 - - - - inconclusive" in words
     assert "not tested: weight=1: one seed: an anecdote" in words
-    assert "study: 0 of 2 trials done, 2 waiting, still going" in words
+    assert "study: 0 of 2 trials done, 2 waiting, stopped" in words
+
+
+@pytest.mark.parametrize(("num_seeds", "is_told"), [(2, True), (3, False)])
+def test_two_seeds_are_a_caution(num_seeds: int, is_told: bool) -> None:
+    own, control = [2.0, 2.001, 2.1][:num_seeds], [3.0, 3.0, 3.0][:num_seeds]
+    words = " ".join(
+        shown(summarise(ledger_of(arm_and_control({}, own=own, control=control)))).split()
+    )
+    assert "better" in words
+    assert ("With two seeds an interval rests on one degree of freedom" in words) == is_told
 
 
 def test_an_empty_sweep_is_shown() -> None:

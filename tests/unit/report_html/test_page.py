@@ -109,6 +109,27 @@ def test_the_headline_counts_verdicts_and_names_the_largest_gain(rich: Summary) 
     assert "Largest gain: teacher=strong quality=1 weight=4 -> 1" in headline
 
 
+def test_the_words_of_the_arms_are_explained_where_they_are_read() -> None:
+    rich = outline(sweeps.rich_ledger()).text
+    answer, _, _ = rich.partition("Where in the grid does it help?")
+    assert "quality 0.25 is the teacher as it was after 25% of its steps" in answer
+    assert "the same training without the teacher's losses, on labels alone" in answer
+    assert "how much a loss counts beside the others" in answer
+    plain = outline(sweeps.ledger_of([sweeps.trial_of({"optimizer.learning_rate": 1})])).text
+    assert "quality 0.25" not in plain
+
+
+@pytest.mark.parametrize(("num_seeds", "is_told"), [(2, True), (3, False)])
+def test_two_seeds_are_a_caution(num_seeds: int, is_told: bool) -> None:
+    records = sweeps.arm_and_control(
+        {"teacher": "t"}, own=[2.0, 2.001, 2.1][:num_seeds], control=[3.0, 3.0, 3.0][:num_seeds]
+    )
+    text = outline(sweeps.ledger_of(records)).text
+    assert "1 better" in text
+    assert ("rests on one degree of freedom" in text) == is_told
+    assert ("; two seeds" in text) == is_told
+
+
 @pytest.mark.parametrize(
     ("is_over", "text"),
     [(True, "Over: 58 trials, 54 done"), (False, "In progress: 56 of 58 trials ended, 1 waiting")],

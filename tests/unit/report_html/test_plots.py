@@ -3,6 +3,7 @@
 import math
 from xml.etree import ElementTree as ET
 
+import pytest
 from raykd.report.html import bars
 from raykd.report.html.bars import Bar
 from raykd.report.html.line_chart import HEIGHT, Line, LineChart, Point, draw, num_outside
@@ -85,6 +86,19 @@ def test_a_steep_beginning_does_not_flatten_the_rest() -> None:
     assert num_outside(chart(falling)) == 1
     assert drawn[0] < 0
     assert max(drawn[2:]) - min(drawn[2:]) > HEIGHT / 3
+
+
+@pytest.mark.parametrize("values", [(9.0, 3.0), (9.0, 3.0, 2.9), (9.0, 3.0, 2.9, 2.8, 2.7)])
+def test_a_short_study_is_drawn_whole(values: tuple[float, ...]) -> None:
+    drawn = heights(draw(chart(line(*values))))
+
+    assert num_outside(chart(line(*values))) == 0
+    assert all(0 <= height <= HEIGHT for height in drawn)
+
+
+def test_a_line_that_ends_early_is_drawn_whole_beside_long_ones() -> None:
+    falling = (11.0, 3.0, 2.9, 2.8, 2.7, 2.6, 2.5, 2.4, 2.3, 2.2, 2.1)
+    assert num_outside(chart(line(*falling), line(12.0, 10.0))) == 0
 
 
 def test_zero_is_in_the_drawing_where_it_means_something() -> None:

@@ -20,7 +20,7 @@ from raykd.sweep.ledger import (
     write_records,
 )
 
-from tests.sweeps import ledger_of, rich_ledger, trial_of, write_ledger
+from tests.sweeps import COMMAND, ledger_of, rich_ledger, trial_of, write_ledger
 
 
 def test_a_ledger_with_one_of_everything_is_read_back(storage_uri: str) -> None:
@@ -107,7 +107,7 @@ def test_the_sweep_file_and_the_index_are_beside_each_other(tmp_path: Path) -> N
     paths = SweepPaths(sweep=uri)
     assert storage.read_bytes(paths.config) == b"name: study\n"
     index = json.loads(storage.read_bytes(paths.index))
-    assert index == {"sweep": ledger.sweep, "runs": list(ledger.records)}
+    assert index == {"sweep": ledger.sweep, "runs": list(ledger.records), "command": COMMAND}
     assert storage.list_names(f"{uri}/records") == [f"{i}.json" for i in ledger.records]
 
 

@@ -12,7 +12,15 @@ from raykd.config.schema.sweep import NodeConfig, SweepConfig
 from raykd.data.manifest import read_manifest
 from raykd.errors import ConfigError
 from raykd.sweep.changes import continued, difference
-from raykd.sweep.cost import START_SECONDS, cost_left, measured, seconds, whole_cost
+from raykd.sweep.cost import (
+    START_SECONDS,
+    SWEEP_START_SECONDS,
+    WORKERS_START_SECONDS,
+    cost_left,
+    measured,
+    planned_time,
+    whole_cost,
+)
 from raykd.sweep.kinds import kind_of
 from raykd.sweep.ledger import Ledger, State, Stop
 from raykd.sweep.plan import SweepPlan, plan_sweep, require_runnable
@@ -297,9 +305,33 @@ def test_time_is_what_is_left_over_the_places_and_a_start_for_each(directory: Pa
     plan = plan_sweep(sweep_of(directory, seeds=list(range(16))))
     assert plan.at_once == 8
     stage, trials = cost_left(plan.stages), cost_left(plan.trials)
-    expected = stage.flops / 1e6 + START_SECONDS + trials.flops / 8e6 + 4 * START_SECONDS
-    assert seconds(plan, SPEED) == pytest.approx(expected)
-    assert seconds(replace(plan, runs=()), SPEED) == 0
+    of_starts = SWEEP_START_SECONDS + START_SECONDS + 4 * START_SECONDS
+    found = planned_time(plan, SPEED)
+    assert found.of_starts == pytest.approx(of_starts)
+    assert found.seconds == pytest.approx(of_starts + stage.flops / 1e6 + trials.flops / 8e6)
+    assert found.num_starts == 1 + len(plan.trials)
+
+
+def test_workers_of_a_run_start_anew_for_each(directory: Path) -> None:
+    alone = planned_time(plan_sweep(sweep_of(directory)), SPEED)
+    overrides = {"cluster.num_workers": 2}
+    several = planned_time(plan_sweep(sweep_of(directory, overrides=overrides)), SPEED)
+    assert several.of_starts >= alone.of_starts + 2 * WORKERS_START_SECONDS
+
+
+def test_gpus_that_no_trial_uses_are_told(directory: Path) -> None:
+    nodes = {"gpu": {"count": 2, "cpus": 8, "gpus": 4, "gpu_memory_gb": 80}}
+    idle = plan_sweep(sweep_of(directory, nodes=nodes)).idle_gpus
+    assert idle is not None
+    assert idle.startswith("8 GPU(s) stay idle: cluster.gpus_per_worker is 0; set cluster.gpus")
+    whole = plan_sweep(sweep_of(directory, nodes=nodes, overrides={"cluster.gpus_per_worker": 1}))
+    assert whole.idle_gpus is None
+    few_cpus = {"gpu": {"cpus": 2, "gpus": 4, "gpu_memory_gb": 80}}
+    some = plan_sweep(
+        sweep_of(directory, nodes=few_cpus, overrides={"cluster.gpus_per_worker": 1})
+    )
+    assert some.idle_gpus == "2 of 4 GPUs stay idle: 2 trial(s) at once take 1 each"
+    assert plan_sweep(sweep_of(directory)).idle_gpus is None
 
 
 def test_a_ledger_and_a_plan_differ_in_runs_and_keys(directory: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from raykd.train.machine.cores import cpu_name, has_bfloat16, usable_cores, usable_memory
-from raykd.train.machine.process import machine_warnings, prepare_process
+from raykd.train.machine.process import idle_gpus, machine_warnings, prepare_process
 
 from tests.small_runs import small_run
 
@@ -76,4 +76,11 @@ def test_bfloat16_is_warned_of_where_the_cpu_lacks_it(tmp_path: Path) -> None:
     )
     named = [warning.split()[0] for warning in machine_warnings(config)]
     assert named == ([] if has_bfloat16() else ["train.precision", "teachers.t.dtype"])
-    assert machine_warnings(small_run(tmp_path)) == ()
+
+
+def test_gpus_that_a_run_does_not_ask_for_are_told(tmp_path: Path) -> None:
+    assert machine_warnings(small_run(tmp_path)) == idle_gpus(torch.cuda.device_count())
+    assert idle_gpus(0) == ()
+    (warning,) = idle_gpus(8)
+    assert warning.startswith("8 GPU(s) of this machine stay idle")
+    assert "cluster.gpus_per_worker=1" in warning

@@ -80,8 +80,8 @@ def rows_of(manifest: Manifest, pairs: list[str] | None) -> list[tuple[list[int]
         unit="row",
         numbers=range(len(TEXTS)),
         texts=list(TEXTS),
-        pairs=pairs,
-    )  # type: ignore[arg-type]  # all are there
+        pairs=None if pairs is None else list(pairs),
+    )
     table = Encoder(recipe).encode([raw]).table
     ids = table["input_ids"].to_pylist()
     types = table["token_type_ids"].to_pylist()
