@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from raykd.cli.main import main as raykd
+from raykd.cli.job import run_job
 from rich.console import Console
 
 SWEEP = Path(__file__).parents[1] / "configs" / "sweeps" / "demo.yaml"
@@ -40,9 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _raykd(*arguments: str) -> None:
-    console.print(f"\n$ raykd {shlex.join(arguments)}", style="bold", markup=False)
-    if status := raykd(arguments):
+def _raykd(command: str, *arguments: str) -> None:
+    console.print(f"\n$ raykd {shlex.join([command, *arguments])}", style="bold", markup=False)
+    if status := run_job(command, arguments):
         sys.exit(status)
 
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import settings
 from moto.server import ThreadedMotoServer
+from raykd.remote.filesystem import checksum_options
 
 from tests.servers.proxy import Proxy
 from tests.servers.rclone import ACCESS_KEY, SECRET_KEY, Rclone
@@ -21,11 +22,6 @@ from tests.servers.rclone import ACCESS_KEY, SECRET_KEY, Rclone
 # Threads of tiny tensors only wait for one another; for this process and those it starts.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
-
-# Ray's workers would stand back behind all else on the machine, other tests included, and a node
-# that does not start within half a minute is given up.
-os.environ.setdefault("RAY_worker_niceness", "0")
-os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")
 
 # A test that is fast alone may take long beside others: time says nothing about being right.
 settings.register_profile("raykd", deadline=None)
@@ -65,13 +61,11 @@ def set_s3_environment(
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
-        # Servers other than AWS's own refuse the trailing checksums that clients send by default.
-        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
     }.items():
         monkeypatch.setenv(name, value)
     # Instances are cached by their arguments, which the environment is no part of.
     fsspec.filesystem("s3").clear_instance_cache()
+    checksum_options.cache_clear()
 
 
 @pytest.fixture

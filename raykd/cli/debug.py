@@ -1,8 +1,12 @@
 """What the command line says of an error: one message, and with --debug where it comes from."""
 
 import argparse
+import os
+import select
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from raykd.errors import RaykdError
 
@@ -35,3 +39,28 @@ def tell(error: Exception, *, debug: bool) -> int:
     advice = "" if debug else "; --debug shows where"
     print(f"raykd: internal error: {type(error).__name__}: {reason}{advice}", file=sys.stderr)
     return 1
+
+
+@contextmanager
+def unread_output() -> Iterator[None]:
+    """End the process without a word where nobody reads on what it prints, as behind ``head``."""
+    try:
+        try:
+            yield
+        finally:
+            # Else Python does so at its end, and complains.
+            sys.stdout.flush()
+    except BrokenPipeError:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise SystemExit(1) from None
+
+
+def is_unread(error: Exception) -> bool:
+    """Tell whether an error means that nobody reads what is printed, and not some other pipe."""
+    if not isinstance(error, BrokenPipeError):
+        return False
+    pipes = select.poll()
+    for stream in (sys.stdout, sys.stderr):
+        pipes.register(stream, 0)
+    return bool(pipes.poll(0))

@@ -1,8 +1,6 @@
 """Document configuration keys: type, default and meaning, from the schema itself."""
 
 import argparse
-import os
-import sys
 import textwrap
 
 from raykd.config.keys import KeyDoc, Schema, advice_for, key_docs
@@ -30,11 +28,7 @@ def run(options: argparse.Namespace) -> int:
     if not found:
         message = f"{options.key}: no such key; {_advice(options.key, schema)}"
         raise ConfigError(message)
-    try:
-        print("\n".join(map(explanation, found)), flush=True)
-    except BrokenPipeError:
-        # The reader, such as head, has seen enough; Python's own flush at exit must not fail.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print("\n".join(map(explanation, found)))
     return 0
 
 

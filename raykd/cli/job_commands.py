@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from raykd.jobs.job import Job
 
 if TYPE_CHECKING:
     from raykd.jobs.cluster import Cluster
+    from raykd.jobs.follow import Connection
 
 _VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 _LOOPBACK = "http://127.0.0.1:8265"
@@ -60,7 +62,7 @@ def followed(cluster: "Cluster", job_id: str) -> int:
     from raykd.jobs.follow import follow  # noqa: PLC0415  --help must be instant
 
     try:
-        job = follow(cluster, job_id, show)
+        job = follow(cluster, job_id, show, connection())
     except KeyboardInterrupt:
         print(f"\n{job_id}: not followed any more; the job itself goes on")
         print(f"  {again(cluster, 'logs', job_id, '--follow')}  # follows it again")
@@ -68,6 +70,15 @@ def followed(cluster: "Cluster", job_id: str) -> int:
         return 1
     print(outcome(job))
     return job.exit_status
+
+
+def connection() -> "Connection":
+    """Return what bears a lost connection, and says on standard error that it is tried again."""
+    from raykd.jobs.follow import Connection  # noqa: PLC0415  --help must be instant
+
+    return Connection(
+        lambda error: print(f"raykd: {error}: connection lost, trying again", file=sys.stderr)
+    )
 
 
 def show(text: str) -> None:
@@ -95,11 +106,12 @@ def took(job: Job) -> str:
     return duration((job.ended_at or time.time()) - job.submitted_at)
 
 
-def clock(seconds: float | None) -> str:
+def clock(seconds: float | None, *, with_seconds: bool = True) -> str:
     """Return a moment as this machine's clock shows it."""
     if seconds is None:
         return "-"
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    form = "%Y-%m-%d %H:%M:%S" if with_seconds else "%Y-%m-%d %H:%M"
+    return datetime.fromtimestamp(seconds).astimezone().strftime(form)
 
 
 def _address(options: argparse.Namespace) -> str:

@@ -25,7 +25,7 @@ from raykd.cli import (
     sweep,
     train,
 )
-from raykd.cli.debug import debug_option, tell
+from raykd.cli.debug import debug_option, is_unread, tell, unread_output
 from raykd.config.credentials import refuse_credentials
 from raykd.remote.patience import COMMAND_SECONDS, patience
 
@@ -122,7 +122,11 @@ def _own_arguments(options: argparse.Namespace) -> dict[str, object]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     _print_what_can_be_printed()
-    options = parse(arguments)
+    with unread_output():
+        return _run(parse(arguments))
+
+
+def _run(options: argparse.Namespace) -> int:
     module, _ = _COMMANDS[options.command]
     try:
         refuse_credentials(_own_arguments(options), origin=f"raykd {options.command}")
@@ -132,7 +136,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("raykd: interrupted; what is finished stays", file=sys.stderr)
         return 1
-    except Exception as error:  # noqa: BLE001  of whatever kind, users get one line, not a traceback
+    except Exception as error:
+        # Of whatever kind: users get one line, not a traceback.
+        if is_unread(error):
+            raise
         return tell(error, debug="debug" in options)
     return status
 

@@ -23,6 +23,7 @@ def run(options: argparse.Namespace) -> int:
     lines = [
         ("job", job.id),
         ("status", job.status.lower()),
+        ("owner", job.owner or "-"),
         ("command", job.command_line),
         ("submitted", clock(job.submitted_at)),
         ("took", took(job)),

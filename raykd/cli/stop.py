@@ -1,8 +1,12 @@
-"""Stop a job of a cluster: it leaves with a checkpoint, and submitted again it goes on."""
+"""Stop a job of a cluster: it leaves with a checkpoint, and submitted again it goes on.
+
+The name of an earlier start stops the one that runs.
+"""
 
 import argparse
 
-from raykd.cli.job_commands import add_job_arguments, connected, outcome
+from raykd.cli.job_commands import add_job_arguments, connected, connection, outcome
+from raykd.jobs.job import running_start
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -11,14 +15,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Ask the job to leave and wait until it has; return 0."""
+    """Ask the job, or the later start that goes on with it, to leave; wait until it has."""
     cluster = connected(options)
-    job = cluster.job(options.id)
-    if not job.is_over:
-        from raykd.jobs.follow import wait_until_over  # noqa: PLC0415  --help must be instant
+    named = cluster.job(options.id)
+    running = running_start(named, cluster.jobs())
+    if named.is_over:
+        print(f"{outcome(named)} (it has ended before)")
+    if running is None:
+        return 0
+    from raykd.jobs.follow import wait_until_over  # noqa: PLC0415  --help must be instant
 
-        print(f"{job.id}: asked to leave", flush=True)
-        cluster.stop(job.id)
-        job = wait_until_over(cluster, job.id)
-    print(outcome(job))
+    print(f"{running.id}: asked to leave", flush=True)
+    cluster.stop(running.id)
+    print(outcome(wait_until_over(cluster, running.id, connection())))
     return 0

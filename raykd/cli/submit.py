@@ -14,9 +14,11 @@ The job is told where stores and servers are (AWS_ENDPOINT_URL, AWS_REGION, HF_E
 MLFLOW_TRACKING_URI, WANDB_MODE and the like), and no secret: give the machines a role, or ask for
 more with --env, which everybody who reaches the cluster can read. The token of the cluster is
 Ray's: RAY_AUTH_TOKEN, the file that RAY_AUTH_TOKEN_PATH names, or ~/.ray/auth_token.
+`raykd list` shows who has submitted a job: the name of the user here.
 """
 
 import argparse
+import getpass
 import os
 import tempfile
 from pathlib import Path
@@ -33,7 +35,7 @@ from raykd.jobs.package import (
     tracked_files,
     write_package,
 )
-from raykd.jobs.places import Configuration, configuration, relative_place, require_reachable
+from raykd.jobs.places import configuration, require_reachable
 from raykd.jobs.submission import COMMANDS, decide, entrypoint, job_environment, submission_id
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     here = Path.cwd()
     environment = job_environment(os.environ, options.env)
     refuse_credentials(environment, origin="the environment of the job")
-    told = _configuration(options.parsed)
+    told = configuration(options.parsed)
     files = tracked_files(here)
     require_small(files)
     require_tracked(told.paths, here, files)
@@ -78,7 +80,8 @@ def run(options: argparse.Namespace) -> int:
         words, joins="address" in options.parsed, directory=here if is_local else None
     )
     name = submission_id(
-        words,
+        options.submitted,
+        told.study,
         command_line=command_line,
         files={str(path): path.read_bytes() for path in told.paths},
     )
@@ -87,16 +90,6 @@ def run(options: argparse.Namespace) -> int:
         print(f"follow it: {again(cluster, 'logs', job_id, '--follow')}")
         return 0
     return followed(cluster, job_id)
-
-
-def _configuration(parsed: argparse.Namespace) -> Configuration:
-    """Return what the submitted command reads and where it writes."""
-    if parsed.command == "prepare":
-        return Configuration(relative=relative_place("--output", parsed.output))
-    if parsed.command == "report" and not parsed.sweep.endswith((".yaml", ".yml")):
-        return Configuration(relative=relative_place("SWEEP", parsed.sweep))
-    named = parsed.sweep if parsed.command == "report" else parsed.config
-    return configuration(Path(named), parsed.overrides)
 
 
 def _start(
@@ -132,7 +125,16 @@ def _start(
                 command_line=command_line,
                 package=package,
                 package_hash=package_hash,
+                owner=_owner(),
                 environment=environment,
             )
         )
     return decision.id
+
+
+def _owner() -> str:
+    """Return who submits: a user of a container may have a number and no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

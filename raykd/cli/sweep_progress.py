@@ -21,7 +21,8 @@ from raykd.sweep.study import Study
 from raykd.train.waiting import Wait
 
 _REFRESH_SECONDS = 0.5
-_LABEL_WIDTH = 52
+_FACTS_WIDTH = 20
+"""Of a metric and a time, before the name of the run: the line is long for its sake alone."""
 
 
 class SweepDisplay:
@@ -87,7 +88,7 @@ class SweepDisplay:
             before = self._states.get(record.id, State.WAITING)
             if record.state is not before:
                 self._states[record.id] = record.state
-                self._print(self._change(record, records))
+                self._print_change(record, records)
         running = sum(record.state is State.RUNNING for record in records.values())
         if study.is_leaving and running and not self._says_that_it_leaves:
             self._says_that_it_leaves = True
@@ -99,16 +100,25 @@ class SweepDisplay:
             self._shown_at = time.monotonic()
             self._live.update(self._block(study, wait), refresh=True)
 
-    def _change(self, record: Record, records: dict[str, Record]) -> str:
+    def _print_change(self, record: Record, records: dict[str, Record]) -> None:
         over = sum(r.state.is_terminal for r in records.values())
         width = len(str(len(records)))
         parts = [
             f"{over:>{width}}/{len(records)}",
             f"{record.state.value:<8}",
-            f"{self._labels[record.id]:<{_LABEL_WIDTH}}",
-            *_facts(record, self._metric),
+            f"{'  '.join(_facts(record, self._metric)):<{_FACTS_WIDTH}}",
+            self._labels[record.id],
         ]
-        return "  ".join(parts).rstrip()
+        error = _error(record)
+        # One line on a terminal: raykd report has the whole name, and nothing else has the error.
+        is_cropped = console.is_terminal and not error
+        console.print(
+            "  ".join([*parts, *error]),
+            markup=False,
+            soft_wrap=not is_cropped,
+            no_wrap=is_cropped,
+            overflow="ellipsis" if is_cropped else None,
+        )
 
     def _block(self, study: Study, wait: Wait | None) -> Group:
         records = study.records.values()
@@ -136,11 +146,17 @@ def _facts(record: Record, metric: str) -> Iterator[str]:
     if record.stop is not None:
         yield f"stopped early at {record.stop.value:.4f}, step {record.stop.step}"
     elif record.state is State.DONE and metric in record.last_evaluation:
-        yield f"{metric} {record.last_evaluation[metric]:.4f}"
+        yield f"{metric.removeprefix('eval/')} {record.last_evaluation[metric]:.4f}"
     if record.state.is_terminal and last is not None and last.seconds is not None:
         yield duration(last.seconds)
-    if last is not None and last.error is not None and record.state is not State.RUNNING:
-        yield f"{last.error_class}: {last.error}"
+
+
+def _error(record: Record) -> list[str]:
+    """Return why a run did not go on, if it did not."""
+    last = record.attempts[-1] if record.attempts else None
+    if last is None or last.error is None or record.state is State.RUNNING:
+        return []
+    return [f"{last.error_class}: {last.error}"]
 
 
 def _running(record: Record, metric: str) -> tuple[str, str, str]:

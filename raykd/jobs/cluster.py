@@ -23,6 +23,7 @@ _LOOK_SECONDS = 30.0
 
 _TALKATIVE = ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk")
 _PACKAGE = "raykd_package"
+_OWNER = "raykd_owner"
 _MODE = "RAY_AUTH_MODE"
 _WHERE_FROM = (
     "Ray takes the first of RAY_AUTH_TOKEN, the file that RAY_AUTH_TOKEN_PATH names and "
@@ -41,6 +42,9 @@ class Request:
     """ZIP file of what it needs."""
 
     package_hash: str
+    owner: str
+    """Who submits it."""
+
     environment: dict[str, str]
 
 
@@ -119,7 +123,7 @@ class Cluster:
                     "working_dir": str(request.package),
                     "env_vars": request.environment,
                 },
-                metadata={_PACKAGE: request.package_hash},
+                metadata={_PACKAGE: request.package_hash, _OWNER: request.owner},
                 entrypoint_num_cpus=0,
                 entrypoint_resources=resources,
             )
@@ -135,7 +139,9 @@ class Cluster:
             return str(self._client.get_job_logs(job_id))
 
     def follow(self, job_id: str, on_text: Callable[[str], None]) -> None:
-        """Hand on what a job prints, from its beginning, until it ends or falls silent.
+        """Hand on what a job prints, from its beginning, until its end.
+
+        While it is silent, an empty text says now and then that the cluster is there.
 
         Raises:
             ClusterError: The connection is lost.
@@ -151,6 +157,7 @@ class Cluster:
                 if self.job(job_id).is_over:
                     coming.cancel()
                     return
+                on_text("")
             if (text := coming.result()) is None:
                 return
             on_text(text)
@@ -189,6 +196,9 @@ class Cluster:
             yield
         except AuthenticationError as error:
             raise ConfigError(self._token_message(str(error))) from error
+        except BrokenPipeError:
+            # Of whoever reads what is shown: clients raise their own for a connection.
+            raise
         except failures as error:
             message = f"{self.address}: {_reason(error)}"
             raise kind(message) from error
@@ -213,6 +223,7 @@ def _reason(error: Exception) -> str:
 
 
 def _job(details: Any) -> Job:
+    metadata = details.metadata or {}
     return Job(
         id=details.submission_id or details.job_id,
         status=str(details.status.value),
@@ -221,7 +232,8 @@ def _job(details: Any) -> Job:
         submitted_at=_seconds(details.start_time),
         ended_at=_seconds(details.end_time),
         exit_code=details.driver_exit_code,
-        package=(details.metadata or {}).get(_PACKAGE),
+        package=metadata.get(_PACKAGE),
+        owner=metadata.get(_OWNER),
     )
 
 

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from raykd.errors import ClusterError
 from raykd.jobs.cluster import Cluster
@@ -12,6 +13,50 @@ PATIENCE_SECONDS = 120.0
 """A cluster that does not answer for so long is given up; the job itself goes on."""
 
 _PAUSE_SECONDS = 1.0
+
+
+class Connection:
+    """Bears that a cluster is lost, as long as it is heard again before the patience ends.
+
+    Args:
+        on_lost: Told why, once for each time that the cluster falls silent.
+        patience_seconds: How long it may.
+        clock: Seconds of a clock that only moves forward.
+    """
+
+    def __init__(
+        self,
+        on_lost: Callable[[ClusterError], None],
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._on_lost = on_lost
+        self._patience_seconds = patience_seconds
+        self._clock = clock
+        self._is_lost = False
+        self.hear()
+
+    def hear(self) -> None:
+        """Note that the cluster is there."""
+        self._heard = self._clock()
+        self._is_lost = False
+
+    @contextmanager
+    def bearing(self) -> Iterator[None]:
+        """Go on after the block where the cluster is lost in it.
+
+        Raises:
+            ClusterError: It has been lost for longer than the patience.
+        """
+        try:
+            yield
+        except ClusterError as error:
+            if self._clock() - self._heard > self._patience_seconds:
+                raise
+            if not self._is_lost:
+                self._is_lost = True
+                self._on_lost(error)
 
 
 class _Unseen:
@@ -34,40 +79,45 @@ class _Unseen:
 
 
 def follow(
-    cluster: Cluster,
-    job_id: str,
-    on_text: Callable[[str], None],
-    *,
-    patience_seconds: float = PATIENCE_SECONDS,
+    cluster: Cluster, job_id: str, on_text: Callable[[str], None], connection: Connection
 ) -> Job:
     """Hand on what a job prints until it has ended, each line once; return the job.
 
     Raises:
         ConfigError: The cluster does not know the job.
-        ClusterError: It has not answered for longer than the patience.
+        ClusterError: It is lost for longer than the patience.
     """
     unseen = _Unseen(on_text)
-    heard = time.monotonic()
+
+    def hear(text: str) -> None:
+        unseen.show(text)
+        connection.hear()
+
     while True:
         unseen.begin()
-        try:
-            cluster.follow(job_id, unseen.show)
-            job = cluster.job(job_id)
-        except ClusterError:
-            if time.monotonic() - heard > patience_seconds:
-                raise
-        else:
-            if job.is_over:
+        with connection.bearing():
+            # A head that has started anew has no log either, and does not say why.
+            cluster.job(job_id)
+            cluster.follow(job_id, hear)
+            if (job := cluster.job(job_id)).is_over:
                 return job
-            heard = time.monotonic()
+            connection.hear()
         pause()
 
 
-def wait_until_over(cluster: Cluster, job_id: str) -> Job:
-    """Wait until a job has ended; return it."""
-    while not (job := cluster.job(job_id)).is_over:
+def wait_until_over(cluster: Cluster, job_id: str, connection: Connection) -> Job:
+    """Wait until a job has ended; return it.
+
+    Raises:
+        ConfigError: The cluster does not know the job.
+        ClusterError: It is lost for longer than the patience.
+    """
+    while True:
+        with connection.bearing():
+            if (job := cluster.job(job_id)).is_over:
+                return job
+            connection.hear()
         pause()
-    return job
 
 
 def pause() -> None:

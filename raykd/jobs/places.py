@@ -1,8 +1,9 @@
 """The files that a command reads, and the places it names that only its submitter has."""
 
+import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from raykd.config.given import read_mapping, replace_value
@@ -16,6 +17,9 @@ from raykd.errors import ConfigError
 class Configuration:
     """What a command is told by its files and overrides."""
 
+    study: str
+    """The name of the run or sweep, or what lies where the command writes or reads."""
+
     paths: tuple[Path, ...] = ()
     """Configuration files, the one that the command names first."""
 
@@ -23,28 +27,26 @@ class Configuration:
     """Places that depend on the directory of the command, as KEY=VALUE."""
 
 
-def configuration(path: Path, overrides: Sequence[str]) -> Configuration:
-    """Read what a run or a sweep is, and where.
+def configuration(parsed: argparse.Namespace) -> Configuration:
+    """Return what a command that may be submitted reads, and where it writes.
 
     Raises:
         ConfigError: A file is wrong.
     """
-    if not is_sweep(path):
-        run = plain(load_run(path, overrides))
-        return Configuration(paths=(path,), relative=_told(_places_of_run(run)))
-    sweep = load_sweep(path, overrides)
-    files = [Path(sweep.base), *(Path(t.run) for t in sweep.teachers.values() if t.run)]
-    relative = _told(_places_of_sweep(sweep))
-    return Configuration(paths=(path, *dict.fromkeys(files)), relative=relative)
-
-
-def relative_place(key: str, uri: str) -> tuple[str, ...]:
-    """Return a place as KEY=VALUE if it depends on the directory of the command."""
-    return _told([(key, uri)])
+    if parsed.command == "prepare":
+        return _of_place("--output", parsed.output)
+    if parsed.command != "report":
+        return _of_file(parsed.config, parsed.overrides)
+    output = _told([("--output", parsed.output)] if parsed.output else [])
+    if parsed.sweep.endswith((".yaml", ".yml")):
+        found = _of_file(Path(parsed.sweep), parsed.overrides)
+    else:
+        found = _of_place("SWEEP", parsed.sweep)
+    return replace(found, relative=(*found.relative, *output))
 
 
 def require_reachable(relative: Sequence[str], *, address: str) -> None:
-    """Check that a job on other machines names no place relative to this directory.
+    """Check that a job on other machines names no place relative to its directory.
 
     Raises:
         ConfigError: It does.
@@ -52,11 +54,29 @@ def require_reachable(relative: Sequence[str], *, address: str) -> None:
     if not relative:
         return
     message = (
-        f"{', '.join(relative)}: is relative to this directory, which the machines of {address} "
-        "do not have: a job there starts in an unpacked package that is thrown away; give places "
-        "that all of them reach, such as output_uri=s3://bucket/runs"
+        f"{', '.join(relative)}: is relative to the directory of the job, which on {address} is "
+        "an unpacked package that is thrown away; give places that all machines there reach, "
+        "such as output_uri=s3://bucket/runs"
     )
     raise ConfigError(message)
+
+
+def _of_place(key: str, uri: str) -> Configuration:
+    return Configuration(study=PurePosixPath(uri).name, relative=_told([(key, uri)]))
+
+
+def _of_file(path: Path, overrides: Sequence[str]) -> Configuration:
+    if not is_sweep(path):
+        run = load_run(path, overrides)
+        relative = _told(_places_of_run(plain(run)))
+        return Configuration(study=run.name, paths=(path,), relative=relative)
+    sweep = load_sweep(path, overrides)
+    files = [Path(sweep.base), *(Path(t.run) for t in sweep.teachers.values() if t.run)]
+    return Configuration(
+        study=sweep.name,
+        paths=(path, *dict.fromkeys(files)),
+        relative=_told(_places_of_sweep(sweep)),
+    )
 
 
 def _told(places: Iterable[tuple[str, str]]) -> tuple[str, ...]:
@@ -95,9 +115,11 @@ def _places_of_run(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for section, key in (("data", "uri"), ("tracking", "mlflow")):
         if uri := (run.get(section) or {}).get(key):
             yield f"{section}.{key}", uri
-    pretrained = (run.get("student") or {}).get("pretrained")
-    if pretrained and _is_here(pretrained):
-        yield "student.pretrained", pretrained
+    student = run.get("student") or {}
+    models = {"student.pretrained": student.get("pretrained")}
+    for method, init in (student.get("init") or {}).items():
+        models[f"student.init.{method}.source"] = (init or {}).get("source")
+    yield from ((key, model) for key, model in models.items() if model and _is_here(model))
     yield from _models(run)
 
 
@@ -105,6 +127,8 @@ def _models(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, teacher in (given.get("teachers") or {}).items():
         if (model := teacher.get("model")) and _is_here(model):
             yield f"teachers.{name}.model", model
+        if uri := (teacher.get("cache") or {}).get("uri"):
+            yield f"teachers.{name}.cache.uri", uri
 
 
 def _is_here(model: str) -> bool:

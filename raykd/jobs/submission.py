@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raykd.errors import ConfigError
-from raykd.jobs.job import Job
+from raykd.jobs.job import Job, starts_of
 
 COMMANDS = ("prepare", "train", "cache", "sweep", "report")
 """What may be submitted."""
@@ -53,18 +53,21 @@ def entrypoint(words: Sequence[str], *, joins: bool, directory: Path | None) -> 
     return f"cd {shlex.quote(str(directory))} && exec python -P -m raykd {given}"
 
 
-def submission_id(words: Sequence[str], *, command_line: str, files: Mapping[str, bytes]) -> str:
+def submission_id(
+    command: str, study: str, *, command_line: str, files: Mapping[str, bytes]
+) -> str:
     """Return the name of a job: the same for the same command line on the same configuration.
 
     Args:
-        words: The command of raykd and its arguments.
+        command: Of raykd.
+        study: What it is about, in a word.
         command_line: What the shell runs.
         files: The configuration that the command reads, by path.
     """
     hashes = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
     text = json.dumps([command_line, hashes], sort_keys=True)
-    stem = [_NO_NAME.sub("-", Path(words[1]).stem)] if files else []
-    return "-".join([words[0], *stem, hashlib.sha256(text.encode()).hexdigest()[:8]])
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return "-".join(filter(None, [command, _NO_NAME.sub("-", study).strip("-."), digest]))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +86,7 @@ def decide(name: str, jobs: Sequence[Job]) -> Decision:
         name: Of the submission. Ray gives a name once: the second start is NAME-2.
         jobs: All of the cluster.
     """
-    starts = [job for job in jobs if re.fullmatch(rf"{re.escape(name)}(-\d+)?", job.id)]
+    starts = starts_of(name, jobs)
     for job in starts:
         if not job.is_over:
             return Decision(id=job.id, running=job)

@@ -11,6 +11,7 @@ from aiohttp import ClientError as HttpError
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    FlexibleChecksumError,
     HTTPClientError,
     IncompleteReadError,
     NoCredentialsError,
@@ -109,6 +110,8 @@ def redacted(text: str) -> str:
 
 
 _HINTS: dict[type[Exception], str] = {
+    FlexibleChecksumError: "; the store sends the checksum of something else: unset "
+    "AWS_RESPONSE_CHECKSUM_VALIDATION, or set it to when_required",
     NotADirectoryError: "; a part of the path is a file: name another",
     ValueError: "; use a path, or a URI such as s3://bucket/key",
 }

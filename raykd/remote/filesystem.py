@@ -1,35 +1,46 @@
 """The file system behind a URI, set up so that raykd decides what is tried again."""
 
+import functools
+import re
 from typing import Any
+from urllib.parse import urlsplit
 
+import botocore
 import fsspec
+from botocore.config import Config
+from botocore.session import Session
 from fsspec.implementations.local import LocalFileSystem
 from pyarrow import fs
 
-_S3 = {
+_S3 = "s3"
+_S3_PROTOCOLS = (_S3, "s3a")
+_ATTEMPTS = {
     # One place counts attempts, raykd.remote.retry: nested retries multiply.
     "retries": {"mode": "standard", "total_max_attempts": 1},
     "connect_timeout": 5,
     "read_timeout": 30,
 }
+_CHECKSUMS = ("request_checksum_calculation", "response_checksum_validation")
+_AMAZON = re.compile(r"\.amazonaws\.[a-z.]+$")
 
 
 def filesystem(uri: str) -> tuple[Any, str]:
     """Return the fsspec file system of a URI, and the path in it."""
-    protocol = fsspec.core.split_protocol(uri)[0]
-    if protocol not in ("s3", "s3a"):
-        return fsspec.core.url_to_fs(uri)  # type: ignore[no-any-return]  # fsspec is untyped
-    of_user = fsspec.config.conf.get(protocol, {}).get("config_kwargs", {})
-    return fsspec.core.url_to_fs(uri, config_kwargs=_S3 | of_user)  # type: ignore[no-any-return]
+    return _filesystem(uri, _ATTEMPTS)
+
+
+def retrying_filesystem(uri: str) -> tuple[Any, str]:
+    """Return a file system that itself tries again what fails, for libraries that do not."""
+    return _filesystem(uri, {})
 
 
 def arrow_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
     """Return the file system of a URI, and the path in it, for a library that speaks to Arrow's.
 
     Arrow's own know fewer stores than fsspec, and put an empty object where a directory is to be,
-    which some stores refuse. What fails is tried again by fsspec's: nobody else does.
+    which some stores refuse.
     """
-    found, path = fsspec.core.url_to_fs(uri)
+    found, path = retrying_filesystem(uri)
     if isinstance(found, LocalFileSystem):
         return fs.LocalFileSystem(), path
     return fs.PyFileSystem(fs.FSSpecHandler(found)), path
@@ -37,9 +48,51 @@ def arrow_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
 
 def is_local(uri: str) -> bool:
     """Tell whether a URI lies on this machine's file system."""
-    return isinstance(filesystem(uri)[0], LocalFileSystem)
+    return not _names_s3(uri) and isinstance(filesystem(uri)[0], LocalFileSystem)
 
 
 def is_s3(found: Any) -> bool:
     """Tell whether an fsspec file system speaks S3."""
-    return "s3" in found.protocol
+    return _S3 in found.protocol
+
+
+@functools.cache
+def checksum_options() -> dict[str, str]:
+    """Return when clients of S3 send and compare checksums, as decided once in a process.
+
+    Theirs is always, which Amazon's S3 knows, and needs where objects are locked. Other servers
+    refuse what is sent, or answer a range of an object with the checksum of the whole. What the
+    user has set, in the environment or a profile, holds everywhere.
+    """
+    given = _given_by_user()
+    session = Session(
+        session_vars={n: (n, f"AWS_{n.upper()}", "when_required", None) for n in _CHECKSUMS},
+        profile=given.get("profile"),
+    )
+    # Of the many ways to set an endpoint a client alone knows all; this one asks for nothing.
+    client = session.create_client(
+        _S3,
+        endpoint_url=given.get("endpoint_url", given.get("client_kwargs", {}).get("endpoint_url")),
+        config=Config(signature_version=botocore.UNSIGNED),
+    )
+    if _AMAZON.search(str(urlsplit(client.meta.endpoint_url).hostname)):
+        return {}
+    return {name: getattr(client.meta.config, name) for name in _CHECKSUMS}
+
+
+def _filesystem(uri: str, options: dict[str, Any]) -> tuple[Any, str]:
+    if not _names_s3(uri):
+        return fsspec.core.url_to_fs(uri)  # type: ignore[no-any-return]  # fsspec is untyped
+    of_user = _given_by_user().get("config_kwargs", {})
+    config = options | checksum_options() | of_user
+    return fsspec.core.url_to_fs(uri, config_kwargs=config)  # type: ignore[no-any-return]
+
+
+def _names_s3(uri: str) -> bool:
+    return fsspec.core.split_protocol(uri)[0] in _S3_PROTOCOLS
+
+
+def _given_by_user() -> dict[str, Any]:
+    """Return the arguments of S3 file systems that fsspec's own configuration has."""
+    found: dict[str, Any] = fsspec.config.apply_config(fsspec.get_filesystem_class(_S3), {})
+    return found

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
+from fsspec.asyn import sync
 
 from raykd.config.credentials import refuse_credentials
 from raykd.errors import StorageError
 from raykd.remote.complaints import ERRORS, is_transient
-from raykd.remote.filesystem import filesystem, is_local
+from raykd.remote.filesystem import filesystem, is_local, is_s3
 from raykd.remote.patience import patience
 from raykd.remote.retry import named, reach
 
@@ -22,10 +23,15 @@ PREFIX = ".raykd-probe-"
 """How the names of the objects begin."""
 
 CREATE = "create exclusively"
-"""The step that may be answered with no."""
+CHECKSUM = "write with a checksum"
+RANGE_CHECKSUM = "read a range with its checksum"
+"""These steps may be answered with no; the last two are of S3 alone."""
 
 PATIENCE_SECONDS = 15.0
 """A store that is away at the start is named soon, not waited for."""
+
+_RANGE = range(3, 9)
+"""Bytes of an object that are read by themselves."""
 
 _exclusive: dict[str, bool] = {}
 """What is known of each bucket: a store does not change while a process lives."""
@@ -51,11 +57,11 @@ class ProbeResult:
     @property
     def is_exclusive(self) -> bool:
         """Whether of several writers that create one object, exactly one succeeds."""
-        return all(step.is_granted for step in self.steps)
+        return all(step.is_granted for step in self.steps if step.name == CREATE)
 
 
 def probe(uri: str) -> ProbeResult:
-    """Write, read, list, delete and twice create a small object at a URI.
+    """Write, read, list, delete and twice create small objects at a URI.
 
     Raises:
         ConfigError: The URI holds credentials.
@@ -71,6 +77,8 @@ def probe_steps(uri: str) -> Iterator[Step]:
     start = time.monotonic()
     is_exclusive = _probed_creation(uri)
     yield Step(name=CREATE, seconds=time.monotonic() - start, is_granted=is_exclusive)
+    if is_s3(filesystem(uri)[0]):
+        yield from _checksum_steps(uri)
 
 
 def check_storage(uri: str) -> None:
@@ -104,6 +112,7 @@ def _needed_steps(uri: str) -> Iterator[Step]:
     try:
         yield _step("write", uri, lambda found, path: found.pipe_file(f"{path}/{name}", content))
         yield _step("read", uri, lambda found, path: _read(found, f"{path}/{name}", content))
+        yield _step("read a range", uri, lambda found, path: _read_range(found, f"{path}/{name}"))
         yield _step("list", uri, lambda found, path: _list(found, path, name))
         yield _step("delete", uri, lambda found, path: found.rm_file(f"{path}/{name}"))
     except BaseException:
@@ -129,9 +138,22 @@ def _step(name: str, uri: str, action: Callable[[Any, str], object]) -> Step:
 
 def _read(found: Any, path: str, content: bytes) -> None:
     found.invalidate_cache()
-    if found.cat_file(path) != content:
+    _compare(found.cat_file(path), content)
+
+
+def _read_range(found: Any, path: str) -> None:
+    _compare(found.cat_file(path, start=_RANGE.start, end=_RANGE.stop), _part_of(path))
+
+
+def _compare(read: bytes, written: bytes) -> None:
+    if read != written:
         message = "what is read is not what was written"
         raise ValueError(message)
+
+
+def _part_of(path: str) -> bytes:
+    """Return what is read of an object by its range: each holds its own name."""
+    return path.rpartition("/")[2].encode()[_RANGE.start : _RANGE.stop]
 
 
 def _list(found: Any, path: str, name: str) -> None:
@@ -153,6 +175,53 @@ def _probed_creation(uri: str) -> bool:
         finally:
             with suppress(FileNotFoundError):
                 _reach(uri, lambda found, path: found.rm_file(f"{path}/{name}"))
+
+
+def _checksum_steps(uri: str) -> Iterator[Step]:
+    """See what a store makes of the checksums that clients of Amazon's S3 send and compare."""
+    name = f"{PREFIX}{uuid.uuid4().hex}"
+    try:
+        sent = _asked(
+            CHECKSUM,
+            uri,
+            lambda found, path: found.pipe_file(
+                f"{path}/{name}", name.encode(), ChecksumAlgorithm="CRC32"
+            ),
+        )
+        yield sent
+        if sent.is_granted:
+            yield _asked(
+                RANGE_CHECKSUM, uri, lambda found, path: _read_checked(found, f"{path}/{name}")
+            )
+    finally:
+        with suppress(FileNotFoundError):
+            _reach(uri, lambda found, path: found.rm_file(f"{path}/{name}"))
+
+
+def _asked(name: str, uri: str, action: Callable[[Any, str], object]) -> Step:
+    """Try what a store may refuse; trouble that passes is no refusal."""
+
+    def attempt(found: Any, path: str) -> bool:
+        try:
+            action(found, path)
+        except ERRORS as error:
+            if is_transient(error) and not _is_unknown(error):
+                raise
+            return False
+        return True
+
+    start = time.monotonic()
+    with patience(PATIENCE_SECONDS):
+        is_granted = _reach(uri, attempt)
+    return Step(name=name, seconds=time.monotonic() - start, is_granted=is_granted)
+
+
+def _read_checked(found: Any, path: str) -> None:
+    bucket, _, key = path.partition("/")
+    which = f"bytes={_RANGE.start}-{_RANGE.stop - 1}"
+    arguments = {"Bucket": bucket, "Key": key, "Range": which, "ChecksumMode": "ENABLED"}
+    answer = found.call_s3("get_object", **arguments)
+    _compare(sync(found.loop, answer["Body"].read), _part_of(path))
 
 
 def _create(found: Any, path: str, content: bytes) -> None:

@@ -35,9 +35,6 @@ _ENVIRONMENT = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     # Else it prints a frame of its own.
     "RAY_AIR_NEW_OUTPUT": "0",
-    # Ray writes to object stores through Arrow, whose checksums only Amazon's S3 understands.
-    "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-    "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
 }
 _CLUSTER = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """The name is misleading: on Linux too 0 keeps the node on 127.0.0.1."""
@@ -47,6 +44,11 @@ _GLOO_INTERFACE = "GLOO_SOCKET_IFNAME"
 
 _LOCAL_ENVIRONMENT = {
     _CLUSTER: "0",
+    # Workers are what this Ray is for, and train as a run in this process does. By default they
+    # stand back behind all else on the machine.
+    "RAY_worker_niceness": "0",
+    # A node that comes up is waited for, however busy the machine is: 60 s by default.
+    "RAY_raylet_start_wait_time_s": "300",
     _GLOO_INTERFACE: next(
         (name for _, name in socket.if_nameindex() if name.startswith("lo")), ""
     ),

@@ -34,7 +34,7 @@ def test_the_linter_finds_nothing() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "rule"),
     [
-        ("python:3.11-slim-bookworm", "python", "DL3006"),
+        ("python:3.11-slim-bookworm AS cpu", "python AS cpu", "DL3006"),
         ("USER 1000", "USER 0", "DL3002"),
         ("--no-cache-dir --no-deps .", "--no-deps .", "DL3042"),
         ("--no-install-recommends ", "", "DL3015"),
@@ -51,9 +51,19 @@ def test_the_linter_would_find_a_mistake(old: str, new: str, rule: str) -> None:
 def test_both_variants_are_there_and_run_as_another_user_than_root() -> None:
     assert instructions("ARG")[0] == "VARIANT=cpu"
     bases = instructions("FROM")
-    assert bases == ["python:3.11-slim-bookworm AS cpu", "cpu AS cuda", "${VARIANT}"]
+    assert bases == [
+        *(f"python:3.11-slim-bookworm AS {name}" for name in ("cpu", "cuda")),
+        "${VARIANT}",
+    ]
     assert instructions("USER") == ["1000"]
     assert "RAY_AUTH_MODE=token" in instructions("ENV")[-1]
+
+
+def test_the_cpu_variant_alone_has_the_index_of_builds_for_cpus() -> None:
+    stages = re.split(r"^FROM ", DOCKERFILE.read_text(), flags=re.MULTILINE)
+    with_index = [stage.split()[2] for stage in stages if "PIP_EXTRA_INDEX_URL=" in stage]
+    assert with_index == ["cpu"]
+    assert "/whl/cpu" in instructions("ARG")[1]
 
 
 def test_what_is_copied_is_there_and_let_in() -> None:

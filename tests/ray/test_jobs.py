@@ -209,7 +209,12 @@ def test_a_job_outlives_its_follower_and_goes_on_after_a_stop(head: OwnRay, proj
     with follower(head, project, *submit) as (process, printed):
         wait_until(lambda: shows_step(printed(), step + 1), process)
         assert printed().startswith(f"{name}-2: ")
-        assert raykd(head, project, "stop", f"{name}-2").returncode == 0
+        stopped = raykd(head, project, "stop", name)
+        assert stopped.stdout.splitlines() == [
+            f"{name}: stopped; submit it again to go on (it has ended before)",
+            f"{name}-2: asked to leave",
+            f"{name}-2: stopped; submit it again to go on",
+        ]
         assert process.wait() == 1
     records = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     steps = [record["step"] for record in records if "train/loss" in record]

@@ -94,6 +94,13 @@ def test_its_sockets_have_room_and_its_workers_the_temporary_files(
     assert Path(ray.get(ray.remote(tempfile.gettempdir).remote())) == temporary
 
 
+def test_its_workers_have_the_priority_of_who_started_it(node: Any) -> None:
+    import ray  # noqa: PLC0415  after its environment
+
+    priority = ray.remote(lambda: os.nice(0))
+    assert ray.get(priority.remote()) == os.nice(0)
+
+
 def test_the_workers_of_a_run_listen_on_loopback_alone(node: Any, tmp_path: Path) -> None:
     small_data(tmp_path / "data")
     # More steps than it takes: it is stopped once its workers have been looked at some times.

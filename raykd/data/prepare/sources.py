@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
-import fsspec
 from botocore.exceptions import BotoCoreError
 
 from raykd.config.schema.prepare import TRAIN, VALIDATION, Format, SourceOptions
 from raykd.data.prepare.readers.streams import COMPRESSIONS
 from raykd.data.prepare.splits import of_split
 from raykd.errors import ConfigError, DataError, StorageError
+from raykd.remote.filesystem import retrying_filesystem
 
 ENDINGS: dict[str, Format] = {
     ".txt": "text",
@@ -79,14 +79,14 @@ def ending(uri: str) -> str:
 
 def modified(uri: str) -> datetime:
     """Return when a file was last changed."""
-    filesystem, path = fsspec.core.url_to_fs(uri)
+    filesystem, path = retrying_filesystem(uri)
     found: datetime = filesystem.modified(path)
     return found
 
 
 def _files_of(source: str, *, split: str, options: SourceOptions) -> Iterable[SourceFile]:
     try:
-        filesystem, path = fsspec.core.url_to_fs(source)
+        filesystem, path = retrying_filesystem(source)
         filesystem.invalidate_cache()
         if filesystem.isdir(path):
             paths = _in_directory(source, filesystem.find(path), root=path, options=options)

@@ -10,6 +10,7 @@ from raykd import storage
 from raykd.cli.clean import parse_age
 from raykd.cli.main import main
 from raykd.cli.progress import console
+from raykd.remote.probe import CHECKSUM, CREATE, RANGE_CHECKSUM
 
 from tests.unit.published.killing import CHECKPOINT, killed_while_writing, run_at, temporary
 
@@ -88,8 +89,7 @@ def test_the_doctor_says_what_a_store_does(
 ) -> None:
     assert main(["doctor", "storage", f"{s3_uri}/runs"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
-    assert [(row[0], row[-1]) for row in rows] == [
-        (step, "ok") for step in ("write", "read", "list", "delete", "create")
-    ]
+    steps = ["write", "read", "read a range", "list", "delete", CREATE, CHECKSUM, RANGE_CHECKSUM]
+    assert [(" ".join(row[:-2]), row[-1]) for row in rows] == [(step, "ok") for step in steps]
     assert main(["doctor", "storage", f"{s3_uri}-other/runs"]) == 1
     assert "cannot write at" in capsys.readouterr().err

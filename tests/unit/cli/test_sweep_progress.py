@@ -1,12 +1,14 @@
 """What a sweep prints in a log beside the changes of its runs."""
 
+import io
 from pathlib import Path
 
 import pytest
 from raykd.cli.sweep_progress import SweepDisplay
 from raykd.train.waiting import Wait
+from rich.console import Console
 
-from tests.unit.sweep.studies import run_of, study_of
+from tests.unit.sweep.studies import finish, handed_out, run_of, study_of
 
 
 def test_why_trials_wait_is_said_again_only_when_the_reason_changes(
@@ -26,3 +28,29 @@ def test_why_trials_wait_is_said_again_only_when_the_reason_changes(
         "waiting 31 s: all nodes are busy",
         "waiting 41 s: a node is coming",
     ]
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_change_is_one_line_on_a_terminal_and_whole_in_a_log(
+    is_terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = io.StringIO()
+    console = Console(file=printed, force_terminal=is_terminal, width=80, color_system=None)
+    monkeypatch.setattr("raykd.cli.sweep_progress.console", console)
+    values = {"losses.forward_kl.weight": 0.2, "optimizer.learning_rate": 0.0003}
+    other = {key: 2 * value for key, value in values.items()}
+    runs = [
+        run_of(tmp_path, name, coordinates={"teacher": "small", "quality": 0.25} | each)
+        for name, each in (("one", values), ("two", other))
+    ]
+    study = study_of(tmp_path, runs)
+    display = SweepDisplay()
+    for run_id in handed_out(study):
+        study.started(run_id)
+    display.show(study, None)
+    finish(study, "one")
+    display.show(study, None)
+    (line,) = [each for each in printed.getvalue().splitlines() if "done" in each[:10]]
+    assert line.startswith("1/2  done ")
+    assert (len(line) <= 80) == is_terminal
+    assert line.endswith("learning_rate=0.0003") != is_terminal

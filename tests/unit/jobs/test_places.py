@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from raykd.cli.main import parse
 from raykd.errors import ConfigError
-from raykd.jobs.places import configuration, relative_place, require_reachable
+from raykd.jobs.places import Configuration, configuration, require_reachable
 
 from tests.sweep_files import write_runs, write_sweep
 
@@ -15,24 +16,28 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write_runs(tmp_path)
 
 
+def told(command: str, *words: str) -> Configuration:
+    return configuration(parse([command, *words]))
+
+
 def test_a_run_names_its_places(project: Path) -> None:
     (project / "models").mkdir()
-    found = configuration(
-        Path("base.yaml"),
-        [
-            *("data.uri=data", "tracking.mlflow=ml", "teachers.old.model=models"),
-            *("teachers.hub.model=org/name", "teachers.far.model=s3://bucket/model"),
-        ],
+    found = told(
+        *("train", "base.yaml", "data.uri=data", "tracking.mlflow=ml"),
+        *("teachers.old.model=models", "teachers.old.cache.uri=cache"),
+        *("student.init.remap.source=models", "teachers.hub.model=org/name"),
+        "teachers.far.model=s3://bucket/model",
     )
+    assert found.study == "student"
     assert found.paths == (Path("base.yaml"),)
-    assert found.relative == (
-        *("output_uri=runs", "data.uri=data", "tracking.mlflow=ml"),
-        "teachers.old.model=models",
-    )
+    assert set(found.relative) == {
+        *("output_uri=runs", "data.uri=data", "tracking.mlflow=ml", "teachers.old.model=models"),
+        *("teachers.old.cache.uri=cache", "student.init.remap.source=models"),
+    }
 
 
 def test_a_run_whose_places_all_machines_reach_names_none(project: Path) -> None:
-    found = configuration(Path("teacher.yaml"), ["output_uri=s3://bucket/runs"])
+    found = told("train", "teacher.yaml", "output_uri=s3://bucket/runs")
     assert found.relative == ()
 
 
@@ -41,7 +46,8 @@ def test_a_sweep_names_the_places_of_all_its_runs(project: Path) -> None:
     write_sweep(
         project, {"output_uri": "sweeps", "runs_uri": None, "teachers": {"small": teacher}}
     )
-    found = configuration(Path("sweep.yaml"), ["tracking.mlflow=ml"])
+    found = told("sweep", "sweep.yaml", "tracking.mlflow=ml")
+    assert found.study == "study"
     assert found.paths == (Path("sweep.yaml"), Path("base.yaml"), Path("teacher.yaml"))
     assert set(found.relative) == {
         *("output_uri=sweeps", "output_uri=runs", "tracking.mlflow=ml", "data.uri=elsewhere"),
@@ -50,14 +56,15 @@ def test_a_sweep_names_the_places_of_all_its_runs(project: Path) -> None:
 
 def test_the_directory_of_the_runs_of_a_sweep_is_for_all_of_them(project: Path) -> None:
     write_sweep(project, {})
-    found = configuration(Path("sweep.yaml"), ["runs_uri=runs", "data.uri=data"])
+    found = told("sweep", "sweep.yaml", "runs_uri=runs", "data.uri=data")
     assert found.relative == ("runs_uri=runs", "data.uri=data")
 
 
 def test_a_job_elsewhere_is_refused_what_only_this_directory_has() -> None:
-    require_reachable(relative_place("--output", "s3://bucket/data"), address="http://far")
-    require_reachable(relative_place("--output", "/shared/data"), address="http://far")
-    with pytest.raises(
-        ConfigError, match=r"^--output=data/x: is relative .* of http://far do not"
-    ):
-        require_reachable(relative_place("--output", "data/x"), address="http://far")
+    for output in ("s3://bucket/data", "/shared/data"):
+        found = told("prepare", "--demo", "stdlib-docs", "--output", output)
+        require_reachable(found.relative, address="http://far")
+        assert found.study == "data"
+    found = told("prepare", "--demo", "stdlib-docs", "--output", "data/x")
+    with pytest.raises(ConfigError, match=r"^--output=data/x: is relative .* on http://far is"):
+        require_reachable(found.relative, address="http://far")

@@ -1,10 +1,12 @@
 """The name of a job says what it is, and what runs already is not started again."""
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 from raykd.errors import ConfigError
-from raykd.jobs.job import Job
+from raykd.jobs.job import Job, running_start
 from raykd.jobs.submission import decide, entrypoint, job_environment, submission_id
 
 from tests.unit.security.markers import MARKERS
@@ -32,13 +34,14 @@ def test_on_this_machine_a_job_runs_in_the_directory_of_its_submitter() -> None:
 def test_the_name_is_that_of_the_command_line_and_its_files() -> None:
     def name(words: list[str], content: bytes = b"a") -> str:
         line = entrypoint(words, joins=True, directory=None)
-        return submission_id(words, command_line=line, files={words[1]: content})
+        return submission_id(words[0], "my study", command_line=line, files={words[1]: content})
 
     assert name(SWEEP) == name(list(SWEEP))
-    assert name(SWEEP).startswith("sweep-my-sweep-")
+    assert name(SWEEP).startswith("sweep-my-study-")
     others = {name(SWEEP), name(SWEEP, b"b"), name(SWEEP[:2]), name(["train", *SWEEP[1:]])}
     assert len(others) == 4
-    assert submission_id(["prepare"], command_line="x", files={}).startswith("prepare-")
+    unnamed = submission_id("prepare", "..", command_line="x", files={})
+    assert re.fullmatch("prepare-[0-9a-f]{8}", unnamed)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +61,30 @@ def test_what_runs_is_attached_to_and_what_has_ended_starts_again(
 ) -> None:
     decision = decide("a", known)
     assert (decision.id, decision.running is not None) == (expected, attaches)
+
+
+@pytest.mark.parametrize(
+    ("named", "running", "found"),
+    [
+        ("sweep-a-1a2b3c4d", "sweep-a-1a2b3c4d-2", True),
+        ("sweep-a-1a2b3c4d-2", "sweep-a-1a2b3c4d-3", True),
+        ("sweep-a-12345678", "sweep-a-12345678-2", True),
+        ("sweep-a-1a2b3c4d-2", "sweep-a-1a2b3c4d", True),
+        ("sweep-a-1a2b3c4d", "sweep-a-1a2b3c4e-2", False),
+        ("raysubmit_x", "raysubmit_x-2", False),
+    ],
+)
+def test_an_old_name_leads_to_the_start_that_runs(named: str, running: str, found: bool) -> None:
+    jobs = [job(named, "STOPPED"), job(running, "RUNNING"), job("other", "RUNNING")]
+    assert running_start(jobs[0], jobs) == (jobs[1] if found else None)
+    assert running_start(jobs[1], jobs) == jobs[1]
+
+
+@pytest.mark.parametrize("directory", [Path("/my home"), None])
+def test_a_job_is_told_by_the_words_of_its_submitter(directory: Path | None) -> None:
+    line = entrypoint(SWEEP, joins=True, directory=directory)
+    assert Job(id="a", status="RUNNING", command_line=line).command == shlex.join(SWEEP)
+    assert job("a").command == "x"
 
 
 def test_a_job_hears_where_things_are_and_no_secret() -> None:

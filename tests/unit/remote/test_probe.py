@@ -6,13 +6,23 @@ from pathlib import Path
 import pytest
 from raykd import storage
 from raykd.errors import ConfigError, StorageDeniedError, StorageError
-from raykd.remote.probe import CREATE, PREFIX, check_storage, creates_exclusively, probe
+from raykd.remote.filesystem import checksum_options, is_local
+from raykd.remote.probe import (
+    CHECKSUM,
+    CREATE,
+    PREFIX,
+    RANGE_CHECKSUM,
+    check_storage,
+    creates_exclusively,
+    probe,
+)
 
 from tests.conftest import FaultyS3, set_s3_environment
 from tests.servers import faults
 from tests.servers.rclone import ACCESS_KEY, SECRET_KEY
 
-STEPS = ["write", "read", "list", "delete", CREATE]
+STEPS = ["write", "read", "read a range", "list", "delete", CREATE]
+STEPS_OF_S3 = [*STEPS, CHECKSUM, RANGE_CHECKSUM]
 OPERATIONS = {
     "write": "PutObject",
     "read": "GetObject",
@@ -31,7 +41,7 @@ def test_a_store_that_is_right_passes_and_stays_as_it_was(storage_uri: str, fold
     storage.write_bytes(storage.join(storage_uri, "x"), b"")
     uri = storage.join(storage_uri, folder).rstrip("/")
     found = probe(uri)
-    assert [step.name for step in found.steps] == STEPS
+    assert [step.name for step in found.steps] == (STEPS if is_local(uri) else STEPS_OF_S3)
     assert all(step.seconds >= 0 for step in found.steps)
     assert found.is_exclusive
     assert storage.list_names(storage_uri) == ["x"]
@@ -41,6 +51,33 @@ def test_a_store_that_ignores_conditions_is_told_apart(rclone_uri: str) -> None:
     assert not probe(rclone_uri).is_exclusive
     assert not creates_exclusively(f"{rclone_uri}/x")
     assert storage.list_files(rclone_uri) == {}
+
+
+def test_a_store_that_sends_the_checksum_of_the_whole_for_a_part_is_told_apart(
+    rclone_uri: str,
+) -> None:
+    granted = {step.name: step.is_granted for step in probe(rclone_uri).steps}
+    assert granted[CHECKSUM]
+    assert not granted[RANGE_CHECKSUM]
+
+
+def test_a_store_that_refuses_checksums_is_told_apart(faulty_s3: FaultyS3) -> None:
+    refusal = faults.Answer(status=400, code="InvalidArgument")
+    faulty_s3.proxy.inject(refusal, on="PutObject", skip=3)
+    (last,) = probe(faulty_s3.uri).steps[-1:]
+    assert (last.name, last.is_granted) == (CHECKSUM, False)
+
+
+def test_a_user_who_wants_checksums_hears_why_a_store_fails(
+    rclone_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION"):
+        monkeypatch.setenv(name, "when_supported")
+    checksum_options.cache_clear()
+    with pytest.raises(
+        StorageError, match=r"cannot read a range .* unset AWS_RESPONSE_CHECKSUM_VALIDATION"
+    ):
+        check_storage(rclone_uri)
 
 
 def test_a_store_that_knows_no_conditions_is_told_apart(faulty_s3: FaultyS3) -> None:
@@ -131,7 +168,7 @@ def test_a_check_asks_for_no_more_than_runs_need(faulty_s3: FaultyS3, tmp_path: 
     check_storage(faulty_s3.uri)
     counts = faulty_s3.proxy.counts()
     assert counts.keys() - {"HeadObject"} == set(OPERATIONS.values())
-    assert counts.total() <= len(OPERATIONS) + 1
+    assert counts.total() <= len(STEPS)
     check_storage(str(tmp_path / "x"))
     assert list(tmp_path.iterdir()) == []
 
