@@ -20,7 +20,9 @@ TINY_BERT = {
 TINY_LLAMA = TINY_BERT | {"model_type": "llama"}
 
 
-def small_data(path: Path, *, word_labels: tuple[str, ...] = ("O", "B-X", "I-X")) -> Manifest:
+def small_data(
+    path: Path, *, word_labels: tuple[str, ...] = ("O", "B-X", "I-X"), seed: int = 0
+) -> Manifest:
     """Publish a data set of 90 rows in two languages, with 21 rows to evaluate on."""
     return write_prepared(
         path,
@@ -30,6 +32,7 @@ def small_data(path: Path, *, word_labels: tuple[str, ...] = ("O", "B-X", "I-X")
         },
         labels=("a", "b", "c"),
         word_labels=word_labels,
+        seed=seed,
     )
 
 

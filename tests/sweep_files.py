@@ -1,5 +1,6 @@
 """Files of a sweep as a user writes them: a teacher, a base and the sweep, all tiny."""
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from raykd.config.schema.sweep import SweepConfig
 from raykd.config.yaml_text import write_yaml
 from raykd.sweep.expand import Entry, Expansion
 from raykd.sweep.space import random_draws
+from raykd.train.inputs import find_input
 
 from tests.small_runs import TINY_BERT, small_data
 
@@ -73,6 +75,6 @@ def sweep_in(directory: Path, **given: Any) -> SweepConfig:
 
 def expanded(sweep: SweepConfig) -> tuple[list[Entry], list[Entry]]:
     """Return the stages and the trials of a sweep whose searcher is random."""
-    expansion = Expansion(sweep)
+    expansion = Expansion(sweep, functools.cache(find_input))
     draws = [random_draws(sweep, index) for index in range(sweep.num_samples)]
     return list(expansion.stages), expansion.trials(draws)

@@ -58,15 +58,15 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(message)
     quiet_libraries()
     # Imported here: torch takes seconds, and --help must be instant.
+    from raykd.train.inputs import pinned  # noqa: PLC0415
     from raykd.train.machine.process import prepare_process  # noqa: PLC0415
-    from raykd.train.paths import located  # noqa: PLC0415
     from raykd.train.plan import plan_run, require_runnable  # noqa: PLC0415
 
     with preparation_told([options.config], [config.data.uri]):
         require_runnable(plan_run(config))
     # A teacher is asked, and timed, as fast as a run would ask it.
     prepare_process(cores=None)
-    config = located(config)
+    config = pinned(config)
     with _workers(config, options.address) as workers:
         return _plan(config, workers) if options.plan else _build(config, workers)
 

@@ -70,6 +70,7 @@ def plan_lines(config: "RunConfig", plan: "Plan") -> list[tuple[str, str]]:
 
     train, cluster = config.train, config.cluster
     lines = [("run", plan.run_uri), ("found", plan.found)]
+    lines += [("changed", line) for line in plan.others]
     if (data := plan.data) is not None:
         per_row = data.train_tokens / data.train_rows
         tokens = plan.num_steps * train.global_batch_size * per_row

@@ -1,6 +1,7 @@
 """Score the model of a run, or one of its checkpoints, beside its teacher."""
 
 import argparse
+import sys
 
 from raykd import strict_json
 from raykd.cli.quiet import quiet_libraries
@@ -23,7 +24,10 @@ def run(options: argparse.Namespace) -> int:
     from raykd.cli.progress import print_metrics  # noqa: PLC0415
     from raykd.train.finished import evaluate_run  # noqa: PLC0415
 
-    metrics = evaluate_run(options.uri, data_uri=options.data, split=options.split)
+    def tell(line: str) -> None:
+        print(f"changed: {line}", file=sys.stderr)
+
+    metrics = evaluate_run(options.uri, data_uri=options.data, split=options.split, on_change=tell)
     if options.json:
         print(strict_json.text(metrics, indent=1))
     else:

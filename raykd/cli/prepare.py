@@ -1,4 +1,10 @@
-"""``raykd prepare``: text in, prepared data set out."""
+"""Text in, prepared data set out.
+
+The same command again finds the work done, or does it again where sources or tokenizer hold
+something else, wherever they lie. Of a file up to 4 MiB all bytes count; of a larger one its size,
+16 blocks of it and the time of its last change, earlier or later; in a store size and ETag; of a
+data set on the Hub its name.
+"""
 
 import argparse
 import logging
@@ -224,6 +230,8 @@ def _summary(report: "PrepareReport") -> Iterator[str]:
     manifest = report.manifest
     if report.was_done:
         yield f"{manifest.uri}: is there already, prepared with these options"
+    if report.was_changed:
+        yield f"changed      {manifest.uri}: sources or tokenizer had changed, prepared again"
     for split, shards in sorted(manifest.splits.items()):
         rows, tokens = sum(s.rows for s in shards), sum(s.tokens for s in shards)
         yield f"{split:<12} {rows:>12,} rows {tokens:>14,} tokens {len(shards):>6} files"

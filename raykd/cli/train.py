@@ -55,6 +55,8 @@ def run(options: argparse.Namespace) -> int:
     ):
         for line in (f"{plan.run_uri}: {plan.found}", *plan.remarks):
             display.message(line)
+        for line in plan.others:
+            display.message(f"changed: {line}; another run begins")
         if plan.start is not None:
             for line in start_lines(plan.start):
                 display.message(f"init: {line}")

@@ -5,6 +5,7 @@ import hashlib
 import json
 from typing import Any
 
+from raykd.config.inputs import parts_of
 from raykd.config.schema.run import RunConfig
 
 RESULTS_VERSION = 1
@@ -15,21 +16,19 @@ WITHOUT_EFFECT = ("output_uri", "checkpoint", "cluster", "tracking")
 
 
 def run_id(run: RunConfig) -> str:
-    """Return the run's name and a hash of everything that decides what it computes."""
+    """Return the run's name and a hash of everything that decides what it computes.
+
+    An input whose fingerprint is known counts by that alone, wherever it lies.
+    """
     stated = {key: value for key, value in _stated(run).items() if key not in WITHOUT_EFFECT}
     for name in run.teachers:
         _drop(stated, ["teachers", name, "cache", "uri"])
     for key in run.inputs:
-        _drop(stated, _parts(key))
+        *section, last = parts_of(key)
+        for name in (last, "revision"):
+            _drop(stated, [*section, name])
     text = json.dumps([RESULTS_VERSION, stated], sort_keys=True)
     return f"{run.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
-def _parts(key: str) -> list[str]:
-    """Return the parts of a key that names an input."""
-    first, _, rest = key.partition(".")
-    # The name of a teacher may have dots in it.
-    return [first, *(rest.rsplit(".", 1) if first == "teachers" else rest.split("."))]
 
 
 def _drop(stated: dict[str, Any], parts: list[str]) -> None:

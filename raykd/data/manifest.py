@@ -12,6 +12,8 @@ and where the data has them ``label`` (int32), ``word_labels`` (list of int16, o
 -100 where no word begins) and ``token_type_ids`` (list of uint8).
 """
 
+import hashlib
+import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -29,7 +31,7 @@ from raykd.data.json_values import (
     texts,
 )
 from raykd.errors import DataError
-from raykd.published.directory import read_published
+from raykd.published.directory import Published, read_published
 
 KIND = "data"
 TOKENIZER_DIRECTORY = "tokenizer"
@@ -80,7 +82,8 @@ class Manifest:
 
     uri: str
     fingerprint: str
-    """The sha256 of the manifest file, and so of every byte of the data set."""
+    """A hash of all that is computed from: shards, tokenizer, classes, languages, splits. Where
+    the sources lay, and who prepared the data when, do not count."""
 
     languages: tuple[str, ...]
     """Sorted; a row's language is an index into this list."""
@@ -154,10 +157,23 @@ def read_manifest(uri: str) -> Manifest:
     """
     published = read_published(uri, kind=KIND)
     try:
-        return _manifest(published.content, uri=uri, fingerprint=published.fingerprint)
+        return _manifest(published.content, uri=uri, fingerprint=_fingerprint(published))
     except ValueError as error:
         message = f"{uri}: the manifest misstates the data: {error}; prepare the data again"
         raise DataError(message) from error
+
+
+def _fingerprint(published: Published) -> str:
+    decisive = {name: value for name, value in published.content.items() if name != "options"}
+    # Of the tokenizer's files, others say where it was, too.
+    tokenizer = f"{TOKENIZER_DIRECTORY}/tokenizer.json"
+    hashes = {
+        name: file["sha256"]
+        for name, file in published.files.items()
+        if name == tokenizer or not name.startswith(f"{TOKENIZER_DIRECTORY}/")
+    }
+    text = json.dumps([decisive, hashes], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _manifest(content: Any, *, uri: str, fingerprint: str) -> Manifest:

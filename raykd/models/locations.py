@@ -1,6 +1,7 @@
 """Where a model may lie: in a directory, at a URI, or on the Hub under a name."""
 
 import difflib
+import os
 from pathlib import Path
 
 from raykd.errors import ModelError
@@ -8,7 +9,7 @@ from raykd.errors import ModelError
 
 def is_location(source: str) -> bool:
     """Tell a directory or URI from a name on the Hub."""
-    return "://" in source or Path(source).exists()
+    return "://" in source or _path(source).exists()
 
 
 def check_place(source: str) -> None:
@@ -17,12 +18,12 @@ def check_place(source: str) -> None:
     Raises:
         ModelError: The message names what lies nearby.
     """
-    if Path(source).is_file():
+    if _path(source).is_file():
         message = f"{source}: is a file; name the directory of the model"
         raise ModelError(message)
     if is_location(source):
         return
-    folder = Path(source).parent
+    folder = _path(source).parent
     if not source.startswith((".", "/", "~")) and (
         folder == Path() or not Path(folder.parts[0]).is_dir()
     ):
@@ -35,3 +36,8 @@ def check_place(source: str) -> None:
     )
     message = f"{source}: no such directory{advice}"
     raise ModelError(message)
+
+
+def _path(source: str) -> Path:
+    # Unlike that of pathlib, it leaves alone what begins with no user's home.
+    return Path(os.path.expanduser(source))  # noqa: PTH111

@@ -56,6 +56,15 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def digest_stored(filesystem: Any, path: str) -> str:
+    """Return the sha256 of a file in a store, of which only a block is in memory."""
+    found = hashlib.sha256()
+    with filesystem.open(path, "rb", block_size=_BLOCK_BYTES, cache_type="readahead") as stream:
+        while block := stream.read(_BLOCK_BYTES):
+            found.update(block)
+    return found.hexdigest()
+
+
 class _Budget:
     """Bytes that may be in memory; whoever wants more waits."""
 
@@ -141,7 +150,7 @@ def _require_stored(path: Path, uri: str, size: int) -> None:
         message = f"{uri}: {found['size']} bytes arrived of {size}"
         raise StorageError(message)
     etag = str(found.get("ETag", "")).strip('"')
-    if etag != _etag(path, size) and reach(uri, _digest_stored) != digest(path):
+    if etag != _etag(path, size) and reach(uri, digest_stored) != digest(path):
         message = f"{uri}: what arrived differs from what was sent"
         raise StorageError(message)
 
@@ -161,14 +170,6 @@ def _etag(path: Path, size: int) -> str:
 
 def _md5(content: bytes = b"") -> Any:
     return hashlib.md5(content, usedforsecurity=False)
-
-
-def _digest_stored(filesystem: Any, path: str) -> str:
-    found = hashlib.sha256()
-    with filesystem.open(path, "rb", block_size=_BLOCK_BYTES, cache_type="readahead") as stream:
-        while block := stream.read(_BLOCK_BYTES):
-            found.update(block)
-    return found.hexdigest()
 
 
 def _download_file(uri: str, path: Path) -> None:

@@ -1,13 +1,15 @@
 """What a sweep's plan would change in the ledger that is there."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from raykd.config.inputs import value_at
 from raykd.config.load import plain
 from raykd.sweep.ledger import Ledger, Record
 from raykd.sweep.plan import SweepPlan
 from raykd.sweep.resume import resumed
+from raykd.train.inputs import two_prints
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,10 +25,18 @@ class Difference:
     changed: dict[str, tuple[Any, Any]]
     """Key of the sweep file to its value in the ledger and its value in the file."""
 
+    inputs: tuple[str, ...]
+    """What holds something else than it did for the runs of the ledger, in words."""
+
     def lines(self) -> list[str]:
         """Return the difference in words; none where there is none."""
         lines = [f"{key}: {old!r} -> {new!r}" for key, (old, new) in self.changed.items()]
-        return [*lines, *_counted(self.new, "new"), *_counted(self.dropped, "dropped")]
+        return [
+            *lines,
+            *self.inputs,
+            *_counted(self.new, "new"),
+            *_counted(self.dropped, "dropped"),
+        ]
 
 
 def difference(ledger: Ledger, plan: SweepPlan) -> Difference:
@@ -41,6 +51,7 @@ def difference(ledger: Ledger, plan: SweepPlan) -> Difference:
         new=tuple(record for record in planned.values() if record.id not in ledger.records),
         dropped=tuple(record for record in missing if record.kind not in kept),
         changed=dict(_changes(ledger.sweep, plain(plan.sweep))),
+        inputs=tuple(_changed_inputs(ledger.records.values(), planned.values())),
     )
 
 
@@ -49,6 +60,26 @@ def continued(plan: SweepPlan, ledger: Ledger) -> SweepPlan:
     records = resumed(plan.records, ledger.records, retries_failed=False)
     pairs = zip(plan.runs, records, strict=True)
     return replace(plan, runs=tuple(replace(run, record=record) for run, record in pairs))
+
+
+def _changed_inputs(before: Iterable[Record], after: Iterable[Record]) -> Iterator[str]:
+    """Say which places hold something else than they did for the runs before."""
+    held, holds = _inputs_of(before), _inputs_of(after)
+    for uri in held:
+        if held[uri] != (found := holds.get(uri, held[uri])):
+            yield (
+                f"{uri} holds something else than for the runs there are: "
+                f"{two_prints(held[uri], found)}"
+            )
+
+
+def _inputs_of(records: Iterable[Record]) -> dict[str, str]:
+    """Return the fingerprints of all inputs, by their places."""
+    return {
+        value_at(record.config, key): fingerprint
+        for record in records
+        for key, fingerprint in record.config["inputs"].items()
+    }
 
 
 def _counted(records: Sequence[Record], what: str) -> Iterator[str]:

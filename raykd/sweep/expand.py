@@ -1,7 +1,6 @@
 """From a sweep file to its runs: distinct stages, then trials with their controls and seeds."""
 
 import copy
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from raykd.config.given import replace_value
 from raykd.config.identity import run_id
+from raykd.config.inputs import Named
 from raykd.config.kinds import read_run_mapping
 from raykd.config.load import checked_run
 from raykd.config.schema.run import RunConfig
@@ -18,8 +18,8 @@ from raykd.sweep.control import control_of, is_control
 from raykd.sweep.ledger import KIND
 from raykd.sweep.space import Draws, Point, points_of
 from raykd.sweep.stages import TeacherModel, shared_changes, teacher_models
-from raykd.train.inputs import input_fingerprint, input_uris
-from raykd.train.paths import located, run_paths
+from raykd.train.inputs import Find, Found, input_uris, pinned
+from raykd.train.paths import run_paths
 
 _ONLY_TEACHER = "teacher"
 """Name in the run of the sweep's teacher, where the base names none."""
@@ -51,15 +51,25 @@ class Expansion:
         RaykdError: A file is wrong.
     """
 
-    def __init__(self, sweep: SweepConfig) -> None:
+    def __init__(self, sweep: SweepConfig, find: Find) -> None:
+        """Read what all runs have in common.
+
+        Args:
+            sweep: What is asked for.
+            find: Finds inputs, and remembers them.
+        """
         self._sweep = sweep
         self.missing: list[str] = []
         """Why inputs cannot be read."""
         self._base = read_run_mapping(Path(sweep.base))
         for key, value in shared_changes(sweep).items():
             replace_value(self._base, key, value)
-        self._fingerprint = functools.cache(self._found)
+        self._find = find
+        self._made: dict[str, str] = {}
+        """Models that stages make, or are still to make, by place: what they are known by."""
+
         self._models = teacher_models(sweep, self._pinned)
+        self._made = {m.uri: m.origin for m in self._models.values() if m.origin is not None}
         self.stages = _stages(self._models)
         """Each teacher's run, once."""
         self._stage_ids = {run_paths(stage.config).run: stage.id for stage in self.stages}
@@ -131,18 +141,19 @@ class Expansion:
             )
             found.setdefault(entry.id, entry)
 
-    def _found(self, key: str, uri: str) -> str:
-        try:
-            return input_fingerprint(key, uri)
-        except RaykdError as error:
-            self.missing.append(str(error))
-            return f"missing {uri}"
-
     def _pinned(self, config: RunConfig) -> RunConfig:
         """Return a run that names what its inputs hold."""
-        config = located(config)
-        inputs = {key: self._fingerprint(key, uri) for key, uri in input_uris(config).items()}
-        return replace(config, inputs=inputs)
+
+        def find(key: str, named: Named) -> Found | None:
+            if (origin := self._made.get(named.source)) is not None:
+                return Found(fingerprint=origin, named=named)
+            try:
+                return self._find(key, named)
+            except RaykdError as error:
+                self.missing.append(str(error))
+                return Found(fingerprint=f"missing {named.source}", named=named)
+
+        return pinned(config, find)
 
 
 def _stages(models: Mapping[tuple[str, float | None], TeacherModel]) -> tuple[Entry, ...]:

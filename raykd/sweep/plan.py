@@ -4,6 +4,7 @@ The plan is a function of the sweep file, its inputs and what runs have left in 
 need not exist: their students' configurations stand in for the models that they will make.
 """
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,7 @@ from raykd.sweep.room import Machines, Need, held_at_once, idle_gpus, machines_o
 from raykd.sweep.space import Draws, points_of, random_draws
 from raykd.sweep.stand_ins import stand_ins
 from raykd.sweep.suggest import suggested_draws
+from raykd.train.inputs import Find, find_input
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +59,9 @@ class SweepPlan:
     at_once: int
     """Processes that run at the same time, each with a trial or a pack of them; 0 where one never
     fits."""
+
+    find: Find
+    """Knows the inputs as they were found."""
 
     problems: tuple[str, ...]
     """Every reason why the sweep, or some of its runs, cannot start."""
@@ -139,6 +144,7 @@ def plan_sweep(
     *,
     machines: Machines | None = None,
     known: Mapping[str, Record] | None = None,
+    find: Find | None = None,
 ) -> SweepPlan:
     """Find out what a sweep would do; read configurations, manifests and progress alone.
 
@@ -147,12 +153,14 @@ def plan_sweep(
         machines: Those of a cluster, where the sweep declares none; None is this one.
         known: Records of the sweep's ledger by id: a searcher that learns suggests by them. None
             reads them where they are.
+        find: That of an earlier plan, for one of the same inputs; None looks at them anew.
 
     Raises:
         RaykdError: A run file is wrong, a trial contradicts itself, or an input of a sweep that
             runs, whose records are given, is gone.
     """
-    expansion = Expansion(sweep)
+    find = find or functools.cache(find_input)
+    expansion = Expansion(sweep, find)
     samples = _samples(sweep, known)
     machines = machines_of(sweep, machines)
     found = Problems(machines.nodes)
@@ -185,6 +193,7 @@ def plan_sweep(
         rungs=rungs,
         num_excluded=sum(_num_excluded(sweep, draws) for draws in samples),
         machines=machines,
+        find=find,
         at_once=_at_once(sweep, (*((run,) for run in stages), *processes), machines.nodes),
         problems=(*_empty_problem(trials), *found.lines(), *_untold(expansion.missing, found)),
     )

@@ -15,7 +15,9 @@ from raykd.config.schema.teachers import CacheConfig
 from raykd.data.manifest import read_manifest
 from raykd.distill.assemble import num_steps
 from raykd.errors import RaykdError
+from raykd.models.fingerprint import origin_of
 from raykd.train.checkpoint import checkpoint_name, committed_steps
+from raykd.train.inputs import located_model
 from raykd.train.keeper import milestone_steps
 from raykd.train.paths import run_paths
 
@@ -32,6 +34,9 @@ class TeacherModel:
     cache: CacheConfig | None = None
     stage: RunConfig | None = None
     """The run that makes it; None for a model that is there."""
+
+    origin: str | None = None
+    """The stage and step that make it."""
 
 
 def shared_changes(sweep: SweepConfig) -> dict[str, Any]:
@@ -56,7 +61,7 @@ def teacher_models(
     for name, teacher in sweep.teachers.items():
         if teacher.model is not None:
             models[name, None] = TeacherModel(
-                uri=teacher.model, revision=teacher.revision, cache=teacher.cache
+                uri=located_model(teacher.model), revision=teacher.revision, cache=teacher.cache
             )
             continue
         config = pinned(_stage_config(name, teacher, shared_changes(sweep)))
@@ -65,9 +70,10 @@ def teacher_models(
             teacher.milestones, milestone_steps(teacher.milestones, total), strict=True
         ):
             stage = _that_keeps(config, step)
-            checkpoints = run_paths(stage).checkpoints
+            paths = run_paths(stage)
             models[name, quality] = TeacherModel(
-                uri=storage.join(checkpoints, checkpoint_name(step)),
+                uri=storage.join(paths.checkpoints, checkpoint_name(step)),
+                origin=origin_of(paths.name, step),
                 cache=teacher.cache,
                 stage=stage,
             )

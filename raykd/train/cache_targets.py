@@ -17,13 +17,13 @@ from raykd.data.manifest import Manifest, Shard
 from raykd.data.stream import chosen_shards, training_reads
 from raykd.distill.assemble import num_steps
 from raykd.errors import ConfigError
-from raykd.models.load import load_config
+from raykd.models.fingerprint import fingerprints, hub_commit
+from raykd.models.locations import is_location
 from raykd.tasks.masking import mask_epochs
 from raykd.teachers.cache.key import CacheKey, Masks
 from raykd.teachers.cache.parts import Coverage
 from raykd.teachers.cache.payload import Payload
 from raykd.train.cache_modes import candidates_of
-from raykd.train.inputs import input_fingerprint, input_uris
 
 DIRECTORY = "cache"
 """Of caches, beside the prepared data."""
@@ -110,7 +110,7 @@ def _target(name: str, section: CacheConfig, config: RunConfig, manifest: Manife
         section=section,
         root=root_of(name, section, config),
         template=CacheKey(
-            teacher=_teacher_fingerprint(name, config),
+            teacher=_weights(name, config),
             dtype=config.teachers[name].dtype,
             data=manifest.fingerprint,
             tokenizer=manifest.tokenizer.fingerprint,
@@ -142,14 +142,12 @@ def root_of(name: str, section: CacheConfig, config: RunConfig) -> str:
     return storage.join(parent, DIRECTORY)
 
 
-def _teacher_fingerprint(name: str, config: RunConfig) -> str:
-    key, section = f"teachers.{name}.model", config.teachers[name]
-    if (planned := config.inputs.get(key)) is not None:
-        return planned
-    if (uri := input_uris(config).get(key)) is not None:
-        return input_fingerprint(key, uri)
-    commit = getattr(load_config(section.model, revision=section.revision), "_commit_hash", None)
-    if commit is None:
+def _weights(name: str, config: RunConfig) -> str:
+    """Return what is known of a teacher's weights themselves, whatever run made them."""
+    section = config.teachers[name]
+    if is_location(section.model):
+        return fingerprints(section.model).weights
+    if (commit := hub_commit(section.model, section.revision)) is None:
         message = f"teachers.{name}.cache: it is not known which version {section.model} is"
         raise ConfigError(message)
     return f"{section.model}@{commit}"

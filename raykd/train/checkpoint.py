@@ -30,6 +30,7 @@ from raykd.data.stream import DataState
 from raykd.distill.loop import TrainState
 from raykd.errors import CheckpointError, PublicationError
 from raykd.models.files import difference
+from raykd.models.fingerprint import RUN
 from raykd.models.load import load_weights
 from raykd.models.shards import placed
 from raykd.published.directory import COMMITTED, fetched, read_published
@@ -39,8 +40,6 @@ STATE_FILE = "state.json"
 STUDENT_DIRECTORY = "student"
 LAYER_MAPS_FILE = "optimizer/layer_maps.safetensors"
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
-RUN = "run"
-"""Where the manifest says which run a checkpoint is of."""
 
 _OPTIMIZER_PREFIX = "adamw-"
 _PREFIX = "step-"

@@ -2,45 +2,64 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from raykd import __version__
 from raykd.config.load import as_yaml
 from raykd.config.schema.run import RunConfig
 from raykd.config.yaml_text import write_yaml
 from raykd.models.build import AUTO_CLASSES
-from raykd.models.files import PROJECTIONS_FILE, languages_of
+from raykd.models.files import CONFIG_FILE, PROJECTIONS_FILE, languages_of
 from raykd.models.load import ModelFiles, save_files
 from raykd.published.publishing import publishing
 
 KIND = "model"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportedModel:
+    """All that is published of a student."""
+
+    model: ModelFiles
+    config: RunConfig
+    """The run, for the model card."""
+
+    companions: Path
+    """Local directory of what stands beside the weights, as ``companions_of`` it."""
+
+    metrics: dict[str, float]
+    """The last evaluation, for the model card."""
+
+    origin: dict[str, Any] = field(default_factory=dict)
+    """What the manifest says of the model: which run and step made it, if one did."""
+
+
 def export_model(
-    model: ModelFiles,
-    uri: str,
-    *,
-    config: RunConfig,
-    companions: Path,
-    metrics: dict[str, float],
-    check: Callable[[Path], None] | None = None,
+    exported: ExportedModel, uri: str, *, check: Callable[[Path], None] | None = None
 ) -> None:
     """Publish a model that ``transformers`` loads with ``from_pretrained``.
 
     Args:
-        model: The trained student.
+        exported: The trained student.
         uri: Directory to appear.
-        config: The run, for the model card.
-        companions: Local directory of what stands beside the weights, as ``companions_of`` it.
-        metrics: The last evaluation, for the model card.
         check: Refuses what is about to be published; it is given the local directory.
     """
+    model = exported.model
     with publishing(uri, kind=KIND) as publication:
-        shutil.copytree(companions, publication.path, dirs_exist_ok=True)
+        # A checkpoint has them beside the model.
+        shutil.copytree(
+            exported.companions,
+            publication.path,
+            ignore=shutil.ignore_patterns(CONFIG_FILE, "*.safetensors"),
+            dirs_exist_ok=True,
+        )
         save_files(model, publication.path)
-        card = model_card(config, metrics, languages=languages_of(model.config))
+        languages = languages_of(model.config)
+        card = model_card(exported.config, exported.metrics, languages=languages)
         (publication.path / "README.md").write_text(card, encoding="utf-8")
-        publication.content["run"] = config.name
+        publication.content |= exported.origin
         if check is not None:
             check(publication.path)
 

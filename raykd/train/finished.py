@@ -1,30 +1,40 @@
 """What can be done with a run that has trained: score its model, export it."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 from raykd import storage
+from raykd.config.inputs import DATA
 from raykd.config.load import checked_run
 from raykd.config.schema.run import RunConfig
 from raykd.config.yaml_text import read_yaml
-from raykd.data.manifest import Manifest, read_manifest
+from raykd.data.manifest import read_manifest
+from raykd.data.tokenizers import load_tokenizer, tokenizer_info
 from raykd.distill.assemble import assemble
-from raykd.distill.distillation import Distillation
-from raykd.distill.models import scored, trained_languages
 from raykd.distill.world import World
-from raykd.errors import CheckpointError, ConfigError, DataError
-from raykd.models.load import model_files
+from raykd.errors import CheckpointError, ConfigError, DataError, RaykdError
+from raykd.models.files import languages_of
+from raykd.models.fingerprint import RUN, STEP
+from raykd.models.labels import label_list
+from raykd.models.load import load_config, load_model, model_files
 from raykd.models.per_language import PerLanguageModel, single_language_model
-from raykd.models.scored import ScoredModel
 from raykd.published.directory import read_published
 from raykd.tasks.entities import why_no_entities
-from raykd.train.checkpoint import KIND, newest_valid_checkpoint, restore_checkpoint
-from raykd.train.export import export_model
+from raykd.train.checkpoint import (
+    KIND,
+    STUDENT_DIRECTORY,
+    newest_valid_checkpoint,
+    restore_checkpoint,
+)
+from raykd.train.export import ExportedModel, export_model
+from raykd.train.inputs import changed_inputs, located
 from raykd.train.metrics import Record, read_metrics
-from raykd.train.paths import RunPaths, located
-from raykd.train.student.alone import check_alone
-from raykd.train.student.companions import companions_of
+from raykd.train.paths import RunPaths
+from raykd.train.student.alone import check_alone, check_loads
 
 logger = logging.getLogger(__name__)
 
@@ -36,26 +46,56 @@ class _Place:
     paths: RunPaths
     config: RunConfig
     checkpoint_uri: str
+    step: int
+
+    @property
+    def student_uri(self) -> str:
+        """The student and its tokenizer, as a directory of transformers."""
+        return storage.join(self.checkpoint_uri, STUDENT_DIRECTORY)
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The classes that the student scores; None for a language model."""
+        return None if self.config.task.endswith("_lm") else label_list(self.saved_config)
+
+    @property
+    def saved_config(self) -> Any:
+        """The transformers configuration of the student."""
+        return load_config(self.student_uri)
 
 
-def evaluate_run(uri: str, *, data_uri: str | None, split: str | None) -> Record:
+def evaluate_run(
+    uri: str,
+    *,
+    data_uri: str | None,
+    split: str | None,
+    on_change: Callable[[str], None] = logger.warning,
+) -> Record:
     """Return the metrics of a run's newest checkpoint, or of the checkpoint that is named.
 
     Args:
         uri: Directory of a run or of a checkpoint.
         data_uri: Prepared data to score on; the run's own where None.
         split: Split to score; the run's ``data.eval_split`` where None.
+        on_change: Told in a line each which data or teachers are not what the run was trained on.
 
     Raises:
         ConfigError: There is no run at the URI.
         CheckpointError: The run has no valid checkpoint.
-        DataError: The other data was prepared with another tokenizer, or has other classes.
+        DataError: The data was prepared with another tokenizer, or has other classes.
     """
     place = _find(uri)
     config = place.config
     if data_uri is not None:
         config = _on_other_data(config, storage.absolute(data_uri))
-    run = _restored(config, place)
+    changes = changed_inputs(config)
+    for line in changes:
+        on_change(line)
+    if changes or data_uri is not None:
+        _check_same_ids(config, place)
+    languages = languages_of(place.saved_config)
+    run = assemble(config, world=World(), is_restored=True, languages=languages)
+    restore_checkpoint(place.checkpoint_uri, run.state)
     labels = run.task.class_names or ()
     if run.task.name == "token_classification" and (reason := why_no_entities(labels)):
         logger.warning("%s", reason)
@@ -66,6 +106,8 @@ def export_run(
     uri: str, output_uri: str, *, language: str | None = None, checks: bool = True
 ) -> int:
     """Publish the model of a run or checkpoint; return the step it stands at.
+
+    The checkpoint alone decides what is published, whatever became of data and teachers.
 
     Args:
         uri: Directory of a run or of a checkpoint.
@@ -82,19 +124,22 @@ def export_run(
             is to be published otherwise than it was trained.
     """
     place = _find(uri)
-    run = _restored(place.config, place)
-    student = run.student if language is None else _of_language(run, language)
-    records = [r for r in read_metrics(place.paths.metrics) if r["step"] == run.state.step]
-    with companions_of(student.model, place.config) as companions:
-        export_model(
-            model_files(student.model),
-            output_uri,
-            config=place.config,
-            companions=companions,
+    config, step = place.config, place.step
+    model = load_model(place.student_uri, config.task, labels=place.labels, new_head="refused")
+    if language is not None:
+        model = _of_language(model, language)
+    records = [r for r in read_metrics(place.paths.metrics) if r["step"] == step]
+    with storage.local_copy(place.student_uri) as path:
+        exported = ExportedModel(
+            model=model_files(model),
+            config=config,
+            companions=path,
             metrics=records[-1] if records else {},
-            check=partial(check_alone, run=run, student=student) if checks else None,
+            origin={RUN: place.paths.name, STEP: step} if language is None else {},
         )
-    return run.state.step
+        check = partial(_check_exported, place=place, model=model) if checks else None
+        export_model(exported, output_uri, check=check)
+    return step
 
 
 def written_config(paths: RunPaths) -> RunConfig:
@@ -128,14 +173,13 @@ def _find(uri: str) -> _Place:
     if checkpoint is None:
         message = f"{uri}: the run has no valid checkpoint yet"
         raise CheckpointError(message)
-    read_published(checkpoint, kind=KIND)
-    return _Place(paths=paths, config=config, checkpoint_uri=checkpoint)
+    published = read_published(checkpoint, kind=KIND)
+    step = int(published.content[STEP])
+    return _Place(paths=paths, config=config, checkpoint_uri=checkpoint, step=step)
 
 
 def _on_other_data(config: RunConfig, uri: str) -> RunConfig:
     """Return a run as far as its models are scored on data that may lack some languages."""
-    other = replace(config, data=replace(config.data, uri=uri))
-    _check_same_ids(other, trained_on=read_manifest(config.data.uri))
     there = read_manifest(uri).languages
     teachers = {
         name: replace(
@@ -146,20 +190,27 @@ def _on_other_data(config: RunConfig, uri: str) -> RunConfig:
         )
         for name, teacher in config.teachers.items()
     }
-    # Weights count in training alone, and may name languages that are not there.
-    return replace(other, teachers=teachers, teacher_weights=None)
+    return replace(
+        config,
+        data=replace(config.data, uri=uri),
+        teachers=teachers,
+        # Weights count in training alone, and may name languages that are not there.
+        teacher_weights=None,
+        inputs={key: found for key, found in config.inputs.items() if key != DATA},
+    )
 
 
-def _check_same_ids(config: RunConfig, *, trained_on: Manifest) -> None:
+def _check_same_ids(config: RunConfig, place: _Place) -> None:
     """Refuse data whose token ids or classes mean something else to the model."""
     manifest = read_manifest(config.data.uri)
-    if manifest.tokenizer.fingerprint != trained_on.tokenizer.fingerprint:
+    tokenizer = tokenizer_info(load_tokenizer(place.student_uri))
+    if manifest.tokenizer.fingerprint != tokenizer.fingerprint:
         message = (
-            f"{manifest.uri}: was prepared with another tokenizer than {trained_on.uri}, which "
-            f"the run was trained on; prepare it with --tokenizer {trained_on.uri}"
+            f"{manifest.uri}: was prepared with another tokenizer than that of the run; prepare "
+            f"it with --tokenizer {place.student_uri}"
         )
         raise DataError(message)
-    theirs, mine = manifest.labels_of(config.task), trained_on.labels_of(config.task)
+    theirs, mine = manifest.labels_of(config.task), place.labels
     if theirs != mine:
         message = (
             f"{manifest.uri}: has the classes {theirs}, but the run was trained on {mine}; "
@@ -168,16 +219,21 @@ def _check_same_ids(config: RunConfig, *, trained_on: Manifest) -> None:
         raise DataError(message)
 
 
-def _of_language(run: Distillation, language: str) -> ScoredModel:
-    if not isinstance(run.student.model, PerLanguageModel):
+def _check_exported(path: Path, *, place: _Place, model: Any) -> None:
+    """Compare an exported directory with the student, on rows of the run's data if it is there."""
+    try:
+        _check_same_ids(place.config, place)
+    except RaykdError as error:
+        logger.warning(
+            "the exported model is loaded, but not tried on rows of its data: %s", error
+        )
+        check_loads(path, place.config.task)
+        return
+    check_alone(path, model, place.config)
+
+
+def _of_language(model: Any, language: str) -> Any:
+    if not isinstance(model, PerLanguageModel):
         message = f"--language {language}: the student has one projection for all languages"
         raise ConfigError(message)
-    model = single_language_model(run.student.model, language)
-    return scored(model, run.config, run.manifest)
-
-
-def _restored(config: RunConfig, place: _Place) -> Distillation:
-    trained = trained_languages(place.config, read_manifest(place.config.data.uri))
-    run = assemble(config, world=World(), is_restored=True, languages=trained)
-    restore_checkpoint(place.checkpoint_uri, run.state)
-    return run
+    return single_language_model(model, language)

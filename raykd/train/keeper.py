@@ -14,11 +14,11 @@ from raykd.config.schema.run import RunConfig
 from raykd.distill.distillation import Distillation
 from raykd.distill.world import World
 from raykd.errors import ConfigError
+from raykd.models.fingerprint import RUN
 from raykd.published.directory import withdraw
 from raykd.published.places import PARTIAL, Part
 from raykd.train.background import Background
 from raykd.train.checkpoint import (
-    RUN,
     BestEvaluation,
     RunState,
     checkpoint_name,
@@ -28,7 +28,6 @@ from raykd.train.checkpoint import (
     newest_checkpoint,
     restore_checkpoint,
 )
-from raykd.train.inputs import input_fingerprint, input_uris
 from raykd.train.paths import RunPaths
 from raykd.train.snapshot import Copies, publish_snapshot, take_snapshot
 
@@ -226,16 +225,12 @@ def _tidy(checkpoints_uri: str, *, after: int) -> None:
 
 def _origin(config: RunConfig, paths: RunPaths) -> dict[str, Any]:
     """Return what a checkpoint says of where it comes from: the run, the teachers by reference."""
-    stored = input_uris(config)
-    teachers = {}
-    for name, teacher in config.teachers.items():
-        key = f"teachers.{name}.model"
-        known = config.inputs.get(key)
-        if known is None and key in stored:
-            known = input_fingerprint(key, stored[key])
-        teachers[name] = {
+    teachers = {
+        name: {
             "model": teacher.model,
             "revision": teacher.revision,
-            "fingerprint": known,
+            "fingerprint": config.inputs.get(f"teachers.{name}.model"),
         }
+        for name, teacher in config.teachers.items()
+    }
     return {RUN: paths.name, "teachers": teachers}

@@ -2,6 +2,7 @@
 
     OUTPUT_URI/NAME-HASH/
       run.yaml              the resolved configuration
+      inputs.json           what its data and models held, for others of its configuration
       lease.json            who is writing the run right now
       init.json             where each tensor of a built student came from
       machine.json          which library multiplies matrices, for going on alike
@@ -19,12 +20,12 @@
 OUTPUT_URI may be local or remote.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from raykd import storage
 from raykd.config.identity import run_id
 from raykd.config.schema.run import RunConfig
-from raykd.config.schema.teachers import CacheConfig
+from raykd.train.inputs import INPUTS_FILE, is_pinned, pinned
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class RunPaths:
     def config(self) -> str:
         """The resolved configuration."""
         return storage.join(self.run, "run.yaml")
+
+    @property
+    def inputs(self) -> str:
+        """What the data and models of the run held."""
+        return storage.join(self.run, INPUTS_FILE)
 
     @property
     def lease(self) -> str:
@@ -100,44 +106,10 @@ class RunPaths:
 
 
 def run_paths(config: RunConfig) -> RunPaths:
-    """Return where a run writes: the same configuration, the same place."""
-    return RunPaths(storage.join(storage.absolute(config.output_uri), run_id(config)))
+    """Return where a run writes: the same content and configuration, the same place.
 
-
-def located(config: RunConfig) -> RunConfig:
-    """Return the run with absolute local paths: workers have working directories of their own."""
-    student = config.student
-    if student.pretrained is not None:
-        student = replace(student, pretrained=_located_model(student.pretrained))
-    # The name of a teacher may be that of a directory here too: the teacher is meant.
-    init = student.init
-    source = None if init is None else init.method.source
-    if init is not None and source is not None and source not in config.teachers:
-        student = replace(student, init=init.with_source(_located_model(source)))
-    mlflow = config.tracking.mlflow
-    return replace(
-        config,
-        output_uri=storage.absolute(config.output_uri),
-        tracking=replace(
-            config.tracking, mlflow=None if mlflow is None else storage.absolute(mlflow)
-        ),
-        data=replace(config.data, uri=storage.absolute(config.data.uri)),
-        student=student,
-        teachers={
-            name: replace(
-                teacher, model=_located_model(teacher.model), cache=_located_cache(teacher.cache)
-            )
-            for name, teacher in config.teachers.items()
-        },
-    )
-
-
-def _located_cache(cache: CacheConfig | None) -> CacheConfig | None:
-    if cache is None or cache.uri is None:
-        return cache
-    return replace(cache, uri=storage.absolute(cache.uri))
-
-
-def _located_model(model: str) -> str:
-    """Leave alone what is not here: it is the name of a model on the Hub."""
-    return storage.absolute(model) if "://" not in model and storage.exists(model) else model
+    Raises:
+        RaykdError: An input of a run that is not pinned is not there.
+    """
+    named = config if is_pinned(config) else pinned(config)
+    return RunPaths(storage.join(storage.absolute(config.output_uri), run_id(named)))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
+from raykd import storage
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import Manifest, read_manifest
 from raykd.distill.assemble import num_steps, task_of
@@ -26,7 +27,7 @@ from raykd.teachers.build import check_languages
 from raykd.train.cache_plan import CachePlan, plan_caches
 from raykd.train.checkpoint import committed_steps
 from raykd.train.fit import check_source, planned_model, remarks
-from raykd.train.inputs import check_inputs
+from raykd.train.inputs import check_inputs, other_runs, pinned
 from raykd.train.paths import RunPaths, run_paths
 from raykd.train.sizes import (
     DataPlan,
@@ -47,6 +48,8 @@ class Plan:
     """What a run would do."""
 
     run_uri: str
+    """Without the hash that its inputs decide, where they cannot be read."""
+
     found: str
     """What is there already, and so where the run would begin."""
 
@@ -58,6 +61,10 @@ class Plan:
 
     num_steps: int
     """0 where it depends on data that cannot be read."""
+
+    others: tuple[str, ...] = ()
+    """What holds something else by now than for runs of the same configuration, where the run
+    would begin."""
 
     data: DataPlan | None = None
     student: ModelPlan | None = None
@@ -83,21 +90,18 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
         config: The run.
         fresh: It would start over, whatever checkpoints there are.
     """
-    paths = run_paths(config)
     problems = _Problems()
-    problems.collect(lambda: require_place(paths.run, "output_uri"))
-    has_place = not problems.found()
-    begins = fresh or not (has_place and committed_steps(paths.checkpoints))
-    found = _found(paths) if has_place else "no place for a run"
+    place = _place(config, problems)
+    begins = fresh or place.is_empty
     problems.collect(lambda: check_trackers(config))
     manifest = problems.collect(lambda: read_manifest(config.data.uri))
     if manifest is None:
         for source, revision in _named_models(config):
             problems.collect(partial(load_config, source, revision=revision))
         return Plan(
-            run_uri=paths.run,
-            found=found,
-            problems=problems.found(),
+            run_uri=place.uri,
+            found=place.found,
+            problems=problems.found() or place.problems,
             remarks=(),
             num_steps=config.train.num_steps or 0,
         )
@@ -121,12 +125,13 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
             start = problems.collect(lambda: plan_start(config, manifest, student=student.config))
         problems.collect(lambda: check_projections(config, manifest, student=student.config))
         problems.collect(lambda: _check_models(config, manifest, student, teachers))
-        if has_place:
+        if (paths := place.paths) is not None:
             problems.collect(lambda: _check_room(paths, student))
     return Plan(
-        run_uri=paths.run,
-        found=found,
-        problems=problems.found(),
+        run_uri=place.uri,
+        found=place.found,
+        others=place.others,
+        problems=problems.found() or place.problems,
         remarks=tuple(
             remarks(
                 config,
@@ -186,12 +191,45 @@ class _Problems:
         return tuple(dict.fromkeys(self._messages))
 
 
-def _found(paths: RunPaths) -> str:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """Where a run stands."""
+
+    uri: str
+    found: str
+    paths: RunPaths | None = None
+    """None where there is no place, or nobody knows which."""
+
+    is_empty: bool = True
+    others: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    """Told where nothing says more of the same."""
+
+
+def _place(config: RunConfig, problems: _Problems) -> _Place:
+    """Find out where a run stands; without what its inputs hold, nobody knows."""
+    uri = storage.join(storage.absolute(config.output_uri), config.name)
+    problems.collect(lambda: require_place(uri, "output_uri"))
+    if problems.found():
+        return _Place(uri=uri, found="no place for a run")
+    try:
+        named = pinned(config)
+    except RaykdError as error:
+        found = "not known before its inputs are there"
+        return _Place(uri=uri, found=found, problems=(str(error),))
+    paths = run_paths(named)
     if read_result(paths) is not None:
-        return "the run is done; --fresh would start over"
-    if steps := committed_steps(paths.checkpoints):
-        return f"a checkpoint of step {steps[-1]}; the run continues there"
-    return "nothing yet; the run starts at its first step"
+        found = "the run is done; --fresh would start over"
+    elif steps := committed_steps(paths.checkpoints):
+        found = f"a checkpoint of step {steps[-1]}; the run continues there"
+    else:
+        return _Place(
+            uri=paths.run,
+            found="nothing yet; the run starts at its first step",
+            paths=paths,
+            others=tuple(other_runs(named)),
+        )
+    return _Place(uri=paths.run, found=found, paths=paths, is_empty=False)
 
 
 def _check_room(paths: RunPaths, student: ModelPlan) -> None:

@@ -9,7 +9,7 @@ import torch
 from raykd import storage
 from raykd.batch import IntArray
 from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import TOKENIZER_DIRECTORY, Manifest, read_manifest
+from raykd.data.manifest import TOKENIZER_DIRECTORY, read_manifest
 from raykd.data.tokenizers import load_tokenizer
 from raykd.distill.assemble import assemble, num_steps
 from raykd.distill.distillation import Distillation
@@ -20,6 +20,7 @@ from raykd.errors import ConfigError, DivergedError
 from raykd.train.caches import Caches, opened_caches
 from raykd.train.checkpoint import newest_checkpoint, restore_checkpoint
 from raykd.train.finished import written_config
+from raykd.train.inputs import changed_inputs
 from raykd.train.machine.choice import products_as_settled
 from raykd.train.paths import RunPaths
 
@@ -59,10 +60,13 @@ def replay_step(uri: str, *, step: int, on_message: Callable[[str], None]) -> St
 
     Raises:
         ConfigError: There is no run at the URI, it has no such step or does not get there, or
-            its data has changed.
+            one of its inputs has changed.
     """
     paths = RunPaths(uri.rstrip("/"))
     config = written_config(paths)
+    if changes := changed_inputs(config):
+        message = f"{changes[0]}. A step can be replayed with the same inputs only"
+        raise ConfigError(message)
     manifest = read_manifest(config.data.uri)
     last = num_steps(config, manifest)
     if not 1 <= step <= last:
@@ -74,9 +78,7 @@ def replay_step(uri: str, *, step: int, on_message: Callable[[str], None]) -> St
         return str(tokenizer.decode(token_ids_T.tolist(), skip_special_tokens=True))
 
     with opened_caches(config, World()) as caches, products_as_settled(paths):
-        run = _run_before(
-            step, config, manifest, paths=paths, caches=caches, on_message=on_message
-        )
+        run = _run_before(step, config, paths=paths, caches=caches, on_message=on_message)
         for line in _differences(run):
             on_message(line)
         _take_steps(run, step - 1)
@@ -86,7 +88,6 @@ def replay_step(uri: str, *, step: int, on_message: Callable[[str], None]) -> St
 def _run_before(
     step: int,
     config: RunConfig,
-    manifest: Manifest,
     *,
     paths: RunPaths,
     caches: Caches,
@@ -102,13 +103,6 @@ def _run_before(
             on_message(f"no checkpoint before step {step} is left: from the start of the run")
             return run
         saved = restore_checkpoint(str(found.path), run.state)
-    if saved.data_fingerprint != manifest.fingerprint:
-        message = (
-            f"{found.uri}: was trained on other data than {manifest.uri} holds: its fingerprint "
-            f"was {saved.data_fingerprint[:12]} and is {manifest.fingerprint[:12]}. A step can "
-            "be replayed on the same data only"
-        )
-        raise ConfigError(message)
     on_message(f"from the checkpoint of step {saved.step}")
     return run
 

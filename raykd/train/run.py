@@ -20,11 +20,12 @@ from raykd.remote.probe import check_storage
 from raykd.train.cache_writer import CacheWatch, Workers
 from raykd.train.caches import ensure_caches, told_in_lines
 from raykd.train.checkpoint import committed_steps
+from raykd.train.inputs import check_inputs, pinned, written_inputs
 from raykd.train.lease import HeldLease, held_lease
 from raykd.train.leave import Leave
 from raykd.train.machine.process import machine_warnings, prepare_process
 from raykd.train.metrics import MetricsTail, Record
-from raykd.train.paths import RunPaths, located, run_paths
+from raykd.train.paths import RunPaths, run_paths
 from raykd.train.ray_cluster import ray_of_workers
 from raykd.train.worker import Context, RunResult, read_result, train_worker
 
@@ -71,14 +72,17 @@ def train_run(config: RunConfig, *, fresh: bool, address: str, listener: Listene
         if world is not None:
             for line in (prepare_process(cores=None), *machine_warnings(config)):
                 listener.on_message(line)
-            return _train_here(located(config), claim.paths, world, listener)
+            return _train_here(claim.config, claim.paths, world, listener)
         with followed(claim.paths, listener):
-            return _train_on_ray(located(config), claim.paths, address=address, listener=listener)
+            return _train_on_ray(claim.config, claim.paths, address=address, listener=listener)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
     """A run that nobody else writes, as long as the lease is not lost."""
+
+    config: RunConfig
+    """With absolute paths, and with what its inputs hold."""
 
     paths: RunPaths
     lease: HeldLease
@@ -103,17 +107,22 @@ def claimed_run(
         on_wait: Told in one line whom it waits for.
 
     Raises:
-        ConfigError: Another live driver writes the run, and ``waits`` is false.
+        ConfigError: Another live driver writes the run, and ``waits`` is false; or an input of
+            the run is not what it was planned with.
         StorageError: Its place cannot be written, read, listed and deleted from.
     """
-    paths = run_paths(config)
+    named = pinned(config)
+    paths = run_paths(named)
     check_storage(paths.run)
     with held_lease(paths.lease, has_workers=has_workers, waits=waits, on_wait=on_wait) as lease:
         if fresh:
             _clear(paths)
         if read_result(paths) is None:
-            storage.write_bytes(paths.config, as_yaml(located(config)).encode())
-        yield Claim(paths=paths, lease=lease)
+            # Between the plan of a study and a run of it, days may pass.
+            check_inputs(config)
+            storage.write_bytes(paths.config, as_yaml(named).encode())
+            storage.write_bytes(paths.inputs, written_inputs(named))
+        yield Claim(config=named, paths=paths, lease=lease)
 
 
 def _clear(paths: RunPaths) -> None:

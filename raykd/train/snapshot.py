@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from raykd import strict_json
 from raykd.distill.loop import TrainState
 from raykd.distill.world import World
+from raykd.models.fingerprint import STEP
 from raykd.models.load import ModelFiles, model_files, save_files
 from raykd.models.shards import whole
 from raykd.published.places import Part
@@ -142,7 +143,7 @@ def publish_snapshot(
         _write(snapshot, publication.path, part)
         if snapshot.model is not None:
             shutil.copytree(companions, publication.path / STUDENT_DIRECTORY, dirs_exist_ok=True)
-            publication.content |= {"step": snapshot.run_state.step, **origin}
+            publication.content |= {STEP: snapshot.run_state.step, **origin}
 
     publish_part(
         uri,

@@ -17,10 +17,11 @@ from raykd.distill.models import live_teachers
 from raykd.distill.start import StudentStart
 from raykd.distill.world import World
 from raykd.errors import DivergedError
+from raykd.models.fingerprint import RUN, STEP
 from raykd.models.load import model_files
 from raykd.remote.patience import PATIENCE_SECONDS
 from raykd.train.caches import opened_caches
-from raykd.train.export import export_model
+from raykd.train.export import ExportedModel, export_model
 from raykd.train.keeper import CheckpointKeeper, found_checkpoint
 from raykd.train.leave import Leave
 from raykd.train.machine.choice import products_settled
@@ -136,13 +137,14 @@ def training_turns(config: RunConfig, paths: RunPaths, context: Context) -> Turn
             is_first = context.world.rank == 0
             model = copied_files(model_files(run.student.model), Copies(), keeps=is_first)
             if is_first:
-                export_model(
-                    model,
-                    paths.model,
+                exported = ExportedModel(
+                    model=model,
                     config=config,
                     companions=companions,
                     metrics=metrics,
+                    origin={RUN: paths.name, STEP: run.state.step},
                 )
+                export_model(exported, paths.model)
                 storage.write_bytes(paths.result, strict_json.file_content(result))
     return result
 

@@ -94,7 +94,8 @@ def _study(plan: SweepPlan, paths: SweepPaths, options: SweepOptions) -> Study:
     _write_index(paths, plan, options)
 
     def more(found: Mapping[str, Record]) -> Sequence[Record]:
-        further = plan_sweep(sweep, machines=plan.machines, known=found)
+        # One study is of one content: where an input has changed meanwhile, new runs fail.
+        further = plan_sweep(sweep, machines=plan.machines, known=found, find=plan.find)
         if len(further.records) > len(found):
             _write_index(paths, further, options)
         return further.records

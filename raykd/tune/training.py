@@ -22,7 +22,7 @@ from raykd.train.leave import Leave
 from raykd.train.machine.choice import products_of_another
 from raykd.train.machine.process import prepare_process
 from raykd.train.metrics import Record
-from raykd.train.paths import located, run_paths
+from raykd.train.paths import run_paths
 from raykd.train.run import claimed_run, device_of
 from raykd.train.turns import Turns, by_turns
 from raykd.train.worker import Context, read_result, training_turns
@@ -117,7 +117,7 @@ def _train(member: Member, process: _Process) -> Turns[Leave]:
             return process.is_to_leave(member.run) or claim.lease.is_lost
 
         watch = CacheWatch(on_message=logger.info, should_stop=should_stop)
-        if not ensure_caches(located(config), watch=watch):
+        if not ensure_caches(claim.config, watch=watch):
             return Leave.STOPPED
         products_of_another(claim.paths, other=process.first)
         context = Context(
@@ -126,7 +126,7 @@ def _train(member: Member, process: _Process) -> Turns[Leave]:
             leave=lambda: Leave.STOPPED if should_stop() else Leave.NO,
             load=process.load,
         )
-        result = yield from training_turns(located(config), claim.paths, context)
+        result = yield from training_turns(claim.config, claim.paths, context)
         return result.leave
 
 

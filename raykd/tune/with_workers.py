@@ -14,7 +14,6 @@ from raykd.train.cache_workers import cache_workers
 from raykd.train.cache_writer import CacheWatch
 from raykd.train.caches import ensure_caches
 from raykd.train.leave import Leave
-from raykd.train.paths import located
 from raykd.train.ray_train import train_under_ray
 from raykd.train.run import claimed_run
 from raykd.train.worker import read_result
@@ -46,10 +45,10 @@ def train_with_workers(config: RunConfig, *, asked: Callable[[], Leave]) -> Leav
 
         try:
             watch = CacheWatch(on_message=logger.warning, should_stop=should_stop)
-            if not ensure_caches(located(config), watch=watch, workers=cache_workers):
+            if not ensure_caches(claim.config, watch=watch, workers=cache_workers):
                 return wish.leave
             result = train_under_ray(
-                located(config),
+                claim.config,
                 claim.paths,
                 on_message=logger.warning,
                 should_stop=should_stop,

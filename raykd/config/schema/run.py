@@ -51,8 +51,8 @@ class RunConfig:
 
     inputs: dict[str, str] = field(default_factory=dict)
     """What data and models held when the run was planned: data.uri, teachers.NAME.model or another
-    key that names an input, to its fingerprint. A sweep fills it in, so that other data is another
-    run; a run whose inputs hold something else does not start."""
+    key that names an input, to its fingerprint. Filled in by raykd, so that other data is another
+    run; a run whose inputs hold something else than it says does not start."""
 
     def problems(self) -> list[str]:
         """Return every reason this run cannot start, each naming its key."""

@@ -4,6 +4,7 @@ import hashlib
 import json
 import tempfile
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,28 @@ from raykd.errors import ConfigError, PublicationError, StorageError
 from raykd.published.directory import COMMITTED
 from raykd.remote.local_place import require_place
 
+_INPUTS = "inputs"
+_CONTENTS = ("content", "tokenizer")
+_PLACES = ("sources.train", "sources.validation", "tokenizer.source")
+"""Options that only say where something lies."""
+
 
 def recorded_options(options: PrepareOptions, inputs: Inputs) -> dict[str, Any]:
     """Return what the manifest says about how a data set was made."""
-    recorded: dict[str, Any] = json.loads(json.dumps(options.record()))
-    return {**recorded, "inputs": inputs.record}
+    return {**_options(options), _INPUTS: inputs.record}
 
 
-def finished_data(options: PrepareOptions, inputs: Inputs) -> Manifest | None:
-    """Return the manifest of the very data set that is asked for, if it is there already.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Existing:
+    """A data set that the same command prepared before."""
+
+    manifest: Manifest
+    is_current: bool
+    """Whether its sources and its tokenizer hold what they held then."""
+
+
+def existing_data(options: PrepareOptions, inputs: Inputs) -> Existing | None:
+    """Return the data set that is asked for, if it is there already.
 
     Raises:
         ConfigError: Something else is there.
@@ -49,7 +63,7 @@ def finished_data(options: PrepareOptions, inputs: Inputs) -> Manifest | None:
     if reason := _difference(manifest, options, inputs):
         message = f"{uri}: {reason}; replace it with --overwrite or name another --output"
         raise ConfigError(message)
-    return manifest
+    return Existing(manifest=manifest, is_current=_is_current(manifest, inputs))
 
 
 def work_directory(options: PrepareOptions, inputs: Inputs, *, is_shared: bool) -> str:
@@ -67,7 +81,7 @@ def work_directory(options: PrepareOptions, inputs: Inputs, *, is_shared: bool) 
         ConfigError: There is no place beside the output.
     """
     versions = [raykd.__version__, tokenizers.__version__, transformers.__version__]
-    state = [recorded_options(options, inputs), inputs.state(), versions]
+    state = [recorded_options(options, inputs), versions]
     key = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:12]
     return f"{_work_root(options.output_uri, is_shared=is_shared)}{key}"
 
@@ -111,19 +125,37 @@ def _work_root(uri: str, *, is_shared: bool) -> str:
 
 
 def _difference(manifest: Manifest, options: PrepareOptions, inputs: Inputs) -> str | None:
-    """Say how a data set differs from what is asked for; None where it does not."""
-    wanted, found = _flat(recorded_options(options, inputs)), _flat(manifest.options)
+    """Say how a data set differs from what is asked for; None where it does not.
+
+    It is the one that is asked for where its sources hold the same, wherever they lie, and where
+    they lie at the same places, whatever they hold by now.
+    """
+    found = _flat(manifest.options)
     differing = [
         f"{name}: {found.get(name)!r}, not {value!r}"
-        for name, value in wanted.items()
-        if found.get(name) != value and name != "inputs"
+        for name, value in _flat(_options(options)).items()
+        if found.get(name) != value and name not in _PLACES
     ]
     if differing:
         return f"holds data prepared with other options ({'; '.join(differing)})"
-    committed = storage.join(manifest.uri, COMMITTED)
-    if found.get("inputs") != wanted["inputs"] or inputs.changed_since(committed):
-        return "was prepared from inputs that have changed since"
-    return None
+    if _is_current(manifest, inputs) or _recorded(manifest, "places") == inputs.record["places"]:
+        return None
+    return "was prepared from other sources"
+
+
+def _is_current(manifest: Manifest, inputs: Inputs) -> bool:
+    return all(_recorded(manifest, name) == inputs.record[name] for name in _CONTENTS)
+
+
+def _recorded(manifest: Manifest, name: str) -> Any:
+    """Return what a data set says of its inputs; nothing where that is of another version."""
+    inputs = manifest.options.get(_INPUTS)
+    return inputs.get(name) if isinstance(inputs, dict) else None
+
+
+def _options(options: PrepareOptions) -> dict[str, Any]:
+    recorded: dict[str, Any] = json.loads(json.dumps(options.record()))
+    return recorded
 
 
 def _flat(nested: dict[str, Any]) -> dict[str, Any]:

@@ -1,16 +1,14 @@
-"""The rows that a data set is prepared from, and how to tell whether they changed."""
+"""The rows that a data set is prepared from, and what tells whether they changed."""
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import Any
 
 from raykd.config.schema.prepare import Demo, PrepareOptions
+from raykd.data.prepare.contents import content_of, places_of, tokenizer_content
 from raykd.data.prepare.raw_rows import RawRows
 from raykd.data.prepare.readers.demo_corpora import demo_identity, demo_rows
 from raykd.data.prepare.reading import read_rows
-from raykd.data.prepare.sources import SourceFile, expand, modified
+from raykd.data.prepare.sources import SourceFile, expand
 from raykd.data.prepare.splits import check_distinct
 
 _UNIT_BYTES = 64 << 20
@@ -23,8 +21,8 @@ class Inputs:
 
     files: tuple[SourceFile, ...]
     demo: Demo | None
-    record: str
-    """Hash of what is read, names and sizes: part of what identifies the data set."""
+    record: dict[str, str | None]
+    """Hashes of what is read and of where, as the manifest keeps them."""
 
     def rows(self, options: PrepareOptions) -> Iterator[RawRows]:
         """Yield all rows, always in the same order."""
@@ -45,30 +43,23 @@ class Inputs:
             size += file.bytes
         return [replace(self, files=tuple(files)) for files in units]
 
-    def changed_since(self, uri: str) -> bool:
-        """Tell whether an input was modified after a file was written."""
-        # Object stores keep whole seconds, cut off.
-        written = modified(uri) + timedelta(seconds=1)
-        return any(file.modified is not None and file.modified > written for file in self.files)
-
-    def state(self) -> list[Any]:
-        """Return what changes when any input changes; parts of other states are not reused."""
-        return [self.record, *(str(file.modified) for file in self.files)]
-
 
 def find_inputs(options: PrepareOptions) -> Inputs:
-    """Find what the options name; only the names and sizes of files are looked at.
+    """Find what the options name, and what it holds; of large files little is read.
 
     Raises:
         ConfigError: A source is unclear.
-        DataError: A source is not there.
+        DataError: A source or the tokenizer is not there.
     """
-    if (demo := options.sources.demo) is not None:
-        record = _hash([demo_identity(demo)])
-        return Inputs(files=(), demo=demo, record=record)
-    files = tuple(expand(options.sources))
+    demo, tokenizer = options.sources.demo, options.tokenizer.source
+    files = () if demo is not None else tuple(expand(options.sources))
     check_distinct(files)
-    return Inputs(files=files, demo=None, record=_hash([(f.split, f.uri, f.bytes) for f in files]))
+    record = {
+        "places": places_of(options),
+        "content": content_of(files) if demo is None else demo_identity(demo),
+        "tokenizer": None if tokenizer is None else tokenizer_content(tokenizer),
+    }
+    return Inputs(files=files, demo=demo, record=record)
 
 
 class ReadingMeter:
@@ -100,7 +91,3 @@ class ReadingMeter:
         size = self._sizes.get(self._current or "", 0)
         # A compressed file holds more text than it has bytes.
         return (self._before + min(self._of_current, size)) / total if total else None
-
-
-def _hash(values: list[Any]) -> str:
-    return hashlib.sha256(repr(values).encode()).hexdigest()

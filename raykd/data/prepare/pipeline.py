@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from raykd import storage
@@ -25,7 +25,7 @@ from raykd.data.prepare.assembly import Assembly
 from raykd.data.prepare.examples import Recipe
 from raykd.data.prepare.existing import (
     discard_useless_work,
-    finished_data,
+    existing_data,
     recorded_options,
     remove_work,
     work_directory,
@@ -74,8 +74,9 @@ def prepare(
     if problems := options.problems():
         raise ConfigError("; ".join(problems))
     inputs = find_inputs(options)
-    if (finished := finished_data(options, inputs)) is not None:
-        return PrepareReport(manifest=finished, was_done=True)
+    existing = existing_data(options, inputs)
+    if existing is not None and existing.is_current:
+        return PrepareReport(manifest=existing.manifest, was_done=True)
     tokenisers = tokenisers or Processes(options.num_processes)
     work_uri = work_directory(options, inputs, is_shared=tokenisers.are_elsewhere)
     job = _Job(
@@ -86,7 +87,7 @@ def prepare(
         on_progress=on_progress,
     )
     try:
-        return _made(job)
+        return replace(_made(job), was_changed=existing is not None)
     except (ConfigError, DataError):
         discard_useless_work(work_uri, inputs)
         raise

@@ -37,6 +37,9 @@ class PrepareReport:
     was_done: bool
     """Whether the same data set was there already, so that nothing was left to do."""
 
+    was_changed: bool = False
+    """Whether it was there, prepared from what its sources or tokenizer held before."""
+
     seconds: float = 0.0
     examples: int = 0
     """Examples that were tokenised; with packing, documents."""

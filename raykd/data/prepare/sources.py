@@ -77,13 +77,6 @@ def ending(uri: str) -> str:
     return suffixes[-1] if suffixes else ""
 
 
-def modified(uri: str) -> datetime:
-    """Return when a file was last changed."""
-    filesystem, path = retrying_filesystem(uri)
-    found: datetime = filesystem.modified(path)
-    return found
-
-
 def _files_of(source: str, *, split: str, options: SourceOptions) -> Iterable[SourceFile]:
     try:
         filesystem, path = retrying_filesystem(source)

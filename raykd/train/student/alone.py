@@ -10,10 +10,12 @@ from transformers import AutoTokenizer
 
 from raykd import storage
 from raykd.batch import Batch
-from raykd.data.manifest import TOKENIZER_DIRECTORY
+from raykd.config.schema.run import RunConfig, TaskName
+from raykd.data.manifest import TOKENIZER_DIRECTORY, Manifest, read_manifest
+from raykd.distill.assemble import task_of
 from raykd.distill.batches import first_batches
-from raykd.distill.distillation import Distillation
 from raykd.distill.models import scored
+from raykd.distill.world import World
 from raykd.errors import ModelError
 from raykd.models.build import AUTO_CLASSES
 from raykd.models.per_language import PerLanguageModel
@@ -25,33 +27,57 @@ _TOLERANCE = 1e-3
 """Of scores, absolute and relative: float32 after other paddings and kernels, and no more."""
 
 
-def check_alone(path: Path, run: Distillation, student: ScoredModel) -> None:
+def check_alone(path: Path, model: Any, config: RunConfig) -> None:
     """Read a few texts of a run's data by transformers alone, and compare ids and scores.
 
     Args:
         path: Local directory of the exported model.
-        run: Its data give the texts.
-        student: The model that was exported, as raykd reads it.
+        model: The one that was exported: a task model of transformers, or a PerLanguageModel.
+        config: The run; its data give the texts.
 
     Raises:
         ModelError: transformers cannot load the directory, or the ids or scores of a text are
             others; the message shows the first.
     """
-    uri = storage.join(run.manifest.uri, TOKENIZER_DIRECTORY, "tokenizer.json")
+    manifest = read_manifest(config.data.uri)
+    uri = storage.join(manifest.uri, TOKENIZER_DIRECTORY, "tokenizer.json")
     trained = Tokenizer.from_str(storage.read_bytes(uri).decode())
-    texts = _texts(run, trained)
+    tokenizer, exported = check_loads(path, config.task)
+    # What from_pretrained reads of a model with several heads is that of the first language.
+    plain = model.model if isinstance(model, PerLanguageModel) else model
+    student = scored(plain, config, manifest).eval()
+    texts = _texts(config, manifest, trained, model_type=plain.config.model_type)
     with quiet_transformers(), torch.no_grad():
-        tokenizer = _loaded(AutoTokenizer.from_pretrained, path)
-        _check_ids(tokenizer, trained, texts, max_length=run.manifest.max_length)
-        model = _loaded(AUTO_CLASSES[run.config.task].from_pretrained, path)
+        _check_ids(tokenizer, trained, texts, max_length=manifest.max_length)
         if texts:
-            plain = _as_loaded(student, run).eval()
-            _check_scores(tokenizer, model.to(run.world.device).eval(), plain, texts, run)
+            inputs = tokenizer(
+                texts,
+                truncation=True,
+                max_length=manifest.max_length,
+                padding=True,
+                return_tensors="pt",
+            )
+            is_of_texts = config.task == "sequence_classification"
+            _check_scores(exported, student, inputs, is_of_texts=is_of_texts)
 
 
-def _texts(run: Distillation, tokenizer: Tokenizer) -> list[str]:
+def check_loads(path: Path, task: TaskName) -> tuple[Any, Any]:
+    """Return tokenizer and model of a directory, as transformers alone loads them.
+
+    Raises:
+        ModelError: It cannot.
+    """
+    with quiet_transformers():
+        tokenizer = _loaded(AutoTokenizer.from_pretrained, path)
+        return tokenizer, _loaded(AUTO_CLASSES[task].from_pretrained, path).eval()
+
+
+def _texts(
+    config: RunConfig, manifest: Manifest, tokenizer: Tokenizer, *, model_type: str
+) -> list[str]:
     """Return texts like those of the data, of whose rows there are ids alone."""
-    batch = next(first_batches(run.config, run.manifest, run.task, world=run.world))
+    task = task_of(config, manifest, model_type=model_type)
+    batch = next(first_batches(config, manifest, task, world=World()))
     rows = zip(batch.input_ids_BL, batch.is_token_BL, strict=True)
     texts = [tokenizer.decode(ids_L[is_token_L].tolist()) for ids_L, is_token_L in rows]
     readable = (text for text in texts if tokenizer.encode(text, add_special_tokens=False).ids)
@@ -65,13 +91,6 @@ def _loaded(load: Callable[..., Any], path: Path) -> Any:
         raise ModelError(_unlike(f"it cannot be loaded: {error}")) from error
 
 
-def _as_loaded(student: ScoredModel, run: Distillation) -> ScoredModel:
-    """Return the part of a student that ``from_pretrained`` reads: that of the first language."""
-    if not isinstance(student.model, PerLanguageModel):
-        return student
-    return scored(student.model.model, run.config, run.manifest)
-
-
 def _check_ids(tokenizer: Any, trained: Tokenizer, texts: list[str], *, max_length: int) -> None:
     trained.no_padding()
     trained.enable_truncation(max_length, direction=tokenizer.truncation_side)
@@ -83,18 +102,7 @@ def _check_ids(tokenizer: Any, trained: Tokenizer, texts: list[str], *, max_leng
             raise ModelError(_unlike(what))
 
 
-def _check_scores(
-    tokenizer: Any, model: Any, student: ScoredModel, texts: list[str], run: Distillation
-) -> None:
-    inputs = tokenizer(
-        texts,
-        truncation=True,
-        max_length=run.manifest.max_length,
-        padding=True,
-        return_tensors="pt",
-    )
-    inputs = inputs.to(run.world.device)
-    is_of_texts = run.config.task == "sequence_classification"
+def _check_scores(model: Any, student: ScoredModel, inputs: Any, *, is_of_texts: bool) -> None:
     logits = model(**inputs).logits.float()
     if not is_of_texts:
         logits = logits[inputs["attention_mask"].bool()]

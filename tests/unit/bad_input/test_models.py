@@ -108,7 +108,7 @@ def _field(name: str, value: object, *needles: str) -> Bad:
 
 def _late(name: str, spoil: Spoil, *needles: str) -> Bad:
     """Return a row about what is known once weights are loaded: the run has been claimed."""
-    return bad(name, _TRAIN, "teacher", *needles, spoil=spoil, leaves=("run.yaml",))
+    return bad(name, _TRAIN, "teacher", *needles, spoil=spoil, leaves=("run.yaml", "inputs.json"))
 
 
 _FILES = [

@@ -14,7 +14,7 @@ from tests.unit.bad_input.spoiling import Spoil, content, cut, removed, resealed
 
 _TRAIN = "train run.yaml"
 _SHARD = "data/train/de-00000.arrow"
-_BEGUN = ("run.yaml", "metrics.jsonl")
+_BEGUN = ("run.yaml", "inputs.json", "metrics.jsonl")
 
 
 def _rewritten(change: Callable[[pa.Table], pa.Table]) -> Spoil:

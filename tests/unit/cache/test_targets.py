@@ -10,6 +10,7 @@ from raykd.data.manifest import read_manifest
 from raykd.distill.world import World
 from raykd.errors import ConfigError, PublicationError
 from raykd.models.load import save_model
+from raykd.published.publishing import publishing
 from raykd.teachers.cache.index import read_index
 from raykd.train.cache_targets import cache_targets, coverages_of
 from raykd.train.cache_writer import CacheWatch
@@ -151,6 +152,21 @@ def test_another_teacher_under_the_same_name_is_another_cache(directory: Path) -
         pass
     with pytest.raises(PublicationError, match=r"another teacher: it has .{12}, this run .{12};"):
         read_index(before.uri(payload), after.key(payload))
+
+
+def test_a_checkpoint_of_the_same_run_with_other_weights_is_another_cache(directory: Path) -> None:
+    uri = directory / "runs" / "teacher-0a1b2c3d" / "checkpoints" / "step-00000003"
+    found = set()
+    for seed in (0, 1):
+        with publishing(str(uri), kind="checkpoint") as publication:
+            model = tiny_model("bert", "masked_lm", hidden_size=16, num_heads=2, seed=seed)
+            save_model(model, publication.path / "student")
+            (publication.path / "state.json").touch()
+            publication.content |= {"run": "teacher-0a1b2c3d", "step": 3}
+        config = distilled(directory, {"mode": "hidden"}, teachers__big__model=str(uri))
+        target = cache_targets(config, read_manifest(config.data.uri))["big"]
+        found.add(target.uri(target.candidates[0]))
+    assert len(found) == 2
 
 
 def test_of_a_teacher_for_some_languages_only_those_are_kept(directory: Path) -> None:

@@ -1,9 +1,12 @@
 """Teachers of a sweep: models that are there, and stages that are trained first."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from raykd import storage
+from raykd.config.schema.run import RunConfig
 from raykd.published.directory import COMMITTED
 from raykd.sweep.expand import Entry, Expansion
 from raykd.train.checkpoint import checkpoint_name
@@ -18,6 +21,7 @@ from tests.unit.sweep.entries import (
     others_in,
     trials_of,
 )
+from tests.unit.train.test_run import train
 
 
 def test_teachers_together_keep_their_settings_and_share_one_control(tmp_path: Path) -> None:
@@ -115,3 +119,22 @@ def test_a_run_that_has_or_will_have_its_milestones_is_used_as_it_is(tmp_path: P
     for steps in ((2,), (3,), (6,)):
         committed(before, *steps)
         assert identities(expanded(sweep)[1]) == identities(trials)
+
+
+def test_a_trial_is_the_run_that_train_would_name(directory: Path) -> None:
+    (stage,), trials = expanded(sweep_in(directory))
+    assert run_paths(unpinned(stage.config)).name == stage.id
+    train(stage.config)
+    (control,), (trial,) = controls_in(trials), others_in(trials)
+    assert run_paths(unpinned(control.config)).name == control.id
+    teacher = trial.config.teachers["old"]
+    # Its last checkpoint, the run, and its model where another copies it: one origin.
+    copied = shutil.copytree(f"{run_paths(stage.config).model}", directory / "copy")
+    for place in (teacher.model, run_paths(stage.config).run, str(copied)):
+        teachers = {"old": replace(teacher, model=place)}
+        by_hand = unpinned(replace(trial.config, teachers=teachers))
+        assert run_paths(by_hand).name == trial.id
+
+
+def unpinned(config: RunConfig) -> RunConfig:
+    return replace(config, inputs={})

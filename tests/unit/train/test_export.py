@@ -16,7 +16,7 @@ from raykd.models.per_language import PerLanguageModel
 from raykd.models.scored import ScoredModel
 from raykd.published.places import Part
 from raykd.train.checkpoint import RunState, restore_checkpoint
-from raykd.train.export import export_model
+from raykd.train.export import ExportedModel, export_model
 from raykd.train.snapshot import Copies, publish_snapshot, take_snapshot
 
 from tests.small_runs import small_data, small_run
@@ -47,11 +47,10 @@ def test_the_model_cards_code_loads_the_model_of_one_language(
     )
     output = tmp_path / "model"
     export_model(
-        model_files(student.model),
+        ExportedModel(
+            model=model_files(student.model), config=config, companions=tokenizer_path, metrics={}
+        ),
         str(output),
-        config=config,
-        companions=tokenizer_path,
-        metrics={},
     )
     card = (output / "README.md").read_text()
     assert "a projection for each of de, en" in card
@@ -70,11 +69,13 @@ def test_a_plain_models_card_says_nothing_of_projections(
     tokenizer_path: Path, tmp_path: Path
 ) -> None:
     export_model(
-        model_files(tiny_model("bert", "masked_lm")),
+        ExportedModel(
+            model=model_files(tiny_model("bert", "masked_lm")),
+            config=small_run(tmp_path),
+            companions=tokenizer_path,
+            metrics={"eval/loss": 1.5},
+        ),
         str(tmp_path / "model"),
-        config=small_run(tmp_path),
-        companions=tokenizer_path,
-        metrics={"eval/loss": 1.5},
     )
     card = (tmp_path / "model" / "README.md").read_text()
     assert "| eval/loss | 1.5000 |" in card

@@ -18,9 +18,9 @@ from raykd.distill.distillation import Distillation
 from raykd.distill.loop import training_steps
 from raykd.distill.world import World
 from raykd.errors import CheckpointError, StorageError
+from raykd.models.fingerprint import RUN, origin_of
 from raykd.published.directory import COMMITTED, MANIFEST, read_published
-from raykd.train.checkpoint import KIND, RUN, checkpoint_name, committed_steps, optimizer_file
-from raykd.train.inputs import input_fingerprint
+from raykd.train.checkpoint import KIND, checkpoint_name, committed_steps, optimizer_file
 from raykd.train.keeper import CheckpointKeeper
 from raykd.train.paths import RunPaths, run_paths
 
@@ -204,7 +204,7 @@ def test_a_checkpoint_has_no_teacher_but_says_which_it_was(directory: Path) -> N
             "small": {
                 "model": where,
                 "revision": None,
-                "fingerprint": input_fingerprint("teachers.small.model", where),
+                "fingerprint": origin_of(run_paths(teacher).name, 6),
             }
         },
     }

@@ -8,7 +8,8 @@ from raykd.config.identity import run_id
 from raykd.config.load import checked_run
 from raykd.config.schema.run import RunConfig
 from raykd.train import paths
-from raykd.train.paths import RunPaths, located, run_paths
+from raykd.train.inputs import located
+from raykd.train.paths import RunPaths, run_paths
 
 
 def run(**sections: object) -> RunConfig:
@@ -27,7 +28,7 @@ def test_a_run_lies_in_the_output_directory_under_its_identity(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config = run()
+    config = run(inputs={"data.uri": "1a2b"})
     assert run_paths(config).run == f"{tmp_path}/runs/{run_id(config)}"
     remote = replace(config, output_uri="s3://bucket/runs/")
     assert run_paths(remote).run == f"s3://bucket/runs/{run_id(config)}"
@@ -42,6 +43,7 @@ def test_everything_of_a_run_lies_in_its_directory_and_apart() -> None:
         "checkpoints": "s3://bucket/runs/a/checkpoints",
         "config": "s3://bucket/runs/a/run.yaml",
         "init": "s3://bucket/runs/a/init.json",
+        "inputs": "s3://bucket/runs/a/inputs.json",
         "lease": "s3://bucket/runs/a/lease.json",
         "machine": "s3://bucket/runs/a/machine.json",
         "leave": "s3://bucket/runs/a/leave.json",

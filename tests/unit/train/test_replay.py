@@ -1,6 +1,5 @@
 """A step that diverges is named with its rows, and is replayed as it was."""
 
-import json
 import math
 import re
 import shlex
@@ -330,17 +329,16 @@ def test_what_is_no_run_and_no_number_of_rows_is_refused(
     assert "--rows must be >= 1, got 0" in capsys.readouterr().err
 
 
-def test_other_data_under_the_same_name_is_refused(directory: Path) -> None:
+def test_other_data_in_the_place_of_the_runs_are_refused(directory: Path) -> None:
     config = small_run(directory)
     train(config, should_stop=stop_after(3))
-    state_file = Path(run_paths(config).checkpoints) / checkpoint_name(2) / "state.json"
-    assert json.loads(state_file.read_text())["data_fingerprint"]
+    run = run_paths(config).run
     (directory / "data").rename(directory / "old")
     write_prepared(
         directory / "data", {"train": {"de": [9], "en": [9]}, "validation": {"de": [4]}}
     )
-    with pytest.raises(ConfigError, match="was trained on other data than"):
-        replay(config, 3)
+    with pytest.raises(ConfigError, match="holds other data than when the run was planned"):
+        replay_step(run, step=3, on_message=lambda _: None)
 
 
 def spiking_run(directory: Path, **changes: Any) -> RunConfig:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from raykd import storage
+from raykd.cli.main import main
 from raykd.config.schema.run import RunConfig
 from raykd.errors import ConfigError, DataError, NonFiniteLossError
 from raykd.models.build import AUTO_CLASSES
@@ -19,8 +21,9 @@ from raykd.train.checkpoint import checkpoint_name, committed_steps
 from raykd.train.finished import evaluate_run, export_run
 from raykd.train.metrics import Record, read_metrics
 from raykd.train.paths import RunPaths, run_paths
+from raykd.train.plan import plan_run
 from raykd.train.run import Listener, train_run
-from raykd.train.worker import RunResult
+from raykd.train.worker import RunResult, read_result
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.prepared import write_prepared
@@ -163,18 +166,22 @@ def test_a_run_killed_before_its_last_words_finds_them_again(directory: Path) ->
     assert storage.exists(paths.model)
 
 
-def test_other_data_under_the_same_name_is_refused(directory: Path) -> None:
+def test_other_data_at_the_same_place_are_another_run(directory: Path) -> None:
     config = small_run(directory)
-    train(config, should_stop=stop_after(3))
-    data = directory / "data"
-    (data / "COMMITTED").unlink()
-    manifest = json.loads((data / "manifest.json").read_text())
-    manifest["content"]["options"] = {"changed": True}
-    (data / "manifest.json").write_text(json.dumps(manifest))
-    digest = hashlib.sha256((data / "manifest.json").read_bytes()).hexdigest()
-    (data / "COMMITTED").write_text(digest)
-    with pytest.raises(ConfigError, match=r"was trained on other data.*--fresh"):
-        train(config)
+    assert train(config, should_stop=stop_after(3)).step == 3
+    before = run_paths(config)
+    shutil.rmtree(directory / "data")
+    small_data(directory / "data", seed=1)
+    (change,) = plan_run(config).others
+    assert change.startswith(
+        f"data.uri: {directory}/data holds other data than for the run {before.run}"
+    )
+    assert train(config).step == 6
+    assert read_result(before) is None
+    assert plan_run(config).others == ()
+    shutil.rmtree(directory / "data")
+    small_data(directory / "data")
+    assert "a checkpoint of step 3" in plan_run(config).found
 
 
 def test_newest_best_and_milestones_are_kept(directory: Path) -> None:
@@ -275,6 +282,40 @@ def test_other_data_is_scored_only_where_its_ids_mean_the_same(directory: Path) 
     Path(other.uri, "COMMITTED").write_text(digest)
     with pytest.raises(DataError, match=r"other: was prepared with another tokenizer than"):
         evaluate_run(run, data_uri=other.uri, split=None)
+
+
+def test_data_that_are_not_those_of_the_run_are_told_or_refused(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = small_run(directory, task="sequence_classification")
+    train(config)
+    run, data = run_paths(config).run, directory / "data"
+    assert main(["evaluate", run]) == 0
+    assert "changed" not in capsys.readouterr().err
+    shutil.rmtree(data)
+    small_data(data, seed=1)
+    assert main(["evaluate", run, "--json"]) == 0
+    shown = capsys.readouterr()
+    assert f"changed: data.uri: {data} holds other data than when" in shown.err
+    assert "eval/accuracy" in json.loads(shown.out)
+    shutil.rmtree(data)
+    splits = {"train": {"de": [9]}, "validation": {"de": [4]}}
+    write_prepared(data, splits, labels=("c", "b", "a"))
+    with pytest.raises(DataError, match="has the classes"):
+        evaluate_run(run, data_uri=None, split=None)
+
+
+def test_an_export_is_of_the_checkpoint_whatever_became_of_the_data(directory: Path) -> None:
+    config = small_run(directory, task="sequence_classification")
+    train(config)
+    paths = run_paths(config)
+    shutil.rmtree(directory / "data")
+    export_run(paths.run, str(directory / "exported"))
+    exported = read_published(str(directory / "exported"), kind="model")
+    trained = read_published(paths.model, kind="model")
+    for name in ("model.safetensors", "tokenizer.json"):
+        assert exported.files[name] == trained.files[name]
+    assert exported.content == trained.content == {"run": paths.name, "step": 6}
 
 
 def test_a_nan_leaves_the_last_checkpoint(directory: Path) -> None:

@@ -18,10 +18,11 @@ from raykd.errors import DivergedError
 from raykd.models.load import save_model
 from raykd.teachers.shared import SharedTeacher
 from raykd.train.checkpoint import committed_steps
+from raykd.train.inputs import located
 from raykd.train.leave import Leave
 from raykd.train.machine.choice import products_of_another
 from raykd.train.machine.matmul import multiplying, products
-from raykd.train.paths import RunPaths, located, run_paths
+from raykd.train.paths import RunPaths, run_paths
 from raykd.train.turns import Turns, alone, by_turns
 from raykd.train.worker import Context, training_turns
 

@@ -1,4 +1,5 @@
 import json
+import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from raykd.data.tokenizers import load_tokenizer, tokenizer_info
 from raykd.errors import ConfigError, DataError
 from raykd.published.directory import read_published, verify
 from transformers import AutoTokenizer
+
+from tests.prepared import word_tokenizer
 
 Row = dict[str, object]
 
@@ -134,12 +137,57 @@ def test_other_options_need_a_decision(options: PrepareOptions) -> None:
     assert report.manifest.max_length == 8
 
 
-def test_changed_input_needs_a_decision(options: PrepareOptions) -> None:
+def test_a_source_that_holds_something_else_is_prepared_again(options: PrepareOptions) -> None:
+    first = prepare(options, on_progress=_ignore)
+    source = Path(options.sources.train[0])
+    before = source.stat()
+    source.write_text(source.read_text().replace('"label": 1', '"label": 0'))
+    # As mv and rsync leave it: of the same size, and older than what was prepared.
+    os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns - 10**12))
+    assert source.stat().st_size == before.st_size
+    again = prepare(options, on_progress=_ignore)
+    assert again.was_changed
+    assert again.manifest.fingerprint != first.manifest.fingerprint
+    assert prepare(options, on_progress=_ignore).was_done
+
+
+def test_the_same_sources_at_another_place_find_the_work_done(
+    options: PrepareOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prepare(options, on_progress=_ignore)
-    with Path(options.sources.train[0]).open("a") as stream:
-        stream.write('{"text": "more", "label": 1, "lang": "en"}\n')
-    with pytest.raises(ConfigError, match="inputs that have changed since"):
-        prepare(options, on_progress=_ignore)
+    source = Path(options.sources.train[0])
+    copy = tmp_path / "elsewhere" / source.name
+    copy.parent.mkdir()
+    copy.write_bytes(source.read_bytes())
+    os.utime(copy, (0, 0))
+    monkeypatch.chdir(copy.parent)
+    for place in (str(copy), copy.name, f"./{copy.name}"):
+        moved = replace(options, sources=replace(options.sources, train=(place,)))
+        assert prepare(moved, on_progress=_ignore).was_done
+
+
+def test_other_sources_need_a_decision(options: PrepareOptions, tmp_path: Path) -> None:
+    prepare(options, on_progress=_ignore)
+    other = tmp_path / "other.jsonl"
+    _json_lines(other, [{"text": "another", "label": 1, "lang": "en"}] * 3)
+    with pytest.raises(ConfigError, match=r"prepared from other sources; .*--overwrite"):
+        prepare(
+            replace(options, sources=replace(options.sources, train=(str(other),))),
+            on_progress=_ignore,
+        )
+
+
+def test_another_tokenizer_at_the_same_place_prepares_again(
+    options: PrepareOptions, tmp_path: Path
+) -> None:
+    place = tmp_path / "tokenizer"
+    given = replace(options, tokenizer=TokenizerOptions(source=str(place)))
+    found = []
+    for size in (300, 301):
+        word_tokenizer(size).save_pretrained(place)
+        found.append(prepare(given, on_progress=_ignore))
+    assert found[1].was_changed
+    assert len({report.manifest.tokenizer.fingerprint for report in found}) == 2
 
 
 def test_files_of_others_are_never_replaced(options: PrepareOptions) -> None:

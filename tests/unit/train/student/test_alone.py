@@ -14,7 +14,7 @@ from raykd.distill.distillation import Distillation
 from raykd.distill.world import World
 from raykd.errors import ModelError
 from raykd.models.load import model_files
-from raykd.train.export import export_model
+from raykd.train.export import ExportedModel, export_model
 from raykd.train.paths import run_paths
 from raykd.train.student.alone import check_alone
 from raykd.train.student.companions import companions_of
@@ -38,11 +38,10 @@ def exported(directory: Path, task: TaskName, model_type: str) -> tuple[Distilla
     model = run.student.model
     with companions_of(model, config) as companions:
         export_model(
-            model_files(model),
+            ExportedModel(
+                model=model_files(model), config=config, companions=companions, metrics={}
+            ),
             str(directory / "model"),
-            config=config,
-            companions=companions,
-            metrics={},
         )
     return run, directory / "model"
 
@@ -60,7 +59,7 @@ def test_what_is_read_as_it_was_trained_passes(
     task: TaskName, model_type: str, tmp_path: Path
 ) -> None:
     run, path = exported(tmp_path, task, model_type)
-    check_alone(path, run, run.student)
+    check_alone(path, run.student.model, run.config)
 
 
 def _swap_two_words(path: Path) -> None:
@@ -97,7 +96,7 @@ def test_what_is_read_otherwise_is_refused(
     run, path = exported(tmp_path, "sequence_classification", "bert")
     breaks(path)
     with pytest.raises(ModelError, match=message):
-        check_alone(path, run, run.student)
+        check_alone(path, run.student.model, run.config)
 
 
 def test_export_checks_before_it_publishes_unless_told_not_to(

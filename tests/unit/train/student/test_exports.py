@@ -21,7 +21,7 @@ from raykd.models.families import FAMILIES
 from raykd.models.labels import label_list
 from raykd.models.load import load_config, model_files
 from raykd.models.scored import ScoredModel
-from raykd.train.export import export_model
+from raykd.train.export import ExportedModel, export_model
 from raykd.train.student.companions import companions_of
 
 from tests.small_runs import TINY_BERT, small_run
@@ -55,7 +55,10 @@ def exported(
     output = directory / "model"
     with companions_of(model, config) as companions:
         export_model(
-            model_files(model), str(output), config=config, companions=companions, metrics={}
+            ExportedModel(
+                model=model_files(model), config=config, companions=companions, metrics={}
+            ),
+            str(output),
         )
     return scored(model, config, manifest).eval(), output
 
