@@ -8,7 +8,7 @@
   + StorageError       storage cannot be reached or dropped a request; safe to retry
     + StorageDeniedError storage refuses, and would again
     + DiskFullError      there is no room; another attempt may find some
-  + PublicationError   a directory is missing, uncommitted, or not what its manifest says
+  + PublicationError   a directory is missing or not what its manifest says, or its place is taken
   + CheckpointError    a checkpoint is missing, torn or from another run
   + ClusterError       a cluster does not answer any more, or drops a request
   + DivergedError      training diverged; the same step would diverge again
@@ -73,7 +73,7 @@ class DiskFullError(StorageError):
 
 
 class PublicationError(RaykdError):
-    """A published directory is missing, uncommitted, torn or of another kind."""
+    """A published directory is missing, torn or of another kind, or its place is taken."""
 
     exit_status = 2
 

@@ -9,7 +9,7 @@ import errno
 import io
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -22,18 +22,21 @@ from fsspec.implementations.local import LocalFileSystem
 from raykd.remote import filesystem as filesystems
 from raykd.remote.complaints import is_missing
 from raykd.remote.filesystem import filesystem
+from raykd.remote.listing import require_readable
 from raykd.remote.names import require_inside
 from raykd.remote.patience import patience
 from raykd.remote.retry import named, reach
 from raykd.remote.staging import staging_directory
-from raykd.remote.transfers import download
+from raykd.remote.transfers import at_once, download
 
 __all__ = [
     "absolute",
     "append_bytes",
     "create_bytes",
     "delete",
+    "delete_many",
     "exists",
+    "is_file",
     "is_local",
     "join",
     "list_files",
@@ -44,6 +47,7 @@ __all__ = [
     "patience",
     "read_bytes",
     "read_many",
+    "real_path",
     "size_bytes",
     "write_bytes",
     "write_many",
@@ -63,7 +67,7 @@ def join(uri: str, *names: str) -> str:
 
 def absolute(uri: str) -> str:
     """Return a local path as an absolute one, ~ replaced, and a URI with a scheme as it is."""
-    return uri if "://" in uri else str(Path(uri).expanduser().absolute())
+    return uri if "://" in uri else str(local_path(uri))
 
 
 def is_local(uri: str) -> bool:
@@ -82,9 +86,39 @@ def local_path(uri: str) -> Path:
         return Path(filesystem(uri)[1])
 
 
+def real_path(uri: str) -> Path:
+    """Return where on this machine's file system a URI leads: links are followed."""
+    return Path(os.path.realpath(local_path(uri)))
+
+
 def exists(uri: str) -> bool:
-    """Tell whether anything is stored at a URI."""
-    return reach(uri, lambda found, path: bool(found.exists(path)))
+    """Tell whether anything is stored at a URI.
+
+    Raises:
+        StorageDeniedError: This process may not look.
+    """
+
+    def look(found: Any, path: str) -> bool:
+        if isinstance(found, LocalFileSystem):
+            return Path(path).exists()  # fsspec takes what may not be seen for what is not there
+        return bool(found.exists(path))
+
+    return reach(uri, look)
+
+
+def is_file(uri: str) -> bool:
+    """Tell whether a file, or anything else but a directory, is stored at a URI itself."""
+
+    def look(found: Any, path: str) -> bool:
+        if isinstance(found, LocalFileSystem):
+            return Path(path).exists() and not Path(path).is_dir()
+        found.invalidate_cache()
+        return bool(found.info(path)["type"] == "file")
+
+    try:
+        return reach(uri, look)
+    except FileNotFoundError:
+        return False
 
 
 def read_bytes(uri: str, *, start: int = 0) -> bytes:
@@ -108,9 +142,12 @@ def size_bytes(uri: str) -> int:
 
     def size(found: Any, path: str) -> int:
         found.invalidate_cache()
-        return int(found.size(path)) if found.exists(path) else 0
+        return int(found.size(path))
 
-    return reach(uri, size)
+    try:
+        return reach(uri, size)
+    except FileNotFoundError:
+        return 0
 
 
 def append_bytes(uri: str, content: bytes) -> None:
@@ -138,10 +175,11 @@ def read_many(uris: list[str]) -> dict[str, bytes]:
     paths = {filesystem(uri)[1]: uri for uri in uris}
 
     def read(found: Any, _: str) -> dict[str, Any]:
-        answers: dict[str, Any] = found.cat(list(paths), on_error="return")
-        if broken := next((e for e in answers.values() if _is_failure(e)), None):
+        # Not cat, which takes names with [ or * for patterns.
+        answers = found.cat_ranges(list(paths), None, None, on_error="return")
+        if broken := next((e for e in answers if _is_failure(e)), None):
             raise broken
-        return answers
+        return dict(zip(paths, answers, strict=True))
 
     found = reach(uris[0], read)
     return {paths[path]: content for path, content in found.items() if isinstance(content, bytes)}
@@ -213,24 +251,35 @@ def list_files(uri: str) -> dict[str, int]:
     return reach(uri, files)
 
 
-def delete(uri: str, *, first: str | None = None) -> None:
-    """Remove everything at a URI.
+def delete(uri: str) -> None:
+    """Remove one file; a directory is not removed, and where nothing is, nothing happens.
 
-    Args:
-        uri: A file or a directory.
-        first: Name of a file in the directory that goes before all others.
+    What of a directory may go, ``raykd.published.ownership`` decides.
     """
 
     def remove(found: Any, path: str) -> None:
-        found.invalidate_cache()
         # Another process may tidy up at the same time.
         with suppress(FileNotFoundError):
-            if first is not None and found.exists(early := join(path, first)):
-                found.rm_file(early)
-            if found.exists(path):
-                found.rm(path, recursive=True)
+            found.rm_file(path)
 
     reach(uri, remove)
+
+
+def delete_many(uri: str, names: Iterable[str]) -> None:
+    """Remove files of a directory by their names; of a disk, also what is empty then.
+
+    Args:
+        uri: The directory.
+        names: Relative to it; those that end with a slash are folders.
+    """
+    names = list(names)
+    at_once(delete, [join(uri, name) for name in names if not name.endswith("/")])
+    if is_local(uri):
+        root = local_path(uri)
+        folders = {Path(), *(parent for name in names for parent in Path(f"{name}_").parents)}
+        for folder in sorted(folders, key=lambda each: len(each.parts), reverse=True):
+            with suppress(OSError):
+                (root / folder).rmdir()
 
 
 def open_arrow(uri: str) -> pa.NativeFile:
@@ -247,9 +296,17 @@ def open_arrow(uri: str) -> pa.NativeFile:
 
 @contextmanager
 def local_copy(uri: str) -> Iterator[Path]:
-    """Yield a local path with what a directory URI holds, fetched where it is remote."""
+    """Yield a local path with what a directory URI holds, fetched where it is remote.
+
+    Raises:
+        FileNotFoundError: It is remote, and nothing is there.
+        StorageDeniedError: This process may not read all of it: libraries call that missing.
+    """
     if is_local(uri):
-        yield local_path(uri)
+        path = local_path(uri)
+        with named(uri):
+            require_readable(path)
+        yield path
         return
     if not (files := list_files(uri)):
         message = f"{uri}: nothing is there"

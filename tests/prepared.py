@@ -62,7 +62,7 @@ def write_prepared(
     next_id = 0
     shards: dict[str, tuple[Shard, ...]] = {}
     tokenizer = word_tokenizer()
-    with publishing(str(path), kind=KIND) as publication:
+    with publishing(str(path), kind=KIND, overwrites=True) as publication:
         tokenizer.save_pretrained(publication.path / TOKENIZER_DIRECTORY)
         for split, languages in splits.items():
             (publication.path / split).mkdir()

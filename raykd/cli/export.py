@@ -14,6 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", required=True, metavar="URI", help="directory to appear, local or remote"
     )
     parser.add_argument(
+        "--overwrite", action="store_true", help="replace a model that was exported there"
+    )
+    parser.add_argument(
         "--language",
         metavar="CODE",
         help="of a student with a projection per language: the plain model of one",
@@ -33,7 +36,11 @@ def run(options: argparse.Namespace) -> int:
     from raykd.train.finished import export_run  # noqa: PLC0415
 
     step = export_run(
-        options.uri, options.output, language=options.language, checks=not options.no_check
+        options.uri,
+        options.output,
+        language=options.language,
+        overwrites=options.overwrite,
+        checks=not options.no_check,
     )
     print(f"model after step {step}: {options.output}")
     return 0

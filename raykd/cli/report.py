@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--watch", action="store_true", help="show it while the sweep goes on, or until Ctrl-C"
     )
     parser.add_argument(
-        "--output", metavar="DIR", help="directory of the files; default: report/ in the sweep's"
+        "--output",
+        metavar="DIR",
+        help="directory of the files, new or with a report; default: report/ in the sweep's",
     )
 
 
@@ -46,8 +48,15 @@ def run(options: argparse.Namespace) -> int:
     # Imported here: Arrow takes a second, and --help must be instant.
     from raykd.sweep.ledger import SweepPaths, read_ledger  # noqa: PLC0415
 
+    output_uri = options.output
+    if output_uri is None:
+        output_uri = SweepPaths(sweep=uri).report
+    else:
+        from raykd.published.ownership import require_place  # noqa: PLC0415
+        from raykd.report.write import KIND  # noqa: PLC0415
+
+        require_place(output_uri, kind=KIND, overwrites=True)
     console = report_console()
-    output_uri = options.output or SweepPaths(sweep=uri).report
     if not options.watch:
         console.print(write(read_ledger(uri), output_uri)[1], crop=False)
         return 0

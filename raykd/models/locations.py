@@ -4,12 +4,13 @@ import difflib
 import os
 from pathlib import Path
 
+from raykd import storage
 from raykd.errors import ModelError
 
 
 def is_location(source: str) -> bool:
     """Tell a directory or URI from a name on the Hub."""
-    return "://" in source or _path(source).exists()
+    return "://" in source or storage.exists(source)
 
 
 def check_place(source: str) -> None:
@@ -17,8 +18,9 @@ def check_place(source: str) -> None:
 
     Raises:
         ModelError: The message names what lies nearby.
+        StorageDeniedError: This process may not look there.
     """
-    if _path(source).is_file():
+    if "://" not in source and storage.is_file(source):
         message = f"{source}: is a file; name the directory of the model"
         raise ModelError(message)
     if is_location(source):
@@ -28,7 +30,7 @@ def check_place(source: str) -> None:
         folder == Path() or not Path(folder.parts[0]).is_dir()
     ):
         return
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    names = storage.list_names(str(folder)) if folder.is_dir() else []
     close = sorted(name for name in names if name.startswith(Path(source).name))
     close = close or difflib.get_close_matches(Path(source).name, names, n=1)
     advice = (

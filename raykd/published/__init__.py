@@ -8,4 +8,6 @@ They are what raykd leaves behind for others to read:
 A local one is written in a sibling folder and renamed; a remote one is uploaded file by file,
 each verified. So a reader sees all of it or, without COMMITTED, knows that it is not there. No
 store needs to know conditional writes for that.
+
+Nothing goes or changes but what ``raykd.published.ownership`` says is raykd's.
 """

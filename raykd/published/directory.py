@@ -61,10 +61,48 @@ def read_published(uri: str, *, kind: str) -> Published:
     if (fingerprint := hashlib.sha256(text).hexdigest()) != commit:
         message = f"{storage.join(uri, MANIFEST)}: is not the manifest that was committed"
         raise PublicationError(message)
-    manifest = _parsed(uri, text, kind)
+    manifest = parsed(uri, text, kind)
     return Published(
         uri=uri, files=manifest["files"], content=manifest["content"], fingerprint=fingerprint
     )
+
+
+def parsed(uri: str, text: bytes, kind: str | None) -> dict[str, Any]:
+    """Return what a manifest says.
+
+    Args:
+        uri: Of the directory.
+        text: Of its manifest.
+        kind: What it must be of; any kind where None.
+
+    Raises:
+        PublicationError: It is no manifest, or of another kind.
+    """
+    where = storage.join(uri, MANIFEST)
+    try:
+        manifest = json.loads(text)
+        version, found = manifest["schema_version"], manifest["kind"]
+        files, content = manifest["files"], manifest["content"]
+        is_whole = isinstance(content, dict) and all(
+            type(entry.get("bytes")) is int and isinstance(entry.get("sha256"), str)
+            for entry in files.values()
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        message = f"{where}: is no manifest: {type(error).__name__}: {error}"
+        raise PublicationError(message) from error
+    if (version, found) != (SCHEMA_VERSION, kind or found):
+        message = (
+            f"{uri}: is a {found} directory of schema {version}, but a {kind or found} of schema "
+            f"{SCHEMA_VERSION} is needed"
+        )
+        raise PublicationError(message)
+    if outside := [name for name in files if not is_inside(name)]:
+        message = f"{where}: names {outside[0]!r}, which is outside of the directory"
+        raise PublicationError(message)
+    if not is_whole:
+        message = f"{where}: does not say the bytes and sha256 of every file"
+        raise PublicationError(message)
+    return dict(manifest)
 
 
 def verify(published: Published) -> None:
@@ -76,11 +114,6 @@ def verify(published: Published) -> None:
     """
     with fetched(published):
         pass
-
-
-def withdraw(uri: str) -> None:
-    """Remove a directory; it is uncommitted first."""
-    storage.delete(uri, first=COMMITTED)
 
 
 @contextmanager
@@ -108,34 +141,6 @@ def fetched(published: Published) -> Iterator[Path]:
 def described(path: Path) -> dict[str, Any]:
     """Return what a manifest says of a file."""
     return {"bytes": path.stat().st_size, "sha256": digest(path)}
-
-
-def _parsed(uri: str, text: bytes, kind: str) -> dict[str, Any]:
-    where = storage.join(uri, MANIFEST)
-    try:
-        manifest = json.loads(text)
-        version, found = manifest["schema_version"], manifest["kind"]
-        files, content = manifest["files"], manifest["content"]
-        is_whole = isinstance(content, dict) and all(
-            type(entry.get("bytes")) is int and isinstance(entry.get("sha256"), str)
-            for entry in files.values()
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        message = f"{where}: is no manifest: {type(error).__name__}: {error}"
-        raise PublicationError(message) from error
-    if (version, found) != (SCHEMA_VERSION, kind):
-        message = (
-            f"{uri}: is a {found} directory of schema {version}, but a {kind} of schema "
-            f"{SCHEMA_VERSION} is needed"
-        )
-        raise PublicationError(message)
-    if outside := [name for name in files if not is_inside(name)]:
-        message = f"{where}: names {outside[0]!r}, which is outside of the directory"
-        raise PublicationError(message)
-    if not is_whole:
-        message = f"{where}: does not say the bytes and sha256 of every file"
-        raise PublicationError(message)
-    return dict(manifest)
 
 
 def _compare(published: Published, path: Path) -> None:

@@ -8,13 +8,14 @@ import os
 import re
 import tempfile
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from raykd import storage
-from raykd.published.directory import COMMITTED, MANIFEST
-from raykd.published.places import PARTIAL, PARTS
+from raykd.published import ownership
+from raykd.published.directory import COMMITTED
+from raykd.published.ownership import PARTIAL, PARTS
 from raykd.remote.listing import Stored, stored
 from raykd.remote.probe import PREFIX
 from raykd.remote.staging import dead_staging, remove_if_dead
@@ -25,10 +26,9 @@ _PREPARE = re.compile(r"(.*/)?\.[^/]+\.prepare-[0-9a-f]{12}/")
 _PROBE = re.compile(rf"(.*/)?{re.escape(PREFIX)}[0-9a-f]{{32}}")
 _STAGING = "staging"
 _NOT_PREPARED = "raykd prepare has not ended"
-_TOKENIZER = re.compile(r"(.*/)?tokenizer/[^/]+")
-_OF_DATA = re.compile(
-    rf"tokenizer/[^/]+|[^/]+/[^/]+-\d{{5}}\.arrow|{re.escape(MANIFEST)}|{re.escape(PARTS)}/[^/]+"
-)
+_PARTLY = "partial"
+_DIED = "its writer died before the commit"
+_UPLOADED = re.compile(rf"((?:.*/)?){re.escape(PARTS)}/[^/]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +41,10 @@ class Garbage:
     num_bytes: int
     modified_at: float
     """When its newest file was written, in seconds since the epoch."""
+
+    is_directory: bool = False
+    kind: str | None = None
+    """What a directory was published as, where that is known."""
 
     upload: Upload | None = None
     """Where it is no file, but parts of one."""
@@ -70,14 +74,28 @@ class Tree:
 
     def garbage(self, path: str, *, what: str, why: str) -> Garbage:
         """Return a file or a directory as garbage."""
-        inside = list(self.below(path)) if path.endswith("/") or not path else []
-        entries = [self._files[each] for each in [path, *inside] if each in self._files]
+        return self._garbage(path, self.below(path), what=what, why=why)
+
+    def uncommitted(
+        self, directory: str, *, what: str, why: str, kind: str | None = None
+    ) -> Iterator[Garbage]:
+        """Yield what of a directory that is not published is raykd's, if anything is."""
+        own = ownership.holding(storage.join(self.uri, directory).rstrip("/"), kind=kind).own
+        if own and f"{directory}{COMMITTED}" not in self:
+            names = (f"{directory}{name}" for name in own)
+            yield replace(self._garbage(directory, names, what=what, why=why), kind=kind)
+
+    def _garbage(self, path: str, inside: Iterable[str], *, what: str, why: str) -> Garbage:
+        is_directory = path.endswith("/") or not path
+        names = [path, *(inside if is_directory else ())]
+        entries = [self._files[each] for each in names if each in self._files]
         return Garbage(
             what=what,
             uri=storage.join(self.uri, path).rstrip("/"),
             why=why,
             num_bytes=sum(entry.num_bytes for entry in entries),
             modified_at=max(entry.modified_at for entry in entries),
+            is_directory=is_directory,
         )
 
 
@@ -85,11 +103,12 @@ def left_by_publishing(tree: Tree) -> Iterator[Garbage]:
     """Yield what was to become a published directory wherever the user wanted it."""
     for path in tree.paths:
         if (named := _PARTIAL.fullmatch(path)) and not _is_only_copy(tree, path, named):
-            yield tree.garbage(path, what="partial", why="its writer died before the commit")
+            yield tree.garbage(path, what=_PARTLY, why=_DIED)
         elif _PROBE.fullmatch(path):
             yield tree.garbage(path, what="probe", why="the probe of the store died")
-    if not storage.is_local(tree.uri):
-        yield from _uncommitted_data(tree)
+    uploaded = (_UPLOADED.fullmatch(path) for path in tree.paths)
+    for directory in sorted({found[1] for found in uploaded if found is not None}):
+        yield from tree.uncommitted(directory, what=_PARTLY, why=_DIED)
 
 
 def left_by_preparing(tree: Tree) -> Iterator[Garbage]:
@@ -104,7 +123,7 @@ def left_on_this_machine(*, with_prepare: bool) -> Iterator[Garbage]:
     for folder in dead_staging():
         yield _folder(folder, what=_STAGING, why="its process is gone")
     for folder in Path(tempfile.gettempdir()).glob("raykd-prepare-*-*") if with_prepare else ():
-        if folder.stat().st_uid == os.getuid():
+        if ownership.is_scratch(str(folder)) and folder.stat().st_uid == os.getuid():
             yield _folder(folder, what="prepare", why=_NOT_PREPARED)
 
 
@@ -116,11 +135,13 @@ def is_as_found(garbage: Garbage) -> bool:
 
 
 def remove(garbage: Garbage) -> None:
-    """Remove it for good."""
+    """Remove it for good, as far as it is raykd's."""
     if garbage.upload is not None:
         abort(garbage.upload)
     elif garbage.what == _STAGING:
         remove_if_dead(Path(garbage.uri))
+    elif garbage.is_directory:
+        ownership.remove(garbage.uri, kind=garbage.kind)
     else:
         storage.delete(garbage.uri)
 
@@ -130,14 +151,6 @@ def _is_only_copy(tree: Tree, path: str, named: re.Match[str]) -> bool:
     is_committed = any(f"{path}{name}/{COMMITTED}" in tree for name in ("whole", "replaced"))
     target = f"{named[1] or ''}{named[2]}/{COMMITTED}"
     return is_committed and target not in tree
-
-
-def _uncommitted_data(tree: Tree) -> Iterator[Garbage]:
-    found = (_TOKENIZER.fullmatch(path) for path in tree.paths)
-    for directory in sorted({match[1] or "" for match in found if match is not None}):
-        names = [each.removeprefix(directory) for each in tree.below(directory)]
-        if COMMITTED not in names and all(_OF_DATA.fullmatch(name) for name in names):
-            yield tree.garbage(directory, what="data", why="was never committed")
 
 
 def _folder(path: Path, *, what: str, why: str) -> Garbage:

@@ -5,28 +5,31 @@ Several processes bring files to one place; the first of them commits.
 
 import json
 import os
-import shutil
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from raykd import storage
+from raykd.errors import StorageError
 from raykd.published.directory import COMMITTED, MANIFEST
+from raykd.published.ownership import (
+    PARTIAL,
+    PARTS,
+    Holding,
+    note_names,
+    notes_of,
+    remove,
+    require_place,
+)
 from raykd.remote.retry import named
 from raykd.remote.staging import require_room, staging_directory
 from raykd.remote.transfers import upload
 
 Files = dict[str, dict[str, Any]]
-
-PARTS = ".parts"
-"""Folder of a remote directory whose writers have not all arrived."""
-
-PARTIAL = ".partial"
-"""How the folder beside a local target ends."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +42,24 @@ class Part:
     count: int = 1
     token: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     """Alike in all parts of one attempt, and in no other attempt."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """What is to appear where."""
+
+    uri: str
+    kind: str
+    overwrites: bool
+    """Whether an earlier one of the kind may go."""
+
+    def require_free(self) -> Holding:
+        """Return what is there and goes, all of which is raykd's.
+
+        Raises:
+            PublicationError: Something there may not go.
+        """
+        return require_place(self.uri, kind=self.kind, overwrites=self.overwrites)
 
 
 class Place(ABC):
@@ -63,7 +84,7 @@ class Place(ABC):
 
     @abstractmethod
     def commit(self, manifest: bytes, commit: bytes) -> None:
-        """Make the directory appear; what else was at the target goes."""
+        """Make the directory appear; an earlier one goes."""
 
     @abstractmethod
     def abandon(self) -> None:
@@ -71,18 +92,18 @@ class Place(ABC):
 
 
 class LocalPlace(Place):
-    """A folder beside the target, renamed at the end."""
+    """A folder beside the target, renamed at the end; a target that is a link is followed."""
 
-    def __init__(self, uri: str, part: Part) -> None:
-        self._uri = uri
+    def __init__(self, target: Target, part: Part) -> None:
+        self._of = target
         self._part = part
-        self._target = storage.local_path(uri)
+        self._target = storage.real_path(target.uri)
         self._aside = self._target.with_name(f".{self._target.name}.{part.token}{PARTIAL}")
 
     @contextmanager
     def staged(self, *, num_bytes: int) -> Iterator[Path]:
         """Yield a folder on the target's disk: its files need no copy."""
-        with named(self._uri):
+        with named(self._of.uri):
             directory = self._aside / f"part-{self._part.index}"
             directory.mkdir(parents=True)
             (self._aside / "whole").mkdir(exist_ok=True)
@@ -96,7 +117,6 @@ class LocalPlace(Place):
             target.parent.mkdir(parents=True, exist_ok=True)
             _flush(staged / name)
             (staged / name).rename(target)
-        shutil.rmtree(staged)
 
     def note(self, files: Files) -> None:
         """Leave a file beside the others."""
@@ -108,20 +128,23 @@ class LocalPlace(Place):
         return json.loads(path.read_bytes()) if path.exists() else None
 
     def commit(self, manifest: bytes, commit: bytes) -> None:
-        """Rename; a directory that stood there goes."""
+        """Rename; what stood there goes by its names."""
         whole, replaced = self._aside / "whole", self._aside / "replaced"
         for name, content in ((MANIFEST, manifest), (COMMITTED, commit)):
             (whole / name).write_bytes(content)
             _flush(whole / name)
+        found = self._of.require_free()
         if self._target.exists():
             self._target.rename(replaced)
         whole.rename(self._target)
         _flush(self._target.parent)
+        storage.delete_many(str(replaced), found.own)
         self.abandon()
 
     def abandon(self) -> None:
         """Remove the folder."""
-        shutil.rmtree(self._aside, ignore_errors=True)
+        with suppress(StorageError):
+            remove(str(self._aside))
 
     def _noted(self, part: int) -> Path:
         return self._aside / f"{part}.json"
@@ -130,8 +153,9 @@ class LocalPlace(Place):
 class RemotePlace(Place):
     """The target itself, which has no COMMITTED until the end."""
 
-    def __init__(self, uri: str, part: Part) -> None:
-        self._uri = uri
+    def __init__(self, target: Target, part: Part) -> None:
+        self._of = target
+        self._uri = target.uri
         self._part = part
 
     @contextmanager
@@ -141,7 +165,9 @@ class RemotePlace(Place):
             yield directory
 
     def bring(self, staged: Path, names: list[str]) -> None:
-        """Upload; a directory that stood there is uncommitted first."""
+        """Upload what is noted first; a directory that stood there is uncommitted before."""
+        self._of.require_free()
+        note_names(self._uri, writer=self._writer(), kind=self._of.kind, names=names)
         storage.delete(storage.join(self._uri, COMMITTED))
         upload((staged / name, storage.join(self._uri, name)) for name in names)
 
@@ -157,24 +183,33 @@ class RemotePlace(Place):
             return None
 
     def commit(self, manifest: bytes, commit: bytes) -> None:
-        """Write COMMITTED, after what other writers have left is gone."""
+        """Write COMMITTED between the removals of what other writers have left, and of all notes.
+
+        So at every moment the manifest or a note names each file.
+        """
         files = json.loads(manifest)["files"]
-        for name in storage.list_files(self._uri):
-            if name not in files:
-                storage.delete(storage.join(self._uri, name))
+        found = self._of.require_free()
+        notes = notes_of(found)
+        kept = {*files, *notes, MANIFEST}
+        storage.delete_many(self._uri, [name for name in found.own if name not in kept])
         storage.write_bytes(storage.join(self._uri, MANIFEST), manifest)
         storage.write_bytes(storage.join(self._uri, COMMITTED), commit)
+        storage.delete_many(self._uri, notes)
 
     def abandon(self) -> None:
         """Leave what is uploaded: the store may be what failed; raykd clean finds it."""
 
+    def _writer(self, part: int | None = None) -> str:
+        return f"{self._part.token}-{self._part.index if part is None else part}"
+
     def _noted(self, part: int) -> str:
-        return storage.join(self._uri, PARTS, f"{self._part.token}-{part}.json")
+        return storage.join(self._uri, PARTS, f"{self._writer(part)}.json")
 
 
-def place_of(uri: str, part: Part) -> Place:
+def place_of(target: Target, part: Part) -> Place:
     """Return where a publication gathers."""
-    return LocalPlace(uri, part) if storage.is_local(uri) else RemotePlace(uri, part)
+    kind = LocalPlace if storage.is_local(target.uri) else RemotePlace
+    return kind(target, part)
 
 
 def _flush(path: Path) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +11,8 @@ from typing import Any
 
 from raykd import __version__, storage, strict_json
 from raykd.errors import StorageError
-from raykd.published.directory import SCHEMA_VERSION, described
-from raykd.published.places import Files, Part, Place, place_of
+from raykd.published.directory import MANIFEST, SCHEMA_VERSION, described
+from raykd.published.places import Files, Part, Place, Target, place_of
 from raykd.remote.patience import PATIENCE_SECONDS
 from raykd.remote.retry import named
 
@@ -32,24 +32,43 @@ class Publication:
 
 
 @contextmanager
-def publishing(uri: str, *, kind: str) -> Iterator[Publication]:
+def publishing(uri: str, *, kind: str, overwrites: bool = False) -> Iterator[Publication]:
     """Publish at a URI what the caller writes into the yielded directory.
 
-    What stood at the URI is replaced in the moment of the commit. When the caller raises,
-    nothing is published and what was written aside is removed.
+    When the caller raises, nothing is published and what was written aside is removed.
 
     Args:
         uri: Directory to appear.
         kind: What it is, such as ``data`` or ``checkpoint``; readers ask for it.
+        overwrites: Whether an earlier one of the kind is replaced, in the moment of the commit.
 
     Raises:
+        PublicationError: Something else is there.
         StorageError: Storage refuses or has no room.
     """
-    with _gathered(uri, Part(), num_bytes=0) as (place, directory):
+    target = Target(uri=uri, kind=kind, overwrites=overwrites)
+    with _gathered(target, Part(), num_bytes=0) as (place, directory):
         publication = Publication(path=directory)
         yield publication
         files = _bring(place, directory)
-        _commit(place, uri, kind, files=files, content=publication.content)
+        _commit(place, target, files=files, content=publication.content)
+
+
+def write_files(uri: str, contents: Mapping[str, bytes], *, kind: str) -> None:
+    """Replace the files of a directory one by one, which is read meanwhile and never committed.
+
+    Args:
+        uri: The directory.
+        contents: By relative path.
+        kind: What it is: with that, whoever asks knows the files for raykd's.
+    """
+    files = {
+        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in contents.items()
+    }
+    storage.write_bytes(storage.join(uri, MANIFEST), _manifest(kind, files, content={}))
+    for name, content in contents.items():
+        storage.write_bytes(storage.join(uri, name), content)
 
 
 def publish_part(
@@ -63,6 +82,8 @@ def publish_part(
 ) -> None:
     """Publish one process's files of a directory; return when that process has done its share.
 
+    An earlier one of the kind is replaced.
+
     Args:
         uri: Directory to appear when all parts are there.
         kind: What it is.
@@ -72,9 +93,11 @@ def publish_part(
         should_stop: Ends the wait for other parts.
 
     Raises:
+        PublicationError: Something else is there.
         StorageError: Storage refuses or has no room, or another part does not arrive.
     """
-    with _gathered(uri, part, num_bytes=num_bytes) as (place, directory):
+    target = Target(uri=uri, kind=kind, overwrites=True)
+    with _gathered(target, part, num_bytes=num_bytes) as (place, directory):
         publication = Publication(path=directory)
         write(publication)
         files = _bring(place, directory)
@@ -83,12 +106,14 @@ def publish_part(
             return
         for other in range(1, part.count):
             files |= _awaited(place, uri, other, should_stop)
-        _commit(place, uri, kind, files=files, content=publication.content)
+        _commit(place, target, files=files, content=publication.content)
 
 
 @contextmanager
-def _gathered(uri: str, part: Part, *, num_bytes: int) -> Iterator[tuple[Place, Path]]:
-    place = place_of(uri, part)
+def _gathered(target: Target, part: Part, *, num_bytes: int) -> Iterator[tuple[Place, Path]]:
+    if part.index == 0:
+        target.require_free()
+    place = place_of(target, part)
     try:
         with place.staged(num_bytes=num_bytes) as directory:
             yield place, directory
@@ -98,12 +123,14 @@ def _gathered(uri: str, part: Part, *, num_bytes: int) -> Iterator[tuple[Place, 
 
 
 def _bring(place: Place, directory: Path) -> Files:
+    paths = sorted(path for path in directory.rglob("*") if path.is_file())
+    # Libraries leave some files to this user alone: the umask, by which the directory was made,
+    # says who else may read.
+    mode = directory.stat().st_mode & 0o666
     with named(str(directory)):
-        files = {
-            path.relative_to(directory).as_posix(): described(path)
-            for path in sorted(directory.rglob("*"))
-            if path.is_file()
-        }
+        for path in paths:
+            path.chmod(mode)
+        files = {path.relative_to(directory).as_posix(): described(path) for path in paths}
         place.bring(directory, list(files))
     return files
 
@@ -122,7 +149,13 @@ def _awaited(place: Place, uri: str, part: int, should_stop: Callable[[], bool])
     return files
 
 
-def _commit(place: Place, uri: str, kind: str, *, files: Files, content: dict[str, Any]) -> None:
+def _commit(place: Place, target: Target, *, files: Files, content: dict[str, Any]) -> None:
+    text = _manifest(target.kind, files, content=content)
+    with named(target.uri):
+        place.commit(text, hashlib.sha256(text).hexdigest().encode())
+
+
+def _manifest(kind: str, files: Files, *, content: dict[str, Any]) -> bytes:
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "raykd_version": __version__,
@@ -130,6 +163,4 @@ def _commit(place: Place, uri: str, kind: str, *, files: Files, content: dict[st
         "files": dict(sorted(files.items())),
         "content": content,
     }
-    text = strict_json.file_content(manifest)
-    with named(uri):
-        place.commit(text, hashlib.sha256(text).hexdigest().encode())
+    return strict_json.file_content(manifest)

@@ -112,6 +112,7 @@ def redacted(text: str) -> str:
 _HINTS: dict[type[Exception], str] = {
     FlexibleChecksumError: "; the store sends the checksum of something else: unset "
     "AWS_RESPONSE_CHECKSUM_VALIDATION, or set it to when_required",
+    PermissionError: "; access is denied to this user: change the mode or the owner",
     NotADirectoryError: "; a part of the path is a file: name another",
     ValueError: "; use a path, or a URI such as s3://bucket/key",
 }

@@ -1,7 +1,12 @@
-"""The file system behind a URI, set up so that raykd decides what is tried again."""
+"""The file system behind a URI, set up so that raykd decides what is tried again.
+
+URIs are literal: in none is a pattern, an option, or a chain of file systems.
+"""
 
 import functools
+import os
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +17,9 @@ from botocore.session import Session
 from fsspec.implementations.local import LocalFileSystem
 from pyarrow import fs
 
+from raykd.errors import ConfigError
+
+_LOCAL = LocalFileSystem.protocol
 _S3 = "s3"
 _S3_PROTOCOLS = (_S3, "s3a")
 _ATTEMPTS = {
@@ -23,15 +31,23 @@ _ATTEMPTS = {
 _CHECKSUMS = ("request_checksum_calculation", "response_checksum_validation")
 _AMAZON = re.compile(r"\.amazonaws\.[a-z.]+$")
 
+_OPTION = "?versionId="
+"""What s3fs takes, with all that follows it, for no part of a key."""
+
 
 def filesystem(uri: str) -> tuple[Any, str]:
-    """Return the fsspec file system of a URI, and the path in it."""
-    return _filesystem(uri, _ATTEMPTS)
+    """Return the fsspec file system of a URI, and the path in it.
+
+    Raises:
+        ConfigError: The store would take the URI for another one.
+        ValueError: Its scheme is unknown.
+    """
+    return _opened(uri, _ATTEMPTS)
 
 
 def retrying_filesystem(uri: str) -> tuple[Any, str]:
     """Return a file system that itself tries again what fails, for libraries that do not."""
-    return _filesystem(uri, {})
+    return _opened(uri, {})
 
 
 def arrow_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
@@ -80,19 +96,38 @@ def checksum_options() -> dict[str, str]:
     return {name: getattr(client.meta.config, name) for name in _CHECKSUMS}
 
 
-def _filesystem(uri: str, options: dict[str, Any]) -> tuple[Any, str]:
-    if not _names_s3(uri):
-        return fsspec.core.url_to_fs(uri)  # type: ignore[no-any-return]  # fsspec is untyped
-    of_user = _given_by_user().get("config_kwargs", {})
-    config = options | checksum_options() | of_user
-    return fsspec.core.url_to_fs(uri, config_kwargs=config)  # type: ignore[no-any-return]
+def _opened(uri: str, attempts: dict[str, Any]) -> tuple[Any, str]:
+    """Do as fsspec's own ``url_to_fs``, which takes ``::`` for the link of a chain."""
+    scheme, separator, rest = uri.partition("://")
+    if not separator or scheme in _LOCAL:
+        path = os.path.expanduser(rest if separator else uri)  # noqa: PTH111  Path's raises
+        return LocalFileSystem(), str(Path(path).absolute())
+    kind = fsspec.get_filesystem_class(scheme)
+    path = kind._strip_protocol(uri)  # noqa: SLF001  as fsspec's own functions do
+    _require_literal(uri, path)
+    options = kind._get_kwargs_from_urls(uri)  # noqa: SLF001
+    if _names_s3(uri):
+        of_user = _given_by_user().get("config_kwargs", {})
+        options |= {"config_kwargs": attempts | checksum_options() | of_user}
+    return kind(**options), path
 
 
 def _names_s3(uri: str) -> bool:
-    return fsspec.core.split_protocol(uri)[0] in _S3_PROTOCOLS
+    return uri.startswith(tuple(f"{protocol}://" for protocol in _S3_PROTOCOLS))
 
 
 def _given_by_user() -> dict[str, Any]:
     """Return the arguments of S3 file systems that fsspec's own configuration has."""
     found: dict[str, Any] = fsspec.config.apply_config(fsspec.get_filesystem_class(_S3), {})
     return found
+
+
+def _require_literal(uri: str, path: str) -> None:
+    """Refuse parts that some stores drop or resolve, so that it would be another place."""
+    parts = path.strip("/").split("/")
+    if path.strip("/") and not {"", ".", ".."}.isdisjoint(parts):
+        message = f"{uri}: has a part that is empty, . or ..; write it without"
+        raise ConfigError(message)
+    if _OPTION in path:
+        message = f"{uri}: names a version with {_OPTION}; name the object itself"
+        raise ConfigError(message)

@@ -1,5 +1,6 @@
 """What is stored below a URI, with times: directories of this machine and of stores alike."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -32,8 +33,23 @@ def stored(uri: str) -> dict[str, Stored]:
     return reach(uri, _remote)
 
 
+def require_readable(path: Path) -> None:
+    """Check that this process may read a file, or all that is in a directory.
+
+    Raises:
+        PermissionError: The message names what it may not read.
+    """
+    for each in (path, *(path / name for name in dict(_local(path)))):
+        if not os.access(each, os.R_OK, effective_ids=True) and each.exists():
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(each))
+
+
 def _local(root: Path) -> Iterator[tuple[str, Stored]]:
-    for directory, directories, files in os.walk(root):
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise error
+
+    for directory, directories, files in os.walk(root, onerror=refuse):
         for name in [*directories, *files]:
             path = Path(directory, name)
             end = "/" if name in directories and not path.is_symlink() else ""

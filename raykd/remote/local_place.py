@@ -8,7 +8,7 @@ from raykd.errors import ConfigError
 from raykd.remote.filesystem import filesystem, is_local
 
 
-def require_place(uri: str, key: str, *, num_bytes: int = 0) -> None:
+def require_writable(uri: str, key: str, *, num_bytes: int = 0) -> None:
     """Refuse a place on this machine that cannot be made, or has too little room.
 
     Args:
@@ -21,7 +21,7 @@ def require_place(uri: str, key: str, *, num_bytes: int = 0) -> None:
     """
     if not is_local(uri):
         return
-    path = Path(filesystem(uri)[1]).absolute()
+    path = Path(filesystem(uri)[1]).resolve()
     nearest = next(place for place in path.parents if place.exists())
     reason = None
     if not nearest.is_dir():

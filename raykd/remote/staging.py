@@ -11,6 +11,8 @@ from pathlib import Path
 from raykd.errors import DiskFullError
 
 _PREFIX = "raykd-staging-"
+_FILES = "files"
+"""All that is in such a directory."""
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 """Others can write to the folder of temporary files: no pipe is waited for, no link followed."""
@@ -31,7 +33,7 @@ def staging_directory(*, num_bytes: int = 0) -> Iterator[Path]:
     try:
         require_room(root, num_bytes)
         # Copies take over its mode: what the umask says, not that of temporary directories.
-        (inner := root / "files").mkdir()
+        (inner := root / _FILES).mkdir()
         yield inner
     finally:
         shutil.rmtree(root, ignore_errors=True)
@@ -103,7 +105,8 @@ def _taken(path: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        yield os.fstat(lock).st_uid == os.getuid() and _locks(lock)
+        is_mine = os.fstat(lock).st_uid == os.getuid() and {*os.listdir(lock)} <= {_FILES}  # noqa: PTH208  no path
+        yield is_mine and _locks(lock)
     finally:
         os.close(lock)
 

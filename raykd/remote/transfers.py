@@ -4,17 +4,19 @@ import contextvars
 import hashlib
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from raykd.errors import StorageError
 from raykd.remote.filesystem import is_s3
 from raykd.remote.patience import patience
 from raykd.remote.retry import reach
 from raykd.remote.uploads import abort_uploads_of
+
+T = TypeVar("T")
 
 BUDGET_BYTES = 256 << 20
 """Bytes of all transfers of this process that may be in memory at a time."""
@@ -42,12 +44,24 @@ def upload(files: Iterable[tuple[Path, str]]) -> None:
     Raises:
         StorageError: The store refuses, or does not have what it was sent.
     """
-    _at_once(lambda pair: _upload_file(*pair), files)
+    at_once(lambda pair: _upload_file(*pair), files)
 
 
 def download(files: Iterable[tuple[str, Path]]) -> None:
     """Fetch URIs into local files, whose directories are made."""
-    _at_once(lambda pair: _download_file(*pair), files)
+    at_once(lambda pair: _download_file(*pair), files)
+
+
+def at_once(act: Callable[[T], None], things: Iterable[T]) -> None:
+    """Act on each, on threads that share the patience of this one; raise the first error."""
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="raykd-transfer") as threads:
+        running = [threads.submit(contextvars.copy_context().run, act, each) for each in things]
+        try:
+            for each in running:
+                each.result()
+        except BaseException:
+            threads.shutdown(cancel_futures=True)
+            raise
 
 
 def digest(path: Path) -> str:
@@ -87,20 +101,6 @@ class _Budget:
 
 
 _budget = _Budget(BUDGET_BYTES)
-
-
-def _at_once(transfer: Any, pairs: Iterable[Any]) -> None:
-    """Run transfers on threads that share the patience of this one; raise the first error."""
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="raykd-transfer") as threads:
-        running = [
-            threads.submit(contextvars.copy_context().run, transfer, pair) for pair in pairs
-        ]
-        try:
-            for each in running:
-                each.result()
-        except BaseException:
-            threads.shutdown(cancel_futures=True)
-            raise
 
 
 def _upload_file(path: Path, uri: str) -> None:

@@ -1,12 +1,14 @@
 """The files of a report, each replaced whole: readers see the old or the new one."""
 
 from raykd import storage, strict_json
+from raykd.published.publishing import write_files
 from raykd.report import html
 from raykd.report.pairing import pairing_of
 from raykd.report.summary import Summary
 from raykd.report.tables import evaluations_table, parquet, trials_table
 from raykd.sweep.ledger import Ledger
 
+KIND = "report"
 PAGE = "report.html"
 
 
@@ -28,6 +30,5 @@ def write_report(
         "summary.json": strict_json.file_content(summary),
         PAGE: page.encode(),
     }
-    for name, content in contents.items():
-        storage.write_bytes(storage.join(directory_uri, name), content)
+    write_files(directory_uri, contents, kind=KIND)
     return storage.join(directory_uri, PAGE)

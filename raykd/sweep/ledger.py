@@ -218,6 +218,11 @@ class SweepPaths:
         """What the report leaves."""
         return storage.join(self.sweep, "report")
 
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Names of which one at least is in the directory of a sweep that has begun."""
+        return tuple(mark.rpartition("/")[2] for mark in (self.index, self.lease))
+
     def record(self, run_id: str) -> str:
         """One run of the sweep."""
         return storage.join(self.sweep, "records", f"{run_id}.json")
@@ -305,9 +310,10 @@ def write_index(
     command: str = "",
 ) -> None:
     """Write the order of the plan and the sweep file beside it, and what has started it."""
-    storage.write_bytes(paths.config, text.encode())
     index = {"sweep": dict(sweep), "runs": list(run_ids), "command": command}
+    # First: by it, the directory is known to be a sweep's.
     storage.write_bytes(paths.index, strict_json.file_content(index))
+    storage.write_bytes(paths.config, text.encode())
 
 
 def write_records(paths: SweepPaths, records: Iterable[Record]) -> None:

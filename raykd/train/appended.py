@@ -63,7 +63,7 @@ class AppendedFile:
             # Closed for good and opened again, it is mostly all there.
             if not is_there or storage.size_bytes(uri) != len(content):
                 storage.write_bytes(uri, content)
-            storage.delete(_directory(uri))
+            _delete_parts(uri)
             self._last, self._start = None, len(content)
         else:
             self._last = _cut(uri, content)
@@ -121,7 +121,7 @@ class AppendedFile:
         self.flush()
         if not self._is_local and is_done and _parts(self._uri):
             storage.write_bytes(self._uri, read_bytes(self._uri))
-            storage.delete(_directory(self._uri))
+            _delete_parts(self._uri)
 
 
 def exists(uri: str) -> bool:
@@ -187,6 +187,17 @@ def _cut(uri: str, content: bytes) -> _Part | None:
     return last if last is not None and last.end - last.start < _FULL_BYTES else None
 
 
+def delete(uri: str) -> None:
+    """Remove a file that nobody has open."""
+    _delete_parts(uri)
+    storage.delete(uri)
+
+
+def _delete_parts(uri: str) -> None:
+    names = [_part_name(uri, part) for part in _parts(uri)]
+    storage.delete_many(_directory(uri), names)
+
+
 def _parts(uri: str) -> list[_Part]:
     names = map(_PART.fullmatch, storage.list_names(_directory(uri)))
     return sorted(_Part(int(name[1]), int(name[2])) for name in names if name is not None)
@@ -197,5 +208,8 @@ def _directory(uri: str) -> str:
 
 
 def _part_uri(uri: str, part: _Part) -> str:
-    name = f"{part.start:012d}-{part.end:012d}.{uri.rpartition('.')[2]}"
-    return storage.join(_directory(uri), name)
+    return storage.join(_directory(uri), _part_name(uri, part))
+
+
+def _part_name(uri: str, part: _Part) -> str:
+    return f"{part.start:012d}-{part.end:012d}.{uri.rpartition('.')[2]}"

@@ -7,7 +7,7 @@ from raykd.config.schema.run import RunConfig
 from raykd.config.schema.teachers import CacheConfig
 from raykd.data.manifest import Manifest
 from raykd.errors import ConfigError
-from raykd.remote.local_place import require_place
+from raykd.remote.local_place import require_writable
 from raykd.train.cache_modes import candidates_of
 from raykd.train.cache_targets import coverages_of, root_of
 
@@ -52,7 +52,7 @@ def _planned(name: str, section: CacheConfig, config: RunConfig, manifest: Manif
         raise ConfigError(message)
     candidates = candidates_of(section, config, manifest)
     root = root_of(name, section, config)
-    require_place(storage.join(root, "any"), f"teachers.{name}.cache.uri")
+    require_writable(storage.join(root, "any"), f"teachers.{name}.cache.uri")
     return CachePlan(
         kept=str(candidates[0]) if len(candidates) == 1 else "auto",
         root=root,

@@ -37,17 +37,22 @@ class ExportedModel:
 
 
 def export_model(
-    exported: ExportedModel, uri: str, *, check: Callable[[Path], None] | None = None
+    exported: ExportedModel,
+    uri: str,
+    *,
+    overwrites: bool = False,
+    check: Callable[[Path], None] | None = None,
 ) -> None:
     """Publish a model that ``transformers`` loads with ``from_pretrained``.
 
     Args:
         exported: The trained student.
         uri: Directory to appear.
+        overwrites: Whether a model that was published there is replaced.
         check: Refuses what is about to be published; it is given the local directory.
     """
     model = exported.model
-    with publishing(uri, kind=KIND) as publication:
+    with publishing(uri, kind=KIND, overwrites=overwrites) as publication:
         # A checkpoint has them beside the model.
         shutil.copytree(
             exported.companions,

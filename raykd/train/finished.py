@@ -23,6 +23,7 @@ from raykd.models.labels import label_list
 from raykd.models.load import load_config, load_model, model_files
 from raykd.models.per_language import PerLanguageModel, single_language_model
 from raykd.published.directory import read_published
+from raykd.published.ownership import require_place
 from raykd.tasks.entities import why_no_entities
 from raykd.train.checkpoint import (
     KIND,
@@ -30,6 +31,7 @@ from raykd.train.checkpoint import (
     newest_valid_checkpoint,
     restore_checkpoint,
 )
+from raykd.train.export import KIND as MODEL
 from raykd.train.export import ExportedModel, export_model
 from raykd.train.inputs import changed_inputs, located
 from raykd.train.metrics import Record, read_metrics
@@ -103,7 +105,12 @@ def evaluate_run(
 
 
 def export_run(
-    uri: str, output_uri: str, *, language: str | None = None, checks: bool = True
+    uri: str,
+    output_uri: str,
+    *,
+    language: str | None = None,
+    overwrites: bool = False,
+    checks: bool = True,
 ) -> int:
     """Publish the model of a run or checkpoint; return the step it stands at.
 
@@ -114,15 +121,18 @@ def export_run(
         output_uri: Directory to appear.
         language: Of a student with a projection per language, the one whose plain model is
             published; None publishes the student as it is.
+        overwrites: Whether a model that was published there is replaced.
         checks: Whether the model is loaded by transformers alone and compared with the
             student before it is published; that takes the memory of a second one.
 
     Raises:
+        PublicationError: Something else is at the output, or lies around it.
         ConfigError: There is no run at the URI, or its student has one projection for all.
         CheckpointError: The run has no valid checkpoint.
         ModelError: The student has no projection for the language, or transformers reads what
             is to be published otherwise than it was trained.
     """
+    require_place(output_uri, kind=MODEL, overwrites=overwrites)
     place = _find(uri)
     config, step = place.config, place.step
     model = load_model(place.student_uri, config.task, labels=place.labels, new_head="refused")
@@ -138,7 +148,7 @@ def export_run(
             origin={RUN: place.paths.name, STEP: step} if language is None else {},
         )
         check = partial(_check_exported, place=place, model=model) if checks else None
-        export_model(exported, output_uri, check=check)
+        export_model(exported, output_uri, overwrites=overwrites, check=check)
     return step
 
 

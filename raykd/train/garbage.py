@@ -6,14 +6,14 @@ another one is removed by who holds its lease, so that no driver starts meanwhil
 
 import re
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from itertools import chain, groupby
 
 from raykd import storage
 from raykd.errors import ConfigError
-from raykd.published.directory import COMMITTED
 from raykd.published.garbage import (
     Garbage,
     Tree,
@@ -22,15 +22,22 @@ from raykd.published.garbage import (
     left_by_publishing,
     remove,
 )
+from raykd.published.ownership import PARTS, is_scratch, noted_names
 from raykd.remote.listing import stored
+from raykd.remote.names import leads_out
 from raykd.remote.uploads import Upload, pending_uploads
 from raykd.teachers.cache.index import unnoted_records
+from raykd.train.checkpoint import KIND as CHECKPOINT
+from raykd.train.export import KIND as MODEL
 from raykd.train.holders import EXPIRY_SECONDS, holders_of, is_dead
 from raykd.train.lease import held_lease
 
 _LEASE = "lease.json"
-_OWNERS = ("run.yaml", "sweep.yaml")
-"""What every run and every sweep has in its directory, beside its lease."""
+_RUN = "run.yaml"
+_RUN_NAME = re.compile(r".+-[0-9a-f]{8}")
+_SWEEP = ("sweep.yaml", "index.json")
+"""What every run and every sweep has in its directory, beside its lease. Others have such files,
+too: a run is told by the hash in the name of its directory, a sweep by both files."""
 
 _DEEPEST = 3
 """Directories below a run's that a user may name: checkpoints/step-00000100/student."""
@@ -39,7 +46,7 @@ _LEASE_FILE = re.compile(r"lease\.json(\.(after|wants)\.[0-9a-f]{32})?")
 _ASIDE = re.compile(r"(.*/)?\.[^/]+\.[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}")
 """A file that was to replace another one: its name, and a random UUID."""
 
-_PUBLISHED = re.compile(r"checkpoints/step-\d{8}/|model/|index-\d{5}/")
+_PUBLISHED = re.compile(r"checkpoints/step-\d{8}/|model/")
 _CACHE = re.compile(r"((?:.*/)?[0-9a-f]{16}/)(?:records|index-\d{5})/")
 _CACHE_NAME = re.compile(r"[0-9a-f]{16}")
 _DIRECTORIES = ("checkpoints/", "model/", "ray/")
@@ -60,7 +67,11 @@ def find_garbage(uri: str, *, older_than_seconds: float, with_prepare: bool) -> 
     """
     uri = storage.absolute(uri.rstrip("/"))
     root = _owner_of(uri)
-    tree = Tree(root, stored(root))
+    # A key that no path leads to is nobody's of raykd.
+    tree = Tree(
+        root,
+        {key: file for key, file in stored(root).items() if not leads_out(key.removesuffix("/"))},
+    )
     if not tree.paths and storage.is_local(uri) and not storage.exists(uri):
         message = f"{uri}: nothing is there; name a run, a sweep, or what holds them"
         raise ConfigError(message)
@@ -71,7 +82,7 @@ def find_garbage(uri: str, *, older_than_seconds: float, with_prepare: bool) -> 
         left_by_publishing(tree),
         left_by_preparing(tree) if with_prepare else (),
         chain.from_iterable(_left_in(tree, owner) for owner in idle),
-        map(_of_upload, pending_uploads(root)),
+        (_of_upload(each) for each in pending_uploads(root) if _is_own(each, root, owners)),
     )
     newest = time.time() - older_than_seconds
     return [
@@ -123,17 +134,40 @@ def _owner_of(uri: str) -> str:
         return around
     above = uri
     for _ in range(_DEEPEST + 1):
-        if any(storage.exists(storage.join(above, name)) for name in _OWNERS):
+        if _is_owner(above, partial(_lies_in, above)):
             return above
         above = above.rpartition("/")[0]
     return uri
 
 
+def _lies_in(uri: str, name: str) -> bool:
+    return storage.exists(storage.join(uri, name))
+
+
+def _is_owner(uri: str, has: Callable[[str], bool]) -> bool:
+    return _is_run(uri, has) or all(map(has, _SWEEP))
+
+
+def _is_run(uri: str, has: Callable[[str], bool]) -> bool:
+    return _RUN_NAME.fullmatch(uri.rpartition("/")[2]) is not None and has(_RUN)
+
+
 def _owners(tree: Tree) -> list[str]:
     """Return the directories of runs, sweeps and caches; each ends with a slash, or is empty."""
-    split = (path.rpartition("/") for path in tree.paths)
-    found = {f"{parent}{slash}" for parent, slash, name in split if name in _OWNERS}
+    held: dict[str, set[str]] = {}
+    for path in tree.paths:
+        parent, slash, name = path.rpartition("/")
+        held.setdefault(f"{parent}{slash}", set()).add(name)
+    found = {
+        owner
+        for owner, names in held.items()
+        if _is_owner(_uri_of(tree, owner), names.__contains__)
+    }
     return sorted(found | {cache[1] for path in tree.paths if (cache := _CACHE.match(path))})
+
+
+def _uri_of(tree: Tree, directory: str) -> str:
+    return storage.join(tree.uri, directory).rstrip("/")
 
 
 def _is_live(tree: Tree, owner: str) -> bool:
@@ -155,28 +189,45 @@ def _is_live(tree: Tree, owner: str) -> bool:
 def _left_in(tree: Tree, owner: str) -> Iterator[Garbage]:
     """Yield what is left in a run, sweep or cache whose driver is gone."""
     names = [path.removeprefix(owner) for path in tree.below(owner)]
+    is_run = _is_run(_uri_of(tree, owner), names.__contains__)
     for name in names:
         if _LEASE_FILE.fullmatch(name):
             yield tree.garbage(f"{owner}{name}", what="lease", why="its holder is gone")
-        elif name == "leave.json":
+        elif is_run and name == "leave.json":
             yield tree.garbage(f"{owner}{name}", what="request", why="there is no driver")
         elif _ASIDE.fullmatch(name) and not name.startswith(_DIRECTORIES):
             yield tree.garbage(f"{owner}{name}", what="file", why="its writer died before the end")
-    if any(name.startswith("ray/") for name in names):
-        yield tree.garbage(f"{owner}ray/", what="ray", why="there is no driver")
-    yield from _uncommitted(tree, owner, names)
+    if is_run:
+        yield from _left_in_run(tree, owner, names)
     if any(name.startswith("records/") for name in names):
         for name in unnoted_records(storage.join(tree.uri, owner.rstrip("/")), names):
             yield tree.garbage(f"{owner}{name}", what="records", why="no note names them")
 
 
-def _uncommitted(tree: Tree, owner: str, names: Collection[str]) -> Iterator[Garbage]:
-    """Yield what was to become a published directory in a run or cache."""
+def _left_in_run(tree: Tree, owner: str, names: Collection[str]) -> Iterator[Garbage]:
+    """Yield what is left of Ray Train, and of published directories whose removal has begun."""
+    if any(name.startswith("ray/") for name in names):
+        yield tree.garbage(f"{owner}ray/", what="ray", why="there is no driver")
     published = {found[0] for name in names if (found := _PUBLISHED.match(name))}
     for name in sorted(published):
-        if f"{name}{COMMITTED}" not in names:
-            what = re.split(r"[/-]", name)[0].removesuffix("s")
-            yield tree.garbage(f"{owner}{name}", what=what, why="is not committed")
+        # What is not uploaded yet is found wherever it is.
+        if not any(each.startswith(f"{name}{PARTS}/") for each in names):
+            kind = MODEL if name == "model/" else CHECKPOINT
+            yield from tree.uncommitted(
+                f"{owner}{name}", what=kind, why="is not committed", kind=kind
+            )
+
+
+def _is_own(upload: Upload, root: str, owners: Collection[str]) -> bool:
+    """Tell whether it is raykd that has begun an upload: others may be at theirs for days."""
+    path = upload.uri.removeprefix(f"{root}/")
+    if leads_out(path) or path.startswith(tuple(owners)):
+        return not leads_out(path)
+    folders = path.split("/")[:-1]
+    above = [storage.join(root, *folders[:depth]) for depth in range(len(folders) + 1)]
+    return any(
+        is_scratch(uri) or upload.uri.removeprefix(f"{uri}/") in noted_names(uri) for uri in above
+    )
 
 
 def _of_upload(upload: Upload) -> Garbage:

@@ -15,10 +15,11 @@ from raykd.distill.distillation import Distillation
 from raykd.distill.world import World
 from raykd.errors import ConfigError
 from raykd.models.fingerprint import RUN
-from raykd.published.directory import withdraw
-from raykd.published.places import PARTIAL, Part
+from raykd.published import ownership
+from raykd.published.places import Part
 from raykd.train.background import Background
 from raykd.train.checkpoint import (
+    KIND,
     BestEvaluation,
     RunState,
     checkpoint_name,
@@ -190,7 +191,7 @@ class CheckpointKeeper:
             milestones=self._milestones,
         )
         for step in sorted(set(steps) - kept):
-            withdraw(storage.join(self._uri, checkpoint_name(step)))
+            ownership.remove(storage.join(self._uri, checkpoint_name(step)), kind=KIND)
 
 
 def milestone_steps(milestones: tuple[float, ...], num_steps: int) -> tuple[int, ...]:
@@ -217,10 +218,8 @@ def _tidy(checkpoints_uri: str, *, after: int) -> None:
     """Remove the broken checkpoints after a step, and what was never committed."""
     for step in checkpoint_steps(checkpoints_uri):
         if step > after:
-            withdraw(storage.join(checkpoints_uri, checkpoint_name(step)))
-    for name in storage.list_names(checkpoints_uri):
-        if name.startswith(".") and name.endswith(PARTIAL):
-            storage.delete(storage.join(checkpoints_uri, name))
+            ownership.remove(storage.join(checkpoints_uri, checkpoint_name(step)), kind=KIND)
+    ownership.remove_scratch(checkpoints_uri)
 
 
 def _origin(config: RunConfig, paths: RunPaths) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def _client(where: str) -> tuple[Any, str | None]:
         return MlflowClient(tracking_uri=where), None
     directory = Path(storage.absolute(where))
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / "mlflow.lock").open("w") as lock:
+    with (directory / "mlflow.lock").open("a") as lock:
         # The first client makes the tables, and trips over others that do so beside it.
         fcntl.flock(lock, fcntl.LOCK_EX)
         client = MlflowClient(tracking_uri=f"sqlite:///{directory / 'mlflow.db'}")

@@ -104,6 +104,28 @@ class RunPaths:
         """Directory of TensorBoard events."""
         return storage.join(self.run, "tensorboard")
 
+    @property
+    def wandb(self) -> str:
+        """Directory of W&B's offline runs."""
+        return storage.join(self.run, "wandb")
+
+    @property
+    def tracking(self) -> str:
+        """What the trackers call the run."""
+        return storage.join(self.run, "tracking.json")
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What is written once, beside the lease and the metrics."""
+        written = (self.config, self.init, self.machine, self.leave, self.result, self.log)
+        return (*written, self.tracking)
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Names of which one at least is in the directory of a run that has begun."""
+        marks = (self.config, self.lease, self.log)
+        return tuple(mark.rpartition("/")[2] for mark in marks)
+
 
 def run_paths(config: RunConfig) -> RunPaths:
     """Return where a run writes: the same content and configuration, the same place.

@@ -22,7 +22,7 @@ from raykd.distill.start import StudentStart, plan_start
 from raykd.errors import ConfigError, RaykdError
 from raykd.models.build import count_parameters
 from raykd.models.load import load_config
-from raykd.remote.local_place import require_place
+from raykd.remote.local_place import require_writable
 from raykd.teachers.build import check_languages
 from raykd.train.cache_plan import CachePlan, plan_caches
 from raykd.train.checkpoint import committed_steps
@@ -209,7 +209,7 @@ class _Place:
 def _place(config: RunConfig, problems: _Problems) -> _Place:
     """Find out where a run stands; without what its inputs hold, nobody knows."""
     uri = storage.join(storage.absolute(config.output_uri), config.name)
-    problems.collect(lambda: require_place(uri, "output_uri"))
+    problems.collect(lambda: require_writable(uri, "output_uri"))
     if problems.found():
         return _Place(uri=uri, found="no place for a run")
     try:
@@ -236,7 +236,7 @@ def _check_room(paths: RunPaths, student: ModelPlan) -> None:
     """Check that there is room for one checkpoint more, of a run that has yet to write any."""
     if read_result(paths) is None:
         num_bytes = checkpoint_bytes(student.parameters)
-        require_place(paths.run, "output_uri", num_bytes=num_bytes)
+        require_writable(paths.run, "output_uri", num_bytes=num_bytes)
 
 
 def _plan_teachers(

@@ -15,11 +15,14 @@ from raykd.data.manifest import read_manifest
 from raykd.distill.assemble import num_steps
 from raykd.distill.world import World
 from raykd.errors import ConfigError, StorageError
-from raykd.published.directory import withdraw
+from raykd.published.ownership import remove, remove_scratch, require_own, require_place
 from raykd.remote.probe import check_storage
+from raykd.train import appended
 from raykd.train.cache_writer import CacheWatch, Workers
 from raykd.train.caches import ensure_caches, told_in_lines
-from raykd.train.checkpoint import committed_steps
+from raykd.train.checkpoint import KIND as CHECKPOINT
+from raykd.train.checkpoint import checkpoint_name, checkpoint_steps, committed_steps
+from raykd.train.export import KIND as MODEL
 from raykd.train.inputs import check_inputs, pinned, written_inputs
 from raykd.train.lease import HeldLease, held_lease
 from raykd.train.leave import Leave
@@ -27,6 +30,7 @@ from raykd.train.machine.process import machine_warnings, prepare_process
 from raykd.train.metrics import MetricsTail, Record
 from raykd.train.paths import RunPaths, run_paths
 from raykd.train.ray_cluster import ray_of_workers
+from raykd.train.trackers import EVENTS
 from raykd.train.worker import Context, RunResult, read_result, train_worker
 
 _POLL_SECONDS = 0.5
@@ -109,11 +113,13 @@ def claimed_run(
     Raises:
         ConfigError: Another live driver writes the run, and ``waits`` is false; or an input of
             the run is not what it was planned with.
+        PublicationError: Something else than the run lies in its place.
         StorageError: Its place cannot be written, read, listed and deleted from.
     """
     named = pinned(config)
     paths = run_paths(named)
     check_storage(paths.run)
+    require_own(paths.run, marks=paths.marks, what="run")
     with held_lease(paths.lease, has_workers=has_workers, waits=waits, on_wait=on_wait) as lease:
         if fresh:
             _clear(paths)
@@ -126,12 +132,26 @@ def claimed_run(
 
 
 def _clear(paths: RunPaths) -> None:
-    """Remove what a run has left, first of all that it is done; the lease stays."""
+    """Remove what a run has left, first of all that it is done; the lease stays.
+
+    Raises:
+        PublicationError: Where it has published, something else lies, too.
+    """
+    steps = checkpoint_steps(paths.checkpoints)
+    checkpoints = [storage.join(paths.checkpoints, checkpoint_name(step)) for step in steps]
+    published = {paths.model: MODEL} | dict.fromkeys(checkpoints, CHECKPOINT)
+    for uri, kind in published.items():
+        require_place(uri, kind=kind, overwrites=True)
     storage.delete(paths.result)
-    lease = paths.lease.rpartition("/")[2]
-    for name in storage.list_names(paths.run):
-        if not name.startswith(lease):
-            withdraw(storage.join(paths.run, name))
+    for uri, kind in published.items():
+        remove(uri, kind=kind)
+    for uri in (paths.run, paths.checkpoints, paths.wandb):
+        remove_scratch(uri)
+    appended.delete(paths.metrics)
+    events = (n for n in storage.list_names(paths.tensorboard) if n.startswith(EVENTS))
+    storage.delete_many(paths.tensorboard, events)
+    for uri in paths.files:
+        storage.delete(uri)
 
 
 def _train_here(config: RunConfig, paths: RunPaths, world: World, listener: Listener) -> RunResult:
@@ -211,7 +231,7 @@ def _train_on_ray(
                 is_alone=True,
             )
     finally:
-        storage.delete(paths.ray)
+        remove(paths.ray)
 
 
 class _News:

@@ -27,6 +27,9 @@ from raykd.train.paths import RunPaths
 _PACKAGES = {"mlflow": ("mlflow", "sqlalchemy", "alembic"), "wandb": ("wandb",)}
 """What each tracker imports; the last two of MLflow's are for a database without a server."""
 
+EVENTS = "events.out.tfevents."
+"""How the names of TensorBoard's files begin."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -139,11 +142,10 @@ class TensorBoardTracker:
 
 def _tracked_id(paths: RunPaths) -> str:
     """Return what MLflow and W&B know the run by: another one for a run that starts over."""
-    uri = storage.join(paths.run, "tracking.json")
-    if appended.exists(paths.metrics) and storage.exists(uri):
-        return str(json.loads(storage.read_bytes(uri))["id"])
+    if appended.exists(paths.metrics) and storage.exists(paths.tracking):
+        return str(json.loads(storage.read_bytes(paths.tracking))["id"])
     tracked_id = f"{paths.run.rpartition('/')[2]}-{uuid.uuid4().hex[:8]}"
-    storage.write_bytes(uri, json.dumps({"id": tracked_id}).encode())
+    storage.write_bytes(paths.tracking, json.dumps({"id": tracked_id}).encode())
     return tracked_id
 
 

@@ -10,6 +10,7 @@ from raykd import storage
 from raykd.config.load import plain
 from raykd.config.schema.run import RunConfig
 from raykd.errors import StorageError
+from raykd.published import ownership
 from raykd.train.metrics import Record, measured
 from raykd.train.paths import RunPaths
 
@@ -27,9 +28,9 @@ class WandbTracker:
     def __init__(self, config: RunConfig, paths: RunPaths, tracked_id: str) -> None:
         told = wandb.setup().settings
         mode = told.mode if "mode" in told.model_fields_set else "offline"
-        self._uri = storage.join(paths.run, "wandb")
+        self._uri = paths.wandb
         if mode == "offline":
-            storage.delete(self._uri)
+            ownership.remove_scratch(self._uri)
         self._scratch = None if storage.is_local(paths.run) else tempfile.TemporaryDirectory()
         self._run = wandb.init(
             project=config.tracking.wandb,

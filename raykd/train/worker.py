@@ -144,7 +144,7 @@ def training_turns(config: RunConfig, paths: RunPaths, context: Context) -> Turn
                     metrics=metrics,
                     origin={RUN: paths.name, STEP: run.state.step},
                 )
-                export_model(exported, paths.model)
+                export_model(exported, paths.model, overwrites=True)
                 storage.write_bytes(paths.result, strict_json.file_content(result))
     return result
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from raykd import storage
 from raykd.config.load import as_yaml, plain
+from raykd.published.ownership import require_own
 from raykd.remote.patience import PATIENCE_SECONDS
 from raykd.remote.probe import check_storage
 from raykd.sweep.ledger import Ledger, Record, SweepPaths, read_ledger, write_index
@@ -68,6 +69,7 @@ def run_sweep(
     paths = SweepPaths(sweep=plan.uri)
     # Trials hold leases of their own, so those of a dead driver need not be waited for here.
     check_storage(paths.sweep)
+    require_own(paths.sweep, marks=paths.marks, what="sweep")
     with (
         held_lease(paths.lease, has_workers=False) as lease,
         storage.patience(PATIENCE_SECONDS),

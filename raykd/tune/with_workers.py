@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from raykd import storage
 from raykd.config.schema.run import RunConfig
+from raykd.published import ownership
 from raykd.train.cache_workers import cache_workers
 from raykd.train.cache_writer import CacheWatch
 from raykd.train.caches import ensure_caches
@@ -56,7 +56,7 @@ def train_with_workers(config: RunConfig, *, asked: Callable[[], Leave]) -> Leav
             )
         finally:
             wish.grace.cancel()
-            storage.delete(claim.paths.ray)
+            ownership.remove(claim.paths.ray)
     return Leave.NO if result.is_done else wish.leave
 
 

@@ -31,7 +31,7 @@ KIND = "checkpoint"
 
 
 def publish(uri: str, content: bytes = b"whole" * 1000) -> None:
-    with storage.patience(20), publishing(uri, kind=KIND) as publication:
+    with storage.patience(20), publishing(uri, kind=KIND, overwrites=True) as publication:
         (publication.path / "inner").mkdir()
         (publication.path / "inner" / "a").write_bytes(content)
         (publication.path / "b").write_bytes(b"b")
@@ -157,7 +157,7 @@ def read_step(uri: str) -> int | None:
 WRITER = """
 import sys
 from raykd.published.publishing import publishing
-with publishing(sys.argv[1], kind="checkpoint") as publication:
+with publishing(sys.argv[1], kind="checkpoint", overwrites=True) as publication:
     (publication.path / "a").write_bytes(bytes(int(sys.argv[2])))
     (publication.path / "b").write_bytes(b"b")
 """

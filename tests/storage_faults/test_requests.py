@@ -66,19 +66,17 @@ CASES = {
     ),
     "names of a bucket": Case(on="HeadBucket|ListObjects", call=storage.list_names, gives=["in"]),
     "files": Case(on="ListObjects", call=storage.list_files, gives={"in/a": 3000, "in/b": 1}),
-    "delete": Case(on="DeleteObject", call=lambda uri: storage.delete(f"{uri}/in")),
-    "delete one": Case(on="DeleteObject", call=lambda uri: storage.delete(f"{uri}/in/a")),
-    "delete one first": Case(
-        on="DeleteObject", call=lambda uri: storage.delete(f"{uri}/in", first="b")
+    "delete": Case(on="DeleteObject", call=lambda uri: storage.delete(f"{uri}/in/a")),
+    "delete many": Case(
+        on="DeleteObject .*a", call=lambda uri: storage.delete_many(f"{uri}/in", ["a", "b"])
     ),
 }
 
 LEFT = {
     "write": ["in/a", "in/b", "w"],
     "write many": ["in/a", "in/b", "v", "w"],
-    "delete": [],
-    "delete one": ["in/b"],
-    "delete one first": [],
+    "delete": ["in/b"],
+    "delete many": [],
 }
 """What the store has afterwards where that is not what it had."""
 
@@ -99,7 +97,7 @@ def call(case: Case, store: FaultyS3) -> Any:
 PAIRS = [
     *((name, fault) for name in ("write", "read") for fault in BRIEF_FAULTS),
     *((name, "internal error") for name in CASES if name not in ("write", "read")),
-    ("delete one", "lost answer"),
+    ("delete", "lost answer"),
     ("write many", "lost answer"),
 ]
 

@@ -22,7 +22,7 @@ from raykd.published.publishing import publishing
 
 
 def publish(uri: str, text: str = "hello") -> None:
-    with publishing(uri, kind="test") as publication:
+    with publishing(uri, kind="test", overwrites=True) as publication:
         (publication.path / "inner").mkdir()
         (publication.path / "inner" / "a.txt").write_text(text)
         (publication.path / "b.bin").write_bytes(b"\0" * 100)

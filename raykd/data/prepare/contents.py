@@ -56,8 +56,8 @@ def _content(file: SourceFile) -> list[Any]:
     if file.format is None:
         return [file.uri, file.hub_split]
     if not storage.is_local(file.uri):
-        filesystem, path = retrying_filesystem(file.uri)
-        info = filesystem.info(path)
+        filesystem, key = retrying_filesystem(file.uri)
+        info = filesystem.info(key)
         version = info.get("ETag") or info.get("etag") or file.modified
         return [file.bytes, str(version)]
     path = storage.local_path(file.uri)

@@ -14,11 +14,11 @@ import transformers
 import raykd
 from raykd import storage
 from raykd.config.schema.prepare import PrepareOptions
-from raykd.data.manifest import Manifest, read_manifest
+from raykd.data.manifest import KIND, Manifest, read_manifest
 from raykd.data.prepare.inputs import Inputs
 from raykd.errors import ConfigError, PublicationError, StorageError
-from raykd.published.directory import COMMITTED
-from raykd.remote.local_place import require_place
+from raykd.published import ownership
+from raykd.remote.local_place import require_writable
 
 _INPUTS = "inputs"
 _CONTENTS = ("content", "tokenizer")
@@ -47,14 +47,10 @@ def existing_data(options: PrepareOptions, inputs: Inputs) -> Existing | None:
         ConfigError: Something else is there.
     """
     uri = options.output_uri
-    require_place(uri, "--output")
-    if options.overwrites or not storage.list_names(uri):
+    found = ownership.require_place(uri, kind=KIND, overwrites=True)
+    require_writable(uri, "--output")
+    if options.overwrites or not found.is_whole:
         return None
-    if not storage.exists(storage.join(uri, COMMITTED)):
-        if not storage.is_local(uri):
-            return None  # an upload that was interrupted; local directories appear at once
-        message = f"{uri}: holds files that are no prepared data; name another --output"
-        raise ConfigError(message)
     try:
         manifest = read_manifest(uri)
     except PublicationError as error:
@@ -99,20 +95,21 @@ def remove_work(uri: str, *, is_shared: bool) -> None:
     """Remove all work directories of a published output, those of abandoned options too."""
     parent, _, beginning = _work_root(uri, is_shared=is_shared).rpartition("/")
     for name in storage.list_names(parent):
-        if name.startswith(beginning):
-            _discard(storage.join(parent, name))
+        where = storage.join(parent, name)
+        if name.startswith(beginning) and ownership.is_scratch(where):
+            _discard(where)
 
 
 def _discard(work_uri: str) -> None:
     # What a task that is being ended writes meanwhile stays; raykd clean finds it.
     with suppress(StorageError):
-        storage.delete(work_uri)
+        ownership.remove(work_uri)
 
 
 def _work_root(uri: str, *, is_shared: bool) -> str:
     """Return the common beginning of the URIs of all work directories of an output."""
     if storage.is_local(uri):
-        path = storage.local_path(uri)
+        path = storage.real_path(uri)
         return str(path.with_name(f".{path.name}.prepare-"))
     if is_shared:
         parent, _, name = uri.rstrip("/").rpartition("/")

@@ -51,6 +51,8 @@ class _Job:
     tokenisers: Tokenisers
     work_uri: str
     on_progress: Callable[[Progress], None]
+    is_renewed: bool
+    """Whether the same command has been there before, when its inputs held something else."""
 
 
 def prepare(
@@ -85,6 +87,7 @@ def prepare(
         tokenisers=tokenisers,
         work_uri=work_uri,
         on_progress=on_progress,
+        is_renewed=existing is not None,
     )
     try:
         return replace(_made(job), was_changed=existing is not None)
@@ -188,7 +191,9 @@ def _publish(job: _Job, parts: list[Part], *, tokenizer: Any, recipe: Recipe) ->
     # What has been made is worth waiting for.
     with (
         storage.patience(PATIENCE_SECONDS),
-        publishing(options.output_uri, kind=KIND) as publication,
+        publishing(
+            options.output_uri, kind=KIND, overwrites=options.overwrites or job.is_renewed
+        ) as publication,
     ):
         with storage.local_copy(storage.join(job.work_uri, TOKENIZER_DIRECTORY)) as path:
             shutil.copytree(path, publication.path / TOKENIZER_DIRECTORY)

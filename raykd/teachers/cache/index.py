@@ -112,7 +112,7 @@ def unnoted_records(uri: str, names: Collection[str]) -> list[str]:
     return [
         name
         for name in names
-        if name.endswith(RECORDS)
+        if RECORDS.fullmatch(name)
         and name not in known
         and (part_path_of(name) in parts or f"{part_path_of(name)}{_NOTE}" not in names)
     ]

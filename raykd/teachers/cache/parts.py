@@ -1,5 +1,6 @@
 """Which rows lie in which file: ranges of a shard's rows, by arithmetic on the manifest alone."""
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -20,9 +21,10 @@ _PARTS = 32
 _LEAST_TOKENS = 1 << 12
 """Of a part, where it has as many neighbours: files cost, too."""
 
-RECORDS = ".arrow"
-"""Ending of a file of records."""
+RECORDS = re.compile(r"records/\d+/.+/\d{9,}-\d{9,}\.[0-9a-f]{12}\.arrow")
+"""Where files of records lie in a cache."""
 
+_ENDING = ".arrow"
 _SHOWN = 12
 """Digits of a hash in the name of a file."""
 
@@ -88,12 +90,12 @@ class FinishedPart:
 
 def records_path(part: Part, sha256: str) -> str:
     """Return where the records of a part lie in the cache."""
-    return f"{part.path}.{sha256[:_SHOWN]}{RECORDS}"
+    return f"{part.path}.{sha256[:_SHOWN]}{_ENDING}"
 
 
 def part_path_of(records: str) -> str:
     """Return the path of the part whose records lie at another."""
-    return records.removesuffix(RECORDS).rpartition(".")[0]
+    return records.removesuffix(_ENDING).rpartition(".")[0]
 
 
 def parts_of(coverages: Iterable[Coverage], *, bytes_per_token: float) -> Iterator[Part]:

@@ -20,7 +20,7 @@ __all__ = ["temporary"]
 @pytest.fixture
 def uri(tmp_path: Path, temporary: Path) -> str:
     """Return a run whose writer was killed two hours ago."""
-    run = run_at(str(tmp_path / "runs" / "a"))
+    run = run_at(str(tmp_path / "runs" / "a-0123abcd"))
     killed_while_writing(f"{run}/{CHECKPOINT}", "checkpoint")
     for path in (tmp_path / "runs").rglob("*"):
         os.utime(path, (time.time() - 7_200,) * 2)

@@ -49,7 +49,7 @@ def test_a_sweeps_directory_is_reported_and_gets_its_files(
     shown = capsys.readouterr().out
     assert "rich: 54 of 58 trials done" in shown
     assert "/rich/report/report.html" in "".join(shown.split())
-    assert len(storage.list_names(f"{uri}/report")) == 4
+    assert len(storage.list_names(f"{uri}/report")) == 5
     assert b"http-equiv" not in storage.read_bytes(f"{uri}/report/report.html")
 
 

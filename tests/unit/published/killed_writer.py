@@ -31,7 +31,7 @@ def write(path: Path, kind: str, num_bytes: int) -> None:
 
 if __name__ == "__main__":
     uri, kind, num_bytes = sys.argv[1:4]
-    with publishing(uri, kind=kind) as publication:
+    with publishing(uri, kind=kind, overwrites=True) as publication:
         write(publication.path, kind, int(num_bytes))
         if sys.argv[4:]:
             os.kill(os.getpid(), signal.SIGKILL)

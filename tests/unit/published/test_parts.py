@@ -21,8 +21,8 @@ from raykd.published.directory import (
     is_committed,
     read_published,
     verify,
-    withdraw,
 )
+from raykd.published.ownership import remove
 from raykd.published.places import Part
 from raykd.published.publishing import Publication, publish_part
 from raykd.remote.staging import dead_staging, require_room, staging_directory
@@ -41,7 +41,7 @@ def publish(uri: str, part: Part, write: Callable[[Publication], None]) -> None:
     publish_part(uri, kind="test", part=part, write=write, num_bytes=10)
 
 
-def parts(count: int, token: str = "attempt") -> list[Part]:  # noqa: S107  no secret
+def parts(count: int, token: str = "0a77e397") -> list[Part]:  # noqa: S107  no secret
     return [Part(index=index, count=count, token=token) for index in range(count)]
 
 
@@ -88,14 +88,14 @@ def test_who_stops_waiting_for_a_part_leaves_nothing_committed(storage_uri: str)
         )
     assert not is_committed(uri)
     # Another attempt does better.
-    publish(uri, Part(token="next"), writer("new", "new"))  # noqa: S106  no secret
+    publish(uri, Part(token="0e870000"), writer("new", "new"))  # noqa: S106  no secret
     assert sorted(read_published(uri, kind="test").files) == ["inner/new"]
 
 
 def test_what_a_dead_attempt_left_is_not_mixed_in(storage_uri: str) -> None:
     uri = storage.join(storage_uri, "thing")
-    publish(uri, parts(2, "dead")[1], writer("old", "old"))
-    publish(uri, Part(token="alive"), writer("new", "new"))  # noqa: S106  no secret
+    publish(uri, parts(2, "dead0000")[1], writer("old", "old"))
+    publish(uri, Part(token="a11fe000"), writer("new", "new"))  # noqa: S106  no secret
     assert sorted(read_published(uri, kind="test").files) == ["inner/new"]
     assert "inner/old" not in storage.list_files(uri)
 
@@ -124,12 +124,12 @@ def test_room_that_is_there_is_enough(tmp_path: Path) -> None:
     require_room(tmp_path, 1)
 
 
-def test_a_withdrawn_directory_is_gone(storage_uri: str) -> None:
+def test_a_removed_directory_is_gone(storage_uri: str) -> None:
     uri = storage.join(storage_uri, "thing")
     publish(uri, Part(), writer("a", "a"))
-    withdraw(uri)
+    remove(uri, kind="test")
     assert not storage.exists(uri)
-    withdraw(uri)
+    remove(uri, kind="test")
 
 
 def sealed(uri: str, manifest: dict[str, object]) -> None:

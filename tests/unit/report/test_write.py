@@ -90,6 +90,7 @@ def test_all_files_are_written_and_replaced(storage_uri: str) -> None:
         assert page_uri == storage.join(directory_uri, "report.html")
     assert storage.list_names(directory_uri) == [
         "evaluations.parquet",
+        "manifest.json",
         "report.html",
         "summary.json",
         "trials.parquet",

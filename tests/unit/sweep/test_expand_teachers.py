@@ -10,6 +10,7 @@ from raykd.config.schema.run import RunConfig
 from raykd.published.directory import COMMITTED
 from raykd.sweep.expand import Entry, Expansion
 from raykd.train.checkpoint import checkpoint_name
+from raykd.train.inputs import find_input
 from raykd.train.paths import run_paths
 
 from tests.sweep_files import SMALL, expanded, sweep_in, write_runs
@@ -71,7 +72,7 @@ def test_a_model_of_the_hub_is_known_by_its_revision(directory: Path) -> None:
 
 def test_a_teacher_that_is_not_there_is_told(directory: Path) -> None:
     missing = {"model": str(directory / "missing")}
-    expansion = Expansion(sweep_in(directory, teachers={"gone": missing}))
+    expansion = Expansion(sweep_in(directory, teachers={"gone": missing}), find_input)
     expansion.trials([{}])
     (problem,) = expansion.missing
     assert str(directory / "missing") in problem

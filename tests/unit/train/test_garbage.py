@@ -13,6 +13,7 @@ from raykd import storage
 from raykd.errors import ConfigError
 from raykd.published.directory import COMMITTED, is_committed
 from raykd.published.garbage import Garbage, left_on_this_machine
+from raykd.published.ownership import note_names
 from raykd.published.publishing import publishing
 from raykd.remote.probe import PREFIX
 from raykd.remote.uploads import pending_uploads
@@ -61,14 +62,14 @@ def test_a_folder_of_a_killed_publication_goes(tmp_path: Path) -> None:
     uri = str(tmp_path)
     publish(f"{uri}/data", "data")
     killed_while_writing(f"{uri}/data", "data")
-    killed_while_writing(f"{run_at(f'{uri}/run')}/{CHECKPOINT}", "checkpoint")
+    killed_while_writing(f"{run_at(f'{uri}/run-0123abcd')}/{CHECKPOINT}", "checkpoint")
     found = found_at(uri)
     assert [what for what, _ in names(found, uri)] == ["partial", "partial"]
     assert [each.num_bytes for each in found] == [1_002, 1_002]
     assert list(remove_garbage(found)) == found
-    assert storage.list_names(uri) == ["data", "run"]
-    assert storage.list_names(f"{uri}/run") == ["checkpoints", "run.yaml"]
-    assert storage.list_names(f"{uri}/run/checkpoints") == []
+    assert storage.list_names(uri) == ["data", "run-0123abcd"]
+    assert storage.list_names(f"{uri}/run-0123abcd") == ["checkpoints", "run.yaml"]
+    assert storage.list_names(f"{uri}/run-0123abcd/checkpoints") == []
     assert is_committed(f"{uri}/data")
     assert found_at(uri) == []
 
@@ -85,7 +86,7 @@ def test_the_only_copy_of_a_committed_directory_stays(tmp_path: Path, folder: st
 
 
 def test_an_upload_that_was_killed_goes(faulty_s3: FaultyS3, temporary: Path) -> None:
-    data, run = f"{faulty_s3.uri}/data", run_at(f"{faulty_s3.uri}/runs/a")
+    data, run = f"{faulty_s3.uri}/data", run_at(f"{faulty_s3.uri}/runs/a-0123abcd")
     publish(f"{run}/checkpoints/step-00000005", "checkpoint")
     for uri, kind, file in (
         (data, "data", "arrow"),
@@ -93,25 +94,25 @@ def test_an_upload_that_was_killed_goes(faulty_s3: FaultyS3, temporary: Path) ->
     ):
         killed_while_uploading(faulty_s3, uri, kind, on=f"PutObject .*{file}", num_bytes=1_000)
     found = found_at(faulty_s3.uri)
-    expected = [("checkpoint", f"runs/a/{CHECKPOINT}"), ("data", "data")]
+    expected = [("partial", "data"), ("partial", f"runs/a-0123abcd/{CHECKPOINT}")]
     assert names(found, faulty_s3.uri) == expected
-    assert names(found_at(run), faulty_s3.uri) == expected[:1]
-    assert names(found_at(f"{run}/{CHECKPOINT}"), faulty_s3.uri) == expected[:1]
-    assert names(found_at(data), faulty_s3.uri) == expected[1:]
+    assert names(found_at(run), faulty_s3.uri) == expected[1:]
+    assert names(found_at(f"{run}/{CHECKPOINT}"), faulty_s3.uri) == expected[1:]
+    assert names(found_at(data), faulty_s3.uri) == expected[:1]
     # The second writer has removed what the first one had on its way.
     (staging,) = left_on_this_machine(with_prepare=False)
     assert staging.what == "staging"
     assert len(list(remove_garbage([*found, staging]))) == 3
     assert found_at(faulty_s3.uri) == []
     assert sorted(storage.list_files(faulty_s3.uri)) == [
-        f"runs/a/checkpoints/step-00000005/{name}"
+        f"runs/a-0123abcd/checkpoints/step-00000005/{name}"
         for name in (
             COMMITTED,
             "manifest.json",
             "student/config.json",
             "student/model.safetensors",
         )
-    ] + ["runs/a/run.yaml"]
+    ] + ["runs/a-0123abcd/run.yaml"]
     assert list(temporary.iterdir()) == []
 
 
@@ -120,26 +121,32 @@ def test_parts_of_a_file_that_was_never_whole_go(faulty_s3: FaultyS3, temporary:
     killed_while_uploading(
         faulty_s3, uri, "checkpoint", on="UploadPart .*partNumber=3", num_bytes=40 << 20
     )
-    (found,) = found_at(faulty_s3.uri)
+    found, *rest = sorted(found_at(faulty_s3.uri), key=lambda each: each.what == "partial")
     assert (found.what, found.uri) == ("upload", f"{uri}/student/model.safetensors")
+    assert [(each.what, each.uri) for each in rest] == [("partial", uri)]
     assert 0 <= found.num_bytes <= 40 << 20
     assert abs(time.time() - found.modified_at) < HOUR
     assert found_at(f"{faulty_s3.uri}/models/stud") == []
     assert found_at(faulty_s3.uri, older_than=HOUR) == []
-    assert list(remove_garbage([found])) == [found]
+    assert list(remove_garbage([found, *rest])) == [found, *rest]
     assert pending_uploads(faulty_s3.uri) == []
+    assert storage.list_files(faulty_s3.uri) == {}
 
 
-def test_parts_of_files_go_on_another_server(s3_uri: str) -> None:
+def test_parts_of_files_go_on_another_server_and_those_of_others_stay(s3_uri: str) -> None:
+    run_at(f"{s3_uri}/a-0123abcd")
+    note_names(f"{s3_uri}/b", writer="01234567-0", kind="data", names=["train/x"])
     client = boto3.Session().client("s3")
     bucket = s3_uri.removeprefix("s3://")
-    for key in ("a/b", "c"):
+    for key in ("a-0123abcd/log.txt", "b/train/x", "b/train/y", "c"):
         upload = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
         client.upload_part(Bucket=bucket, Key=key, PartNumber=1, UploadId=upload, Body=b"12345")
-    assert [upload.num_bytes for upload in pending_uploads(s3_uri)] == [5, 5]
-    (found,) = found_at(f"{s3_uri}/a")
+    assert [upload.num_bytes for upload in pending_uploads(s3_uri)] == [5] * 4
+    (found,) = found_at(f"{s3_uri}/a-0123abcd")
     list(remove_garbage([found]))
-    assert [upload.uri for upload in pending_uploads(s3_uri)] == [f"{s3_uri}/c"]
+    list(remove_garbage(each for each in found_at(s3_uri) if each.what == "upload"))
+    left = {upload.uri for upload in pending_uploads(s3_uri)}
+    assert left == {f"{s3_uri}/b/train/y", f"{s3_uri}/c"}
 
 
 def spoiled_run(uri: str) -> list[tuple[str, str]]:
@@ -150,8 +157,8 @@ def spoiled_run(uri: str) -> list[tuple[str, str]]:
         ("request", "leave.json"): "leave.json",
         ("file", aside): aside,
         ("ray", "ray"): "ray/x/experiment_state.json",
-        ("checkpoint", CHECKPOINT): f"{CHECKPOINT}/.parts/01234567-10-1.json",
-        ("model", "model"): "model/config.json",
+        ("partial", CHECKPOINT): f"{CHECKPOINT}/.parts/01234567-10-1.json",
+        ("checkpoint", "checkpoints/step-00000020"): "checkpoints/step-00000020/state.json",
         ("probe", f"{PREFIX}{'0' * 32}"): f"{PREFIX}{'0' * 32}",
     }
     for path in spoiled.values():
@@ -160,7 +167,7 @@ def spoiled_run(uri: str) -> list[tuple[str, str]]:
 
 
 def test_what_a_dead_run_has_left_goes_and_the_rest_stays(storage_uri: str) -> None:
-    uri = storage.join(storage_uri, "run")
+    uri = storage.join(storage_uri, "run-0123abcd")
     expected = spoiled_run(uri)
     kept = ["metrics.jsonl", "notes.txt", "checkpoints/step-5/x", "checkpoints/notes", ".x.0123"]
     kept += ["metrics.parts/000000000000-000000000005.jsonl"]
@@ -182,7 +189,7 @@ def test_what_a_dead_run_has_left_goes_and_the_rest_stays(storage_uri: str) -> N
 
 
 def test_a_live_run_is_left_alone(storage_uri: str) -> None:
-    uri = storage.join(storage_uri, "run")
+    uri = storage.join(storage_uri, "run-0123abcd")
     spoiled_run(uri)
     before = found_at(storage_uri)
     with held_lease(f"{uri}/lease.json", has_workers=False):
@@ -196,6 +203,7 @@ def test_a_live_run_is_left_alone(storage_uri: str) -> None:
 
 def test_a_sweep_whose_lease_cannot_be_read_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text("x: 1")
+    (tmp_path / "index.json").write_text("{}")
     (tmp_path / f".index.json.{uuid.uuid4().hex}").write_text("")
     (tmp_path / "lease.json").write_text("{")
     assert found_at(str(tmp_path)) == []
@@ -204,29 +212,32 @@ def test_a_sweep_whose_lease_cannot_be_read_is_left_alone(tmp_path: Path) -> Non
 
 
 def test_what_is_young_stays(tmp_path: Path) -> None:
-    uri = str(tmp_path / "run")
+    uri = str(tmp_path / "run-0123abcd")
     spoiled_run(uri)
     assert found_at(uri, older_than=HOUR) == []
     aged(tmp_path, 2 * HOUR)
     assert len(found_at(uri, older_than=HOUR)) == 6
     assert found_at(uri, older_than=3 * HOUR) == []
     # Its newest file counts.
-    os.utime(tmp_path / "run" / "model" / "config.json")
+    os.utime(tmp_path / "run-0123abcd" / "checkpoints" / "step-00000020" / "state.json")
     assert len(found_at(uri, older_than=HOUR)) == 5
 
 
 def test_what_has_changed_since_it_was_found_stays(storage_uri: str) -> None:
-    uri = storage.join(storage_uri, "run")
+    uri = storage.join(storage_uri, "run-0123abcd")
     spoiled_run(uri)
     found = found_at(uri)
     publish(f"{uri}/{CHECKPOINT}", "checkpoint")
     removed = [each.what for each in remove_garbage(found)]
-    assert sorted(removed) == ["file", "model", "probe", "ray", "request"]
+    assert sorted(removed) == ["checkpoint", "file", "probe", "ray", "request"]
     assert is_committed(f"{uri}/{CHECKPOINT}")
 
 
 def test_work_of_prepare_goes_only_where_it_is_asked_for(tmp_path: Path, temporary: Path) -> None:
-    for folder in (tmp_path / ".data.prepare-0123456789ab", temporary / "raykd-prepare-01-23"):
+    for folder in (
+        tmp_path / ".data.prepare-0123456789ab",
+        temporary / f"raykd-prepare-{'01' * 6}-{'23' * 6}",
+    ):
         folder.mkdir()
         (folder / "000000.arrow").write_text("x")
     assert found_at(str(tmp_path)) == list(left_on_this_machine(with_prepare=False)) == []
@@ -289,14 +300,14 @@ def test_what_dead_builders_leave_in_a_cache_goes(storage_uri: str, tmp_path: Pa
     where = f"{uri}/records/0/train/en-00000"
     unnoted = f"{where}/000000030-000000040.{'1' * 12}.arrow"
     aside = f"{where}/.000000030-000000040.{uuid.uuid4().hex}"
-    for each in (unnoted, aside, f"{uri}/index-00000/head.safetensors"):
+    for each in (unnoted, aside, f"{uri}/index-00000/.parts/01234567-0.json"):
         storage.write_bytes(each, b"half")
     with held_lease(f"{uri}/lease.json", has_workers=False):
         assert found_at(storage_uri) == []
     found = found_at(storage_uri)
     assert names(found, uri) == [
         ("file", aside.removeprefix(f"{uri}/")),
-        ("index", "index-00000"),
+        ("partial", "index-00000"),
         ("records", unnoted.removeprefix(f"{uri}/")),
     ]
     assert found_at(uri) == found
@@ -312,7 +323,7 @@ def test_what_dead_builders_leave_in_a_cache_goes(storage_uri: str, tmp_path: Pa
 def test_a_bucket_with_the_name_of_a_cache_is_none(s3_uri: str) -> None:
     name = uuid.uuid4().hex[:16]
     boto3.Session().client("s3").create_bucket(Bucket=name)
-    run = run_at(f"s3://{name}/run")
+    run = run_at(f"s3://{name}/run-0123abcd")
     storage.write_bytes(f"{run}/{CHECKPOINT}/state.json", b"half")
-    expected = [("checkpoint", f"run/{CHECKPOINT}")]
+    expected = [("checkpoint", f"run-0123abcd/{CHECKPOINT}")]
     assert names(found_at(f"s3://{name}"), f"s3://{name}") == expected

@@ -108,6 +108,7 @@ def test_the_best_checkpoint_stays_until_that_of_a_better_evaluation_is_there(
 def test_a_store_that_refuses_stops_the_run(directory: Path) -> None:
     config = small_run(directory)
     paths = run_paths(config)
+    storage.write_bytes(paths.config, b"name: small")
     storage.write_bytes(paths.checkpoints, b"a file where the directory belongs")
     with pytest.raises(StorageError, match="checkpoints"):
         train(config)
@@ -176,11 +177,13 @@ def test_what_a_dead_writer_left_is_gone_after_the_next_start(
     checkpoints = run_paths(config).checkpoints
     half = storage.join(checkpoints, checkpoint_name(3), "optimizer", "half")
     storage.write_bytes(half, b"half")
+    storage.write_bytes(run_paths(config).config, b"name: small")
     train(config, should_stop=stop_after(1))
     assert storage.list_names(checkpoints) == [checkpoint_name(1)]
     local = small_run(directory)
-    partial = Path(run_paths(local).checkpoints, f".{checkpoint_name(2)}.dead-2.partial")
+    partial = Path(run_paths(local).checkpoints, f".{checkpoint_name(2)}.dead0000-2.partial")
     partial.mkdir(parents=True)
+    storage.write_bytes(run_paths(local).config, b"name: small")
     train(local, should_stop=stop_after(1))
     assert storage.list_names(str(partial.parent)) == [checkpoint_name(1)]
 

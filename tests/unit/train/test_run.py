@@ -17,6 +17,7 @@ from raykd.errors import ConfigError, DataError, NonFiniteLossError
 from raykd.models.build import AUTO_CLASSES
 from raykd.models.load import load_model
 from raykd.published.directory import read_published
+from raykd.published.ownership import remove
 from raykd.train.checkpoint import checkpoint_name, committed_steps
 from raykd.train.finished import evaluate_run, export_run
 from raykd.train.metrics import Record, read_metrics
@@ -161,7 +162,7 @@ def test_a_run_killed_before_its_last_words_finds_them_again(directory: Path) ->
     result = train(config)
     paths = run_paths(config)
     storage.delete(paths.result)
-    storage.delete(paths.model)
+    remove(paths.model, kind="model")
     assert train(config) == result
     assert storage.exists(paths.model)
 

@@ -15,6 +15,7 @@ from raykd import storage
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.train import TrackingConfig
 from raykd.errors import ConfigError
+from raykd.published.ownership import remove
 from raykd.train.checkpoint import checkpoint_name
 from raykd.train.metrics import MetricsLog, Record, read_metrics
 from raykd.train.paths import run_paths
@@ -141,7 +142,7 @@ def test_mlflow_keeps_steps_past_the_checkpoint_and_gets_what_it_lacks(
     config = small_run(directory, name="killed", tracking={"mlflow": mlflow_store})
     train(config, should_stop=stop_after(5))
     # As a worker leaves it that is killed after step 5, its newest checkpoint at step 4.
-    storage.delete(storage.join(run_paths(config).checkpoints, checkpoint_name(5)))
+    remove(storage.join(run_paths(config).checkpoints, checkpoint_name(5)), kind="checkpoint")
     train(config)
     assert in_mlflow(mlflow_store, config, LOSS) == logged(config, LOSS)
     # As after a server that was away: a fresh store gets the whole run.

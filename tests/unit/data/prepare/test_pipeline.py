@@ -18,7 +18,7 @@ from raykd.data.manifest import read_manifest, row_schema
 from raykd.data.prepare.pipeline import prepare
 from raykd.data.prepare.report import PrepareReport, Progress
 from raykd.data.tokenizers import load_tokenizer, tokenizer_info
-from raykd.errors import ConfigError, DataError
+from raykd.errors import ConfigError, DataError, PublicationError
 from raykd.published.directory import read_published, verify
 from transformers import AutoTokenizer
 
@@ -193,7 +193,7 @@ def test_another_tokenizer_at_the_same_place_prepares_again(
 def test_files_of_others_are_never_replaced(options: PrepareOptions) -> None:
     Path(options.output_uri).mkdir()
     Path(options.output_uri, "thesis.tex").touch()
-    with pytest.raises(ConfigError, match="holds files that are no prepared data"):
+    with pytest.raises(PublicationError, match=r"holds thesis\.tex, which raykd has not"):
         prepare(options, on_progress=_ignore)
     assert Path(options.output_uri, "thesis.tex").exists()
 
