@@ -4,9 +4,10 @@ The class of a row or a word, and the language of a row, is a *name*. What a fil
 one by these rules:
 
 * Null, NaN, blank text, and -100 (which marks what is not scored) are no name.
-* Text is taken as it is, without the blanks around it; bytes are UTF-8.
-* A whole number is written without a fraction, in text too, for tables turn 1 into 1.0 where
-  another row has no label. Truth values are "false" and "true".
+* Text is taken as it is, without the blanks around it; bytes are UTF-8. So are the numbers of CSV
+  and JSON, which are text: "007" and "1.0" stay.
+* A whole number of a column of numbers is written without a fraction, for tables turn 1 into 1.0
+  where another row has no label. Truth values are "false" and "true".
 * A number of a ``ClassLabel`` is the name it stands for; -1, and any other that stands for
   none, is no name.
 """
@@ -23,16 +24,13 @@ _BLANKS = r"[\s\ufeff\u200b]+"
 """White space, byte order marks, and spaces of no width."""
 
 _AROUND = re.compile(rf"\A{_BLANKS}|{_BLANKS}\Z")
-_WHOLE = re.compile(r"(-?[0-9]{1,18})\.0+")
-_UNSCORED = "-100"
+_UNSCORED = re.compile(r"-100(\.0+)?")
 
 
 def as_name(text: str) -> str:
     """Return the name that text stands for; empty where it stands for none."""
     name = _AROUND.sub("", text)
-    if whole := _WHOLE.fullmatch(name):
-        name = str(int(whole[1]))
-    return "" if name == _UNSCORED else name
+    return "" if _UNSCORED.fullmatch(name) else name
 
 
 class TableColumns:
@@ -159,6 +157,8 @@ def _as_text(value: Any, column: str) -> str:
         case bool():
             return str(value).lower()
         case int() | float() | Decimal():
-            return str(value) if math.isfinite(value) else ""
+            if not math.isfinite(value):
+                return ""
+            return str(int(value) if value == int(value) else value)
     message = f"column {column!r} holds {value!r}, which names no class or language"
     raise ValueError(message)
