@@ -79,6 +79,12 @@ def require_file(where: str, source: str, *names: str) -> None:
     found = storage.list_names(where)
     if not set(names).isdisjoint(found):
         return
+    if not found and not storage.is_local(where):
+        try:
+            storage.read_bytes(storage.join(where, names[0]))
+        except FileNotFoundError as error:  # says whether it is the bucket that is not there
+            message = f"{source}: holds no model: {error}"
+            raise ModelError(message) from error
     instead = _instead(where, found) or "save it again with transformers' save_pretrained"
     message = (
         f"{source}: holds no model that can be loaded: there is no {names[0]}; {instead}; "

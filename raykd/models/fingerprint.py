@@ -3,6 +3,7 @@
 Where it lies, how that is written and what else lies there do not count.
 """
 
+import functools
 import hashlib
 import json
 from dataclasses import dataclass
@@ -49,8 +50,13 @@ def origin_of(run: str, step: int) -> str:
     return f"{run}/{step}"
 
 
+@functools.cache
 def hub_commit(source: str, revision: str | None) -> str | None:
-    """Return the commit that a name on the Hub stands for; None where nobody here knows."""
+    """Return the commit that a name on the Hub stands for; None where nobody here knows.
+
+    A process asks once: one that does not reach the Hub tries for half a minute, and what is one
+    run all the while must have one name.
+    """
     try:
         path = hf_hub_download(source, CONFIG_FILE, revision=revision)
     except (OSError, ValueError, HfHubHTTPError):

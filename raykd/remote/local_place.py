@@ -6,6 +6,7 @@ from pathlib import Path
 
 from raykd.errors import ConfigError
 from raykd.remote.filesystem import filesystem, is_local
+from raykd.remote.retry import named
 
 
 def require_writable(uri: str, key: str, *, num_bytes: int = 0) -> None:
@@ -18,9 +19,11 @@ def require_writable(uri: str, key: str, *, num_bytes: int = 0) -> None:
 
     Raises:
         ConfigError: The message says what stands in the way.
+        StorageDeniedError: Its scheme is unknown, or needs a package that is not installed.
     """
-    if not is_local(uri):
-        return
+    with named(uri):
+        if not is_local(uri):
+            return
     path = Path(filesystem(uri)[1]).resolve()
     nearest = next(place for place in path.parents if place.exists())
     reason = None

@@ -117,8 +117,8 @@ class RunPaths:
     @property
     def files(self) -> tuple[str, ...]:
         """What is written once, beside the lease and the metrics."""
-        written = (self.config, self.init, self.machine, self.leave, self.result, self.log)
-        return (*written, self.tracking)
+        decided = (self.config, self.inputs, self.init, self.machine)
+        return (*decided, self.leave, self.result, self.log, self.tracking)
 
     @property
     def marks(self) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ _POLL_SECONDS = 0.1
 def test_a_run_that_fails_does_not_wait_for_its_records(
     faulty_s3: FaultyS3, tmp_path: Path
 ) -> None:
+    small_data(tmp_path / "data")
     paths = run_paths(small_run(tmp_path, output_uri=f"{faulty_s3.uri}/runs"))
     nobody = Listener(
         on_record=lambda _: None, on_message=lambda _: None, should_stop=lambda: False

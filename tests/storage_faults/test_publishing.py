@@ -98,7 +98,7 @@ def test_a_shortened_manifest_or_commit_never_passes(name: str, faulty_s3: Fault
 
 def test_a_denied_file_leaves_nothing_committed(faulty_s3: FaultyS3) -> None:
     uri = f"{faulty_s3.uri}/thing"
-    faulty_s3.proxy.inject(DENIED, on="PutObject .*/b")
+    faulty_s3.proxy.inject(DENIED, on="PutObject .*thing/b")
     with pytest.raises(StorageDeniedError, match="thing/b: access is denied"):
         publish(uri)
     with pytest.raises(PublicationError, match="holds no committed checkpoint directory"):

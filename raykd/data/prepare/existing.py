@@ -44,7 +44,8 @@ def existing_data(options: PrepareOptions, inputs: Inputs) -> Existing | None:
     """Return the data set that is asked for, if it is there already.
 
     Raises:
-        ConfigError: Something else is there.
+        ConfigError: Data that other options or sources made are there.
+        PublicationError: Something else is there, or it is no place for data.
     """
     uri = options.output_uri
     found = ownership.require_place(uri, kind=KIND, overwrites=True)
@@ -72,9 +73,6 @@ def work_directory(options: PrepareOptions, inputs: Inputs, *, is_shared: bool) 
         inputs: What is read.
         is_shared: Whether other machines must reach it: then it is beside the output, in a
             store too, instead of on this machine.
-
-    Raises:
-        ConfigError: There is no place beside the output.
     """
     versions = [raykd.__version__, tokenizers.__version__, transformers.__version__]
     state = [recorded_options(options, inputs), versions]
@@ -113,9 +111,6 @@ def _work_root(uri: str, *, is_shared: bool) -> str:
         return str(path.with_name(f".{path.name}.prepare-"))
     if is_shared:
         parent, _, name = uri.rstrip("/").rpartition("/")
-        if parent.endswith("/"):
-            message = f"{uri}: is a whole bucket; name a directory in it as --output"
-            raise ConfigError(message)
         return f"{parent}/.{name}.prepare-"
     digest = hashlib.sha256(uri.encode()).hexdigest()[:12]
     return str(Path(tempfile.gettempdir()) / f"raykd-prepare-{digest}-")

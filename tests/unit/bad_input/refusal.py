@@ -85,10 +85,10 @@ def assert_refused(row: Bad, *, place: Path, capsys: pytest.CaptureFixture[str])
     assert message.startswith("raykd: "), message
     assert len(_OWN_LINE.findall(message)) == 1, message
     assert len(message) < _LONGEST_MESSAGE
-    assert "internal error" not in message
+    assert "internal error" not in message, message
     assert "Traceback" not in printed.out + message
     for needle in row.needles:
-        assert needle in message
+        assert needle in message, message
     after = listing(place)
     left = {Path(name).name for name in after.keys() - before.keys()}
     assert left <= {"runs", *(name for name in left if name.startswith("small-")), *row.leaves}

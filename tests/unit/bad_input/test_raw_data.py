@@ -165,12 +165,15 @@ _TOKENIZERS = [
 ]
 
 _OUTPUTS = [
-    bad("file", "prepare rows.jsonl --output run.yaml", "run.yaml: holds files that are no prep"),
+    bad("file", "prepare rows.jsonl --output run.yaml", "run.yaml: is a file, not a directory"),
     bad(
         "below-file", "prepare rows.jsonl --output run.yaml/x", "run.yaml/x: ", "is a file, not a"
     ),
     bad(
-        "model", "prepare rows.jsonl --output teacher", "teacher: holds files that are no prepared"
+        "model",
+        "prepare rows.jsonl --output teacher",
+        "teacher: holds config.json, model.safetensors",
+        "which raykd has not published there as a data directory; name another place",
     ),
     bad(
         "other-data",

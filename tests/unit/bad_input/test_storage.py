@@ -22,15 +22,17 @@ _READ = [
     bad("source-gs", "prepare gs://x/y.txt --output out", "gs://x/y.txt: ", "gcsfs", status=1),
     bad("tokenizer", "prepare rows.jsonl --output out --tokenizer nope://x", "nope://x: no token"),
     bad("evaluate", "evaluate nope://x", "nope://x/run.yaml: ", _UNKNOWN, status=1),
-    bad("evaluate-file", "evaluate run.yaml", "run.yaml/run.yaml: ", "Not a directory", status=1),
+    bad("evaluate-file", "evaluate run.yaml", "run.yaml: is a file, not the directory of a run"),
     bad("report", "report nope://x", "nope://x", _UNKNOWN, status=1),
 ]
 
 _WRITTEN = [
-    bad("out", "train run.yaml output_uri=nope://x", "nope://x/small-", _UNKNOWN, status=1),
-    bad("out-gs", "train run.yaml output_uri=gs://x/y", "gs://x/y/small-", "gcsfs", status=1),
+    bad("out", "train run.yaml output_uri=nope://x", "nope://x/small: ", _UNKNOWN),
+    bad("out-gs", "train run.yaml output_uri=gs://x/y", "gs://x/y/small: ", "gcsfs"),
     bad(
-        "out-file", "train run.yaml output_uri=run.yaml", "run.yaml/small-", "Not a dir", status=1
+        "out-file",
+        "train run.yaml output_uri=run.yaml",
+        "run.yaml is a file, not a directory; name another output_uri",
     ),
     bad(
         "prepare-file",

@@ -158,7 +158,7 @@ def test_a_checkpoint_of_the_same_run_with_other_weights_is_another_cache(direct
     uri = directory / "runs" / "teacher-0a1b2c3d" / "checkpoints" / "step-00000003"
     found = set()
     for seed in (0, 1):
-        with publishing(str(uri), kind="checkpoint") as publication:
+        with publishing(str(uri), kind="checkpoint", overwrites=True) as publication:
             model = tiny_model("bert", "masked_lm", hidden_size=16, num_heads=2, seed=seed)
             save_model(model, publication.path / "student")
             (publication.path / "state.json").touch()

@@ -78,10 +78,10 @@ def test_given_labels_are_names_as_those_of_a_file(tmp_path: Path) -> None:
     source = tmp_path / "a.csv"
     source.write_text("text,label\ngood,1.0\nbad, 0\nwhat,\n")
     arguments = ("--vocab-size", "300", "--output", str(tmp_path / "out"), "--num-processes", "1")
-    labels = ("--label-column", "label", "--labels", "1, 0.0")
+    labels = ("--label-column", "label", "--labels", "1.0, 0")
     assert _run(str(source), *labels, *arguments) == 0
     manifest = read_manifest(str(tmp_path / "out"))
-    assert manifest.labels == ("1", "0")
+    assert manifest.labels == ("1.0", "0")
     assert sum(shard.rows for shard in manifest.splits["train"]) == 2
 
 

@@ -35,9 +35,8 @@ def test_a_run_lies_in_the_output_directory_under_its_identity(
 
 
 def test_everything_of_a_run_lies_in_its_directory_and_apart() -> None:
-    names = [
-        name for name in dir(RunPaths) if not name.startswith("_") and name not in ("run", "name")
-    ]
+    others = ("run", "name", "files", "marks")
+    names = [name for name in dir(RunPaths) if not name.startswith("_") and name not in others]
     places = {name: getattr(RunPaths("s3://bucket/runs/a"), name) for name in names}
     assert places == {
         "checkpoints": "s3://bucket/runs/a/checkpoints",
@@ -53,6 +52,8 @@ def test_everything_of_a_run_lies_in_its_directory_and_apart() -> None:
         "ray": "s3://bucket/runs/a/ray",
         "result": "s3://bucket/runs/a/result.json",
         "tensorboard": "s3://bucket/runs/a/tensorboard",
+        "tracking": "s3://bucket/runs/a/tracking.json",
+        "wandb": "s3://bucket/runs/a/wandb",
     }
 
 

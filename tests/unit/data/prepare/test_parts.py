@@ -18,7 +18,7 @@ from raykd.data.prepare.parts import (
 from raykd.data.prepare.pipeline import prepare
 from raykd.data.prepare.processes import Processes
 from raykd.data.prepare.report import Progress
-from raykd.errors import ConfigError
+from raykd.errors import ConfigError, PublicationError
 
 from tests.prepared import word_tokenizer
 
@@ -157,5 +157,5 @@ def test_work_that_is_shared_lies_beside_the_output_and_goes_with_its_end(
 
 def test_a_whole_bucket_is_no_output_of_shared_work(work: Work, s3_uri: str) -> None:
     whole = replace(work.options, output_uri=s3_uri)
-    with pytest.raises(ConfigError, match="is a whole bucket"):
+    with pytest.raises(PublicationError, match="is a whole bucket"):
         prepare(whole, on_progress=lambda _: None, tokenisers=Elsewhere(1))
