@@ -8,7 +8,7 @@ from typing import Any
 from raykd.config.inputs import parts_of
 from raykd.config.schema.run import RunConfig
 
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 """Rises with every change of raykd that changes what a run computes, defaults among them."""
 
 WITHOUT_EFFECT = ("output_uri", "checkpoint", "cluster", "tracking")
