@@ -72,13 +72,15 @@ def holding(uri: str, *, kind: str | None = None) -> Holding:
         return Holding(own=tuple(found), foreign=(), is_whole=False)
     notes = [name for name in found if _NOTE.fullmatch(name)]
     in_manifest = _in_manifest(uri, kind) if MANIFEST in found else set()
-    known = {*notes, *in_manifest, *_in_notes(uri, notes, kind)}
     layout = _LAYOUTS.get(kind or "")
-    own = {name for name in found if name in known or (layout and layout.fullmatch(name))}
+    own = {*notes, *in_manifest, *(name for name in found if layout and layout.fullmatch(name))}
+    if not own.issuperset(found):
+        # Last: of many workers of a checkpoint, each would read the notes of all others.
+        own |= _in_notes(uri, notes, kind)
     return Holding(
         own=tuple(name for name in found if name in own),
         foreign=tuple(name for name in found if name not in own),
-        is_whole=bool(in_manifest) and (not notes or COMMITTED in own),
+        is_whole=bool(in_manifest) and (not notes or COMMITTED in found),
     )
 
 

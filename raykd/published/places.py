@@ -166,9 +166,10 @@ class RemotePlace(Place):
 
     def bring(self, staged: Path, names: list[str]) -> None:
         """Upload what is noted first; a directory that stood there is uncommitted before."""
-        self._of.require_free()
+        found = self._of.require_free()
         note_names(self._uri, writer=self._writer(), kind=self._of.kind, names=names)
-        storage.delete(storage.join(self._uri, COMMITTED))
+        if COMMITTED in found.own:
+            storage.delete(storage.join(self._uri, COMMITTED))
         upload((staged / name, storage.join(self._uri, name)) for name in names)
 
     def note(self, files: Files) -> None:

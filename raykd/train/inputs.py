@@ -11,7 +11,7 @@ from raykd.config.inputs import DATA, Named, models_of, with_models
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.teachers import CacheConfig
 from raykd.data.manifest import read_manifest
-from raykd.errors import ConfigError
+from raykd.errors import ConfigError, RaykdError
 from raykd.models.fingerprint import fingerprints, hub_commit
 from raykd.models.load import resolve_model
 from raykd.models.locations import is_location
@@ -98,11 +98,22 @@ def pinned(config: RunConfig, find: Find = find_input) -> RunConfig:
     found = {
         key: input_
         for key, named in _asked(config).items()
-        if key not in config.inputs and (input_ := find(key, named)) is not None
+        if key not in config.inputs and (input_ := _found(config, key, named, find)) is not None
     }
     models = {key: found[key].named if key in found else m for key, m in models_of(config).items()}
     prints = {key: input_.fingerprint for key, input_ in found.items()}
     return replace(with_models(config, models), inputs=prints | config.inputs)
+
+
+def _found(config: RunConfig, key: str, named: Named, find: Find) -> Found | None:
+    """Return what an input is; of a start that is gone, what a run that began there has noted."""
+    try:
+        return find(key, named)
+    except RaykdError:
+        noted = {note[key] for note in _runs_alike(config).values() if key in note}
+        if not key.startswith("student.") or len(noted) != 1:
+            raise
+        return Found(fingerprint=noted.pop(), named=named)
 
 
 def is_pinned(config: RunConfig) -> bool:
@@ -149,21 +160,31 @@ def other_runs(config: RunConfig) -> list[str]:
 
     Each is one line.
     """
-    root, name = config.output_uri, run_id(config)
-    beside = re.compile(rf"{re.escape(config.name)}-[0-9a-f]{{8}}")
-    runs = [
-        storage.join(root, other)
-        for other in storage.list_names(root)
-        if other != name and beside.fullmatch(other)
+    mine = storage.join(config.output_uri, run_id(config))
+    return [
+        line
+        for run, inputs in _runs_alike(config).items()
+        if run != mine
+        for line in _changes(
+            config,
+            before=inputs,
+            after=config.inputs,
+            since=f"for the run {run} of the same configuration",
+        )
     ]
-    notes = storage.read_many([storage.join(run, INPUTS_FILE) for run in runs])
-    mine, lines = _configuration(config), []
-    for run in runs:
-        note = json.loads(notes.get(storage.join(run, INPUTS_FILE), b"{}"))
-        if note.get("configuration") == mine:
-            since = f"for the run {run} of the same configuration"
-            lines += _changes(config, before=note["inputs"], after=config.inputs, since=since)
-    return lines
+
+
+def _runs_alike(config: RunConfig) -> dict[str, dict[str, str]]:
+    """Return the runs of the same configuration, with the fingerprints of their inputs."""
+    beside = re.compile(rf"{re.escape(config.name)}-[0-9a-f]{{8}}")
+    names = filter(beside.fullmatch, storage.list_names(config.output_uri))
+    runs = {storage.join(config.output_uri, name, INPUTS_FILE): name for name in names}
+    mine, found = _configuration(config), {}
+    for uri, text in storage.read_many(list(runs)).items():
+        note = json.loads(text)
+        if note["configuration"] == mine:
+            found[storage.join(config.output_uri, runs[uri])] = note["inputs"]
+    return found
 
 
 def _changes(

@@ -122,8 +122,11 @@ class RunPaths:
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """Names of which one at least is in the directory of a run that has begun."""
-        marks = (self.config, self.lease, self.log)
+        """Names of which one at least is in the directory of a run that has begun.
+
+        Each will do: servers that have started anew may list at first only what is written since.
+        """
+        marks = (*self.files, self.lease, self.metrics, self.checkpoints)
         return tuple(mark.rpartition("/")[2] for mark in marks)
 
 

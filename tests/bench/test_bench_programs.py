@@ -59,9 +59,10 @@ def test_the_fullest_worker_and_the_requests_of_trials_are_counted() -> None:
     # An evaluation is one object of the ledger, at any number of trials.
     evaluations = [ledger["evaluation"] for ledger in figures["ledgers"].values()]
     assert evaluations == [{"reads": 0, "writes": 1}] * 2
-    # Each further worker of a checkpoint brings a file and a note, and the note is removed.
+    # Each further worker of a checkpoint brings a file, a note before and one after it, and both
+    # notes are removed.
     writes = [found["requests"]["writes"] for found in figures["checkpoints"].values()]
-    assert writes[1] - writes[0] == 3
+    assert writes[1] - writes[0] == 5
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from raykd.config.inputs import Named
 from raykd.config.load import as_yaml, load_run
 from raykd.config.schema.run import RunConfig
 from raykd.errors import ConfigError, RaykdError
+from raykd.models.fingerprint import hub_commit
 from raykd.models.load import save_model
 from raykd.train.inputs import check_inputs, find_input, input_uris, pinned
 from raykd.train.paths import run_paths
@@ -100,6 +101,7 @@ def test_a_branch_of_the_hub_is_known_by_its_commit(directory: Path, hub: Path) 
     of_branch = hub / "models--org--moves"
     names = set()
     for commit in ("a" * 40, "b" * 40):
+        hub_commit.cache_clear()  # as in another process
         write_model(of_branch / "snapshots" / commit)
         (of_branch / "refs").mkdir(exist_ok=True)
         (of_branch / "refs" / "main").write_text(commit)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from raykd import storage
-from raykd.config.load import as_yaml
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import read_manifest
 from raykd.distill.assemble import task_of
@@ -95,11 +94,8 @@ class Pack:
         context = Context(
             world=World(), report=lambda _: None, leave=leave, load=self._shared.load
         )
-        paths = run_paths(config)
-        # Whoever starts a run leaves that first: by it, the directory is known to be a run's.
-        storage.write_bytes(paths.config, as_yaml(config).encode())
         try:
-            result = yield from training_turns(located(config), paths, context)
+            result = yield from training_turns(located(config), run_paths(config), context)
         except DivergedError as error:
             return error
         return result.step
