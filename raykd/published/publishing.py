@@ -124,9 +124,9 @@ def _gathered(target: Target, part: Part, *, num_bytes: int) -> Iterator[tuple[P
 
 def _bring(place: Place, directory: Path) -> Files:
     paths = sorted(path for path in directory.rglob("*") if path.is_file())
-    # Libraries leave some files to this user alone: the umask, by which the directory was made,
-    # says who else may read.
-    mode = directory.stat().st_mode & 0o666
+    # Libraries leave some files, and copies of temporary directories this one, to this user alone:
+    # the umask, by which the directory around it was made, says who else may read.
+    mode = directory.parent.stat().st_mode & 0o666
     with named(str(directory)):
         for path in paths:
             path.chmod(mode)

@@ -180,6 +180,8 @@ def test_the_umask_says_who_may_read(tmp_path: Path, umask: int, mode: int) -> N
             for name, private in (("private", 0o600), ("open", 0o666)):
                 (publication.path / name).touch()
                 (publication.path / name).chmod(private)
+            # What is copied from a temporary directory closes the directory itself.
+            publication.path.chmod(0o700)
     finally:
         os.umask(before)
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "thing").iterdir()}
