@@ -1,7 +1,6 @@
 """What stands beside a student's weights: its tokenizer, and how it generates."""
 
 import copy
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from raykd.models.families import FAMILIES, num_positions
 from raykd.models.files import GENERATION_FILE
 from raykd.models.per_language import PerLanguageModel
 from raykd.models.scored import reads_token_types
+from raykd.remote.staging import staging_directory
 
 
 @contextmanager
@@ -30,11 +30,7 @@ def companions_of(model: Any, config: RunConfig) -> Iterator[Path]:
     """
     plain = model.model if isinstance(model, PerLanguageModel) else model
     uri = storage.join(config.data.uri, TOKENIZER_DIRECTORY)
-    with (
-        storage.local_copy(uri) as source,
-        tempfile.TemporaryDirectory(prefix="raykd-student-") as directory,
-    ):
-        path = Path(directory)
+    with storage.local_copy(uri) as source, staging_directory() as path:
         tokenizer = load_tokenizer(str(source))
         _fit(tokenizer, plain.config)
         save_tokenizer(tokenizer, path)
