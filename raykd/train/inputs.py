@@ -110,8 +110,10 @@ def _found(config: RunConfig, key: str, named: Named, find: Find) -> Found | Non
     try:
         return find(key, named)
     except RaykdError:
+        if not key.startswith("student."):
+            raise
         noted = {note[key] for note in _runs_alike(config).values() if key in note}
-        if not key.startswith("student.") or len(noted) != 1:
+        if len(noted) != 1:
             raise
         return Found(fingerprint=noted.pop(), named=named)
 
