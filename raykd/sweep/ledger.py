@@ -221,7 +221,7 @@ class SweepPaths:
     @property
     def marks(self) -> tuple[str, ...]:
         """Names of which one at least is in the directory of a sweep that has begun."""
-        return (*(mark.rpartition("/")[2] for mark in (self.index, self.lease)), "records")
+        return tuple(mark.rpartition("/")[2] for mark in (self.index, self.lease))
 
     def record(self, run_id: str) -> str:
         """One run of the sweep."""

@@ -126,7 +126,7 @@ class RunPaths:
 
         Each will do: servers that have started anew may list at first only what is written since.
         """
-        marks = (*self.files, self.lease, self.metrics, self.checkpoints)
+        marks = (*self.files, self.lease, self.metrics)
         return tuple(mark.rpartition("/")[2] for mark in marks)
 
 
