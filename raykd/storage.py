@@ -22,7 +22,7 @@ from fsspec.implementations.local import LocalFileSystem
 from raykd.remote import filesystem as filesystems
 from raykd.remote.complaints import is_missing
 from raykd.remote.filesystem import filesystem
-from raykd.remote.listing import require_readable
+from raykd.remote.listing import below, require_readable
 from raykd.remote.names import require_inside
 from raykd.remote.patience import patience
 from raykd.remote.retry import named, reach
@@ -229,7 +229,8 @@ def list_names(uri: str) -> list[str]:
         except FileNotFoundError:
             # Asked whether a bucket exists, s3fs takes any failure for a no.
             return []
-        return sorted(name.rstrip("/").rsplit("/", 1)[-1] for name in listed)
+        # Others mark folders of a store by a key that ends with a slash.
+        return sorted(name for each in below(path, listed).values() if (name := each.rstrip("/")))
 
     return reach(uri, names)
 
@@ -239,11 +240,10 @@ def list_files(uri: str) -> dict[str, int]:
 
     def files(found: Any, path: str) -> dict[str, int]:
         found.invalidate_cache()
-        start = f"{path.rstrip('/')}/"
         listed = found.find(path, detail=True)
         return {
-            name.removeprefix(start): int(info["size"])
-            for name, info in listed.items()
+            name: int(listed[key]["size"])
+            for key, name in below(path, listed).items()
             # Others mark empty folders of a store by such a key.
             if not name.endswith("/")
         }

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +31,16 @@ def stored(uri: str) -> dict[str, Stored]:
         with named(uri):
             return dict(_local(Path(filesystem(uri)[1])))
     return reach(uri, _remote)
+
+
+def below(path: str, listed: Iterable[str]) -> dict[str, str]:
+    """Return the relative name of each listed path that is below another, by the path.
+
+    s3fs, having found nothing below a path, looks again whether the path itself is there: where
+    another process has written below it meanwhile, it lists the path, as a directory.
+    """
+    start = f"{path.rstrip('/')}/"
+    return {key: key.removeprefix(start) for key in listed if key.startswith(start)}
 
 
 def require_readable(path: Path) -> None:
@@ -65,12 +75,12 @@ def _local(root: Path) -> Iterator[tuple[str, Stored]]:
 
 def _remote(found: Any, path: str) -> dict[str, Stored]:
     found.invalidate_cache()
-    start = f"{path.rstrip('/')}/"
+    listed = found.find(path, detail=True)
     return {
-        name.removeprefix(start): Stored(
-            num_bytes=int(info["size"]), modified_at=_modified_at(found, name, info)
+        name: Stored(
+            num_bytes=int(listed[key]["size"]), modified_at=_modified_at(found, key, listed[key])
         )
-        for name, info in found.find(path, detail=True).items()
+        for key, name in below(path, listed).items()
     }
 
 
