@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import settings
 from moto.server import ThreadedMotoServer
-from raykd.remote.filesystem import checksum_options
+from raykd.storage.remote.filesystem import checksum_options
 
 from tests.servers.proxy import Proxy
 from tests.servers.rclone import ACCESS_KEY, SECRET_KEY, Rclone

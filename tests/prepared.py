@@ -15,7 +15,7 @@ from raykd.data.manifest import (
     row_schema,
 )
 from raykd.data.tokenizers import tokenizer_info
-from raykd.published.publishing import publishing
+from raykd.storage.published.publishing import publishing
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast

@@ -8,9 +8,9 @@ from typing import Any
 from raykd.config.load import load_sweep
 from raykd.config.schema.sweep import SweepConfig
 from raykd.config.yaml_text import write_yaml
-from raykd.sweep.expand import Entry, Expansion
-from raykd.sweep.space import random_draws
-from raykd.train.inputs import find_input
+from raykd.runs.inputs import find_input
+from raykd.sweep.grid.expand import Entry, Expansion
+from raykd.sweep.grid.space import random_draws
 
 from tests.small_runs import TINY_BERT, small_data
 

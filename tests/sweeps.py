@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from raykd.storage.leases.records import Lease, write_lease
 from raykd.sweep.ledger import (
     Attempt,
     Ledger,
@@ -24,7 +25,6 @@ from raykd.sweep.ledger import (
     write_index,
     write_records,
 )
-from raykd.train.holders import Lease, write_lease
 
 COMMAND = "raykd sweep study.yaml 'seeds=[1,2]'"
 

@@ -15,16 +15,16 @@ from raykd.cli.tables import plain_table
 from raykd.cli.train import add_run_arguments
 from raykd.config.load import load_run
 from raykd.errors import ConfigError
-from raykd.train.machine.allocator import keep_large_blocks
+from raykd.machine.allocator import keep_large_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.table import Table
 
+    from raykd.cached_teachers.writer import Workers
     from raykd.config.schema.run import RunConfig
     from raykd.teachers.cache.planner import ModePlan
-    from raykd.train.cache_writer import Workers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,9 +58,9 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(message)
     quiet_libraries()
     # Imported here: torch takes seconds, and --help must be instant.
-    from raykd.train.inputs import pinned  # noqa: PLC0415
-    from raykd.train.machine.process import prepare_process  # noqa: PLC0415
-    from raykd.train.plan import plan_run, require_runnable  # noqa: PLC0415
+    from raykd.machine.process import prepare_process  # noqa: PLC0415
+    from raykd.planning.run_plan import plan_run, require_runnable  # noqa: PLC0415
+    from raykd.runs.inputs import pinned  # noqa: PLC0415
 
     with preparation_told([options.config], [config.data.uri]):
         require_runnable(plan_run(config))
@@ -77,11 +77,11 @@ def _workers(config: "RunConfig", address: str | None) -> "Iterator[Workers | No
     if address is None:
         yield None
         return
-    from raykd.train.ray_cluster import ray_of_workers  # noqa: PLC0415
+    from raykd.ray_cluster.connect import ray_of_workers  # noqa: PLC0415
 
     with ray_of_workers(address, config.cluster):
         # Imported here: Ray's environment is set above.
-        from raykd.train.cache_workers import cache_workers  # noqa: PLC0415
+        from raykd.train.on_ray.cache_workers import cache_workers  # noqa: PLC0415
 
         yield cache_workers
 
@@ -89,8 +89,8 @@ def _workers(config: "RunConfig", address: str | None) -> "Iterator[Workers | No
 def _plan(config: "RunConfig", workers: "Workers | None") -> int:
     from rich.console import Console  # noqa: PLC0415
 
-    from raykd.train.cache_writer import CacheWatch  # noqa: PLC0415
-    from raykd.train.caches import planned_caches  # noqa: PLC0415
+    from raykd.cached_teachers.build import planned_caches  # noqa: PLC0415
+    from raykd.cached_teachers.writer import CacheWatch  # noqa: PLC0415
 
     console = Console(highlight=False, soft_wrap=True)
     watch = CacheWatch(on_message=print)
@@ -121,8 +121,8 @@ def plan_table(plans: "list[ModePlan]") -> "Table":
 
 
 def _build(config: "RunConfig", workers: "Workers | None") -> int:
-    from raykd.train.cache_writer import CacheWatch  # noqa: PLC0415
-    from raykd.train.caches import ensure_caches, told_in_lines  # noqa: PLC0415
+    from raykd.cached_teachers.build import ensure_caches, told_in_lines  # noqa: PLC0415
+    from raykd.cached_teachers.writer import CacheWatch  # noqa: PLC0415
 
     def tell(line: str) -> None:
         print(line, flush=True)

@@ -13,7 +13,7 @@ from raykd.errors import ConfigError
 
 if TYPE_CHECKING:
     from raykd.config.schema.run import RunConfig
-    from raykd.train.plan import Plan
+    from raykd.planning.run_plan import Plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     from rich.table import Table  # noqa: PLC0415
 
     from raykd.cli.start import provenance_lines  # noqa: PLC0415
-    from raykd.train.plan import plan_run  # noqa: PLC0415
+    from raykd.planning.run_plan import plan_run  # noqa: PLC0415
 
     plan = plan_run(config)
     console = Console(highlight=False, soft_wrap=True)
@@ -61,12 +61,14 @@ def run(options: argparse.Namespace) -> int:
     console.print(table)
     if options.init and plan.start is not None:
         console.print("\n" + "\n".join(provenance_lines(plan.start)), markup=False)
-    return print_problems(console, plan.problems, paths=[options.config], uris=[config.data.uri])
+    return print_problems(
+        console, plan.problems, paths=[options.config], data_uris=[config.data.uri]
+    )
 
 
 def plan_lines(config: "RunConfig", plan: "Plan") -> list[tuple[str, str]]:
     """Return the plan as pairs of a heading and a text."""
-    from raykd.train.machine.process import machine_warnings  # noqa: PLC0415
+    from raykd.machine.process import machine_warnings  # noqa: PLC0415
 
     train, cluster = config.train, config.cluster
     lines = [("run", plan.run_uri), ("found", plan.found)]

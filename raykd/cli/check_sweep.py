@@ -13,8 +13,8 @@ from raykd.errors import RaykdError
 
 if TYPE_CHECKING:
     from raykd.sweep.ledger import Ledger
-    from raykd.sweep.plan import SweepPlan
-    from raykd.sweep.planned_runs import PlannedRun
+    from raykd.sweep.plan.plan import SweepPlan
+    from raykd.sweep.plan.planned_runs import PlannedRun
 
 _Lines = Iterator[tuple[str, str]]
 
@@ -34,7 +34,7 @@ def run(path: Path, overrides: Sequence[str], *, measures: bool) -> int:
     from rich.text import Text  # noqa: PLC0415
 
     from raykd.cli.report import report_console  # noqa: PLC0415
-    from raykd.sweep.plan import plan_sweep  # noqa: PLC0415
+    from raykd.sweep.plan.plan import plan_sweep  # noqa: PLC0415
 
     plan = plan_sweep(sweep)
     console = report_console()
@@ -44,7 +44,9 @@ def run(path: Path, overrides: Sequence[str], *, measures: bool) -> int:
     for name, text in plan_lines(plan, measures=measures and not plan.problems):
         table.add_row(Text(name), Text(text))
     console.print(table)
-    return print_problems(console, plan.problems, paths=files_of(path, sweep), uris=plan.data_uris)
+    return print_problems(
+        console, plan.problems, paths=files_of(path, sweep), data_uris=plan.data_uris
+    )
 
 
 def plan_lines(plan: "SweepPlan", *, measures: bool) -> _Lines:
@@ -54,7 +56,7 @@ def plan_lines(plan: "SweepPlan", *, measures: bool) -> _Lines:
         plan: Of the sweep.
         measures: Time a few steps in this process.
     """
-    from raykd.sweep.changes import continued  # noqa: PLC0415  --help must be instant
+    from raykd.sweep.plan.changes import continued  # noqa: PLC0415  --help must be instant
 
     ledger = _ledger(plan)
     yield "sweep", plan.uri
@@ -82,7 +84,7 @@ def _ledger(plan: "SweepPlan") -> "Ledger | None":
 
 def _ledger_lines(plan: "SweepPlan", ledger: "Ledger | None") -> _Lines:
     from raykd.report.standing import standing_of  # noqa: PLC0415  --help must be instant
-    from raykd.sweep.changes import difference  # noqa: PLC0415
+    from raykd.sweep.plan.changes import difference  # noqa: PLC0415
 
     if ledger is None:
         yield "found", "nothing yet"
@@ -136,7 +138,7 @@ def _trial_lines(plan: "SweepPlan") -> _Lines:
 
 def _coordinate_lines(plan: "SweepPlan") -> _Lines:
     """Yield each coordinate with its values and the trials that have each."""
-    from raykd.sweep.coordinates import value_text  # noqa: PLC0415  --help must be instant
+    from raykd.sweep.grid.coordinates import value_text  # noqa: PLC0415  --help must be instant
 
     counts: dict[str, Counter[str]] = {}
     for run in plan.trials:
@@ -148,7 +150,7 @@ def _coordinate_lines(plan: "SweepPlan") -> _Lines:
 
 
 def _teacher_lines(plan: "SweepPlan") -> _Lines:
-    from raykd.sweep.payment import teacher_payments  # noqa: PLC0415  --help must be instant
+    from raykd.sweep.plan.payment import teacher_payments  # noqa: PLC0415  --help must be instant
 
     for number, text in enumerate(teacher_payments(plan)):
         yield "" if number else "teacher paid", text
@@ -156,7 +158,7 @@ def _teacher_lines(plan: "SweepPlan") -> _Lines:
 
 def _cost_lines(plan: "SweepPlan") -> _Lines:
     from raykd.report.units import amount, share  # noqa: PLC0415  --help must be instant
-    from raykd.sweep.cost import cost_left, whole_cost  # noqa: PLC0415
+    from raykd.sweep.plan.cost import cost_left, whole_cost  # noqa: PLC0415
 
     everything, most = (*plan.stages, *plan.trials), plan.sweep.pack
     if any(run.flops is None for run in everything):
@@ -191,7 +193,7 @@ def _room_lines(plan: "SweepPlan") -> _Lines:
 
 def _time_text(plan: "SweepPlan") -> str:
     from raykd.report.units import amount, duration  # noqa: PLC0415  --help must be instant
-    from raykd.sweep.cost import measured, planned_time  # noqa: PLC0415
+    from raykd.sweep.plan.cost import measured, planned_time  # noqa: PLC0415
 
     if not any(run.share_left for run in (*plan.stages, *plan.trials)):
         return "nothing is left to do"

@@ -16,7 +16,7 @@ from raykd.errors import ConfigError, StorageDeniedError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from raykd.published.garbage import Garbage
+    from raykd.storage.published.garbage import Garbage
 
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DEFAULT_AGE = "1h"
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     quiet_libraries()
     # Imported here: torch takes seconds, and --help must be instant.
     from raykd.cli.progress import console  # noqa: PLC0415
-    from raykd.train.garbage import remove_garbage  # noqa: PLC0415
+    from raykd.garbage import remove_garbage  # noqa: PLC0415
 
     found = _found(options)
     if not found:
@@ -95,8 +95,8 @@ def _found(options: argparse.Namespace) -> "list[Garbage]":
     Raises:
         ConfigError: A URI cannot be looked at.
     """
-    from raykd.published.garbage import left_on_this_machine  # noqa: PLC0415
-    from raykd.train.garbage import find_garbage  # noqa: PLC0415
+    from raykd.garbage import find_garbage  # noqa: PLC0415
+    from raykd.storage.published.garbage import left_on_this_machine  # noqa: PLC0415
 
     with_prepare = options.older_than is not None
     seconds = options.older_than if with_prepare else parse_age(_DEFAULT_AGE)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import torch
     from rich.table import Table
 
-    from raykd.distill.conformance.subject import Finding
-    from raykd.train.pair.finding import PairFinding
+    from raykd.doctor.subject import Finding
+    from raykd.planning.pair.finding import PairFinding
 
 _LOSSES = "prove that the objective is what it says, on this device and in this precision"
 _PAIR = "say whether two models can be teacher and student, and what that costs"
@@ -92,8 +92,8 @@ def _examine_losses(options: argparse.Namespace) -> int:
     import torch  # noqa: PLC0415
 
     from raykd.cli.progress import console  # noqa: PLC0415
-    from raykd.distill.conformance.subject import Setting, Subject  # noqa: PLC0415
-    from raykd.distill.conformance.suite import findings  # noqa: PLC0415
+    from raykd.doctor.subject import Setting, Subject  # noqa: PLC0415
+    from raykd.doctor.suite import findings  # noqa: PLC0415
 
     if options.device == "cuda" and not torch.cuda.is_available():
         message = "--device: torch finds no CUDA device here; leave it out to check on the CPU"
@@ -117,7 +117,7 @@ def _dtype(name: str) -> "torch.dtype":
 
 def _examine_pair(options: argparse.Namespace) -> int:
     from raykd.cli.progress import console  # noqa: PLC0415
-    from raykd.train.pair.examine import examine_pair  # noqa: PLC0415
+    from raykd.planning.pair.examine import examine_pair  # noqa: PLC0415
 
     found = list(
         examine_pair(
@@ -136,7 +136,7 @@ def _examine_pair(options: argparse.Namespace) -> int:
 
 def _examine_storage(options: argparse.Namespace) -> int:
     from raykd.cli.progress import console  # noqa: PLC0415
-    from raykd.remote.probe import probe_steps  # noqa: PLC0415
+    from raykd.storage.remote.probe import probe_steps  # noqa: PLC0415
 
     table = plain_table("step", "ms", "")
     try:

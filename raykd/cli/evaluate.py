@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
     quiet_libraries()
     # Imported here: torch takes seconds, and --help must be instant.
     from raykd.cli.progress import print_metrics  # noqa: PLC0415
-    from raykd.train.finished import evaluate_run  # noqa: PLC0415
+    from raykd.train.restored import evaluate_run  # noqa: PLC0415
 
     def tell(line: str) -> None:
         print(f"changed: {line}", file=sys.stderr)

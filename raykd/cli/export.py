@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     """Export, and say where the model is."""
     quiet_libraries()
     # Imported here: torch takes seconds, and --help must be instant.
-    from raykd.train.finished import export_run  # noqa: PLC0415
+    from raykd.train.restored import export_run  # noqa: PLC0415
 
     step = export_run(
         options.uri,

@@ -26,7 +26,7 @@ from raykd.config.schema.prepare import (
     TokenizerOptions,
 )
 from raykd.errors import ConfigError
-from raykd.train.machine.cores import usable_cores
+from raykd.machine.cores import usable_cores
 
 if TYPE_CHECKING:
     from raykd.data.prepare.report import PrepareReport

@@ -31,7 +31,7 @@ class RayTokenisers:
             WorkersFailedError: Ray's retries are spent.
         """
         # Imported here: Ray takes seconds, and reads the environment that ray_cluster sets.
-        from raykd.train.ray_cluster import ray_cluster  # noqa: PLC0415
+        from raykd.ray_cluster.connect import ray_cluster  # noqa: PLC0415
 
         with ray_cluster(self.address, num_cpus=self.num_cpus, num_gpus=0):
             from raykd.data.prepare.on_ray import ray_parts  # noqa: PLC0415

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def print_problems(
-    console: "Console", problems: Sequence[str], *, paths: Sequence[Path], uris: Iterable[str]
+    console: "Console", problems: Sequence[str], *, paths: Sequence[Path], data_uris: Iterable[str]
 ) -> int:
     """Print what is in the way, or that nothing is; return the exit status.
 
@@ -24,12 +24,12 @@ def print_problems(
         console: Where.
         problems: Each in a line.
         paths: Configuration files, whose headers may say how data are prepared.
-        uris: Where the data belong.
+        data_uris: Where the data belong.
     """
     lines = ["", "ready"]
     if problems:
         listed = (f"  - {problem}" for problem in problems)
-        lines = ["", f"{len(problems)} problem(s)", *listed, *preparation_lines(paths, uris)]
+        lines = ["", f"{len(problems)} problem(s)", *listed, *preparation_lines(paths, data_uris)]
     for line in lines:
         # Whole, so that a command can be copied.
         console.print(line, markup=False, soft_wrap=True)
@@ -37,17 +37,17 @@ def print_problems(
 
 
 @contextmanager
-def preparation_told(paths: Sequence[Path], uris: Iterable[str]) -> Iterator[None]:
+def preparation_told(paths: Sequence[Path], data_uris: Iterable[str]) -> Iterator[None]:
     """Add to an error of the block how data that are not there are prepared.
 
     Args:
         paths: Configuration files, whose headers may say it.
-        uris: Where the data belong.
+        data_uris: Where the data belong.
     """
     try:
         yield
     except RaykdError as error:
-        if not (lines := preparation_lines(paths, uris)):
+        if not (lines := preparation_lines(paths, data_uris)):
             raise
         raise type(error)("\n".join([str(error), *lines])) from error
 
@@ -58,18 +58,18 @@ def files_of(path: Path, sweep: SweepConfig) -> list[Path]:
     return [path, *map(Path, dict.fromkeys(runs))]
 
 
-def preparation_lines(paths: Sequence[Path], uris: Iterable[str]) -> list[str]:
+def preparation_lines(paths: Sequence[Path], data_uris: Iterable[str]) -> list[str]:
     """Return how the data that are not there are prepared; nothing where all are."""
-    from raykd import storage  # noqa: PLC0415  --help must be instant
+    from raykd.storage import uris  # noqa: PLC0415  --help must be instant
 
     # The first file has the last word.
     known = {
-        storage.absolute(place): (command, f", as {os.path.normpath(path)} says")
+        uris.absolute(place): (command, f", as {os.path.normpath(path)} says")
         for path in reversed(paths)
         for place, command in preparations(path).items()
     }
     lines = []
-    for uri in dict.fromkeys(map(storage.absolute, uris)):
+    for uri in dict.fromkeys(map(uris.absolute, data_uris)):
         if not _is_there(uri):
             command, origin = known.get(uri, (f"raykd prepare TEXTS --output {uri}", ""))
             lines += [f"to prepare {uri}{origin}:", f"  {command}"]
@@ -77,7 +77,7 @@ def preparation_lines(paths: Sequence[Path], uris: Iterable[str]) -> list[str]:
 
 
 def _is_there(uri: str) -> bool:
-    from raykd.published.directory import is_committed  # noqa: PLC0415  --help must be instant
+    from raykd.storage.published.directory import is_committed  # noqa: PLC0415  --help must be instant
 
     with contextlib.suppress(RaykdError):
         return is_committed(uri)

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from raykd.train.worker import RunResult
+    from raykd.runs.result import RunResult
 
 _LONGEST_IN_SECONDS = 90
 _LONGEST_IN_MINUTES = 90 * 60

@@ -52,8 +52,8 @@ def run(options: argparse.Namespace) -> int:
     if output_uri is None:
         output_uri = SweepPaths(sweep=uri).report
     else:
-        from raykd.published.ownership import require_place  # noqa: PLC0415
         from raykd.report.write import KIND  # noqa: PLC0415
+        from raykd.storage.published.ownership import require_place  # noqa: PLC0415
 
         require_place(output_uri, kind=KIND, overwrites=True)
     console = report_console()
@@ -87,15 +87,15 @@ def sweep_uri(named: str, overrides: list[str]) -> str:
     Raises:
         ConfigError: The file is no sweep, or a directory is given with overrides.
     """
-    from raykd import storage  # noqa: PLC0415  --help must be instant
+    from raykd.storage import uris  # noqa: PLC0415  --help must be instant
 
     if named.endswith((".yaml", ".yml")):
         sweep = load_sweep(Path(named), overrides)
-        return storage.join(storage.absolute(sweep.output_uri), sweep.name)
+        return uris.join(uris.absolute(sweep.output_uri), sweep.name)
     if overrides:
         message = f"{named}: is a directory, which takes no {overrides[0]}; give the sweep file"
         raise ConfigError(message)
-    return storage.absolute(named)
+    return uris.absolute(named)
 
 
 def write(

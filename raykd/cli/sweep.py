@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     from raykd.cli.report import report_console, write  # noqa: PLC0415
     from raykd.cli.sweep_progress import SweepDisplay  # noqa: PLC0415
     from raykd.sweep.ledger import State, SweepPaths  # noqa: PLC0415
-    from raykd.sweep.plan import plan_sweep, require_runnable  # noqa: PLC0415
+    from raykd.sweep.plan.plan import plan_sweep, require_runnable  # noqa: PLC0415
     from raykd.tune.machines import reachable_machines  # noqa: PLC0415
     from raykd.tune.run import SweepOptions, run_sweep  # noqa: PLC0415
 

@@ -12,13 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from raykd.cli.progress import console, duration
+from raykd.ray_cluster.pending import Wait
 from raykd.report.standing import standing_of
-from raykd.sweep.changes import difference
-from raykd.sweep.coordinates import run_labels
+from raykd.sweep.grid.coordinates import run_labels
 from raykd.sweep.ledger import Record, State, read_ledger
-from raykd.sweep.plan import SweepPlan
-from raykd.sweep.study import Study
-from raykd.train.waiting import Wait
+from raykd.sweep.plan.changes import difference
+from raykd.sweep.plan.plan import SweepPlan
+from raykd.sweep.study.study import Study
 
 _REFRESH_SECONDS = 0.5
 _FACTS_WIDTH = 20

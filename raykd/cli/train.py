@@ -8,7 +8,7 @@ from raykd.cli.interrupts import interruptible
 from raykd.cli.problems import preparation_told
 from raykd.cli.quiet import quiet_libraries
 from raykd.config.load import load_run
-from raykd.train.machine.allocator import keep_large_blocks
+from raykd.machine.allocator import keep_large_blocks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     # Imported here: torch and Ray take seconds, and --help must be instant.
     from raykd.cli.progress import RunDisplay, print_result  # noqa: PLC0415
     from raykd.cli.start import start_lines  # noqa: PLC0415
-    from raykd.train.plan import plan_run, require_runnable  # noqa: PLC0415
+    from raykd.planning.run_plan import plan_run, require_runnable  # noqa: PLC0415
     from raykd.train.run import Listener, train_run  # noqa: PLC0415
 
     plan = plan_run(config, fresh=options.fresh)

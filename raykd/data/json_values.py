@@ -6,7 +6,7 @@ Where a value lies is told by its place in the document, such as ``splits.train[
 from collections.abc import Mapping
 from typing import Any
 
-from raykd.remote.names import is_inside
+from raykd.storage.remote.names import is_inside
 
 _SHOWN_CHARACTERS = 60
 """Of a wrong value; what is longer would not be read."""

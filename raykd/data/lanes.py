@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 
-from raykd import storage
 from raykd.data.manifest import Manifest, Shard
 from raykd.data.shard_checks import check_batch, expected_schema
 from raykd.errors import DataError
+from raykd.storage import uris
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ def addresses(manifest: Manifest, shards: Sequence[Shard]) -> tuple[BatchAddress
     """List the record batches of some shards, in the order of the manifest."""
     return tuple(
         BatchAddress(
-            uri=storage.join(manifest.uri, shard.path),
+            uri=uris.join(manifest.uri, shard.path),
             index=index,
             rows=rows,
             language=manifest.languages.index(shard.language),
@@ -101,7 +101,7 @@ class BatchReader:
 
 
 def _open(uri: str) -> pa.RecordBatchFileReader:
-    return pa.ipc.open_file(storage.open_arrow(uri))
+    return pa.ipc.open_file(uris.open_arrow(uri))
 
 
 def windows(batches: Sequence[T], window: int) -> list[Sequence[T]]:

@@ -1,7 +1,7 @@
 """What a prepared data set is: its files, its columns, its tokenizer, its counts.
 
     DATA_URI/
-      manifest.json  COMMITTED      see raykd.storage; the content is a Manifest
+      manifest.json  COMMITTED      see raykd.storage.uris; the content is a Manifest
       tokenizer/                    a transformers tokenizer directory
       train/en-00000.arrow          Arrow IPC files of one language each, one folder a split
       validation/en-00000.arrow
@@ -31,7 +31,7 @@ from raykd.data.json_values import (
     texts,
 )
 from raykd.errors import DataError
-from raykd.published.directory import Published, read_published
+from raykd.storage.published.directory import Published, read_published
 
 KIND = "data"
 TOKENIZER_DIRECTORY = "tokenizer"

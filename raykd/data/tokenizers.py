@@ -9,9 +9,9 @@ from typing import Any
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 
-from raykd import storage
 from raykd.data.manifest import TOKENIZER_DIRECTORY, TokenizerInfo
 from raykd.errors import DataError
+from raykd.storage import uris
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def load_tokenizer(source: str, revision: str | None = None) -> Any:
     """
     try:
         if "://" in source:
-            with storage.local_copy(source) as path:
+            with uris.local_copy(source) as path:
                 tokenizer = _load_local(path)
         elif (path := Path(source)).exists():
             tokenizer = _load_local(path)

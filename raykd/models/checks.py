@@ -11,12 +11,12 @@ from typing import Any, Literal
 import torch
 from huggingface_hub.errors import HfHubHTTPError, StrictDataclassError
 
-from raykd import storage
 from raykd.config.schema.run import TaskName
 from raykd.errors import MissingHeadError, ModelError
 from raykd.models.files import CONFIG_FILE, WEIGHTS_FILE, languages_of
 from raykd.models.labels import task_of_head
 from raykd.models.parts import places_of
+from raykd.storage import uris
 
 _WHAT_A_MODEL_IS = f"a model is a directory with {CONFIG_FILE} and {WEIGHTS_FILE}"
 _COUNTS = (
@@ -76,12 +76,12 @@ def require_file(where: str, source: str, *names: str) -> None:
     Raises:
         ModelError: The message says how to make a model of it, where that can be done.
     """
-    found = storage.list_names(where)
+    found = uris.list_names(where)
     if not set(names).isdisjoint(found):
         return
-    if not found and not storage.is_local(where):
+    if not found and not uris.is_local(where):
         try:
-            storage.read_bytes(storage.join(where, names[0]))
+            uris.read_bytes(uris.join(where, names[0]))
         except FileNotFoundError as error:  # says whether it is the bucket that is not there
             message = f"{source}: holds no model: {error}"
             raise ModelError(message) from error
@@ -181,7 +181,7 @@ def _instead(where: str, names: Sequence[str]) -> str | None:
     """Say what a directory that is no model is, and what to do; None where it cannot be told."""
     own = [name for name in names if not name.startswith(".")]
     if _ADAPTER_FILE in own:
-        return _about_adapter(storage.read_bytes(storage.join(where, _ADAPTER_FILE)))
+        return _about_adapter(uris.read_bytes(uris.join(where, _ADAPTER_FILE)))
     if pickled := [name for name in own if name.endswith(_PICKLED)]:
         return (
             f"{pickled[0]} is pickled, which raykd does not read: load it with transformers' "
@@ -191,9 +191,9 @@ def _instead(where: str, names: Sequence[str]) -> str | None:
         for ending, kind in _OTHER_FORMATS.items():
             if name.endswith(ending):
                 return f"{name} is of {kind}, which raykd does not read: take the safetensors"
-    inner = [name for name in own if storage.exists(storage.join(where, name, CONFIG_FILE))]
+    inner = [name for name in own if uris.exists(uris.join(where, name, CONFIG_FILE))]
     if inner:
-        return f"did you mean {' or '.join(storage.join(where, name) for name in inner[:3])}?"
+        return f"did you mean {' or '.join(uris.join(where, name) for name in inner[:3])}?"
     if CONFIG_FILE not in own and not _TOKENIZER_FILES.isdisjoint(own):
         return "it is a tokenizer alone: name the directory of a model"
     return None

@@ -13,12 +13,12 @@ from typing import Any
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
 
-from raykd import storage
 from raykd.errors import ModelError, PublicationError
 from raykd.models.files import CONFIG_FILE
 from raykd.models.load import resolve_model
-from raykd.published.directory import read_published
-from raykd.remote.digests import stored_digest
+from raykd.storage import uris
+from raykd.storage.published.directory import read_published
+from raykd.storage.remote.digests import stored_digest
 
 RUN, STEP = "run", "step"
 """What the manifest of a checkpoint or of an exported model says of its origin."""
@@ -75,12 +75,12 @@ def fingerprints(source: str) -> Fingerprints:
         RaykdError: No model is there.
     """
     where = resolve_model(source)
-    if CONFIG_FILE not in (names := storage.list_names(where)):
+    if CONFIG_FILE not in (names := uris.list_names(where)):
         message = f"{source}: holds no model: there is no {CONFIG_FILE}"
         raise ModelError(message)
-    text = storage.read_bytes(storage.join(where, CONFIG_FILE))
+    text = uris.read_bytes(uris.join(where, CONFIG_FILE))
     origin, recorded = _published(where)
-    files = recorded if recorded and not storage.is_local(where) else _weights(where, names)
+    files = recorded if recorded and not uris.is_local(where) else _weights(where, names)
     found = {**files, CONFIG_FILE: hashlib.sha256(text).hexdigest()}
     decisive = [_configuration(text, source), {**found, CONFIG_FILE: None}]
     return Fingerprints(
@@ -91,7 +91,7 @@ def fingerprints(source: str) -> Fingerprints:
 
 def _weights(where: str, names: list[str]) -> dict[str, str]:
     files = [name for name in names if name.endswith(_WEIGHTS)]
-    return {name: stored_digest(storage.join(where, name)) for name in files}
+    return {name: stored_digest(uris.join(where, name)) for name in files}
 
 
 def _published(where: str) -> tuple[str | None, dict[str, str]]:

@@ -12,7 +12,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, GenerationConfig
 
-from raykd import storage
 from raykd.config.schema.run import TaskName
 from raykd.errors import CheckpointError, ModelError
 from raykd.models.build import AUTO_CLASSES, class_fields
@@ -41,7 +40,8 @@ from raykd.models.per_language import PerLanguageModel
 from raykd.models.quiet import quiet_transformers
 from raykd.models.shards import placed
 from raykd.models.stored import stored_tensors
-from raykd.published.directory import COMMITTED
+from raykd.storage import uris
+from raykd.storage.published.directory import COMMITTED
 
 logger = logging.getLogger(__name__)
 
@@ -61,15 +61,15 @@ def resolve_model(source: str) -> str:
     if _has(source, CONFIG_FILE):
         return source
     if _has(source, "state.json"):
-        return storage.join(source, "student")
+        return uris.join(source, "student")
     if not _has(source, "run.yaml"):
         return source
     if _has(source, "model", COMMITTED):
-        return storage.join(source, "model")
-    checkpoints = storage.join(source, "checkpoints")
-    for name in reversed(storage.list_names(checkpoints)):
+        return uris.join(source, "model")
+    checkpoints = uris.join(source, "checkpoints")
+    for name in reversed(uris.list_names(checkpoints)):
         if _has(checkpoints, name, COMMITTED):
-            return storage.join(checkpoints, name, "student")
+            return uris.join(checkpoints, name, "student")
     message = f"{source}: the run has no model and no checkpoint yet; train it first"
     raise ModelError(message)
 
@@ -87,7 +87,7 @@ def load_config(source: str, *, revision: str | None = None) -> Any:
         if not is_location(where):
             config = AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
         else:
-            with storage.local_copy(where) as path:
+            with uris.local_copy(where) as path:
                 config = AutoConfig.from_pretrained(
                     str(path), local_files_only=True, trust_remote_code=False
                 )
@@ -112,7 +112,7 @@ def load_generation_config(source: str, *, revision: str | None = None) -> Any |
     if not _has(where, GENERATION_FILE):
         return None
     try:
-        written = json.loads(storage.read_bytes(storage.join(where, GENERATION_FILE)))
+        written = json.loads(uris.read_bytes(uris.join(where, GENERATION_FILE)))
         return GenerationConfig.from_dict(written)
     except UNFIT as error:
         raise unreadable(source, error, is_location=True) from error
@@ -154,7 +154,7 @@ def load_model(
         if not is_location(where):
             model, fresh = _from_pretrained(where, task, config, revision=revision, dtype=dtype)
         else:
-            with storage.local_copy(where) as path:
+            with uris.local_copy(where) as path:
                 stored_tensors(str(path), source)
                 model, fresh = _from_pretrained(
                     str(path), task, config, revision=None, dtype=dtype
@@ -255,4 +255,4 @@ def _from_pretrained(
 
 
 def _has(uri: str, *names: str) -> bool:
-    return storage.exists(storage.join(uri, *names))
+    return uris.exists(uris.join(uri, *names))

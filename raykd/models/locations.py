@@ -4,13 +4,13 @@ import difflib
 import os
 from pathlib import Path
 
-from raykd import storage
 from raykd.errors import ModelError
+from raykd.storage import uris
 
 
 def is_location(source: str) -> bool:
     """Tell a directory or URI from a name on the Hub."""
-    return "://" in source or storage.exists(source)
+    return "://" in source or uris.exists(source)
 
 
 def check_place(source: str) -> None:
@@ -20,7 +20,7 @@ def check_place(source: str) -> None:
         ModelError: The message names what lies nearby.
         StorageDeniedError: This process may not look there.
     """
-    if "://" not in source and storage.is_file(source):
+    if "://" not in source and uris.is_file(source):
         message = f"{source}: is a file; name the directory of the model"
         raise ModelError(message)
     if is_location(source):
@@ -30,7 +30,7 @@ def check_place(source: str) -> None:
         folder == Path() or not Path(folder.parts[0]).is_dir()
     ):
         return
-    names = storage.list_names(str(folder)) if folder.is_dir() else []
+    names = uris.list_names(str(folder)) if folder.is_dir() else []
     close = sorted(name for name in names if name.startswith(Path(source).name))
     close = close or difflib.get_close_matches(Path(source).name, names, n=1)
     advice = (

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raykd import storage
 from raykd.errors import ModelError
 from raykd.models.checks import require_file
 from raykd.models.files import INDEX_FILE, WEIGHTS_FILE
+from raykd.storage import uris
 
 _LENGTH_BYTES = 8
 """In front of a header, which they say the length of."""
@@ -48,7 +48,7 @@ def stored_tensors(where: str, source: str) -> dict[str, StoredTensor]:
         ModelError: A file is missing, torn or of another kind; the message names it.
     """
     require_file(where, source, WEIGHTS_FILE, INDEX_FILE)
-    names = storage.list_names(where)
+    names = uris.list_names(where)
     if WEIGHTS_FILE in names:
         return file_tensors(where, WEIGHTS_FILE, source)
     found: dict[str, StoredTensor] = {}
@@ -86,7 +86,7 @@ def _indexed(where: str, source: str) -> dict[str, str]:
     """Return the file of each tensor of a model in several files."""
     files: Any = None
     try:
-        files = json.loads(storage.read_bytes(storage.join(where, INDEX_FILE)))["weight_map"]
+        files = json.loads(uris.read_bytes(uris.join(where, INDEX_FILE)))["weight_map"]
         is_sound = bool(files) and not any("/" in file for file in files.values())
     except (ValueError, TypeError, KeyError, AttributeError):
         is_sound = False
@@ -106,7 +106,7 @@ def _first_in(file: str, indexed: Mapping[str, str]) -> str:
 def file_tensors(where: str, file: str, source: str) -> dict[str, StoredTensor]:
     """Return the tensors of one file, as ``stored_tensors``."""
     try:
-        header = _header(storage.join(where, file))
+        header = _header(uris.join(where, file))
         tensors = {
             name: StoredTensor(
                 shape=tuple(entry["shape"]), dtype=_DTYPES.get(entry["dtype"], entry["dtype"])
@@ -132,7 +132,7 @@ def _header(uri: str) -> dict[str, Any]:
     Raises:
         ValueError: It is torn, or something else.
     """
-    with storage.open_arrow(uri) as file:
+    with uris.open_arrow(uri) as file:
         size = file.size()
         length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
         begin = _LENGTH_BYTES + length

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from raykd.sweep.coordinates import Coordinates, arm_labels, coordinates_of
+from raykd.sweep.grid.coordinates import Coordinates, arm_labels, coordinates_of
 from raykd.sweep.ledger import Ledger, Record, State
 
 

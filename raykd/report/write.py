@@ -1,11 +1,12 @@
 """The files of a report, each replaced whole: readers see the old or the new one."""
 
-from raykd import storage, strict_json
-from raykd.published.publishing import write_files
+from raykd import strict_json
 from raykd.report import html
 from raykd.report.pairing import pairing_of
 from raykd.report.summary import Summary
 from raykd.report.tables import evaluations_table, parquet, trials_table
+from raykd.storage import uris
+from raykd.storage.published.publishing import write_files
 from raykd.sweep.ledger import Ledger
 
 KIND = "report"
@@ -31,4 +32,4 @@ def write_report(
         PAGE: page.encode(),
     }
     write_files(directory_uri, contents, kind=KIND)
-    return storage.join(directory_uri, PAGE)
+    return uris.join(directory_uri, PAGE)

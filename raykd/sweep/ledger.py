@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from raykd import storage, strict_json
+from raykd import strict_json
 from raykd.errors import ConfigError
-from raykd.train.holders import Lease, holders_of, is_alive
+from raykd.storage import uris
+from raykd.storage.leases.records import Lease, holders_of, is_alive
 
 Metrics = dict[str, float]
 
@@ -80,7 +81,7 @@ class Attempt:
     error: str | None = None
 
     kind: str | None = None
-    """Why it ended, in the words of raykd.train.failures, such as node_lost; preempted and stopped
+    """Why it ended, in the words of raykd.runs.retry, such as node_lost; preempted and stopped
     left with a checkpoint. None where it is done, goes on, or its driver died."""
 
     @property
@@ -201,22 +202,22 @@ class SweepPaths:
     @property
     def config(self) -> str:
         """The sweep file, resolved."""
-        return storage.join(self.sweep, "sweep.yaml")
+        return uris.join(self.sweep, "sweep.yaml")
 
     @property
     def index(self) -> str:
         """The order of stages and trials."""
-        return storage.join(self.sweep, "index.json")
+        return uris.join(self.sweep, "index.json")
 
     @property
     def lease(self) -> str:
         """Which driver writes."""
-        return storage.join(self.sweep, "lease.json")
+        return uris.join(self.sweep, "lease.json")
 
     @property
     def report(self) -> str:
         """What the report leaves."""
-        return storage.join(self.sweep, "report")
+        return uris.join(self.sweep, "report")
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -225,7 +226,7 @@ class SweepPaths:
 
     def record(self, run_id: str) -> str:
         """One run of the sweep."""
-        return storage.join(self.sweep, "records", f"{run_id}.json")
+        return uris.join(self.sweep, "records", f"{run_id}.json")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -276,7 +277,7 @@ def read_ledger(uri: str) -> Ledger:
     """
     paths = SweepPaths(sweep=uri.rstrip("/"))
     try:
-        index = json.loads(storage.read_bytes(paths.index))
+        index = json.loads(uris.read_bytes(paths.index))
     except FileNotFoundError as error:
         message = (
             f"{uri}: holds no sweep; give the directory that raykd sweep names (that of a run is "
@@ -296,9 +297,9 @@ def read_ledger(uri: str) -> Ledger:
 
 def read_records(paths: SweepPaths, run_ids: Iterable[str]) -> dict[str, Record]:
     """Return the records that are there, many at a time."""
-    uris = {paths.record(run_id): run_id for run_id in run_ids}
-    found = storage.read_many(list(uris))
-    return {uris[uri]: _record(json.loads(text)) for uri, text in found.items()}
+    places = {paths.record(run_id): run_id for run_id in run_ids}
+    found = uris.read_many(list(places))
+    return {places[uri]: _record(json.loads(text)) for uri, text in found.items()}
 
 
 def write_index(
@@ -312,13 +313,13 @@ def write_index(
     """Write the order of the plan and the sweep file beside it, and what has started it."""
     index = {"sweep": dict(sweep), "runs": list(run_ids), "command": command}
     # First: by it, the directory is known to be a sweep's.
-    storage.write_bytes(paths.index, strict_json.file_content(index))
-    storage.write_bytes(paths.config, text.encode())
+    uris.write_bytes(paths.index, strict_json.file_content(index))
+    uris.write_bytes(paths.config, text.encode())
 
 
 def write_records(paths: SweepPaths, records: Iterable[Record]) -> None:
     """Replace records, many at a time."""
-    storage.write_many({paths.record(r.id): _as_json(r).encode() for r in records})
+    uris.write_many({paths.record(r.id): _as_json(r).encode() for r in records})
 
 
 def has_failed(attempt: Attempt) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import torch
 
-from raykd import storage
 from raykd.batch import IntArray
+from raykd.cached_teachers.build import Caches, opened_caches
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import TOKENIZER_DIRECTORY, read_manifest
 from raykd.data.tokenizers import load_tokenizer
@@ -17,12 +17,12 @@ from raykd.distill.loop import training_steps
 from raykd.distill.step_report import StepReport, report_next_step, with_cause
 from raykd.distill.world import World
 from raykd.errors import ConfigError, DivergedError
-from raykd.train.caches import Caches, opened_caches
-from raykd.train.checkpoint import newest_checkpoint, restore_checkpoint
-from raykd.train.finished import written_config
-from raykd.train.inputs import changed_inputs
-from raykd.train.machine.choice import products_as_settled
-from raykd.train.paths import RunPaths
+from raykd.runs.checkpoint import newest_checkpoint, restore_checkpoint
+from raykd.runs.inputs import changed_inputs
+from raykd.runs.matmul_choice import products_as_settled
+from raykd.runs.paths import RunPaths
+from raykd.storage import uris
+from raykd.train.restored import written_config
 
 _MOST_NAMED = 8
 """Rows of a step that a message names."""
@@ -72,7 +72,7 @@ def replay_step(uri: str, *, step: int, on_message: Callable[[str], None]) -> St
     if not 1 <= step <= last:
         message = f"--step {step}: the run has the steps 1 to {last}"
         raise ConfigError(message)
-    tokenizer = load_tokenizer(storage.join(config.data.uri, TOKENIZER_DIRECTORY))
+    tokenizer = load_tokenizer(uris.join(config.data.uri, TOKENIZER_DIRECTORY))
 
     def decode(token_ids_T: IntArray) -> str:
         return str(tokenizer.decode(token_ids_T.tolist(), skip_special_tokens=True))

@@ -8,30 +8,31 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from raykd import storage
+from raykd.cached_teachers.build import ensure_caches, told_in_lines
+from raykd.cached_teachers.writer import CacheWatch, Workers
 from raykd.config.load import as_yaml
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import read_manifest
 from raykd.distill.assemble import num_steps
 from raykd.distill.world import World
 from raykd.errors import ConfigError, StorageError
-from raykd.published.ownership import remove, remove_scratch, require_own, require_place
-from raykd.remote.probe import check_storage
-from raykd.train import appended
-from raykd.train.cache_writer import CacheWatch, Workers
-from raykd.train.caches import ensure_caches, told_in_lines
-from raykd.train.checkpoint import KIND as CHECKPOINT
-from raykd.train.checkpoint import checkpoint_name, checkpoint_steps, committed_steps
-from raykd.train.export import KIND as MODEL
-from raykd.train.inputs import check_inputs, pinned, written_inputs
-from raykd.train.lease import HeldLease, held_lease
-from raykd.train.leave import Leave
-from raykd.train.machine.process import machine_warnings, prepare_process
-from raykd.train.metrics import MetricsTail, Record
-from raykd.train.paths import RunPaths, run_paths
-from raykd.train.ray_cluster import ray_of_workers
-from raykd.train.trackers import EVENTS
-from raykd.train.worker import Context, RunResult, read_result, train_worker
+from raykd.machine.process import machine_warnings, prepare_process
+from raykd.ray_cluster.connect import ray_of_workers
+from raykd.runs import append_log
+from raykd.runs.checkpoint import KIND as CHECKPOINT
+from raykd.runs.checkpoint import checkpoint_name, checkpoint_steps, committed_steps
+from raykd.runs.export import KIND as MODEL
+from raykd.runs.inputs import check_inputs, pinned, written_inputs
+from raykd.runs.metrics import MetricsTail, Record
+from raykd.runs.paths import RunPaths, run_paths
+from raykd.runs.result import RunResult, read_result
+from raykd.runs.stop import Leave
+from raykd.runs.trackers.open import EVENTS
+from raykd.storage import uris
+from raykd.storage.leases.lease import HeldLease, held_lease
+from raykd.storage.published.ownership import remove, remove_scratch, require_own, require_place
+from raykd.storage.remote.probe import check_storage
+from raykd.train.worker import Context, train_worker
 
 _POLL_SECONDS = 0.5
 _REMOTE_POLL_SECONDS = 5.0
@@ -126,8 +127,8 @@ def claimed_run(
         if read_result(paths) is None:
             # Between the plan of a study and a run of it, days may pass.
             check_inputs(config)
-            storage.write_bytes(paths.config, as_yaml(named).encode())
-            storage.write_bytes(paths.inputs, written_inputs(named))
+            uris.write_bytes(paths.config, as_yaml(named).encode())
+            uris.write_bytes(paths.inputs, written_inputs(named))
         yield Claim(config=named, paths=paths, lease=lease)
 
 
@@ -138,20 +139,20 @@ def _clear(paths: RunPaths) -> None:
         PublicationError: Where it has published, something else lies, too.
     """
     steps = checkpoint_steps(paths.checkpoints)
-    checkpoints = [storage.join(paths.checkpoints, checkpoint_name(step)) for step in steps]
+    checkpoints = [uris.join(paths.checkpoints, checkpoint_name(step)) for step in steps]
     published = {paths.model: MODEL} | dict.fromkeys(checkpoints, CHECKPOINT)
     for uri, kind in published.items():
         require_place(uri, kind=kind, overwrites=True)
-    storage.delete(paths.result)
+    uris.delete(paths.result)
     for uri, kind in published.items():
         remove(uri, kind=kind)
     for uri in (paths.run, paths.checkpoints, paths.wandb):
         remove_scratch(uri)
-    appended.delete(paths.metrics)
-    events = (n for n in storage.list_names(paths.tensorboard) if n.startswith(EVENTS))
-    storage.delete_many(paths.tensorboard, events)
+    append_log.delete(paths.metrics)
+    events = (n for n in uris.list_names(paths.tensorboard) if n.startswith(EVENTS))
+    uris.delete_many(paths.tensorboard, events)
     for uri in paths.files:
-        storage.delete(uri)
+        uris.delete(uri)
 
 
 def _train_here(config: RunConfig, paths: RunPaths, world: World, listener: Listener) -> RunResult:
@@ -218,8 +219,8 @@ def _train_on_ray(
     try:
         with ray_of_workers(address, config.cluster):
             # Imported here: a run in this process needs no Ray, and its environment is set above.
-            from raykd.train.cache_workers import cache_workers  # noqa: PLC0415
-            from raykd.train.ray_train import train_under_ray  # noqa: PLC0415
+            from raykd.train.on_ray.cache_workers import cache_workers  # noqa: PLC0415
+            from raykd.train.on_ray.driver import train_under_ray  # noqa: PLC0415
 
             if not _has_caches(config, listener, cache_workers):
                 return _stopped(config, paths)
@@ -240,7 +241,7 @@ class _News:
     def __init__(self, paths: RunPaths, listener: Listener) -> None:
         self._tail = MetricsTail(paths.metrics)
         self._listener = listener
-        self.seconds = _POLL_SECONDS if storage.is_local(paths.run) else _REMOTE_POLL_SECONDS
+        self.seconds = _POLL_SECONDS if uris.is_local(paths.run) else _REMOTE_POLL_SECONDS
         """Between two looks."""
 
         self._looked_at = time.monotonic()
@@ -254,7 +255,7 @@ class _News:
         """Tell what is new."""
         # Where the store is away, training goes on, and records are told later; whoever leaves
         # does not wait for them.
-        with suppress(StorageError), storage.patience(_REMOTE_POLL_SECONDS):
+        with suppress(StorageError), uris.patience(_REMOTE_POLL_SECONDS):
             for record in self._tail.new_records():
                 self._listener.on_record(record)
         self._looked_at = time.monotonic()

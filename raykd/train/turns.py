@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from typing import TypeVar
 
-from raykd.train.machine.matmul import products, set_products
+from raykd.machine.matmul import products, set_products
 
 T = TypeVar("T")
 

@@ -3,12 +3,12 @@
 The same code runs in this process and in a Ray Train worker; they differ in the Context.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from raykd import storage, strict_json
+from raykd import strict_json
+from raykd.cached_teachers.build import opened_caches
 from raykd.config.schema.run import RunConfig
 from raykd.distill.assemble import LiveTeachers, assemble
 from raykd.distill.distillation import Distillation
@@ -19,13 +19,11 @@ from raykd.distill.world import World
 from raykd.errors import DivergedError
 from raykd.models.fingerprint import RUN, STEP
 from raykd.models.load import model_files
-from raykd.remote.patience import PATIENCE_SECONDS
-from raykd.train.caches import opened_caches
-from raykd.train.export import ExportedModel, export_model
-from raykd.train.keeper import CheckpointKeeper, found_checkpoint
-from raykd.train.leave import Leave
-from raykd.train.machine.choice import products_settled
-from raykd.train.metrics import (
+from raykd.runs.checkpointer import CheckpointKeeper, found_checkpoint
+from raykd.runs.companions import companions_of
+from raykd.runs.export import ExportedModel, export_model
+from raykd.runs.matmul_choice import products_settled
+from raykd.runs.metrics import (
     Log,
     Meter,
     MetricsLog,
@@ -34,11 +32,14 @@ from raykd.train.metrics import (
     forgetting,
     newest_evaluation,
 )
-from raykd.train.paths import RunPaths
+from raykd.runs.paths import RunPaths
+from raykd.runs.result import RunResult
+from raykd.runs.snapshot import Copies, copied_files
+from raykd.runs.stop import Leave
+from raykd.runs.trackers.open import open_trackers
+from raykd.storage import uris
+from raykd.storage.remote.patience import PATIENCE_SECONDS
 from raykd.train.replay import explained
-from raykd.train.snapshot import Copies, copied_files
-from raykd.train.student.companions import companions_of
-from raykd.train.trackers import open_trackers
 from raykd.train.turns import Turns, alone
 
 
@@ -61,25 +62,6 @@ class Context:
     """Loads teachers, which runs of the same process may share."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunResult:
-    """How a run ended."""
-
-    is_done: bool
-    """False when it was asked to stop before its last step."""
-
-    step: int
-    num_steps: int
-    metrics: Record
-    """The newest evaluation."""
-
-    model_uri: str | None
-    """The exported model of a run that is done."""
-
-    leave: Leave = Leave.NO
-    """Why the run is not done."""
-
-
 def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunResult:
     """Train from the newest valid checkpoint to the last step; return how it ended.
 
@@ -98,7 +80,7 @@ def training_turns(config: RunConfig, paths: RunPaths, context: Context) -> Turn
     all before any of them asks something else.
     """
     with ExitStack() as stack:
-        stack.enter_context(storage.patience(PATIENCE_SECONDS))
+        stack.enter_context(uris.patience(PATIENCE_SECONDS))
         context.note("looking for the newest checkpoint")
         caches = stack.enter_context(opened_caches(config, context.world))
         with found_checkpoint(paths, context.world) as checkpoint:
@@ -145,17 +127,8 @@ def training_turns(config: RunConfig, paths: RunPaths, context: Context) -> Turn
                     origin={RUN: paths.name, STEP: run.state.step},
                 )
                 export_model(exported, paths.model, overwrites=True)
-                storage.write_bytes(paths.result, strict_json.file_content(result))
+                uris.write_bytes(paths.result, strict_json.file_content(result))
     return result
-
-
-def read_result(paths: RunPaths) -> RunResult | None:
-    """Return how a run ended, or None when it has not."""
-    try:
-        saved = json.loads(storage.read_bytes(paths.result))
-    except FileNotFoundError:
-        return None
-    return RunResult(**{**saved, "metrics": strict_json.numbers(saved["metrics"])})
 
 
 @contextmanager
@@ -174,7 +147,7 @@ def _opened_log(config: RunConfig, paths: RunPaths, run: Distillation) -> Iterat
 
 def _note_start(start: StudentStart, paths: RunPaths, log: Log) -> None:
     """Keep where the student's tensors come from, and how far it is from its source."""
-    storage.write_bytes(paths.init, strict_json.file_content(start))
+    uris.write_bytes(paths.init, strict_json.file_content(start))
     if start.logit_difference is not None:
         log.append({"step": 0, "tokens": 0, "init/logit_difference": start.logit_difference})
 

@@ -18,11 +18,11 @@ from ray.tune.search import Searcher
 
 from ray import cloudpickle
 from raykd.errors import TrainingFailedError
+from raykd.runs.paths import RunPaths
+from raykd.runs.retry import Kind
 from raykd.sweep.ledger import Record
-from raykd.sweep.study import Study
-from raykd.train.causes import failure_kind
-from raykd.train.failures import Kind
-from raykd.train.paths import RunPaths
+from raykd.sweep.study.study import Study
+from raykd.train.on_ray.failure_cause import failure_kind
 from raykd.tune.arguments import END, MEMBERS, RUN, runs_of
 from raykd.tune.leaving import PreemptedError, Wishes
 

@@ -26,8 +26,8 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
-from raykd.train.leave import Leave
-from raykd.train.machine.sockets import place_for_sockets
+from raykd.machine.sockets import place_for_sockets
+from raykd.runs.stop import Leave
 from raykd.tune.member import Member
 
 Metrics = dict[str, float]

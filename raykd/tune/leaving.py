@@ -15,7 +15,7 @@ from ray.experimental.internal_kv import _internal_kv_exists as _exists
 from ray.experimental.internal_kv import _internal_kv_put as _put
 
 import ray
-from raykd.train.leave import Leave
+from raykd.runs.stop import Leave
 
 _NAMESPACE = "raykd"
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from raykd.sweep.room import Machines
-from raykd.train.ray_cluster import LOCAL, ray_cluster
+from raykd.ray_cluster.connect import LOCAL, ray_cluster
+from raykd.sweep.plan.capacity import Machines
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def reachable_machines(address: str) -> Iterator[Machines | None]:
 def _machines() -> Machines:
     # Imported here: Ray's environment is set above.
     import ray  # noqa: PLC0415
-    from raykd.train.autoscaler import is_head, node_of, startable_nodes  # noqa: PLC0415
+    from raykd.ray_cluster.autoscaler import is_head, node_of, startable_nodes  # noqa: PLC0415
 
     alive = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     startable = startable_nodes()

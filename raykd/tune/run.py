@@ -7,18 +7,18 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raykd import storage
 from raykd.config.load import as_yaml, plain
-from raykd.published.ownership import require_own
-from raykd.remote.patience import PATIENCE_SECONDS
-from raykd.remote.probe import check_storage
+from raykd.ray_cluster.connect import LOCAL, ray_cluster
+from raykd.ray_cluster.pending import Wait
+from raykd.storage import uris
+from raykd.storage.leases.lease import held_lease
+from raykd.storage.published.ownership import require_own
+from raykd.storage.remote.patience import PATIENCE_SECONDS
+from raykd.storage.remote.probe import check_storage
 from raykd.sweep.ledger import Ledger, Record, SweepPaths, read_ledger, write_index
-from raykd.sweep.plan import SweepPlan, known_records, plan_sweep
-from raykd.sweep.resume import resumed, selected
-from raykd.sweep.study import Limits, Study
-from raykd.train.lease import held_lease
-from raykd.train.ray_cluster import LOCAL, ray_cluster
-from raykd.train.waiting import Wait
+from raykd.sweep.plan.plan import SweepPlan, known_records, plan_sweep
+from raykd.sweep.study.resume import resumed, selected
+from raykd.sweep.study.study import Limits, Study
 
 _DRIVER_BYTES = 100e6
 """What a trial of several workers reserves for itself: memory, and no CPU that a worker needs."""
@@ -72,7 +72,7 @@ def run_sweep(
     require_own(paths.sweep, marks=paths.marks, what="sweep")
     with (
         held_lease(paths.lease, has_workers=False) as lease,
-        storage.patience(PATIENCE_SECONDS),
+        uris.patience(PATIENCE_SECONDS),
     ):
         study = _study(plan, paths, options)
 
@@ -156,7 +156,7 @@ def _run_trials(
         from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE  # noqa: PLC0415
 
         from ray import tune  # noqa: PLC0415
-        from raykd.train.place_watch import PlaceWatch  # noqa: PLC0415
+        from raykd.ray_cluster.pending_watch import PlaceWatch  # noqa: PLC0415
         from raykd.tune.adapters import StudyCallback, StudyScheduler, StudySearcher  # noqa: PLC0415
         from raykd.tune.arguments import RUN  # noqa: PLC0415
         from raykd.tune.leaving import Wishes  # noqa: PLC0415

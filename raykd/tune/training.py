@@ -11,21 +11,22 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from raykd import storage
+from raykd.cached_teachers.build import ensure_caches
+from raykd.cached_teachers.writer import CacheWatch
 from raykd.distill.models import live_teachers
 from raykd.distill.shared import SharedTeachers
 from raykd.distill.world import World
 from raykd.errors import StorageError, TrainingFailedError
-from raykd.train.cache_writer import CacheWatch
-from raykd.train.caches import ensure_caches
-from raykd.train.leave import Leave
-from raykd.train.machine.choice import products_of_another
-from raykd.train.machine.process import prepare_process
-from raykd.train.metrics import Record
-from raykd.train.paths import run_paths
+from raykd.machine.process import prepare_process
+from raykd.runs.matmul_choice import products_of_another
+from raykd.runs.metrics import Record
+from raykd.runs.paths import run_paths
+from raykd.runs.result import read_result
+from raykd.runs.stop import Leave
+from raykd.storage import uris
 from raykd.train.run import claimed_run, device_of
 from raykd.train.turns import Turns, by_turns
-from raykd.train.worker import Context, read_result, training_turns
+from raykd.train.worker import Context, training_turns
 from raykd.tune.member import Member
 
 logger = logging.getLogger(__name__)
@@ -139,13 +140,13 @@ def _log_to_stderr() -> None:
 @contextmanager
 def _opened_log(uri: str) -> Iterator[Callable[[], None]]:
     """Yield what has the file at a URI get all that this process prints, libraries in C too."""
-    is_local = storage.is_local(uri)
+    is_local = uris.is_local(uri)
     with tempfile.TemporaryDirectory() as directory:
         path = Path(uri) if is_local else Path(directory, "log.txt")
         path.parent.mkdir(parents=True, exist_ok=True)
         if not is_local:
             with suppress(FileNotFoundError):
-                path.write_bytes(storage.read_bytes(uri))
+                path.write_bytes(uris.read_bytes(uri))
         with path.open("ab", buffering=0) as stream:
 
             def take() -> None:
@@ -166,7 +167,7 @@ def _opened_log(uri: str) -> Iterator[Callable[[], None]]:
 
 def _upload(path: Path, uri: str) -> None:
     try:
-        storage.write_bytes(uri, path.read_bytes())
+        uris.write_bytes(uri, path.read_bytes())
     except StorageError as error:
         logger.warning("the log of the run is lost: %s", error)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ray import tune
 from raykd.config.load import checked_run
-from raykd.train.leave import Leave
+from raykd.runs.stop import Leave
 from raykd.tune.arguments import END, MEMBERS, RUN
 from raykd.tune.child import Metrics, Watch, train_in_child
 from raykd.tune.leaving import PreemptedError, asked_to_leave

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from raykd.cached_teachers.build import ensure_caches
+from raykd.cached_teachers.writer import CacheWatch
 from raykd.config.schema.run import RunConfig
-from raykd.published import ownership
-from raykd.train.cache_workers import cache_workers
-from raykd.train.cache_writer import CacheWatch
-from raykd.train.caches import ensure_caches
-from raykd.train.leave import Leave
-from raykd.train.ray_train import train_under_ray
+from raykd.runs.result import read_result
+from raykd.runs.stop import Leave
+from raykd.storage.published import ownership
+from raykd.train.on_ray.cache_workers import cache_workers
+from raykd.train.on_ray.driver import train_under_ray
 from raykd.train.run import claimed_run
-from raykd.train.worker import read_result
 from raykd.tune.child import GRACE_SECONDS
 
 logger = logging.getLogger(__name__)

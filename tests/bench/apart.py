@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 from raykd.config.load import as_yaml
 from raykd.config.schema.run import RunConfig
-from raykd.sweep.coordinates import run_labels
-from raykd.sweep.plan import SweepPlan
-from raykd.train.paths import run_paths
-from raykd.train.worker import read_result
+from raykd.runs.paths import run_paths
+from raykd.runs.result import read_result
+from raykd.sweep.grid.coordinates import run_labels
+from raykd.sweep.plan.plan import SweepPlan
 
 _POLL_SECONDS = 0.2
 

@@ -28,15 +28,15 @@ from typing import Any
 import boto3
 import pytest
 import torch
-from raykd import storage
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import TOKENIZER_DIRECTORY
 from raykd.distill.assemble import assemble
 from raykd.distill.loop import FinishedStep, training_steps
 from raykd.distill.world import World
-from raykd.train.keeper import CheckpointKeeper
-from raykd.train.paths import run_paths
-from raykd.train.snapshot import take_snapshot
+from raykd.runs.checkpointer import CheckpointKeeper
+from raykd.runs.paths import run_paths
+from raykd.runs.snapshot import take_snapshot
+from raykd.storage import uris
 from rich.console import Console
 from rich.table import Table
 
@@ -134,7 +134,7 @@ def measured(config: RunConfig, *, rounds: int) -> Figures:
     torch.set_num_threads(1)
     world = World()
     run = assemble(config, world=world)
-    tokenizer = storage.local_path(storage.join(config.data.uri, TOKENIZER_DIRECTORY))
+    tokenizer = uris.local_path(uris.join(config.data.uri, TOKENIZER_DIRECTORY))
     keeper = CheckpointKeeper(config, run_paths(config), run, companions=tokenizer)
     steps = training_steps(
         run.state, run.objective, run.steps(), options=run.loop_options, world=world

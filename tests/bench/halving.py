@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raykd import storage
-from raykd.sweep.coordinates import run_labels
+from raykd.storage import uris
+from raykd.sweep.grid.coordinates import run_labels
 from raykd.sweep.ledger import Ledger, Record, State, Stop, SweepPaths, read_ledger
 from rich.console import Console
 from rich.table import Table
@@ -176,7 +176,7 @@ def kill_driver(path: Path, uri: str, num_over: int) -> None:
 
 def trials_over(uri: str) -> int:
     """Return how many trials of a sweep have ended in some way."""
-    if not storage.exists(SweepPaths(sweep=uri).index):
+    if not uris.exists(SweepPaths(sweep=uri).index):
         return 0
     return sum(record.state.is_terminal for record in read_ledger(uri).trials)
 

@@ -12,12 +12,12 @@ import datasets
 import numpy as np
 import pyarrow as pa
 import torch
-from raykd import storage
 from raykd.batch import Batch, Rows
 from raykd.config.schema.data import DataConfig, MaskingConfig
 from raykd.config.schema.run import TaskName
 from raykd.data.manifest import Manifest
 from raykd.data.stream import initial_state, rows_per_epoch, training_rows
+from raykd.storage import uris
 from raykd.tasks.build import build_task
 from tokenizers import Tokenizer, models
 from torch.utils.data import DataLoader
@@ -175,7 +175,7 @@ def _as_batch(tokens: pa.Array) -> torch.Tensor:
 
 
 def _files(manifest: Manifest) -> list[str]:
-    return [storage.join(manifest.uri, shard.path) for shard in manifest.shards("train")]
+    return [uris.join(manifest.uri, shard.path) for shard in manifest.shards("train")]
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:

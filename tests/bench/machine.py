@@ -99,7 +99,7 @@ def main() -> int:
 
 def offered() -> list[str]:
     """Return the ways that this machine's CPU has instructions for."""
-    from raykd.train.machine.cores import has_bfloat16  # noqa: PLC0415  children need it more
+    from raykd.machine.cores import has_bfloat16  # noqa: PLC0415  children need it more
 
     return [way for way in WAYS if way != "bfloat16" or has_bfloat16()]
 
@@ -137,9 +137,9 @@ def taken(case: Case, material: Material, way: Way) -> Figures:
     from raykd.distill.assemble import assemble  # noqa: PLC0415
     from raykd.distill.loop import training_steps  # noqa: PLC0415
     from raykd.distill.world import World  # noqa: PLC0415
-    from raykd.train.machine.allocator import keep_large_blocks  # noqa: PLC0415
-    from raykd.train.machine.cores import usable_cores  # noqa: PLC0415
-    from raykd.train.machine.matmul import multiplying  # noqa: PLC0415
+    from raykd.machine.allocator import keep_large_blocks  # noqa: PLC0415
+    from raykd.machine.cores import usable_cores  # noqa: PLC0415
+    from raykd.machine.matmul import multiplying  # noqa: PLC0415
 
     from tests.bench.rivals.material import run_config  # noqa: PLC0415
 

@@ -100,7 +100,7 @@ def prepare(directory: Path, *, small: bool) -> None:
 def run_config(directory: Path, way: str, *, small: bool) -> Any:
     """Return the run that all ways take the steps of."""
     from raykd.config.load import checked_run  # noqa: PLC0415
-    from raykd.train.paths import run_paths  # noqa: PLC0415
+    from raykd.runs.paths import run_paths  # noqa: PLC0415
 
     is_teacher = way == "teacher"
     teacher = (
@@ -159,8 +159,8 @@ def train(config: Any) -> list[dict[str, float]]:
     from raykd.cli.quiet import quiet_libraries  # noqa: PLC0415
 
     quiet_libraries()
-    from raykd.train.metrics import read_metrics  # noqa: PLC0415
-    from raykd.train.paths import run_paths  # noqa: PLC0415
+    from raykd.runs.metrics import read_metrics  # noqa: PLC0415
+    from raykd.runs.paths import run_paths  # noqa: PLC0415
     from raykd.train.run import Listener, train_run  # noqa: PLC0415
 
     listener = Listener(on_record=lambda _: None, on_message=print, should_stop=lambda: False)

@@ -27,12 +27,12 @@ from raykd.config.schema.run import RunConfig
 from raykd.distill.models import live_teachers
 from raykd.distill.shared import SharedTeachers
 from raykd.distill.world import World
+from raykd.machine.process import prepare_process
 from raykd.models.load import save_model
-from raykd.train.leave import Leave
-from raykd.train.machine.choice import products_of_another
-from raykd.train.machine.process import prepare_process
-from raykd.train.metrics import read_metrics
-from raykd.train.paths import run_paths
+from raykd.runs.matmul_choice import products_of_another
+from raykd.runs.metrics import read_metrics
+from raykd.runs.paths import run_paths
+from raykd.runs.stop import Leave
 from raykd.train.turns import by_turns
 from raykd.train.worker import Context, training_turns
 from rich.console import Console

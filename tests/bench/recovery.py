@@ -27,9 +27,9 @@ from ray.train import RunConfig as RayRunConfig
 from ray.train.torch import TorchTrainer
 from raykd.config.load import as_yaml
 from raykd.config.schema.run import RunConfig
-from raykd.train.holders import read_lease
-from raykd.train.metrics import Record
-from raykd.train.paths import run_paths
+from raykd.runs.metrics import Record
+from raykd.runs.paths import run_paths
+from raykd.storage.leases.records import read_lease
 from rich.console import Console
 
 from tests.ray.faults import Faults, add_node, drain, kill, ray_of_nodes, remove_node, train

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from raykd import storage
 from raykd.config.load import plain
+from raykd.runs.paths import RunPaths
+from raykd.runs.result import RunResult
+from raykd.storage import uris
 from raykd.sweep.ledger import Record, State, SweepPaths, read_ledger, write_index
-from raykd.sweep.study import Limits, Study
-from raykd.train.paths import RunPaths
-from raykd.train.worker import RunResult
+from raykd.sweep.study.study import Limits, Study
 
 from tests.bench.scaling_storage import URI, Requests, Store
 from tests.sweep_files import expanded, sweep_in, write_runs
@@ -126,4 +126,4 @@ def _leave_results(records: Iterable[Record]) -> None:
         )
         contents[paths.metrics] = "\n".join(lines).encode()
         contents[paths.result] = json.dumps(asdict(result)).encode()
-    storage.write_many(contents)
+    uris.write_many(contents)

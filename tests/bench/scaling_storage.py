@@ -9,9 +9,9 @@ from pathlib import Path
 
 import boto3
 import pytest
-from raykd.published.places import Part
-from raykd.published.publishing import Publication, publish_part
-from raykd.train.lease import held_lease
+from raykd.storage.leases.lease import held_lease
+from raykd.storage.published.places import Part
+from raykd.storage.published.publishing import Publication, publish_part
 from raykd.train.run import Listener, train_run
 
 from tests.conftest import set_s3_environment

@@ -28,9 +28,9 @@ from raykd.config.load import load_sweep
 from raykd.config.schema.sweep import NodeConfig
 from raykd.config.yaml_text import write_yaml
 from raykd.models.load import save_model
-from raykd.sweep.coordinates import run_labels
-from raykd.sweep.plan import SweepPlan, plan_sweep, require_runnable
-from raykd.sweep.room import Machines
+from raykd.sweep.grid.coordinates import run_labels
+from raykd.sweep.plan.capacity import Machines
+from raykd.sweep.plan.plan import SweepPlan, plan_sweep, require_runnable
 from rich.console import Console
 from rich.table import Table
 

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from raykd import storage
+from raykd.storage import uris
 from raykd.sweep.ledger import State, SweepPaths
-from raykd.sweep.plan import sweep_uri
+from raykd.sweep.plan.plan import sweep_uri
 
 from tests.bench.thousand import Costs, simulated, thousand
 
@@ -122,4 +122,4 @@ def test_a_driver_that_starts_anew_halfway_brings_1_000_trials_to_their_verdicts
     verdicts = [arm.comparison for arm in summary.arms if not arm.is_control]
     assert None not in verdicts
     report = SweepPaths(sweep=sweep_uri(sweep)).report
-    assert {"report.html", "trials.parquet", "summary.json"} <= set(storage.list_names(report))
+    assert {"report.html", "trials.parquet", "summary.json"} <= set(uris.list_names(report))

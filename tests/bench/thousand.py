@@ -26,13 +26,13 @@ from raykd.config.load import as_yaml, plain
 from raykd.config.schema.sweep import NodeConfig, SweepConfig
 from raykd.report.summary import Summary, summarise
 from raykd.report.write import write_report
+from raykd.runs.paths import RunPaths
+from raykd.runs.result import RunResult
 from raykd.sweep.ledger import Metrics, Record, State, SweepPaths, read_ledger, write_index
-from raykd.sweep.plan import known_records, plan_sweep, require_runnable, sweep_uri
-from raykd.sweep.resume import resumed
-from raykd.sweep.room import Machines
-from raykd.sweep.study import Limits, Study
-from raykd.train.paths import RunPaths
-from raykd.train.worker import RunResult
+from raykd.sweep.plan.capacity import Machines
+from raykd.sweep.plan.plan import known_records, plan_sweep, require_runnable, sweep_uri
+from raykd.sweep.study.resume import resumed
+from raykd.sweep.study.study import Limits, Study
 from rich.console import Console
 from rich.table import Table
 

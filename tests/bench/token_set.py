@@ -17,7 +17,7 @@ from raykd.data.manifest import (
 )
 from raykd.data.prepare.writer import ShardWriter
 from raykd.data.tokenizers import tokenizer_info
-from raykd.published.publishing import publishing
+from raykd.storage.published.publishing import publishing
 from transformers import BertConfig, BertForMaskedLM
 
 from tests.prepared import word_tokenizer

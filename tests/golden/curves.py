@@ -15,8 +15,8 @@ from typing import get_args
 import torch
 from raykd.config.identity import RESULTS_VERSION
 from raykd.config.schema.run import RunConfig, TaskName
-from raykd.train.metrics import read_metrics
-from raykd.train.paths import run_paths
+from raykd.runs.metrics import read_metrics
+from raykd.runs.paths import run_paths
 from raykd.train.run import Listener, train_run
 
 from tests.small_runs import TINY_BERT, TINY_LLAMA, small_data, small_run

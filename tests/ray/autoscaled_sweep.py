@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from raykd.storage.leases.records import read_lease
 from raykd.sweep.ledger import Ledger, State
-from raykd.train.holders import read_lease
 
 from tests.ray import sweep_drivers as drivers
 from tests.ray.autoscaling import AutoscaledRay, Moment

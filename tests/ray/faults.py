@@ -16,10 +16,10 @@ from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled
 from ray.cluster_utils import Cluster
 from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 from raykd.config.schema.run import RunConfig
-from raykd.train import ray_cluster
-from raykd.train.metrics import Record
+from raykd.ray_cluster import connect
+from raykd.runs.metrics import Record
+from raykd.runs.result import RunResult
 from raykd.train.run import Listener, train_run
-from raykd.train.worker import RunResult
 
 import ray
 from tests.ray.running import has_checkpoint, processes_called
@@ -29,7 +29,7 @@ from tests.ray.running import has_checkpoint, processes_called
 def ray_of_nodes(*, num_nodes: int) -> Iterator[Cluster]:
     """Start a Ray whose head has no CPUs, and nodes of one CPU; connect to it."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        for name, value in (ray_cluster._ENVIRONMENT | ray_cluster._LOCAL_ENVIRONMENT).items():
+        for name, value in (connect._ENVIRONMENT | connect._LOCAL_ENVIRONMENT).items():
             monkeypatch.setenv(name, value)
         port = _free_port()
         monkeypatch.setenv("RAY_GCS_SERVER_PORT", str(port))

@@ -2,8 +2,8 @@
 
 import psutil
 from raykd.config.schema.run import RunConfig
-from raykd.train.checkpoint import committed_steps
-from raykd.train.paths import run_paths
+from raykd.runs.checkpoint import committed_steps
+from raykd.runs.paths import run_paths
 
 
 def processes_called(title: str, *, root: int | None = None) -> list[psutil.Process]:

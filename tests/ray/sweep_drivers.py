@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+from raykd.storage.leases.records import read_lease
 from raykd.sweep.ledger import Ledger, State, read_ledger
-from raykd.train.holders import read_lease
 
 from tests.ray.running import processes_called
 

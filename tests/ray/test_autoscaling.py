@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from raykd.config.load import checked_run
+from raykd.ray_cluster.connect import LOCAL
+from raykd.runs.metrics import evaluations
+from raykd.runs.paths import run_paths
 from raykd.sweep.ledger import State
-from raykd.train.metrics import evaluations
-from raykd.train.paths import run_paths
-from raykd.train.ray_cluster import LOCAL
 from raykd.train.run import Listener, train_run
 
 from tests.ray.autoscaled_sweep import NUM_TRIALS, swept_with_a_lost_node

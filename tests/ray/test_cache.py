@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from raykd.cached_teachers.build import ensure_caches
+from raykd.cached_teachers.writer import CacheWatch
 from raykd.cli.main import main as raykd
 from raykd.config.schema.run import RunConfig
 from raykd.models.load import save_model
 from raykd.sweep.ledger import State, read_ledger
 from raykd.teachers.cache.building import Progress
-from raykd.train.cache_writer import CacheWatch
-from raykd.train.caches import ensure_caches
 
 from tests.conftest import set_s3_environment
 from tests.heaps import heaps_of_threads
@@ -73,7 +73,7 @@ def written(cache: Path) -> dict[Path, bytes]:
 
 def test_workers_build_a_cache_stopped_and_killed_as_one_process_does(tmp_path: Path) -> None:
     # Imported here: Ray's environment is set by the fixture.
-    from raykd.train.cache_workers import cache_workers  # noqa: PLC0415
+    from raykd.train.on_ray.cache_workers import cache_workers  # noqa: PLC0415
 
     write_inputs(tmp_path)
     alone = distilled(tmp_path, str(tmp_path / "alone"))
@@ -111,7 +111,7 @@ def test_workers_build_a_cache_stopped_and_killed_as_one_process_does(tmp_path: 
 
 
 def test_workers_for_whom_there_is_no_room_are_told_of_and_given_up(tmp_path: Path) -> None:
-    from raykd.train.cache_workers import cache_workers  # noqa: PLC0415  as above
+    from raykd.train.on_ray.cache_workers import cache_workers  # noqa: PLC0415  as above
 
     write_inputs(tmp_path)
     cluster = {"num_workers": 2, "cpus_per_worker": 100}

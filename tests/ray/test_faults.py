@@ -11,8 +11,8 @@ from ray.cluster_utils import Cluster
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from raykd.config.schema.run import RunConfig
 from raykd.models.load import load_model
-from raykd.train.metrics import read_metrics
-from raykd.train.paths import run_paths
+from raykd.runs.metrics import read_metrics
+from raykd.runs.paths import run_paths
 
 from tests.ray.faults import (
     Faults,

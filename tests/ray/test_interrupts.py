@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from raykd.config.load import as_yaml
 from raykd.config.schema.run import RunConfig
-from raykd.train.checkpoint import committed_steps
-from raykd.train.metrics import read_metrics
-from raykd.train.paths import run_paths
+from raykd.runs.checkpoint import committed_steps
+from raykd.runs.metrics import read_metrics
+from raykd.runs.paths import run_paths
 from raykd.train.run import Listener, train_run
 
 import ray

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from raykd.train.checkpoint import committed_steps
-from raykd.train.paths import RunPaths
+from raykd.runs.checkpoint import committed_steps
+from raykd.runs.paths import RunPaths
 
 from tests.ray.own_ray import OwnRay, own_ray
 from tests.ray.sweep_drivers import num_steps_done, wait_until

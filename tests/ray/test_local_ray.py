@@ -13,9 +13,9 @@ from typing import Any
 import psutil
 import pytest
 from raykd.cli.main import main as raykd
-from raykd.train.leave import Leave
-from raykd.train.metrics import Record
-from raykd.train.ray_cluster import LOCAL, ray_cluster
+from raykd.ray_cluster.connect import LOCAL, ray_cluster
+from raykd.runs.metrics import Record
+from raykd.runs.stop import Leave
 from raykd.train.run import Listener, train_run
 
 from tests.small_runs import small_data, small_run

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from raykd import storage
+from raykd.storage import uris
 
 from tests.servers.rclone import Rclone
 
@@ -50,11 +50,11 @@ def test_a_plain_user_prepares_trains_and_exports_in_a_store(
 
     lines = [f"a line of text, number {number}" for number in range(400)]
     rows = "\n".join(json.dumps({"text": line}) for line in lines)
-    storage.write_bytes(f"{rclone_uri}/raw/rows.jsonl", rows.encode())
+    uris.write_bytes(f"{rclone_uri}/raw/rows.jsonl", rows.encode())
     data = f"{rclone_uri}/data"
     raykd("prepare", f"{rclone_uri}/raw/*.jsonl", "--output", data, "--validation-fraction=0.1")
     run = ["configs/runs/demo_teacher.yaml", f"data.uri={data}", f"output_uri={rclone_uri}/runs"]
     raykd("train", *run, f"cluster.num_workers={num_workers}", *SMALL)
-    (name,) = storage.list_names(f"{rclone_uri}/runs")
+    (name,) = uris.list_names(f"{rclone_uri}/runs")
     raykd("export", f"{rclone_uri}/runs/{name}", "--output", f"{rclone_uri}/model")
-    assert "model.safetensors" in storage.list_names(f"{rclone_uri}/model")
+    assert "model.safetensors" in uris.list_names(f"{rclone_uri}/model")

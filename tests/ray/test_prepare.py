@@ -10,7 +10,6 @@ from typing import Any
 
 import psutil
 import pytest
-from raykd import storage
 from raykd.cli.main import main as raykd
 from raykd.cli.prepare_on_ray import RayTokenisers
 from raykd.config.schema.prepare import (
@@ -21,7 +20,8 @@ from raykd.config.schema.prepare import (
 )
 from raykd.data.prepare.pipeline import prepare
 from raykd.data.prepare.report import PrepareReport, Progress
-from raykd.train.ray_cluster import LOCAL, ray_cluster
+from raykd.ray_cluster.connect import LOCAL, ray_cluster
+from raykd.storage import uris
 
 from tests.conftest import set_s3_environment
 from tests.ray.running import processes_called
@@ -90,7 +90,7 @@ def local(options: PrepareOptions, tmp_path: Path) -> PrepareReport:
 
 
 def content(uri: str) -> dict[str, bytes]:
-    return {name: storage.read_bytes(f"{uri}/{name}") for name in storage.list_files(uri)}
+    return {name: uris.read_bytes(f"{uri}/{name}") for name in uris.list_files(uri)}
 
 
 def told(report: PrepareReport) -> PrepareReport:
@@ -102,14 +102,14 @@ def test_labelled_rows_from_a_store_to_a_store(
     labelled: PrepareOptions, tmp_path: Path, s3_uri: str
 ) -> None:
     for path in labelled.sources.train:
-        storage.write_bytes(f"{s3_uri}/raw/{Path(path).name}", Path(path).read_bytes())
+        uris.write_bytes(f"{s3_uri}/raw/{Path(path).name}", Path(path).read_bytes())
     sources = replace(labelled.sources, train=(f"{s3_uri}/raw",))
     options = replace(labelled, sources=sources, output_uri=f"{s3_uri}/data")
     report, expected = distributed(options), local(options, tmp_path)
     assert content(options.output_uri) == content(expected.manifest.uri)
     assert told(report) == told(expected)
     assert report.parts == NUM_FILES
-    assert storage.list_names(s3_uri) == ["data", "raw"]
+    assert uris.list_names(s3_uri) == ["data", "raw"]
 
 
 def test_packed_text_in_a_folder(tmp_path: Path) -> None:

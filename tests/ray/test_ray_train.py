@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 import torch
-from raykd import storage
 from raykd.config.schema.run import RunConfig
 from raykd.errors import NonFiniteLossError, TrainingFailedError
 from raykd.models.load import load_model
-from raykd.train.checkpoint import committed_steps
-from raykd.train.metrics import Record, read_metrics
-from raykd.train.paths import run_paths
-from raykd.train.ray_cluster import LOCAL, ray_cluster
+from raykd.ray_cluster.connect import LOCAL, ray_cluster
+from raykd.runs.checkpoint import committed_steps
+from raykd.runs.metrics import Record, read_metrics
+from raykd.runs.paths import run_paths
+from raykd.runs.result import RunResult
+from raykd.storage import uris
 from raykd.train.run import Listener, train_run
-from raykd.train.worker import RunResult
 
 from tests.conftest import set_s3_environment
 from tests.heaps import heaps_of_threads
@@ -173,5 +173,5 @@ def test_a_run_in_an_object_store_needs_nothing_local(directory: Path, rclone_ur
     assert result.is_done
     assert len(read_metrics(run_paths(config).metrics)) == 5
     # Nor does Ray leave anything there.
-    assert storage.list_names(rclone_uri) == ["runs"]
-    assert "ray" not in storage.list_names(run_paths(config).run)
+    assert uris.list_names(rclone_uri) == ["runs"]
+    assert "ray" not in uris.list_names(run_paths(config).run)

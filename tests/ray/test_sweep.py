@@ -12,10 +12,10 @@ import pytest
 from raykd.cli.main import main as raykd
 from raykd.config.load import checked_run
 from raykd.models.load import save_model
+from raykd.ray_cluster.connect import LOCAL, ray_cluster
+from raykd.runs.metrics import evaluations
+from raykd.runs.paths import run_paths
 from raykd.sweep.ledger import Ledger, State, read_ledger
-from raykd.train.metrics import evaluations
-from raykd.train.paths import run_paths
-from raykd.train.ray_cluster import LOCAL, ray_cluster
 
 from tests.ray import sweep_drivers as drivers
 from tests.sweep_files import WEIGHT, write_runs, write_sweep
@@ -33,7 +33,7 @@ RATE = "optimizer.learning_rate"
 
 ANOTHER_RAY = """
 import sys
-from raykd.train.ray_cluster import LOCAL, ray_cluster
+from raykd.ray_cluster.connect import LOCAL, ray_cluster
 with ray_cluster(LOCAL, num_cpus=1, num_gpus=0):
     print("up", flush=True)
     sys.stdin.read()

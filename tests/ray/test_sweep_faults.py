@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from raykd.config.load import checked_run
+from raykd.runs.metrics import evaluations
+from raykd.runs.paths import run_paths
 from raykd.sweep.ledger import State
-from raykd.train.metrics import evaluations
-from raykd.train.paths import run_paths
 
 from tests.ray import sweep_drivers as drivers
 from tests.ray.sweep_drivers import kill_driver, kill_head, kill_trial

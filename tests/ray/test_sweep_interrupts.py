@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from raykd.runs.checkpoint import committed_steps
+from raykd.runs.paths import RunPaths
 from raykd.sweep.ledger import State
-from raykd.train.checkpoint import committed_steps
-from raykd.train.paths import RunPaths
 
 from tests.ray import sweep_drivers as drivers
 from tests.sweep_files import write_runs, write_sweep

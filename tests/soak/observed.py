@@ -16,9 +16,10 @@ from typing import Any
 
 from raykd.cli.main import main
 from raykd.distill.loop import FinishedStep
-from raykd.train import keeper, worker
-from raykd.train.background import Background
-from raykd.train.snapshot import Snapshot
+from raykd.runs import checkpointer
+from raykd.runs.background import Background
+from raykd.runs.snapshot import Snapshot
+from raykd.train import worker
 
 
 class Notes:
@@ -36,7 +37,7 @@ class Notes:
 
 def observe(notes: Notes) -> None:
     """Wrap what trains and what writes checkpoints."""
-    of_worker, of_keeper = vars(worker), vars(keeper)
+    of_worker, of_keeper = vars(worker), vars(checkpointer)
     training_steps = of_worker["training_steps"]
     take_snapshot, publish_snapshot = of_keeper["take_snapshot"], of_keeper["publish_snapshot"]
 

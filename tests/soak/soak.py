@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raykd.config.schema.run import RunConfig
-from raykd.train.machine.choice import products_of_another
-from raykd.train.paths import run_paths
+from raykd.runs.matmul_choice import products_of_another
+from raykd.runs.paths import run_paths
 from rich.console import Console
 
 from tests.soak import verdict

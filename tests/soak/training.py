@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raykd import storage
 from raykd.config.load import as_yaml
 from raykd.config.schema.run import RunConfig
-from raykd.train.metrics import read_metrics
-from raykd.train.paths import RunPaths, run_paths
+from raykd.runs.metrics import read_metrics
+from raykd.runs.paths import RunPaths, run_paths
+from raykd.storage import uris
 from safetensors.torch import load_file
 
 from tests.prepared import write_prepared
@@ -144,7 +144,7 @@ def final_tensors(directory: Path, *, num_steps: int) -> dict[str, Any]:
 
 def step_records(directory: Path) -> list[dict[str, float]]:
     """Return what a run's metrics say of each step, without how fast it was."""
-    records = read_metrics(storage.join(str(directory), "metrics.jsonl"))
+    records = read_metrics(uris.join(str(directory), "metrics.jsonl"))
     return [
         {name: value for name, value in record.items() if name != "train/tokens_per_second"}
         for record in records

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from raykd import storage
-from raykd.remote.transfers import upload
+from raykd.storage import uris
+from raykd.storage.remote.transfers import upload
 
 from tests.conftest import FaultyS3
 from tests.servers.faults import INTERNAL_ERROR, SLOW_DOWN, Fault, Lost, Reset, Slow, Truncated
@@ -30,7 +30,7 @@ BRIEF_FAULTS: dict[str, Fault] = {
 
 def upload_one(path: Path, store: FaultyS3) -> None:
     """Upload a file as ``inner/file``."""
-    with storage.patience(20):
+    with uris.patience(20):
         upload([(path, f"{store.uri}/inner/file")])
 
 

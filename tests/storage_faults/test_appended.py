@@ -5,10 +5,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from raykd import storage
 from raykd.errors import StorageDeniedError, StorageError
-from raykd.train import appended
-from raykd.train.appended import AppendedFile
+from raykd.runs import append_log
+from raykd.runs.append_log import AppendedFile
+from raykd.storage import uris
 
 from tests.conftest import FaultyS3
 from tests.servers.faults import DENIED
@@ -19,9 +19,9 @@ LONGEST_SECONDS = 0.3
 
 def write_until_the_store_is_gone(uri: str) -> bytes:
     """Go on where an earlier writer was ended; return what the store has taken."""
-    taken = appended.read_bytes(uri)
+    taken = append_log.read_bytes(uri)
     file = AppendedFile(uri, content=taken)
-    with storage.patience(0):
+    with uris.patience(0):
         while True:
             line = b"%07d\n" % (len(taken) // 8)
             file.append(line)
@@ -39,16 +39,16 @@ def test_nothing_is_lost_where_the_server_is_killed_while_it_is_written(
     chance, wait = random.Random(17), threading.Event().wait
     for _ in range(NUM_KILLS):
         with ThreadPoolExecutor(1) as pool:
-            before = appended.size_bytes(uri)
+            before = append_log.size_bytes(uri)
             writing = pool.submit(write_until_the_store_is_gone, uri)
-            while appended.size_bytes(uri) == before:
+            while append_log.size_bytes(uri) == before:
                 assert not writing.done(), writing.result()
             wait(chance.uniform(0, LONGEST_SECONDS))
             faulty_s3.server.kill()
             taken = writing.result()
         faulty_s3.server.start()
-        assert appended.read_bytes(uri)[: len(taken)] == taken
-    content = appended.read_bytes(uri)
+        assert append_log.read_bytes(uri)[: len(taken)] == taken
+    content = append_log.read_bytes(uri)
     assert content == b"".join(b"%07d\n" % number for number in range(len(content) // 8))
 
 
@@ -57,11 +57,11 @@ def test_what_is_closed_for_good_is_not_replaced_where_it_is_opened_again(
 ) -> None:
     uri = f"{faulty_s3.uri}/run/metrics.jsonl"
     for _ in range(2):
-        file = AppendedFile(uri, content=appended.read_bytes(uri))
-        if not appended.exists(uri):
+        file = AppendedFile(uri, content=append_log.read_bytes(uri))
+        if not append_log.exists(uri):
             file.append(b"1\n")
         file.close(is_done=True)
-    assert appended.read_bytes(uri) == b"1\n"
+    assert append_log.read_bytes(uri) == b"1\n"
     assert faulty_s3.proxy.count("PutObject .*/metrics.jsonl") == 1
 
 
@@ -72,4 +72,4 @@ def test_what_a_store_refuses_reaches_who_writes(faulty_s3: FaultyS3) -> None:
     with pytest.raises(StorageDeniedError):
         file.flush()
     file.flush()
-    assert appended.read_bytes(f"{faulty_s3.uri}/run/metrics.jsonl") == b"1\n"
+    assert append_log.read_bytes(f"{faulty_s3.uri}/run/metrics.jsonl") == b"1\n"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from raykd.config.load import as_yaml
-from raykd.train import appended
-from raykd.train.paths import run_paths
+from raykd.runs import append_log
+from raykd.runs.paths import run_paths
 from raykd.train.run import Listener, followed
 
 from tests.conftest import FaultyS3
@@ -55,7 +55,7 @@ def test_the_second_interrupt_ends_a_run_whose_store_is_away(
         env=os.environ | {"COLUMNS": "200"},
     )
     pause = threading.Event()
-    while not appended.exists(run_paths(config).metrics):
+    while not append_log.exists(run_paths(config).metrics):
         assert program.poll() is None, program.communicate()[0]
         pause.wait(_POLL_SECONDS)
     heaps = heaps_of_threads(program.pid)

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from raykd import storage
 from raykd.errors import StorageDeniedError, StorageError
-from raykd.remote.uploads import abort, pending_uploads
+from raykd.storage import uris
+from raykd.storage.remote.uploads import abort, pending_uploads
 
 from tests.conftest import FaultyS3
 from tests.servers.faults import DENIED, INTERNAL_ERROR, Answer, Fault, Lost
@@ -21,7 +21,7 @@ from tests.storage_faults.stores import (
 
 
 def test_no_pending_uploads_are_listed_where_there_never_was_one(faulty_s3: FaultyS3) -> None:
-    with storage.patience(2):
+    with uris.patience(2):
         assert pending_uploads(faulty_s3.uri) == []
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from raykd.config.schema.run import RunConfig
-from raykd.published.directory import COMMITTED
-from raykd.train.checkpoint import checkpoint_name, committed_steps, newest_checkpoint
-from raykd.train.metrics import read_metrics
-from raykd.train.paths import run_paths
+from raykd.runs.checkpoint import checkpoint_name, committed_steps, newest_checkpoint
+from raykd.runs.metrics import read_metrics
+from raykd.runs.paths import run_paths
+from raykd.storage.published.directory import COMMITTED
 
 from tests.conftest import FaultyS3
 from tests.servers.faults import Hold
@@ -38,7 +38,7 @@ class Trouble(logging.Handler):
 @pytest.fixture
 def trouble() -> Iterator[Trouble]:
     handler = Trouble()
-    logger = logging.getLogger("raykd.remote.retry")
+    logger = logging.getLogger("raykd.storage.remote.retry")
     logger.addHandler(handler)
     yield handler
     logger.removeHandler(handler)

@@ -4,9 +4,9 @@ import re
 
 import fsspec
 import pytest
-from raykd import storage
 from raykd.errors import StorageDeniedError, StorageError
-from raykd.remote.probe import CREATE, check_storage, creates_exclusively, probe
+from raykd.storage import uris
+from raykd.storage.remote.probe import CREATE, check_storage, creates_exclusively, probe
 
 from tests.conftest import FaultyS3
 from tests.servers.faults import DENIED, EXPIRED, INTERNAL_ERROR, SKEWED, Fault, Lost, Shortened
@@ -20,13 +20,13 @@ def test_a_server_that_ignores_conditions_is_recognised(rclone_uri: str) -> None
     assert names == ["write", "read", "read a range", "list", "delete", CREATE, *names[6:]]
     assert not found.is_exclusive
     assert not creates_exclusively(f"{rclone_uri}/runs/x")
-    assert storage.list_names(rclone_uri) == []
+    assert uris.list_names(rclone_uri) == []
 
 
 def test_a_server_that_knows_conditions_is_recognised(s3_uri: str) -> None:
     assert probe(f"{s3_uri}/runs").is_exclusive
     assert creates_exclusively(f"{s3_uri}/runs/x")
-    assert storage.list_names(s3_uri) == []
+    assert uris.list_names(s3_uri) == []
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_store_that_changes_what_it_is_given_is_an_error(faulty_s3: FaultyS3) 
 def test_a_wrong_endpoint_is_named(rclone_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # A port that nothing listens on: it is the discard service's, and reserved.
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("raykd.remote.probe.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("raykd.storage.remote.probe.PATIENCE_SECONDS", 0.5)
     fsspec.filesystem("s3").clear_instance_cache()
     with pytest.raises(StorageError, match=r"cannot write at .*check AWS_ENDPOINT_URL") as raised:
         check_storage(f"{rclone_uri}/runs")

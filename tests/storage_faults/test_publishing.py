@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from raykd import storage
 from raykd.errors import PublicationError, StorageDeniedError, StorageError
-from raykd.published.directory import COMMITTED, MANIFEST, fetched, read_published, verify
-from raykd.published.places import Part
-from raykd.published.publishing import Publication, publish_part, publishing
+from raykd.storage import uris
+from raykd.storage.published.directory import COMMITTED, MANIFEST, fetched, read_published, verify
+from raykd.storage.published.places import Part
+from raykd.storage.published.publishing import Publication, publish_part, publishing
 
 from tests.conftest import FaultyS3
 from tests.servers.faults import (
@@ -31,7 +31,7 @@ KIND = "checkpoint"
 
 
 def publish(uri: str, content: bytes = b"whole" * 1000) -> None:
-    with storage.patience(20), publishing(uri, kind=KIND, overwrites=True) as publication:
+    with uris.patience(20), publishing(uri, kind=KIND, overwrites=True) as publication:
         (publication.path / "inner").mkdir()
         (publication.path / "inner" / "a").write_bytes(content)
         (publication.path / "b").write_bytes(b"b")
@@ -82,7 +82,7 @@ def test_reading_survives_what_passes(on: str, fault: Fault, faulty_s3: FaultyS3
     uri = f"{faulty_s3.uri}/thing"
     publish(uri)
     faulty_s3.proxy.inject(fault, on=on)
-    with storage.patience(20):
+    with uris.patience(20):
         assert_whole(uri)
     assert faulty_s3.proxy.count(faulty=True) == 1
 
@@ -114,7 +114,7 @@ def test_a_store_that_fails_while_it_is_read_says_nothing_about_the_directory(
     faulty_s3.proxy.inject(DENIED, on="inner/a", times=None)
     with pytest.raises(StorageDeniedError, match="thing/inner/a: access is denied"):
         verify(published)
-    with faulty_s3.proxy.outage(), storage.patience(0.5):
+    with faulty_s3.proxy.outage(), uris.patience(0.5):
         with pytest.raises(StorageError, match="cannot be reached"):
             read_published(uri, kind=KIND)
         with pytest.raises(StorageError, match="cannot be reached"):
@@ -159,7 +159,7 @@ def read_step(uri: str) -> int | None:
 
 WRITER = """
 import sys
-from raykd.published.publishing import publishing
+from raykd.storage.published.publishing import publishing
 with publishing(sys.argv[1], kind="checkpoint", overwrites=True) as publication:
     (publication.path / "a").write_bytes(bytes(int(sys.argv[2])))
     (publication.path / "b").write_bytes(b"b")
@@ -201,7 +201,7 @@ def publish_parts(uri: str, count: int, token: str) -> None:
             publication.content["parts"] = count
 
         part = Part(index=index, count=count, token=token)
-        with storage.patience(20):
+        with uris.patience(20):
             publish_part(uri, kind=KIND, part=part, write=write, num_bytes=1000)
 
     with ThreadPoolExecutor(count) as pool:
@@ -232,7 +232,7 @@ def test_parts_of_an_attempt_that_died_are_not_taken_for_those_of_the_next(
 ) -> None:
     uri = f"{faulty_s3.uri}/thing"
     wrong = {"1.bin": {"bytes": 1, "sha256": "of another attempt"}}
-    storage.write_bytes(f"{uri}/.parts/dead-1.json", json.dumps(wrong).encode())
+    uris.write_bytes(f"{uri}/.parts/dead-1.json", json.dumps(wrong).encode())
     publish_parts(uri, 2, "alive")
     verify(read_published(uri, kind=KIND))
     assert "thing/.parts/dead-1.json" not in stored_names(faulty_s3)

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 import pytest
-from raykd import storage
 from raykd.errors import StorageError
+from raykd.storage import uris
 
 from tests.conftest import FaultyS3
 from tests.servers.faults import (
@@ -31,12 +31,12 @@ def write_shard(store: FaultyS3) -> str:
         for number in range(NUM_BATCHES):
             rows = np.arange(ROWS) + number * ROWS
             writer.write_batch(pa.record_batch([pa.array(rows)], schema=schema))
-    storage.write_bytes(uri, sink.getvalue().to_pybytes())
+    uris.write_bytes(uri, sink.getvalue().to_pybytes())
     return uri
 
 
 def assert_reads_whole(uri: str) -> None:
-    with storage.open_arrow(uri) as source:
+    with uris.open_arrow(uri) as source:
         reader = pa.ipc.open_file(source)
         for number in reversed(range(NUM_BATCHES)):
             rows = reader.get_batch(number).column("x").to_numpy()
@@ -52,14 +52,14 @@ def test_batches_are_right_whatever_request_fails(fault: Fault, faulty_s3: Fault
     uri = write_shard(faulty_s3)
     faulty_s3.proxy.inject(fault, on="GetObject")
     faulty_s3.proxy.inject(fault, on="GetObject", skip=5, times=2)
-    with storage.patience(20):
+    with uris.patience(20):
         assert_reads_whole(uri)
     assert faulty_s3.proxy.count("GetObject", faulty=True) == 3
 
 
 def test_a_shard_is_read_through_a_restart_of_the_server(faulty_s3: FaultyS3) -> None:
     uri = write_shard(faulty_s3)
-    with storage.patience(20), storage.open_arrow(uri) as source:
+    with uris.patience(20), uris.open_arrow(uri) as source:
         reader = pa.ipc.open_file(source)
         assert reader.get_batch(0).num_rows == ROWS
         faulty_s3.server.restart()
@@ -68,7 +68,7 @@ def test_a_shard_is_read_through_a_restart_of_the_server(faulty_s3: FaultyS3) ->
 
 def test_only_what_is_asked_for_is_read(faulty_s3: FaultyS3) -> None:
     uri = write_shard(faulty_s3)
-    with storage.open_arrow(uri) as source:
+    with uris.open_arrow(uri) as source:
         reader = pa.ipc.open_file(source)
         faulty_s3.proxy.forget()
         reader.get_batch(3)
@@ -79,5 +79,5 @@ def test_only_what_is_asked_for_is_read(faulty_s3: FaultyS3) -> None:
 def test_ranges_that_stay_short_are_an_error(fault: Fault, faulty_s3: FaultyS3) -> None:
     uri = write_shard(faulty_s3)
     faulty_s3.proxy.inject(fault, on="GetObject", times=None)
-    with storage.patience(0.5), pytest.raises(StorageError, match=r"shard\.arrow: "):
+    with uris.patience(0.5), pytest.raises(StorageError, match=r"shard\.arrow: "):
         assert_reads_whole(uri)

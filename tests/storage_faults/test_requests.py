@@ -7,8 +7,8 @@ from typing import Any
 
 import fsspec
 import pytest
-from raykd import storage
 from raykd.errors import StorageDeniedError, StorageError
+from raykd.storage import uris
 
 from tests.conftest import FaultyS3
 from tests.servers.faults import (
@@ -38,37 +38,37 @@ class Case:
 
 
 CASES = {
-    "write": Case(on="PutObject", call=lambda uri: storage.write_bytes(f"{uri}/w", b"new" * 999)),
+    "write": Case(on="PutObject", call=lambda uri: uris.write_bytes(f"{uri}/w", b"new" * 999)),
     "write many": Case(
         on="PutObject",
-        call=lambda uri: storage.write_many({f"{uri}/w": b"new" * 999, f"{uri}/v": b"v"}),
+        call=lambda uri: uris.write_many({f"{uri}/w": b"new" * 999, f"{uri}/v": b"v"}),
     ),
     "read": Case(
-        on="GetObject", call=lambda uri: storage.read_bytes(f"{uri}/in/a"), gives=b"a" * 3000
+        on="GetObject", call=lambda uri: uris.read_bytes(f"{uri}/in/a"), gives=b"a" * 3000
     ),
     "read the end": Case(
         on="GetObject",
-        call=lambda uri: storage.read_bytes(f"{uri}/in/a", start=2990),
+        call=lambda uri: uris.read_bytes(f"{uri}/in/a", start=2990),
         gives=b"a" * 10,
     ),
     "read many": Case(
         on="GetObject .*a",
-        call=lambda uri: storage.read_many([f"{uri}/in/a", f"{uri}/in/b", f"{uri}/in/none"]),
+        call=lambda uri: uris.read_many([f"{uri}/in/a", f"{uri}/in/b", f"{uri}/in/none"]),
         gives={"in/a": b"a" * 3000, "in/b": b"b"},
     ),
-    "exists": Case(on="HeadObject", call=lambda uri: storage.exists(f"{uri}/in/a"), gives=True),
+    "exists": Case(on="HeadObject", call=lambda uri: uris.exists(f"{uri}/in/a"), gives=True),
     "exists not": Case(
-        on="ListObjects", call=lambda uri: storage.exists(f"{uri}/in/none"), gives=False
+        on="ListObjects", call=lambda uri: uris.exists(f"{uri}/in/none"), gives=False
     ),
-    "size": Case(on="HeadObject", call=lambda uri: storage.size_bytes(f"{uri}/in/a"), gives=3000),
+    "size": Case(on="HeadObject", call=lambda uri: uris.size_bytes(f"{uri}/in/a"), gives=3000),
     "names": Case(
-        on="ListObjects", call=lambda uri: storage.list_names(f"{uri}/in"), gives=["a", "b"]
+        on="ListObjects", call=lambda uri: uris.list_names(f"{uri}/in"), gives=["a", "b"]
     ),
-    "names of a bucket": Case(on="HeadBucket|ListObjects", call=storage.list_names, gives=["in"]),
-    "files": Case(on="ListObjects", call=storage.list_files, gives={"in/a": 3000, "in/b": 1}),
-    "delete": Case(on="DeleteObject", call=lambda uri: storage.delete(f"{uri}/in/a")),
+    "names of a bucket": Case(on="HeadBucket|ListObjects", call=uris.list_names, gives=["in"]),
+    "files": Case(on="ListObjects", call=uris.list_files, gives={"in/a": 3000, "in/b": 1}),
+    "delete": Case(on="DeleteObject", call=lambda uri: uris.delete(f"{uri}/in/a")),
     "delete many": Case(
-        on="DeleteObject .*a", call=lambda uri: storage.delete_many(f"{uri}/in", ["a", "b"])
+        on="DeleteObject .*a", call=lambda uri: uris.delete_many(f"{uri}/in", ["a", "b"])
     ),
 }
 
@@ -82,8 +82,8 @@ LEFT = {
 
 
 def fill(store: FaultyS3) -> None:
-    storage.write_bytes(f"{store.uri}/in/a", b"a" * 3000)
-    storage.write_bytes(f"{store.uri}/in/b", b"b")
+    uris.write_bytes(f"{store.uri}/in/a", b"a" * 3000)
+    uris.write_bytes(f"{store.uri}/in/b", b"b")
     store.proxy.forget()
 
 
@@ -107,7 +107,7 @@ def test_a_request_survives_what_passes(name: str, fault: str, faulty_s3: Faulty
     fill(faulty_s3)
     case = CASES[name]
     faulty_s3.proxy.inject(BRIEF_FAULTS[fault], on=case.on)
-    with storage.patience(20):
+    with uris.patience(20):
         assert call(case, faulty_s3) == case.gives
     assert faulty_s3.proxy.count(faulty=True) == 1
     assert stored_names(faulty_s3) == LEFT.get(name, ["in/a", "in/b"])
@@ -119,8 +119,8 @@ def test_a_request_survives_what_passes(name: str, fault: str, faulty_s3: Faulty
 def test_trouble_that_lasts_is_outlasted(fault: Any, faulty_s3: FaultyS3) -> None:
     fill(faulty_s3)
     faulty_s3.proxy.inject(fault, on="GetObject", times=7)
-    with storage.patience(30):
-        assert storage.read_bytes(f"{faulty_s3.uri}/in/a") == b"a" * 3000
+    with uris.patience(30):
+        assert uris.read_bytes(f"{faulty_s3.uri}/in/a") == b"a" * 3000
     assert faulty_s3.proxy.count("GetObject") == 8
 
 
@@ -129,7 +129,7 @@ def test_a_store_that_stays_away_is_an_error_that_says_so(name: str, faulty_s3: 
     fill(faulty_s3)
     with (
         faulty_s3.proxy.outage(),
-        storage.patience(0.5),
+        uris.patience(0.5),
         pytest.raises(StorageError, match="cannot be reached: check AWS_ENDPOINT_URL") as raised,
     ):
         call(CASES[name], faulty_s3)
@@ -142,12 +142,12 @@ def test_an_outage_is_outlasted(faulty_s3: FaultyS3) -> None:
     faulty_s3.server.kill()
     faulty_s3.proxy.inject(Reset(), on="GetObject", skip=1)
     logged = _Restart(faulty_s3)
-    logging.getLogger("raykd.remote.retry").addHandler(logged)
+    logging.getLogger("raykd.storage.remote.retry").addHandler(logged)
     try:
-        with storage.patience(30):
-            assert storage.read_bytes(f"{faulty_s3.uri}/in/a") == b"a" * 3000
+        with uris.patience(30):
+            assert uris.read_bytes(f"{faulty_s3.uri}/in/a") == b"a" * 3000
     finally:
-        logging.getLogger("raykd.remote.retry").removeHandler(logged)
+        logging.getLogger("raykd.storage.remote.retry").removeHandler(logged)
     assert "cannot be reached" in logged.text
 
 
@@ -219,14 +219,14 @@ def test_a_wrong_secret_is_named(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-secret-that-stays-one")
     fsspec.filesystem("s3").clear_instance_cache()
     with pytest.raises(StorageDeniedError, match="the secret key is wrong") as raised:
-        storage.write_bytes(f"{faulty_s3.uri}/w", b"")
+        uris.write_bytes(f"{faulty_s3.uri}/w", b"")
     assert "another-secret" not in str(raised.value) + caplog.text
     assert faulty_s3.proxy.count() == 1
 
 
 def test_a_put_whose_answer_is_lost_is_still_created_once(faulty_s3: FaultyS3) -> None:
     faulty_s3.proxy.inject(Lost(), on="PutObject")
-    storage.create_bytes(f"{faulty_s3.uri}/once", b"x")
+    uris.create_bytes(f"{faulty_s3.uri}/once", b"x")
     assert stored_bytes(faulty_s3, "once") == b"x"
 
 

@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from raykd import storage
 from raykd.errors import StorageDeniedError, StorageError
-from raykd.remote.transfers import download, upload
+from raykd.storage import uris
+from raykd.storage.remote.transfers import download, upload
 
 from tests.conftest import FaultyS3
 from tests.servers.faults import (
@@ -116,7 +116,7 @@ def test_many_files_arrive_though_every_fifth_request_fails(
     contents = {f"{n}": random_file(tmp_path / f"{n}", 1000 + n) for n in range(24)}
     for fault in (SLOW_DOWN, Reset(), Lost(), INTERNAL_ERROR):
         faulty_s3.proxy.inject(fault, times=None, probability=0.05)
-    with storage.patience(30):
+    with uris.patience(30):
         upload((tmp_path / name, f"{faulty_s3.uri}/{name}") for name in contents)
         download((f"{faulty_s3.uri}/{name}", tmp_path / "back" / name) for name in contents)
     assert faulty_s3.proxy.count(faulty=True) > 5
@@ -131,7 +131,7 @@ def test_what_arrives_damaged_is_an_error(faulty_s3: FaultyS3, tmp_path: Path) -
     with ThreadPoolExecutor(1) as pool:
         uploading = pool.submit(upload_one, tmp_path / "file", faulty_s3)
         assert hold.reached.wait(10)
-        storage.write_bytes(f"{faulty_s3.uri}/inner/file", b"x" * SMALL_BYTES)
+        uris.write_bytes(f"{faulty_s3.uri}/inner/file", b"x" * SMALL_BYTES)
         hold.released.set()
         with pytest.raises(StorageError, match="inner/file: what arrived differs"):
             uploading.result()
@@ -143,7 +143,7 @@ def test_what_arrives_short_is_an_error(faulty_s3: FaultyS3, tmp_path: Path) -> 
     with ThreadPoolExecutor(1) as pool:
         uploading = pool.submit(upload_one, tmp_path / "file", faulty_s3)
         assert hold.reached.wait(10)
-        storage.write_bytes(f"{faulty_s3.uri}/inner/file", b"x" * 10)
+        uris.write_bytes(f"{faulty_s3.uri}/inner/file", b"x" * 10)
         hold.released.set()
         with pytest.raises(StorageError, match=f"10 bytes arrived of {SMALL_BYTES}"):
             uploading.result()
@@ -156,7 +156,7 @@ def test_a_download_is_whole(fault: Fault, faulty_s3: FaultyS3, tmp_path: Path) 
     content = random_file(tmp_path / "file", SMALL_BYTES)
     upload_one(tmp_path / "file", faulty_s3)
     faulty_s3.proxy.inject(fault, on="GetObject", times=2)
-    with storage.patience(20):
+    with uris.patience(20):
         download([(f"{faulty_s3.uri}/inner/file", tmp_path / "back")])
     assert faulty_s3.proxy.count(faulty=True) == 2
     assert (tmp_path / "back").read_bytes() == content
@@ -166,7 +166,7 @@ def test_a_download_that_stays_short_is_an_error(faulty_s3: FaultyS3, tmp_path: 
     random_file(tmp_path / "file", SMALL_BYTES)
     upload_one(tmp_path / "file", faulty_s3)
     faulty_s3.proxy.inject(Shortened(), on="GetObject", times=None)
-    with storage.patience(0.5), pytest.raises(StorageError, match="inner/file: "):
+    with uris.patience(0.5), pytest.raises(StorageError, match="inner/file: "):
         download([(f"{faulty_s3.uri}/inner/file", tmp_path / "back")])
 
 

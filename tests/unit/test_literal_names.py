@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from raykd import storage
 from raykd.errors import ConfigError
-from raykd.published.directory import fetched, is_committed, read_published
-from raykd.published.ownership import holding, remove
-from raykd.published.publishing import publishing
-from raykd.remote.listing import stored
-from raykd.remote.transfers import download, upload
+from raykd.storage import uris
+from raykd.storage.published.directory import fetched, is_committed, read_published
+from raykd.storage.published.ownership import holding, remove
+from raykd.storage.published.publishing import publishing
+from raykd.storage.remote.listing import stored
+from raykd.storage.remote.transfers import download, upload
 
 NEIGHBOURS = ("a", "ab", "axb", "layers=2", "layers=4", "2", "x", "b", "a b")
 """What the names below would match, were they patterns."""
@@ -43,51 +43,51 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param in fixtures:
         uri = f"{request.getfixturevalue(fixtures[request.param])}/in"
     contents = {f"{uri}/{name}/{name}": name.encode() for name in NEIGHBOURS}
-    storage.write_many(contents)
+    uris.write_many(contents)
     yield uri
-    assert storage.read_many(list(contents)) == contents
-    assert storage.list_files(uri) == {f"{name}/{name}": len(name) for name in NEIGHBOURS}
+    assert uris.read_many(list(contents)) == contents
+    assert uris.list_files(uri) == {f"{name}/{name}": len(name) for name in NEIGHBOURS}
 
 
 def literally_used(uri: str, name: str, scratch: Path) -> None:
     """Do everything that raykd does with a place of some name, and with a file of that name."""
-    here = storage.join(uri, f"{name}_")
-    file = storage.join(here, name)
-    storage.write_bytes(file, b"12345")
-    assert storage.exists(file)
-    assert storage.size_bytes(file) == 5
-    assert storage.read_bytes(file, start=3) == b"45"
-    assert storage.read_many([file, storage.join(here, "none")]) == {file: b"12345"}
-    storage.write_many({file: b"1234", storage.join(here, "f"): b"f"})
-    assert storage.list_names(here) == sorted([name, "f"])
-    assert storage.list_files(here) == {name: 4, "f": 1}
+    here = uris.join(uri, f"{name}_")
+    file = uris.join(here, name)
+    uris.write_bytes(file, b"12345")
+    assert uris.exists(file)
+    assert uris.size_bytes(file) == 5
+    assert uris.read_bytes(file, start=3) == b"45"
+    assert uris.read_many([file, uris.join(here, "none")]) == {file: b"12345"}
+    uris.write_many({file: b"1234", uris.join(here, "f"): b"f"})
+    assert uris.list_names(here) == sorted([name, "f"])
+    assert uris.list_files(here) == {name: 4, "f": 1}
     assert {each for each in stored(here) if each} == {name, "f"}
     assert holding(here).foreign == tuple(sorted([name, "f"]))
     (scratch / name).write_bytes(b"from here")
-    if not storage.is_local(uri):
+    if not uris.is_local(uri):
         upload([(scratch / name, file)])
         download([(file, scratch / f"{name}-back")])
         assert (scratch / f"{name}-back").read_bytes() == b"from here"
-    storage.delete(file)
-    assert storage.list_names(here) == ["f"]
-    storage.delete_many(here, ["f"])
-    assert not storage.exists(here)
+    uris.delete(file)
+    assert uris.list_names(here) == ["f"]
+    uris.delete_many(here, ["f"])
+    assert not uris.exists(here)
 
 
 def literally_published(uri: str, name: str) -> None:
     """Publish a directory of some name twice, and remove it."""
-    here = storage.join(uri, f"{name}_")
+    here = uris.join(uri, f"{name}_")
     name = name.replace(":", "_")  # which no manifest may name: elsewhere it is a disk's
     for text in ("old", "new"):
         with publishing(here, kind="test", overwrites=True) as publication:
             (publication.path / name).write_text(text)
     with fetched(read_published(here, kind="test")) as path:
         assert (path / name).read_text() == "new"
-    with storage.local_copy(here) as path:
+    with uris.local_copy(here) as path:
         assert (path / name).read_text() == "new"
     remove(here, kind="test")
     assert not is_committed(here)
-    assert not storage.exists(here)
+    assert not uris.exists(here)
 
 
 def test_odd_names_are_those_names(store: str, tmp_path: Path) -> None:
@@ -118,6 +118,6 @@ def test_what_a_store_would_take_for_another_place_is_refused(
     s3_uri: str, place: str, complaint: str
 ) -> None:
     with pytest.raises(ConfigError, match=complaint) as caught:
-        storage.write_bytes(f"{s3_uri}/{place}", b"x")
+        uris.write_bytes(f"{s3_uri}/{place}", b"x")
     assert str(caught.value).startswith(f"{s3_uri}/{place}: ")
-    assert storage.list_names(s3_uri) == []
+    assert uris.list_names(s3_uri) == []

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from raykd import storage
 from raykd.config.schema.prepare import PrepareOptions
 from raykd.data.prepare.sources import SourceFile, ending
 from raykd.data.tokenizers import load_tokenizer
-from raykd.remote.filesystem import retrying_filesystem
+from raykd.storage import uris
+from raykd.storage.remote.filesystem import retrying_filesystem
 
 _WHOLE_BYTES = 4 << 20
 _BLOCK_BYTES = 64 << 10
@@ -33,7 +33,7 @@ def places_of(options: PrepareOptions) -> str:
     """Return a hash of where the options look, however that is written."""
     sources = options.sources
     named = [sources.train, sources.validation, (options.tokenizer.source or "",)]
-    return _hash([[storage.absolute(each) for each in some] for some in named])
+    return _hash([[uris.absolute(each) for each in some] for some in named])
 
 
 def tokenizer_content(source: str) -> str:
@@ -55,12 +55,12 @@ def _reading(file: SourceFile) -> list[Any]:
 def _content(file: SourceFile) -> list[Any]:
     if file.format is None:
         return [file.uri, file.hub_split]
-    if not storage.is_local(file.uri):
+    if not uris.is_local(file.uri):
         filesystem, key = retrying_filesystem(file.uri)
         info = filesystem.info(key)
         version = info.get("ETag") or info.get("etag") or file.modified
         return [file.bytes, str(version)]
-    path = storage.local_path(file.uri)
+    path = uris.local_path(file.uri)
     digest = hashlib.sha256()
     for block in _blocks(path, file.bytes):
         digest.update(block)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 from tokenizers import Encoding, Tokenizer
 
-from raykd import storage
 from raykd.data.manifest import NO_LABEL
 from raykd.data.prepare.raw_rows import UNDECODABLE, Finding, RawRows, merged
 from raykd.data.words import labels_on_tokens, running_text
 from raykd.errors import ConfigError
+from raykd.storage import uris
 
 EXAMPLE_SCHEMA = pa.schema(
     [
@@ -224,7 +224,7 @@ def _input(rows: RawRows, index: int) -> str | tuple[str | None, str | None] | N
 
 def _read(tokenizer_uri: str) -> str:
     try:
-        return storage.read_bytes(tokenizer_uri).decode()
+        return uris.read_bytes(tokenizer_uri).decode()
     except FileNotFoundError as error:
         message = (
             f"{tokenizer_uri}: is not there, on {socket.gethostname()}; --distributed needs an "

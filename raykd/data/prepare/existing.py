@@ -12,13 +12,13 @@ import tokenizers
 import transformers
 
 import raykd
-from raykd import storage
 from raykd.config.schema.prepare import PrepareOptions
 from raykd.data.manifest import KIND, Manifest, read_manifest
 from raykd.data.prepare.inputs import Inputs
 from raykd.errors import ConfigError, PublicationError, StorageError
-from raykd.published import ownership
-from raykd.remote.local_place import require_writable
+from raykd.storage import uris
+from raykd.storage.published import ownership
+from raykd.storage.remote.local_place import require_writable
 
 _INPUTS = "inputs"
 _CONTENTS = ("content", "tokenizer")
@@ -85,15 +85,15 @@ def discard_useless_work(work_uri: str, inputs: Inputs) -> None:
 
     What is not on this machine may be right, and have failed on its way.
     """
-    if all(file.format is not None and storage.is_local(file.uri) for file in inputs.files):
+    if all(file.format is not None and uris.is_local(file.uri) for file in inputs.files):
         _discard(work_uri)
 
 
 def remove_work(uri: str, *, is_shared: bool) -> None:
     """Remove all work directories of a published output, those of abandoned options too."""
     parent, _, beginning = _work_root(uri, is_shared=is_shared).rpartition("/")
-    for name in storage.list_names(parent):
-        where = storage.join(parent, name)
+    for name in uris.list_names(parent):
+        where = uris.join(parent, name)
         if name.startswith(beginning) and ownership.is_scratch(where):
             _discard(where)
 
@@ -106,8 +106,8 @@ def _discard(work_uri: str) -> None:
 
 def _work_root(uri: str, *, is_shared: bool) -> str:
     """Return the common beginning of the URIs of all work directories of an output."""
-    if storage.is_local(uri):
-        path = storage.real_path(uri)
+    if uris.is_local(uri):
+        path = uris.real_path(uri)
         return str(path.with_name(f".{path.name}.prepare-"))
     if is_shared:
         parent, _, name = uri.rstrip("/").rpartition("/")

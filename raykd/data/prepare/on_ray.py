@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from ray.exceptions import RayError, RayTaskError
 
 import ray
-from raykd import storage
 from raykd.data.prepare.examples import Recipe
 from raykd.data.prepare.parts import Part, Piece, Work, made_part, submitted_parts, unit_pieces
 from raykd.data.prepare.processes import use_one_thread
 from raykd.errors import WorkersFailedError
+from raykd.storage import uris
 
 if TYPE_CHECKING:
     from raykd.data.prepare.inputs import Inputs, ReadingMeter
@@ -68,7 +68,7 @@ def _fill(
 def _anywhere(file: "SourceFile") -> "SourceFile":
     """Name a file so that the working directory does not matter; Hub data sets have no path."""
     is_file = file.format is not None
-    return replace(file, uri=storage.absolute(file.uri)) if is_file else file
+    return replace(file, uri=uris.absolute(file.uri)) if is_file else file
 
 
 def _next_part(reader: Any) -> Part | None:

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raykd import storage
 from raykd.data.prefetch import prefetched
 from raykd.data.prepare.examples import Encoder, Examples, Recipe
 from raykd.data.prepare.raw_rows import Finding, RawRows
 from raykd.data.prepare.writer import Size
+from raykd.storage import uris
 
 # What tokenises does not read: it starts sooner without the libraries for that.
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Submit(Protocol):
 def unit_pieces(work: Work, unit: int, rows: Iterable[RawRows]) -> Iterator[Piece]:
     """Group the rows of a unit of the input into pieces of about a megabyte of text."""
     for number, some in enumerate(_grouped(rows)):
-        yield Piece(rows=some, uri=storage.join(work.uri, f"{unit:06d}-{number:06d}.arrow"))
+        yield Piece(rows=some, uri=uris.join(work.uri, f"{unit:06d}-{number:06d}.arrow"))
 
 
 def submitted_parts(
@@ -124,10 +124,10 @@ def submitted_parts(
 
 def made_part(piece: Piece, recipe: Recipe) -> Part:
     """Return the part of a piece, made now or by an earlier start."""
-    if storage.exists(piece.uri):
-        return _part(piece.uri, _read(storage.read_bytes(piece.uri)))
+    if uris.exists(piece.uri):
+        return _part(piece.uri, _read(uris.read_bytes(piece.uri)))
     examples = _encoder(recipe).encode(piece.rows)
-    storage.write_bytes(piece.uri, _as_file(examples))
+    uris.write_bytes(piece.uri, _as_file(examples))
     return _part(piece.uri, examples)
 
 
@@ -144,9 +144,9 @@ def part_examples(parts: Sequence[Part]) -> Iterator[tuple[Part, pa.Table]]:
 
 
 def _tables(parts: list[Part]) -> list[tuple[Part, pa.Table]]:
-    if storage.is_local(parts[0].uri):
+    if uris.is_local(parts[0].uri):
         return [(part, _mapped(part.uri)) for part in parts]
-    contents = storage.read_many([part.uri for part in parts])
+    contents = uris.read_many([part.uri for part in parts])
     for part in parts:
         if part.uri not in contents:
             raise FileNotFoundError(part.uri)

@@ -10,7 +10,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from raykd import storage
 from raykd.config.schema.prepare import TRAIN, PrepareOptions
 from raykd.data.manifest import (
     KIND,
@@ -40,8 +39,9 @@ from raykd.data.prepare.survey import kept_survey
 from raykd.data.prepare.writer import Size
 from raykd.data.tokenizers import tells_pairs_apart, tokenizer_info
 from raykd.errors import ConfigError, DataError
-from raykd.published.publishing import publishing
-from raykd.remote.patience import PATIENCE_SECONDS
+from raykd.storage import uris
+from raykd.storage.published.publishing import publishing
+from raykd.storage.remote.patience import PATIENCE_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +101,7 @@ def _made(job: _Job) -> PrepareReport:
     started, options = time.monotonic(), job.options
     tokenizer, labels = kept_survey(_surveying(job), options, work_uri=job.work_uri)
     recipe = _recipe(job, tokenizer, labels=labels)
-    finished = storage.list_names(job.work_uri)
+    finished = uris.list_names(job.work_uri)
     parts = _tokenised(job, recipe)
     rejections = merged(one for part in parts for one in part.rejections)
     _check_rest(parts, rejections)
@@ -132,7 +132,7 @@ def _surveying(job: _Job) -> Iterator[RawRows]:
 def _recipe(job: _Job, tokenizer: Any, *, labels: tuple[str, ...] | None) -> Recipe:
     options = job.options
     return Recipe(
-        tokenizer_uri=storage.join(job.work_uri, TOKENIZER_DIRECTORY, "tokenizer.json"),
+        tokenizer_uri=uris.join(job.work_uri, TOKENIZER_DIRECTORY, "tokenizer.json"),
         max_length=options.max_length,
         truncation_side=tokenizer.truncation_side,
         packs=options.packs,
@@ -190,12 +190,12 @@ def _publish(job: _Job, parts: list[Part], *, tokenizer: Any, recipe: Recipe) ->
 
     # What has been made is worth waiting for.
     with (
-        storage.patience(PATIENCE_SECONDS),
+        uris.patience(PATIENCE_SECONDS),
         publishing(
             options.output_uri, kind=KIND, overwrites=options.overwrites or job.is_renewed
         ) as publication,
     ):
-        with storage.local_copy(storage.join(job.work_uri, TOKENIZER_DIRECTORY)) as path:
+        with uris.local_copy(uris.join(job.work_uri, TOKENIZER_DIRECTORY)) as path:
             shutil.copytree(path, publication.path / TOKENIZER_DIRECTORY)
         assembly = Assembly(publication.path, schema, layout=layout)
         splits = assembly.write(parts, report)

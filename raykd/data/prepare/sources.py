@@ -15,13 +15,13 @@ from pathlib import Path, PurePosixPath
 
 from botocore.exceptions import BotoCoreError
 
-from raykd import storage
 from raykd.config.schema.prepare import TRAIN, VALIDATION, Format, SourceOptions
 from raykd.data.prepare.readers.streams import COMPRESSIONS
 from raykd.data.prepare.splits import of_split
 from raykd.errors import ConfigError, DataError, StorageError
-from raykd.remote.filesystem import retrying_filesystem
-from raykd.remote.listing import require_readable
+from raykd.storage import uris
+from raykd.storage.remote.filesystem import retrying_filesystem
+from raykd.storage.remote.listing import require_readable
 
 ENDINGS: dict[str, Format] = {
     ".txt": "text",
@@ -83,13 +83,13 @@ def _files_of(source: str, *, split: str, options: SourceOptions) -> Iterable[So
     try:
         filesystem, path = retrying_filesystem(source)
         filesystem.invalidate_cache()
-        if storage.is_local(source):
+        if uris.is_local(source):
             # fsspec takes what may not be seen for what is not there.
             require_readable(Path(path))
         if filesystem.isdir(path):
             paths = _in_directory(source, filesystem.find(path), root=path, options=options)
             paths = of_split(paths, root=path, split=split, source=source)
-        elif storage.exists(source):
+        elif uris.exists(source):
             paths = [path]
         elif _GLOB.search(source):
             paths = sorted(found for found in filesystem.glob(path) if filesystem.isfile(found))

@@ -6,10 +6,10 @@ import re
 from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING
 
-from raykd import storage
 from raykd.config.schema.prepare import TRAIN, VALIDATION
 from raykd.errors import ConfigError
-from raykd.remote.retry import named
+from raykd.storage import uris
+from raykd.storage.remote.retry import named
 
 if TYPE_CHECKING:
     from raykd.data.prepare.sources import SourceFile
@@ -95,21 +95,21 @@ def _named_split(path: str) -> str | None:
 
 def _beginning(file: "SourceFile") -> Hashable:
     """Return what copies on this machine have in common; of other files, what no other has."""
-    if file.format is None or not storage.is_local(file.uri):
+    if file.format is None or not uris.is_local(file.uri):
         return file.uri, file.hub_split
-    with named(file.uri), storage.local_path(file.uri).open("rb") as stream:
+    with named(file.uri), uris.local_path(file.uri).open("rb") as stream:
         return file.bytes, stream.read(_BLOCK_BYTES)
 
 
 def _holds_the_same(file: "SourceFile", other: "SourceFile") -> bool:
-    one, two = storage.local_path(file.uri), storage.local_path(other.uri)
+    one, two = uris.local_path(file.uri), uris.local_path(other.uri)
     return file.bytes > 0 and filecmp.cmp(one, two, shallow=False)
 
 
 def _identity(file: "SourceFile") -> Hashable:
     if file.format is None:
         return file.uri, file.hub_split
-    if storage.is_local(file.uri):
-        status = storage.local_path(file.uri).stat()
+    if uris.is_local(file.uri):
+        status = uris.local_path(file.uri).stat()
         return status.st_dev, status.st_ino
     return file.uri

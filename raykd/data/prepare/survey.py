@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from raykd import storage
 from raykd.config.schema.prepare import TRAIN, PrepareOptions
 from raykd.data.manifest import TOKENIZER_DIRECTORY
 from raykd.data.prepare.raw_rows import UNDECODABLE, RawRows
 from raykd.data.prepare.tokenizer_training import evenly_sampled, train_tokenizer
 from raykd.data.tokenizers import load_tokenizer, save_tokenizer
 from raykd.errors import ConfigError, DataError
+from raykd.storage import uris
 
 _SURVEY = "survey.json"
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
@@ -66,13 +66,13 @@ def kept_survey(
     rows: Iterable[RawRows], options: PrepareOptions, *, work_uri: str
 ) -> tuple[Any, tuple[str, ...] | None]:
     """Return tokenizer and labels, and keep both in the work directory for the next start."""
-    saved = storage.join(work_uri, _SURVEY)
-    tokenizer_uri = storage.join(work_uri, TOKENIZER_DIRECTORY)
-    if not storage.exists(saved):
+    saved = uris.join(work_uri, _SURVEY)
+    tokenizer_uri = uris.join(work_uri, TOKENIZER_DIRECTORY)
+    if not uris.exists(saved):
         tokenizer, labels = survey(rows, options)
         _save(tokenizer, tokenizer_uri)
-        storage.write_bytes(saved, json.dumps(labels).encode())
-    labels = json.loads(storage.read_bytes(saved))
+        uris.write_bytes(saved, json.dumps(labels).encode())
+    labels = json.loads(uris.read_bytes(saved))
     return load_tokenizer(tokenizer_uri), None if labels is None else tuple(labels)
 
 
@@ -81,9 +81,9 @@ def _save(tokenizer: Any, uri: str) -> None:
         save_tokenizer(tokenizer, Path(directory))
         files = [path for path in Path(directory).rglob("*") if path.is_file()]
         names = [path.relative_to(directory).as_posix() for path in files]
-        storage.write_many(
+        uris.write_many(
             {
-                storage.join(uri, name): path.read_bytes()
+                uris.join(uri, name): path.read_bytes()
                 for name, path in zip(names, files, strict=True)
             }
         )

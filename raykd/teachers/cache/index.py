@@ -9,11 +9,17 @@ from dataclasses import dataclass
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from raykd import storage
 from raykd.data.json_values import fields_of, listed, mapping
 from raykd.errors import DataError, PublicationError
-from raykd.published.directory import COMMITTED, Published, fetched, is_committed, read_published
-from raykd.published.publishing import publishing
+from raykd.storage import uris
+from raykd.storage.published.directory import (
+    COMMITTED,
+    Published,
+    fetched,
+    is_committed,
+    read_published,
+)
+from raykd.storage.published.publishing import publishing
 from raykd.teachers.cache.encodings import described_encoding
 from raykd.teachers.cache.key import CacheKey, require_same
 from raykd.teachers.cache.parts import (
@@ -49,7 +55,7 @@ def read_index(uri: str, key: CacheKey) -> Index | None:
         PublicationError: It is of another key, or not what was published.
     """
     for name in reversed(_index_names(uri)):
-        if is_committed(where := storage.join(uri, name)):
+        if is_committed(where := uris.join(uri, name)):
             published = read_published(where, kind=KIND)
             require_same(key, published.content.get("key"), where=where)
             return _index(published)
@@ -65,7 +71,7 @@ def publish_index(uri: str, key: CacheKey, index: Index) -> None:
     _require_order(index.parts, uri)
     names = _index_names(uri)
     number = int(names[-1].removeprefix(_PREFIX)) + 1 if names else 0
-    with publishing(storage.join(uri, f"{_PREFIX}{number:05d}"), kind=KIND) as publication:
+    with publishing(uris.join(uri, f"{_PREFIX}{number:05d}"), kind=KIND) as publication:
         tensors = {n: t.cpu().contiguous() for n, t in index.encoding.tensors.items()}
         save_file(tensors, publication.path / _HEAD_FILE)
         publication.content.update(
@@ -78,12 +84,12 @@ def publish_index(uri: str, key: CacheKey, index: Index) -> None:
 def write_note(uri: str, finished: FinishedPart) -> None:
     """Note that a part of a cache is whole."""
     note = json.dumps(finished_content(finished)).encode()
-    storage.write_bytes(_note_uri(uri, finished.part), note)
+    uris.write_bytes(_note_uri(uri, finished.part), note)
 
 
 def noted_parts(uri: str, parts: Iterable[Part]) -> list[FinishedPart]:
     """Return those of some parts that are whole."""
-    notes = storage.read_many([_note_uri(uri, part) for part in parts])
+    notes = uris.read_many([_note_uri(uri, part) for part in parts])
     found = []
     for where, note in notes.items():
         try:
@@ -106,7 +112,7 @@ def unnoted_records(uri: str, names: Collection[str]) -> list[str]:
     indices = [name for name in _index_names(uri) if f"{name}/{COMMITTED}" in names]
     known: set[str] = set()
     if indices:
-        published = read_published(storage.join(uri, indices[-1]), kind=KIND)
+        published = read_published(uris.join(uri, indices[-1]), kind=KIND)
         known = {each.path for each in _parts(published)}
     parts = {part_path_of(path) for path in known}
     return [
@@ -119,7 +125,7 @@ def unnoted_records(uri: str, names: Collection[str]) -> list[str]:
 
 
 def _index_names(uri: str) -> list[str]:
-    names = storage.list_names(uri)
+    names = uris.list_names(uri)
     return [name for name in names if name.removeprefix(_PREFIX).isdigit()]
 
 
@@ -151,7 +157,7 @@ def _told_as_torn(published: Published) -> Iterator[None]:
 
 
 def _note_uri(uri: str, part: Part) -> str:
-    return storage.join(uri, f"{part.path}{_NOTE}")
+    return uris.join(uri, f"{part.path}{_NOTE}")
 
 
 def _place(finished: FinishedPart) -> Part:

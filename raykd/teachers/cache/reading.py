@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from raykd import storage
 from raykd.batch import IntArray
 from raykd.errors import PublicationError
-from raykd.remote.staging import staging_directory
-from raykd.remote.transfers import digest, download
+from raykd.storage import uris
+from raykd.storage.remote.staging import staging_directory
+from raykd.storage.remote.transfers import digest, download
 from raykd.tasks.masking import mask_epochs
 from raykd.teachers.cache.hashing import Checks
 from raykd.teachers.cache.index import Index, read_index
@@ -46,8 +46,8 @@ def opened_cache(uri: str, key: CacheKey, *, languages: Sequence[str]) -> Iterat
     if (index := read_index(uri, key)) is None:
         message = f"{uri}: holds no teacher's outputs yet; {_BUILD}"
         raise PublicationError(message)
-    if storage.is_local(uri):
-        yield OpenedCache(uri, key, index, languages, files=storage.local_path(uri))
+    if uris.is_local(uri):
+        yield OpenedCache(uri, key, index, languages, files=uris.local_path(uri))
         return
     with staging_directory(num_bytes=sum(each.num_bytes for each in index.parts)) as directory:
         yield OpenedCache(uri, key, index, languages, files=directory)
@@ -126,7 +126,7 @@ class OpenedCache:
             place = int(np.searchsorted(records.row_ids_N, row_id))
             if place == len(records) or records.row_ids_N[place] != row_id:
                 continue
-            where = storage.join(self.uri, finished.path)
+            where = uris.join(self.uri, finished.path)
             if records.checks_N[place] != check:
                 message = (
                     f"{where}: row {row_id} was asked with other tokens or labels (fingerprint "
@@ -143,7 +143,7 @@ class OpenedCache:
 
     def _fetch(self, wanted: Iterable[FinishedPart]) -> None:
         """Bring files of a store here, several at a time."""
-        if storage.is_local(self.uri):
+        if uris.is_local(self.uri):
             return
         parts = {each.path: each for each in wanted}
         if self._absent(parts):
@@ -155,7 +155,7 @@ class OpenedCache:
 
     def _download(self, parts: Sequence[FinishedPart]) -> None:
         pairs = [
-            (storage.join(self.uri, each.path), self._files / f"{each.path}.fetched")
+            (uris.join(self.uri, each.path), self._files / f"{each.path}.fetched")
             for each in parts
         ]
         try:
@@ -174,7 +174,7 @@ class OpenedCache:
         try:
             return Records.of(_mapped(path, num_bytes=finished.num_bytes))
         except (pa.ArrowException, OSError, ValueError) as error:
-            where = storage.join(self.uri, finished.path)
+            where = uris.join(self.uri, finished.path)
             message = f"{where}: cannot be read: {error}; {_ANEW}"
             raise PublicationError(message) from error
 

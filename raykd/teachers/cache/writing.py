@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from raykd import storage
-from raykd.remote.retry import named
-from raykd.remote.staging import staging_directory
-from raykd.remote.transfers import digest, upload
+from raykd.storage import uris
+from raykd.storage.remote.retry import named
+from raykd.storage.remote.staging import staging_directory
+from raykd.storage.remote.transfers import digest, upload
 from raykd.teachers.cache.index import write_note
 from raykd.teachers.cache.parts import FinishedPart, Part, records_path
 
@@ -24,7 +24,7 @@ def write_part(uri: str, part: Part, records: pa.RecordBatch) -> FinishedPart:
     Raises:
         StorageError: Storage refuses or has no room.
     """
-    write = _write_local if storage.is_local(uri) else _write_remote
+    write = _write_local if uris.is_local(uri) else _write_remote
     num_bytes, sha256 = write(uri, part, records)
     row_ids_N = records["row_id"].to_numpy()
     finished = FinishedPart(
@@ -40,12 +40,12 @@ def write_part(uri: str, part: Part, records: pa.RecordBatch) -> FinishedPart:
 
 
 def _write_local(uri: str, part: Part, records: pa.RecordBatch) -> tuple[int, str]:
-    path = storage.local_path(storage.join(uri, part.path))
+    path = uris.local_path(uris.join(uri, part.path))
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     with named(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
         num_bytes, sha256 = _write_file(aside, records)
-        aside.replace(storage.local_path(storage.join(uri, records_path(part, sha256))))
+        aside.replace(uris.local_path(uris.join(uri, records_path(part, sha256))))
     return num_bytes, sha256
 
 
@@ -53,7 +53,7 @@ def _write_remote(uri: str, part: Part, records: pa.RecordBatch) -> tuple[int, s
     with staging_directory(num_bytes=records.nbytes) as directory:
         path = directory / "records.arrow"
         num_bytes, sha256 = _write_file(path, records)
-        upload([(path, storage.join(uri, records_path(part, sha256)))])
+        upload([(path, uris.join(uri, records_path(part, sha256)))])
     return num_bytes, sha256
 
 

@@ -21,7 +21,7 @@ from raykd.data.prepare.writer import ShardWriter
 from raykd.data.tokenizers import tokenizer_info
 from raykd.distill.assemble import assemble
 from raykd.distill.world import World
-from raykd.published.publishing import publishing
+from raykd.storage.published.publishing import publishing
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 

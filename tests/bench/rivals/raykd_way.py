@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from raykd.train.metrics import read_metrics
-from raykd.train.paths import run_paths
+from raykd.runs.metrics import read_metrics
+from raykd.runs.paths import run_paths
 from raykd.train.run import Listener, train_run
 
 from tests.bench.rivals.cases import BUCKET_STEPS, Case, Material

@@ -7,7 +7,7 @@ import pytest
 from raykd.cli.main import main
 from raykd.config.load import as_yaml, load_sweep, plain
 from raykd.sweep.ledger import SweepPaths, write_index, write_records
-from raykd.sweep.plan import plan_sweep
+from raykd.sweep.plan.plan import plan_sweep
 
 from tests.small_runs import small_data, small_run
 from tests.sweeps import COMMAND, driver, ledger_of, write_ledger

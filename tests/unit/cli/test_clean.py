@@ -6,13 +6,18 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 
 import pytest
-from raykd import storage
 from raykd.cli.clean import parse_age
 from raykd.cli.main import main
 from raykd.cli.progress import console
-from raykd.remote.probe import CHECKSUM, CREATE, RANGE_CHECKSUM
+from raykd.storage import uris
+from raykd.storage.remote.probe import CHECKSUM, CREATE, RANGE_CHECKSUM
 
-from tests.unit.published.killing import CHECKPOINT, killed_while_writing, run_at, temporary
+from tests.unit.storage.published.killing import (
+    CHECKPOINT,
+    killed_while_writing,
+    run_at,
+    temporary,
+)
 
 __all__ = ["temporary"]
 
@@ -31,20 +36,20 @@ def test_nothing_is_removed_without_being_told_to(
     uri: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(console, "width", 300)  # long paths are folded otherwise
-    files = storage.list_files(uri)
+    files = uris.list_files(uri)
     assert main(["clean", uri]) == 0
     printed = capsys.readouterr().out
     for fact in ("partial", f"{uri}/checkpoints/.step-00000010.", "1.0 kB", "2.0 h", "died"):
         assert fact in printed
     assert "1 found, 1.0 kB" in printed
     assert "nothing is removed; --delete does it" in printed
-    assert storage.list_files(uri) == files
+    assert uris.list_files(uri) == files
 
 
 def test_it_is_removed_where_asked(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["clean", uri, f"{uri}/checkpoints", "--delete"]) == 0
     assert "removed: 1 found, 1.0 kB" in capsys.readouterr().out
-    assert storage.list_names(f"{uri}/checkpoints") == []
+    assert uris.list_names(f"{uri}/checkpoints") == []
     assert main(["clean", uri, "--delete", "--older-than", "0s"]) == 0
     assert capsys.readouterr().out == "nothing to clean\n"
 
@@ -52,7 +57,7 @@ def test_it_is_removed_where_asked(uri: str, capsys: pytest.CaptureFixture[str])
 def test_what_is_young_stays(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["clean", uri, "--delete", "--older-than", "3h"]) == 0
     assert capsys.readouterr().out == "nothing to clean\n"
-    assert len(storage.list_names(f"{uri}/checkpoints")) == 1
+    assert len(uris.list_names(f"{uri}/checkpoints")) == 1
 
 
 @pytest.mark.parametrize("name", ["nowhere", "foo://x"])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from raykd.cli.doctor import losses_table
 from raykd.cli.main import main, parse
-from raykd.distill.conformance.subject import Finding
+from raykd.doctor.subject import Finding
 from raykd.models.load import save_model
 from rich.console import Console
 

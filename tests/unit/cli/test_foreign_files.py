@@ -6,11 +6,11 @@ from pathlib import Path
 
 import boto3
 import pytest
-from raykd import storage
 from raykd.cli.main import main
 from raykd.config.load import as_yaml, load_run
 from raykd.models.load import save_model
-from raykd.train.paths import run_paths
+from raykd.runs.paths import run_paths
+from raykd.storage import uris
 
 from tests.small_runs import small_data, small_run
 from tests.sweep_files import write_runs, write_sweep
@@ -92,13 +92,13 @@ def made_here(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def filled(place: str) -> dict[str, bytes]:
     """Put files of others at a place, and return all that is there."""
-    files = {storage.join(place, name): f"mine: {name}".encode() for name in FOREIGN}
-    storage.write_many(files)
+    files = {uris.join(place, name): f"mine: {name}".encode() for name in FOREIGN}
+    uris.write_many(files)
     return files
 
 
 def assert_all_there(files: Mapping[str, bytes]) -> None:
-    assert storage.read_many(list(files)) == files
+    assert uris.read_many(list(files)) == files
 
 
 def run_of(made: Path) -> str:
@@ -127,9 +127,7 @@ def test_a_place_with_other_files_keeps_them(
         assert status == 2
         assert f"{place}: holds " in message
         assert " more, " in message
-        assert storage.list_files(place).keys() == {
-            each.removeprefix(f"{place}/") for each in files
-        }
+        assert uris.list_files(place).keys() == {each.removeprefix(f"{place}/") for each in files}
     else:
         assert status == 0
 
@@ -139,11 +137,11 @@ def test_a_place_that_is_a_file_keeps_it(
     name: str, storage_uri: str, made_here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = f"{storage_uri}/thesis"
-    storage.write_bytes(place, b"months")
+    uris.write_bytes(place, b"months")
     assert main(asked(COMMANDS[name], place, made_here)) == 2
     assert f"{place}: is a file" in capsys.readouterr().err
-    assert storage.read_bytes(place) == b"months"
-    assert storage.list_names(storage_uri) == ["thesis"]
+    assert uris.read_bytes(place) == b"months"
+    assert uris.list_names(storage_uri) == ["thesis"]
 
 
 @pytest.mark.parametrize("name", ["export", "prepare", "report"])
@@ -153,20 +151,20 @@ def test_an_earlier_one_is_replaced_by_its_names(
     place = f"{storage_uri}/team"
     again = COMMANDS.get(f"{name} again", COMMANDS[name])
     assert main(asked(COMMANDS[name], place, made_here)) == 0
-    written = storage.list_files(place)
+    written = uris.list_files(place)
     if name == "export":
         assert main(asked(COMMANDS[name], place, made_here)) == 2
         assert f"{place}: holds a model directory already; replace it with --overwrite" in (
             capsys.readouterr().err
         )
     assert main(asked(again, place, made_here)) == 0
-    assert storage.list_files(place).keys() == written.keys()
-    note = storage.join(place, "notes", "mine.txt")
-    storage.write_bytes(note, b"mine")
+    assert uris.list_files(place).keys() == written.keys()
+    note = uris.join(place, "notes", "mine.txt")
+    uris.write_bytes(note, b"mine")
     assert main(asked(again, place, made_here)) == 2
     assert f"{place}: holds notes/mine.txt, which raykd has not" in capsys.readouterr().err
-    assert storage.read_bytes(note) == b"mine"
-    assert storage.list_files(place).keys() == {*written, "notes/mine.txt"}
+    assert uris.read_bytes(note) == b"mine"
+    assert uris.list_files(place).keys() == {*written, "notes/mine.txt"}
 
 
 @pytest.mark.parametrize("name", ["export again", "prepare again", "report"])
@@ -174,9 +172,9 @@ def test_what_is_of_another_kind_stays(name: str, storage_uri: str, made_here: P
     place = f"{storage_uri}/team"
     other = "prepare" if name != "prepare again" else "export"
     assert main(asked(COMMANDS[other], place, made_here)) == 0
-    written = storage.list_files(place)
+    written = uris.list_files(place)
     assert main(asked(COMMANDS[name], place, made_here)) == 2
-    assert storage.list_files(place) == written
+    assert uris.list_files(place) == written
 
 
 ROOTS = (".", "..", "./x/..", "../", "//", "/", "~", "~/", "link", "link/", "sub/..", "$PWD", "")
@@ -213,12 +211,12 @@ def test_a_root_is_refused(
 def test_a_bucket_is_refused(
     name: str, root: str, s3_uri: str, made_here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    storage.write_bytes(f"{s3_uri}/other/model.bin", b"mine")
+    uris.write_bytes(f"{s3_uri}/other/model.bin", b"mine")
     command = asked(COMMANDS[name], "@", made_here)
     assert main([f"{s3_uri}{root}" if each == "@" else each for each in command]) == 2
     message = capsys.readouterr().err
     assert "is a whole bucket; name a directory in it" in message or "has a part" in message
-    assert storage.list_files(s3_uri) == {"other/model.bin": 4}
+    assert uris.list_files(s3_uri) == {"other/model.bin": 4}
 
 
 @pytest.mark.parametrize("name", ["export", "prepare"])
@@ -241,22 +239,22 @@ def test_a_run_that_starts_afresh_keeps_what_others_have_put_into_it(
 ) -> None:
     command = asked(COMMANDS["train"], storage_uri, made_here)
     assert main(command) == 0
-    (run,) = (name for name in storage.list_names(storage_uri) if name.startswith("small-"))
-    uri = storage.join(storage_uri, run)
+    (run,) = (name for name in uris.list_names(storage_uri) if name.startswith("small-"))
+    uri = uris.join(storage_uri, run)
     # None of them where a directory of raykd's is replaced whole.
     names = ("thesis.txt", "notes/a", "tensorboard/a", "wandb/a", "checkpoints/a")
-    files = {storage.join(uri, name): b"mine" for name in names}
-    storage.write_many(files)
-    written = storage.list_files(uri)
+    files = {uris.join(uri, name): b"mine" for name in names}
+    uris.write_many(files)
+    written = uris.list_files(uri)
     assert main([*command, "--fresh"]) == 0
     assert_all_there(files)
-    assert storage.list_files(uri).keys() == written.keys()
-    note = storage.join(uri, "model", "mine.txt")
-    storage.write_bytes(note, b"mine")
-    before = storage.list_files(uri)
+    assert uris.list_files(uri).keys() == written.keys()
+    note = uris.join(uri, "model", "mine.txt")
+    uris.write_bytes(note, b"mine")
+    before = uris.list_files(uri)
     assert main([*command, "--fresh"]) == 2
     assert "model: holds mine.txt, which raykd has not" in capsys.readouterr().err
-    assert storage.list_files(uri) == before
+    assert uris.list_files(uri) == before
 
 
 def test_a_run_is_not_begun_among_other_files(
@@ -268,7 +266,7 @@ def test_a_run_is_not_begun_among_other_files(
         assert main([*asked(COMMANDS["train"], storage_uri, made_here), *fresh]) == 2
         assert f"{run}: holds " in capsys.readouterr().err
         assert_all_there(files)
-        assert len(storage.list_files(run)) == len(files)
+        assert len(uris.list_files(run)) == len(files)
 
 
 def test_cleaning_keeps_what_only_looks_like_a_run(
@@ -283,8 +281,8 @@ def test_cleaning_keeps_what_only_looks_like_a_run(
         "tokenizer/vocab.txt",
         "data/tokenizer/a",
     ):
-        files[storage.join(place, name)] = b"mine"
-    storage.write_many(files)
+        files[uris.join(place, name)] = b"mine"
+    uris.write_many(files)
     for uri in (storage_uri, place, f"{place}/model"):
         assert main(["clean", uri, "--delete", "--older-than", "0s"]) == 0
         assert capsys.readouterr().out == "nothing to clean\n"
@@ -311,9 +309,9 @@ def test_names_that_look_like_patterns_touch_no_other(
     beside, place = f"{storage_uri}/layers=2", f"{storage_uri}/layers=[2,4]"
     quoted = place if name != "train" else f"\"'{place}'\""
     assert main(asked(COMMANDS[name], beside, made_here)) == 0
-    before = storage.list_files(beside)
+    before = uris.list_files(beside)
     for again in ("", " again" if name != "train" else " afresh"):
         assert main(asked(COMMANDS[f"{name}{again}"], quoted, made_here)) == 0
-    assert storage.list_files(beside) == before
-    files = {each.rpartition("/")[2] for each in storage.list_files(place)}
+    assert uris.list_files(beside) == before
+    files = {each.rpartition("/")[2] for each in uris.list_files(place)}
     assert files >= {each.rpartition("/")[2] for each in before if each.endswith("COMMITTED")}

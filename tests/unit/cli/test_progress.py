@@ -10,7 +10,7 @@ from raykd.cli.progress import (
     training_line,
     training_seconds_left,
 )
-from raykd.train.worker import RunResult
+from raykd.runs.result import RunResult
 
 REPORT = {
     "step": 50,

@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from raykd import storage
 from raykd.cli.report import add_arguments, run, sweep_uri, watch
 from raykd.errors import ConfigError
+from raykd.storage import uris
+from raykd.storage.leases.records import Lease, write_lease
 from raykd.sweep.ledger import State, SweepPaths
-from raykd.train.holders import Lease, write_lease
 from rich.console import Console
 
 from tests.sweeps import (
@@ -43,14 +43,14 @@ def finish(uri: str) -> Callable[[], None]:
 def test_a_sweeps_directory_is_reported_and_gets_its_files(
     storage_uri: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    uri = storage.join(storage_uri, "rich")
+    uri = uris.join(storage_uri, "rich")
     write_ledger(rich_ledger(uri))
     assert run(parsed(uri)) == 0
     shown = capsys.readouterr().out
     assert "rich: 54 of 58 trials done" in shown
     assert "/rich/report/report.html" in "".join(shown.split())
-    assert len(storage.list_names(f"{uri}/report")) == 5
-    assert b"http-equiv" not in storage.read_bytes(f"{uri}/report/report.html")
+    assert len(uris.list_names(f"{uri}/report")) == 5
+    assert b"http-equiv" not in uris.read_bytes(f"{uri}/report/report.html")
 
 
 def test_the_files_go_where_output_says(tmp_path: Path) -> None:
@@ -58,14 +58,14 @@ def test_the_files_go_where_output_says(tmp_path: Path) -> None:
     write_ledger(rich_ledger(uri))
     assert run(parsed(uri, "--output", str(tmp_path / "elsewhere"))) == 0
     assert (tmp_path / "elsewhere" / "report.html").exists()
-    assert not storage.exists(f"{uri}/report")
+    assert not uris.exists(f"{uri}/report")
 
 
 def test_a_directory_without_a_sweep_is_a_wrong_input(storage_uri: str) -> None:
     with pytest.raises(ConfigError, match="holds no sweep") as caught:
-        run(parsed(storage.join(storage_uri, "nothing")))
+        run(parsed(uris.join(storage_uri, "nothing")))
     assert caught.value.exit_status == 2
-    assert storage.list_names(storage_uri) == []
+    assert uris.list_names(storage_uri) == []
 
 
 def test_a_sweep_file_says_where_its_directory_is(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_log_gets_a_line_for_each_change_until_the_sweep_is_over(tmp_path: Pat
     watch(uri, f"{uri}/report", console=console, pause=finish(uri))
     lines = [line for line in stream.getvalue().splitlines() if line.startswith("rich:")]
     assert [line.rstrip().rsplit(", ", 1)[1] for line in lines] == ["still going", "over", "over"]
-    assert json.loads(storage.read_bytes(f"{uri}/report/summary.json"))["is_over"]
+    assert json.loads(uris.read_bytes(f"{uri}/report/summary.json"))["is_over"]
 
 
 def test_a_loss_that_is_not_a_number_is_no_change(tmp_path: Path) -> None:
@@ -110,11 +110,11 @@ def test_the_page_asks_to_be_read_again_while_the_sweep_goes_on(tmp_path: Path) 
     end = finish(uri)
 
     def pause() -> None:
-        pages.append(storage.read_bytes(f"{uri}/report/report.html"))
+        pages.append(uris.read_bytes(f"{uri}/report/report.html"))
         end()
 
     watch(uri, f"{uri}/report", console=Console(file=io.StringIO()), pause=pause)
-    pages.append(storage.read_bytes(f"{uri}/report/report.html"))
+    pages.append(uris.read_bytes(f"{uri}/report/report.html"))
     assert [b'http-equiv="refresh"' in page for page in pages] == [True, True, False]
 
 
@@ -139,7 +139,7 @@ def test_an_interrupt_ends_the_watch_quietly(
     assert run(parsed(uri, "--watch")) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "not watched any more; the sweep itself goes on"
-    assert storage.exists(f"{uri}/report/report.html")
+    assert uris.exists(f"{uri}/report/report.html")
 
 
 @pytest.mark.parametrize("left", [None, driver(silent_seconds=60)])
@@ -154,13 +154,13 @@ def test_a_sweep_whose_driver_has_gone_is_not_watched_for_ever(
         uri,
         f"{uri}/report",
         console=console,
-        pause=lambda: storage.delete(lease) if left is None else write_lease(lease, left),
+        pause=lambda: uris.delete(lease) if left is None else write_lease(lease, left),
     )
     last = stream.getvalue().rpartition("rich: ")[2]
     assert f"The same command goes on: {COMMAND}" in last
     assert last.splitlines()[0].endswith("stopped" if left is None else "not going on")
     assert "running" not in last
-    assert b'http-equiv="refresh"' not in storage.read_bytes(f"{uri}/report/report.html")
+    assert b'http-equiv="refresh"' not in uris.read_bytes(f"{uri}/report/report.html")
 
 
 def test_a_sweep_whose_driver_was_dead_from_the_start_is_not_watched(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_sweep_whose_driver_was_dead_from_the_start_is_not_watched(tmp_path: P
     dead = driver(silent_seconds=60)
     write_ledger(replace(rich_ledger(uri, is_over=False), lease=dead))
     watch(uri, f"{uri}/report", console=Console(file=io.StringIO()), pause=pytest.fail)
-    summary = json.loads(storage.read_bytes(f"{uri}/report/summary.json"))
+    summary = json.loads(uris.read_bytes(f"{uri}/report/summary.json"))
     assert summary["standing"] == {
         "kind": "dead",
         "driver": f"process {dead.process_id} on {dead.host}",

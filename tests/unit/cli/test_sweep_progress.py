@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from raykd.cli.sweep_progress import SweepDisplay
-from raykd.train.waiting import Wait
+from raykd.ray_cluster.pending import Wait
 from rich.console import Console
 
-from tests.unit.sweep.studies import finish, handed_out, run_of, study_of
+from tests.unit.sweep.study.studies import finish, handed_out, run_of, study_of
 
 
 def test_why_trials_wait_is_said_again_only_when_the_reason_changes(

@@ -14,7 +14,7 @@ from raykd.config.load import load_run, load_sweep
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.sweep import SweepConfig
 from raykd.models.load import save_model
-from raykd.sweep.plan import plan_sweep
+from raykd.sweep.plan.plan import plan_sweep
 
 from tests.prepared import write_prepared
 from tests.tiny_models import tiny_model

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from raykd import storage
 from raykd.errors import ModelError
 from raykd.models.fingerprint import fingerprints
 from raykd.models.load import save_model
-from raykd.published.publishing import publishing
+from raykd.storage import uris
+from raykd.storage.published.publishing import publishing
 
 from tests.tiny_models import tiny_model
 
@@ -69,7 +69,7 @@ def test_what_is_published_is_known_by_the_run_that_made_it_wherever_it_lies(
     storage_uri: str, tmp_path: Path, publish: Callable[..., None]
 ) -> None:
     plain = fingerprints(write_model(tmp_path / "plain"))
-    places = [storage.join(storage_uri, name) for name in ("one", "same", "other")]
+    places = [uris.join(storage_uri, name) for name in ("one", "same", "other")]
     for place, seed in zip(places, (0, 0, 1), strict=True):
         publish(place, seed=seed)
     one, same, other = (fingerprints(place) for place in places)

@@ -5,12 +5,12 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 import torch
-from raykd import storage
 from raykd.config.schema.run import TaskName
 from raykd.errors import CheckpointError, ModelError
 from raykd.models.build import AUTO_CLASSES
 from raykd.models.load import load_config, load_model, load_weights, resolve_model, save_model
-from raykd.published.publishing import publishing
+from raykd.storage import uris
+from raykd.storage.published.publishing import publishing
 from safetensors.torch import load_file, save_file
 
 from tests.tiny_models import FAMILY_IDS, FAMILY_TASKS, LABELS, tiny_model
@@ -53,26 +53,26 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
 
 
 def test_runs_and_checkpoints_resolve_to_their_models(storage_uri: str) -> None:
-    run = storage.join(storage_uri, "run")
-    storage.write_bytes(storage.join(run, "run.yaml"), b"")
+    run = uris.join(storage_uri, "run")
+    uris.write_bytes(uris.join(run, "run.yaml"), b"")
     with pytest.raises(ModelError, match="no model and no checkpoint yet"):
         resolve_model(run)
     for step in ("step-00000010", "step-00000020", "step-00000030"):
-        checkpoint = storage.join(run, "checkpoints", step)
-        storage.write_bytes(storage.join(checkpoint, "state.json"), b"{}")
+        checkpoint = uris.join(run, "checkpoints", step)
+        uris.write_bytes(uris.join(checkpoint, "state.json"), b"{}")
         if step != "step-00000030":
-            storage.write_bytes(storage.join(checkpoint, "COMMITTED"), b"")
-    assert resolve_model(run) == storage.join(run, "checkpoints", "step-00000020", "student")
-    checkpoint = storage.join(run, "checkpoints", "step-00000010")
-    assert resolve_model(checkpoint) == storage.join(checkpoint, "student")
-    storage.write_bytes(storage.join(run, "model", "COMMITTED"), b"")
-    assert resolve_model(run) == storage.join(run, "model")
+            uris.write_bytes(uris.join(checkpoint, "COMMITTED"), b"")
+    assert resolve_model(run) == uris.join(run, "checkpoints", "step-00000020", "student")
+    checkpoint = uris.join(run, "checkpoints", "step-00000010")
+    assert resolve_model(checkpoint) == uris.join(checkpoint, "student")
+    uris.write_bytes(uris.join(run, "model", "COMMITTED"), b"")
+    assert resolve_model(run) == uris.join(run, "model")
     assert resolve_model("some/hub-name") == "some/hub-name"
 
 
 def test_models_load_from_a_uri(storage_uri: str, tmp_path: Path) -> None:
     model = tiny_model("bert", "masked_lm")
-    uri = storage.join(storage_uri, "model")
+    uri = uris.join(storage_uri, "model")
     with publishing(uri, kind="model") as publication:
         save_model(model, publication.path)
     loaded = load_model(uri, "masked_lm", labels=None)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from raykd import storage
 from raykd.config.schema.run import TaskName
 from raykd.errors import ModelError
 from raykd.models.build import build_model
@@ -13,7 +12,8 @@ from raykd.models.load import load_config, load_model, save_model
 from raykd.models.loadable import check_loadable
 from raykd.models.parts import distinct_tensors
 from raykd.models.stored import stored_tensors, write_hollow
-from raykd.published.publishing import publishing
+from raykd.storage import uris
+from raykd.storage.published.publishing import publishing
 from safetensors.torch import load_file, save_file
 
 from tests.tiny_models import FAMILY_IDS, FAMILY_TASKS, tiny_model
@@ -67,12 +67,12 @@ def test_other_files_are_no_part_of_a_model(tmp_path: Path) -> None:
 
 
 def test_headers_are_read_from_a_store(storage_uri: str) -> None:
-    uri = storage.join(storage_uri, "model")
+    uri = uris.join(storage_uri, "model")
     with publishing(uri, kind="model") as publication:
         save_model(tiny_model("bert", "masked_lm"), publication.path)
     check(uri, "masked_lm")
-    torn = storage.read_bytes(storage.join(uri, WEIGHTS))[:-4]
-    storage.write_bytes(storage.join(uri, WEIGHTS), torn)
+    torn = uris.read_bytes(uris.join(uri, WEIGHTS))[:-4]
+    uris.write_bytes(uris.join(uri, WEIGHTS), torn)
     with pytest.raises(ModelError, match=r"safetensors cannot be read: it has [0-9,]+ bytes"):
         check(uri, "masked_lm")
 

@@ -6,11 +6,12 @@ import math
 from typing import Any
 
 import pyarrow.parquet as pq
-from raykd import storage, strict_json
+from raykd import strict_json
 from raykd.report.pairing import pairing_of
 from raykd.report.summary import summarise
 from raykd.report.tables import evaluations_table, parquet, trials_table
 from raykd.report.write import write_report
+from raykd.storage import uris
 from raykd.sweep.ledger import State
 
 from tests.sweeps import (
@@ -83,21 +84,21 @@ def test_the_summary_is_strict_json_with_null_for_what_is_not_finite() -> None:
 
 
 def test_all_files_are_written_and_replaced(storage_uri: str) -> None:
-    directory_uri = storage.join(storage_uri, "report")
+    directory_uri = uris.join(storage_uri, "report")
     for ledger in (rich_ledger(is_over=False), rich_ledger()):
         summary = summarise(ledger)
         page_uri = write_report(ledger, summary, directory_uri=directory_uri)
-        assert page_uri == storage.join(directory_uri, "report.html")
-    assert storage.list_names(directory_uri) == [
+        assert page_uri == uris.join(directory_uri, "report.html")
+    assert uris.list_names(directory_uri) == [
         "evaluations.parquet",
         "manifest.json",
         "report.html",
         "summary.json",
         "trials.parquet",
     ]
-    found = json.loads(storage.read_bytes(storage.join(directory_uri, "summary.json")))
+    found = json.loads(uris.read_bytes(uris.join(directory_uri, "summary.json")))
     assert (found["is_over"], found["states"]["done"]) == (True, 54)
-    table = pq.read_table(io.BytesIO(storage.read_bytes(f"{directory_uri}/trials.parquet")))
+    table = pq.read_table(io.BytesIO(uris.read_bytes(f"{directory_uri}/trials.parquet")))
     assert table.num_rows == 58
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import fsspec
 import pytest
-from raykd import storage
 from raykd.cli.main import main as raykd
 from raykd.config.load import as_yaml
 from raykd.errors import StorageError
-from raykd.remote.complaints import redacted
-from raykd.train.paths import run_paths
+from raykd.runs.paths import run_paths
+from raykd.storage import uris
+from raykd.storage.remote.complaints import redacted
 
 from tests.servers.ports import number_of, reserve_port
 from tests.small_runs import small_data, small_run
@@ -39,7 +39,7 @@ def printed(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture)
 
 
 def stored(uri: str) -> dict[str, bytes]:
-    return {name: storage.read_bytes(f"{uri}/{name}") for name in storage.list_files(uri)}
+    return {name: uris.read_bytes(f"{uri}/{name}") for name in uris.list_files(uri)}
 
 
 def test_the_markers_are_found_where_they_are(tmp_path: Path) -> None:
@@ -105,8 +105,8 @@ def test_an_endpoint_with_a_password_is_not_repeated_not_even_in_tracebacks(
         address = f"me:{MARKERS['userinfo']}@127.0.0.1:{number_of(nobody)}"
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{address}")
         fsspec.filesystem("s3").clear_instance_cache()
-        with storage.patience(0), pytest.raises(StorageError, match="check AWS_ENDPOINT") as told:
-            storage.read_bytes("s3://bucket/x")
+        with uris.patience(0), pytest.raises(StorageError, match="check AWS_ENDPOINT") as told:
+            uris.read_bytes("s3://bucket/x")
     assert marked_in("".join(traceback.format_exception(told.value))) == []
     assert marked_in(printed()) == []
 
@@ -121,5 +121,5 @@ def test_a_refused_request_does_not_repeat_its_signature() -> None:
 
 def test_an_error_of_storage_has_no_password_of_its_uri() -> None:
     with pytest.raises(StorageError) as raised:
-        storage.read_bytes(f"nosuchscheme://me:{MARKERS['userinfo']}@host/x")
+        uris.read_bytes(f"nosuchscheme://me:{MARKERS['userinfo']}@host/x")
     assert marked_in(str(raised.value)) == []

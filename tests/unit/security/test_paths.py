@@ -10,18 +10,18 @@ import boto3
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from raykd import storage
 from raykd.data.manifest import Manifest, read_manifest
 from raykd.errors import DataError, PublicationError, StorageDeniedError
-from raykd.published.directory import (
+from raykd.storage import uris
+from raykd.storage.published.directory import (
     COMMITTED,
     MANIFEST,
     Published,
     read_published,
     verify,
 )
-from raykd.published.publishing import publishing
-from raykd.remote.names import is_inside
+from raykd.storage.published.publishing import publishing
+from raykd.storage.remote.names import is_inside
 
 from tests.small_runs import small_data
 
@@ -71,16 +71,16 @@ def test_whatever_is_allowed_stays_inside(name: str) -> None:
     if is_inside(name):
         root = "/root/of/all"
         assert os.path.normpath(os.path.join(root, name)) == f"{root}/{name}"  # noqa: PTH118
-        assert storage.join("s3://bucket/root", name) == f"s3://bucket/root/{name}"
+        assert uris.join("s3://bucket/root", name) == f"s3://bucket/root/{name}"
 
 
 def reseal(uri: str, change: dict[str, Any]) -> None:
     """Change a published manifest and commit it again, as whoever may write there can."""
-    where = storage.join(uri, MANIFEST)
-    text = json.dumps(json.loads(storage.read_bytes(where)) | change).encode()
-    storage.write_bytes(where, text)
+    where = uris.join(uri, MANIFEST)
+    text = json.dumps(json.loads(uris.read_bytes(where)) | change).encode()
+    uris.write_bytes(where, text)
     commit = hashlib.sha256(text).hexdigest().encode()
-    storage.write_bytes(storage.join(uri, COMMITTED), commit)
+    uris.write_bytes(uris.join(uri, COMMITTED), commit)
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_an_object_whose_key_leads_elsewhere_is_not_fetched(
         s3.put_object(Bucket=s3_uri.removeprefix("s3://"), Key=f"model/{key}", Body=b"{}")
     with (
         pytest.raises(StorageDeniedError, match="which would lie outside of it"),
-        storage.local_copy(f"{s3_uri}/model"),
+        uris.local_copy(f"{s3_uri}/model"),
     ):
         pass
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
@@ -119,7 +119,7 @@ def test_unusual_names_and_markers_of_folders_are_fetched(s3_uri: str) -> None:
     s3: Any = boto3.Session().client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
     for key in ("", "logs/", "logs/12:30", "..."):
         s3.put_object(Bucket=s3_uri.removeprefix("s3://"), Key=f"model/{key}", Body=b"")
-    with storage.local_copy(f"{s3_uri}/model") as path:
+    with uris.local_copy(f"{s3_uri}/model") as path:
         found = {p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()}
     assert found == {"logs/12:30", "..."}
 

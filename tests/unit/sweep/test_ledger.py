@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from raykd import storage
 from raykd.errors import ConfigError
+from raykd.storage import uris
 from raykd.sweep.ledger import (
     Attempt,
     Ledger,
@@ -24,7 +24,7 @@ from tests.sweeps import COMMAND, ledger_of, rich_ledger, trial_of, write_ledger
 
 
 def test_a_ledger_with_one_of_everything_is_read_back(storage_uri: str) -> None:
-    ledger = rich_ledger(storage.join(storage_uri, "rich"), is_over=False)
+    ledger = rich_ledger(uris.join(storage_uri, "rich"), is_over=False)
     write_ledger(ledger)
     found = read_ledger(ledger.uri)
     assert found == ledger
@@ -67,7 +67,7 @@ def test_coordinates_keep_their_types(tmp_path: Path) -> None:
 
 
 def test_where_no_sweep_is_that_is_said(storage_uri: str) -> None:
-    uri = storage.join(storage_uri, "gone")
+    uri = uris.join(storage_uri, "gone")
     with pytest.raises(ConfigError, match="gone: holds no sweep; give the directory"):
         read_ledger(uri)
 
@@ -81,7 +81,7 @@ def test_records_of_another_plan_are_ignored(tmp_path: Path) -> None:
     assert found == smaller
     assert list(found.records) == [third.id, first.id]
     paths = SweepPaths(sweep=uri)
-    storage.write_bytes(storage.join(uri, "records", "notes.txt"), b"no record")
+    uris.write_bytes(uris.join(uri, "records", "notes.txt"), b"no record")
     assert read_ledger(uri) == smaller
     assert set(read_records(paths, [second.id, "unknown"])) == {second.id}
 
@@ -103,12 +103,12 @@ def test_the_sweep_file_and_the_index_are_beside_each_other(tmp_path: Path) -> N
     uri = str(tmp_path)
     ledger = ledger_of([trial_of({})], uri=uri)
     write_ledger(ledger)
-    assert storage.list_names(uri) == ["index.json", "records", "sweep.yaml"]
+    assert uris.list_names(uri) == ["index.json", "records", "sweep.yaml"]
     paths = SweepPaths(sweep=uri)
-    assert storage.read_bytes(paths.config) == b"name: study\n"
-    index = json.loads(storage.read_bytes(paths.index))
+    assert uris.read_bytes(paths.config) == b"name: study\n"
+    index = json.loads(uris.read_bytes(paths.index))
     assert index == {"sweep": ledger.sweep, "runs": list(ledger.records), "command": COMMAND}
-    assert storage.list_names(f"{uri}/records") == [f"{i}.json" for i in ledger.records]
+    assert uris.list_names(f"{uri}/records") == [f"{i}.json" for i in ledger.records]
 
 
 def test_what_follows_from_a_record() -> None:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from raykd.batch import LayersWanted
 from raykd.config.schema.run import TaskName
+from raykd.machine.matmul import multiplying
 from raykd.teachers.live import LiveTeacher
 from raykd.teachers.shared import SharedTeacher
-from raykd.train.machine.matmul import multiplying
 
 from tests.tiny_models import padded_batch, scored, tiny_model
 

@@ -14,9 +14,9 @@ import torch
 from raykd.config.load import as_yaml
 from raykd.config.schema.run import RunConfig
 from raykd.models.load import load_model
-from raykd.train.metrics import read_metrics
-from raykd.train.paths import run_paths
-from raykd.train.ray_cluster import LOCAL
+from raykd.ray_cluster.connect import LOCAL
+from raykd.runs.metrics import read_metrics
+from raykd.runs.paths import run_paths
 from raykd.train.run import Listener, train_run
 
 from tests.hosts import Host, hosts, obstacle

@@ -15,10 +15,10 @@ from raykd.errors import ConfigError, ModelError
 from raykd.models.load import load_model, save_model
 from raykd.models.per_language import PerLanguageModel, single_language_model
 from raykd.models.scored import ScoredModel
-from raykd.train.finished import evaluate_run, export_run
-from raykd.train.metrics import read_metrics
-from raykd.train.paths import run_paths
-from raykd.train.plan import plan_run
+from raykd.planning.run_plan import plan_run
+from raykd.runs.metrics import read_metrics
+from raykd.runs.paths import run_paths
+from raykd.train.restored import evaluate_run, export_run
 
 from tests.prepared import write_prepared
 from tests.small_runs import TINY_BERT, small_run

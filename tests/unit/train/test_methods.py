@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from raykd import storage
 from raykd.config.schema.losses import LossesConfig
 from raykd.config.schema.run import RunConfig, TaskName
 from raykd.config.schema.teachers import TeacherWeightsConfig
@@ -20,10 +19,11 @@ from raykd.errors import ConfigError
 from raykd.models.labels import label_list
 from raykd.models.load import save_model
 from raykd.models.parts import distinct_tensors
-from raykd.train.checkpoint import checkpoint_name
-from raykd.train.metrics import read_metrics
-from raykd.train.paths import run_paths
-from raykd.train.plan import plan_run
+from raykd.planning.run_plan import plan_run
+from raykd.runs.checkpoint import checkpoint_name
+from raykd.runs.metrics import read_metrics
+from raykd.runs.paths import run_paths
+from raykd.storage import uris
 
 from tests.small_runs import TINY_BERT, small_data, small_run
 from tests.tiny_models import tiny_model
@@ -89,7 +89,7 @@ def started(method: str, source: str | None = None, **architecture: Any) -> dict
 
 
 def init_of(config: RunConfig) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(storage.read_bytes(run_paths(config).init))
+    found: dict[str, Any] = json.loads(uris.read_bytes(run_paths(config).init))
     return found
 
 

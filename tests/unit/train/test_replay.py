@@ -21,9 +21,9 @@ from raykd.distill.step_report import StepReport, report_next_step
 from raykd.distill.world import World
 from raykd.errors import ConfigError, DivergedError, LossSpikeError, NonFiniteLossError
 from raykd.models.load import save_model
-from raykd.train.checkpoint import checkpoint_name, committed_steps
-from raykd.train.metrics import read_metrics
-from raykd.train.paths import RunPaths, run_paths
+from raykd.runs.checkpoint import checkpoint_name, committed_steps
+from raykd.runs.metrics import read_metrics
+from raykd.runs.paths import RunPaths, run_paths
 from raykd.train.replay import explained, replay_step
 
 from tests.prepared import write_prepared

@@ -10,21 +10,21 @@ from typing import Any
 
 import pytest
 import torch
-from raykd import storage
 from raykd.cli.main import main
 from raykd.config.schema.run import RunConfig
 from raykd.errors import ConfigError, DataError, NonFiniteLossError
 from raykd.models.build import AUTO_CLASSES
 from raykd.models.load import load_model
-from raykd.published.directory import read_published
-from raykd.published.ownership import remove
-from raykd.train.checkpoint import checkpoint_name, committed_steps
-from raykd.train.finished import evaluate_run, export_run
-from raykd.train.metrics import Record, read_metrics
-from raykd.train.paths import RunPaths, run_paths
-from raykd.train.plan import plan_run
+from raykd.planning.run_plan import plan_run
+from raykd.runs.checkpoint import checkpoint_name, committed_steps
+from raykd.runs.metrics import Record, read_metrics
+from raykd.runs.paths import RunPaths, run_paths
+from raykd.runs.result import RunResult, read_result
+from raykd.storage import uris
+from raykd.storage.published.directory import read_published
+from raykd.storage.published.ownership import remove
+from raykd.train.restored import evaluate_run, export_run
 from raykd.train.run import Listener, train_run
-from raykd.train.worker import RunResult, read_result
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.prepared import write_prepared
@@ -161,10 +161,10 @@ def test_a_run_killed_before_its_last_words_finds_them_again(directory: Path) ->
     config = small_run(directory)
     result = train(config)
     paths = run_paths(config)
-    storage.delete(paths.result)
+    uris.delete(paths.result)
     remove(paths.model, kind="model")
     assert train(config) == result
-    assert storage.exists(paths.model)
+    assert uris.exists(paths.model)
 
 
 def test_other_data_at_the_same_place_are_another_run(directory: Path) -> None:
@@ -224,7 +224,7 @@ def test_a_finished_run_evaluates_and_exports_as_it_ended(directory: Path) -> No
     exported = load_model(str(directory / "exported"), "masked_lm", labels=None)
     for name, tensor in weights(config).items():
         assert torch.equal(exported.state_dict()[name], tensor)
-    checkpoint = storage.join(RunPaths(run).checkpoints, checkpoint_name(3))
+    checkpoint = uris.join(RunPaths(run).checkpoints, checkpoint_name(3))
     assert export_run(checkpoint, str(directory / "earlier")) == 3
     with pytest.raises(ConfigError, match=r"is no run: it holds no run\.yaml"):
         evaluate_run(str(directory), data_uri=None, split=None)
@@ -323,7 +323,7 @@ def test_a_nan_leaves_the_last_checkpoint(directory: Path) -> None:
     config = small_run(directory, optimizer__learning_rate=1e30, optimizer__warmup_fraction=0.0)
     with pytest.raises(NonFiniteLossError, match=r"step \d: the loss is"):
         train(config)
-    assert not storage.exists(run_paths(config).lease)
+    assert not uris.exists(run_paths(config).lease)
 
 
 def test_tensorboard_gets_every_metric(directory: Path) -> None:

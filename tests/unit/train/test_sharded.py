@@ -15,16 +15,16 @@ from raykd.distill.optimizer import build_optimizer
 from raykd.distill.world import World
 from raykd.models.load import save_model
 from raykd.models.shards import whole
-from raykd.published.places import Part
-from raykd.train.checkpoint import restore_checkpoint, trained_parameters
-from raykd.train.snapshot import Copies, publish_snapshot, take_snapshot
+from raykd.runs.checkpoint import restore_checkpoint, trained_parameters
+from raykd.runs.snapshot import Copies, publish_snapshot, take_snapshot
+from raykd.storage.published.places import Part
 from torch.distributed.tensor import DTensor
 
 from tests.processes import in_processes
 from tests.small_runs import TINY_BERT, small_data, small_run
 from tests.tiny_models import tiny_model
 from tests.unit.distill.test_step import in_double
-from tests.unit.train.test_snapshot import run_state
+from tests.unit.runs.test_snapshot import run_state
 
 PARTS = ((2, True, 2), (3, True, 1), (2, False, 1), (3, True, 1), (1, True, 1))
 """Of one run: the number of workers, whether they share out the student, and the steps."""

@@ -7,9 +7,10 @@ import torch
 from raykd.config.schema.run import RunConfig
 from raykd.distill.world import World
 from raykd.models.load import load_model
-from raykd.train.leave import Leave
-from raykd.train.paths import run_paths
-from raykd.train.worker import Context, read_result, train_worker
+from raykd.runs.paths import run_paths
+from raykd.runs.result import read_result
+from raykd.runs.stop import Leave
+from raykd.train.worker import Context, train_worker
 
 from tests.processes import in_processes
 from tests.small_runs import TINY_BERT, small_data, small_run

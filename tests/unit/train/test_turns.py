@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from raykd import storage
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import read_manifest
 from raykd.distill.assemble import task_of
@@ -15,14 +14,15 @@ from raykd.distill.batches import evaluation_batches
 from raykd.distill.shared import SharedTeachers
 from raykd.distill.world import World
 from raykd.errors import DivergedError
+from raykd.machine.matmul import multiplying, products
 from raykd.models.load import save_model
+from raykd.runs.checkpoint import committed_steps
+from raykd.runs.inputs import located
+from raykd.runs.matmul_choice import products_of_another
+from raykd.runs.paths import RunPaths, run_paths
+from raykd.runs.stop import Leave
+from raykd.storage import uris
 from raykd.teachers.shared import SharedTeacher
-from raykd.train.checkpoint import committed_steps
-from raykd.train.inputs import located
-from raykd.train.leave import Leave
-from raykd.train.machine.choice import products_of_another
-from raykd.train.machine.matmul import multiplying, products
-from raykd.train.paths import RunPaths, run_paths
 from raykd.train.turns import Turns, alone, by_turns
 from raykd.train.worker import Context, training_turns
 
@@ -196,10 +196,10 @@ def test_each_multiplies_in_its_turns_as_it_has_chosen() -> None:
 def test_a_new_member_multiplies_as_another_and_an_old_one_as_before(tmp_path: Path) -> None:
     first, second, third = (RunPaths(str(tmp_path / name)) for name in "abc")
     products_of_another(second, other=first)
-    assert not storage.exists(second.machine)
-    storage.write_bytes(first.machine, b'{"machine": "here", "onednn": true}')
+    assert not uris.exists(second.machine)
+    uris.write_bytes(first.machine, b'{"machine": "here", "onednn": true}')
     products_of_another(second, other=first)
-    assert json.loads(storage.read_bytes(second.machine))["onednn"]
-    storage.write_bytes(third.machine, b'{"machine": "elsewhere", "onednn": false}')
+    assert json.loads(uris.read_bytes(second.machine))["onednn"]
+    uris.write_bytes(third.machine, b'{"machine": "elsewhere", "onednn": false}')
     products_of_another(third, other=first)
-    assert json.loads(storage.read_bytes(third.machine))["onednn"]
+    assert json.loads(uris.read_bytes(third.machine))["onednn"]

@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 from raykd.config.load import load_run
 from raykd.distill.world import World
-from raykd.train.checkpoint import committed_steps
-from raykd.train.hang import beacon
-from raykd.train.leave import Leave
-from raykd.train.paths import RunPaths, run_paths
-from raykd.train.rendezvous import join, open_store
+from raykd.runs.checkpoint import committed_steps
+from raykd.runs.paths import RunPaths, run_paths
+from raykd.runs.stop import Leave
+from raykd.train.on_ray.hang import beacon
+from raykd.train.on_ray.process_group import join, open_store
 from raykd.train.worker import Context, train_worker
 
 _TIMEOUT_SECONDS = 20

@@ -12,12 +12,12 @@ import pytest
 from raykd.config.schema.run import RunConfig
 from raykd.errors import NonFiniteLossError
 from raykd.models.load import save_model
-from raykd.train.checkpoint import committed_steps
-from raykd.train.leave import Leave
-from raykd.train.metrics import evaluations
-from raykd.train.paths import run_paths
+from raykd.runs.checkpoint import committed_steps
+from raykd.runs.metrics import evaluations
+from raykd.runs.paths import run_paths
+from raykd.runs.result import read_result
+from raykd.runs.stop import Leave
 from raykd.train.run import Listener, claimed_run, train_run
-from raykd.train.worker import read_result
 from raykd.tune.child import GRACE_SECONDS, Metrics, Watch, train_in_child
 from raykd.tune.member import Member
 

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from raykd import storage
+from raykd.storage import uris
 
 _BUFFER_BYTES = 8 << 20
 """Of a store, that much is asked for at a time."""
@@ -64,7 +64,7 @@ def text_stream(uri: str, *, newline: str | None = None) -> Iterator[IO[str]]:
 def whole_file(uri: str) -> Iterator[pa.NativeFile]:
     """Open a file for random access; a compressed one is unpacked to this machine's disk."""
     if PurePosixPath(uri.lower()).suffix not in COMPRESSIONS:
-        with storage.open_arrow(uri) as source:
+        with uris.open_arrow(uri) as source:
             yield source
         return
     with tempfile.NamedTemporaryFile(prefix="raykd-unpacked-") as target:
@@ -79,7 +79,7 @@ def whole_file(uri: str) -> Iterator[pa.NativeFile]:
 def _unpacked(uri: str) -> Iterator[io.BufferedReader]:
     unpack = _UNPACKERS.get(PurePosixPath(uri.lower()).suffix, lambda source: source)
     with (
-        storage.open_arrow(uri) as stored,
+        uris.open_arrow(uri) as stored,
         io.BufferedReader(stored, _BUFFER_BYTES) as packed,
         io.BufferedReader(unpack(packed), _BUFFER_BYTES) as source,
     ):

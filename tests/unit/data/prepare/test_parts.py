@@ -2,7 +2,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from raykd import storage
 from raykd.config.schema.prepare import PrepareOptions, SourceOptions, TokenizerOptions
 from raykd.data.prepare.examples import Recipe
 from raykd.data.prepare.inputs import find_inputs
@@ -19,6 +18,7 @@ from raykd.data.prepare.pipeline import prepare
 from raykd.data.prepare.processes import Processes
 from raykd.data.prepare.report import Progress
 from raykd.errors import ConfigError, PublicationError
+from raykd.storage import uris
 
 from tests.prepared import word_tokenizer
 
@@ -35,7 +35,7 @@ def work(tmp_path: Path, storage_uri: str) -> Work:
     )
     word_tokenizer().save_pretrained(tmp_path / "tokenizer")
     content = (tmp_path / "tokenizer" / "tokenizer.json").read_bytes()
-    storage.write_bytes(f"{storage_uri}/tokenizer.json", content)
+    uris.write_bytes(f"{storage_uri}/tokenizer.json", content)
     recipe = Recipe(
         tokenizer_uri=f"{storage_uri}/tokenizer.json",
         max_length=8,
@@ -94,7 +94,7 @@ def test_a_finished_part_is_found_as_it_was_made(work: Work) -> None:
 
 def test_a_part_that_is_gone_is_noticed(work: Work) -> None:
     made = [made_part(piece, work.recipe) for piece in pieces_of(work)]
-    storage.delete(made[1].uri)
+    uris.delete(made[1].uri)
     with pytest.raises(FileNotFoundError):
         list(part_examples(made))
 
@@ -137,19 +137,19 @@ def test_work_that_is_shared_lies_beside_the_output_and_goes_with_its_end(
 ) -> None:
     monkeypatch.setattr("raykd.data.prepare.inputs._UNIT_BYTES", 1)
     options = replace(work.options, max_length=8)
-    storage.delete(f"{storage_uri}/tokenizer.json")
+    uris.delete(f"{storage_uri}/tokenizer.json")
 
     def kill(progress: Progress) -> None:
         raise _KilledError
 
     with pytest.raises(_KilledError):
         prepare(options, on_progress=kill, tokenisers=Elsewhere(1))
-    (name,) = storage.list_names(storage_uri)
+    (name,) = uris.list_names(storage_uri)
     assert name.startswith(".data.prepare-")
-    storage.delete(f"{storage_uri}/{name}/000001-000000.arrow")
+    uris.delete(f"{storage_uri}/{name}/000001-000000.arrow")
     resumed = prepare(options, on_progress=lambda _: None, tokenisers=Elsewhere(1))
     assert (resumed.reused_parts, resumed.parts) == (1, 2)
-    assert storage.list_names(storage_uri) == ["data"]
+    assert uris.list_names(storage_uri) == ["data"]
     smooth = replace(options, output_uri=f"{storage_uri}/smooth")
     report = prepare(smooth, on_progress=lambda _: None)
     assert report.manifest.fingerprint == resumed.manifest.fingerprint

@@ -7,7 +7,6 @@ from pathlib import Path
 import datasets
 import pyarrow as pa
 import pytest
-from raykd import storage
 from raykd.config.schema.prepare import (
     ColumnOptions,
     PrepareOptions,
@@ -19,7 +18,8 @@ from raykd.data.prepare.pipeline import prepare
 from raykd.data.prepare.report import PrepareReport, Progress
 from raykd.data.tokenizers import load_tokenizer, tokenizer_info
 from raykd.errors import ConfigError, DataError, PublicationError
-from raykd.published.directory import read_published, verify
+from raykd.storage import uris
+from raykd.storage.published.directory import read_published, verify
 from transformers import AutoTokenizer
 
 from tests.prepared import word_tokenizer
@@ -61,7 +61,7 @@ def _table(report: PrepareReport, split: str) -> pa.Table:
     """Return all rows of a split, having compared the files with what the manifest says."""
     tables = []
     for shard in report.manifest.splits[split]:
-        with storage.open_arrow(f"{report.manifest.uri}/{shard.path}") as source:
+        with uris.open_arrow(f"{report.manifest.uri}/{shard.path}") as source:
             reader = pa.ipc.open_file(source)
             batches = [reader.get_batch(index) for index in range(reader.num_record_batches)]
             assert tuple(batch.num_rows for batch in batches) == shard.batch_rows
@@ -390,7 +390,7 @@ def test_a_remote_output_is_published_and_found_again(
 
 def test_remote_sources_are_read(options: PrepareOptions, s3_uri: str, tmp_path: Path) -> None:
     content = Path(options.sources.train[0]).read_bytes()
-    storage.write_bytes(f"{s3_uri}/raw/one/rows.jsonl", content)
+    uris.write_bytes(f"{s3_uri}/raw/one/rows.jsonl", content)
     remote = replace(options, sources=SourceOptions(train=(f"{s3_uri}/raw",)))
     assert prepare(remote, on_progress=_ignore).examples == 3000
 

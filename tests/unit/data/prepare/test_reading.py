@@ -10,9 +10,9 @@ import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from raykd import storage
 from raykd.config.schema.prepare import ColumnOptions
 from raykd.errors import DataError
+from raykd.storage import uris
 
 from tests.unit.data.prepare.reading import LABELLED, labelled, read, texts
 
@@ -55,7 +55,7 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_format_is_read_from_a_store(tmp_path: Path, name: str, s3_uri: str) -> None:
     uri = f"{s3_uri}/{name}"
-    storage.write_bytes(uri, _written(tmp_path, name).read_bytes())
+    uris.write_bytes(uri, _written(tmp_path, name).read_bytes())
     (rows,) = read(uri, LABELLED, quoting="minimal")
     assert (rows.texts, rows.labels, rows.uri) == (TEXTS, LABELS, uri)
 

@@ -2,11 +2,11 @@ import os
 from pathlib import Path
 
 import pytest
-from raykd import storage
 from raykd.config.schema.prepare import PrepareOptions, SourceOptions
 from raykd.data.prepare.inputs import find_inputs
 from raykd.data.prepare.sources import expand
 from raykd.errors import ConfigError
+from raykd.storage import uris
 
 HUB_LAYOUT = [
     "data/train-00000-of-00002.parquet",
@@ -60,7 +60,7 @@ def test_a_glob_is_no_way_around(tmp_path: Path, caplog: pytest.LogCaptureFixtur
 
 def test_a_store_is_no_way_around(s3_uri: str) -> None:
     for name in HUB_LAYOUT:
-        storage.write_bytes(f"{s3_uri}/set/{name}", b"x")
+        uris.write_bytes(f"{s3_uri}/set/{name}", b"x")
     for source in (f"{s3_uri}/set", f"{s3_uri}/set/data/*.parquet"):
         found = [file.uri for file in expand(SourceOptions(train=(source,)))]
         assert found == [f"{s3_uri}/set/{name}" for name in HUB_LAYOUT[:2]]
@@ -101,7 +101,7 @@ def test_no_file_is_in_two_splits_whatever_it_is_called(
 
 
 def test_one_object_is_not_in_two_splits(s3_uri: str) -> None:
-    storage.write_bytes(f"{s3_uri}/a.txt", b"x")
+    uris.write_bytes(f"{s3_uri}/a.txt", b"x")
     sources = SourceOptions(train=(f"{s3_uri}/*.txt",), validation=(f"{s3_uri}/a.txt",))
     with pytest.raises(ConfigError, match="is in both splits, train and validation"):
         find_inputs(PrepareOptions(sources=sources, output_uri="unused"))

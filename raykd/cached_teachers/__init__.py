@@ -1,0 +1,1 @@
+"""Teachers' outputs kept for runs: which, where, and built once. No Ray."""

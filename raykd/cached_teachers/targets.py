@@ -1,0 +1,232 @@
+"""Which caches of teachers' outputs a run reads: their keys, their places, what they must hold."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from raykd.cached_teachers.modes import candidates_of
+from raykd.config.schedule import parse_schedule
+from raykd.config.schema.losses import LossesConfig
+from raykd.config.schema.run import RunConfig
+from raykd.config.schema.teachers import CacheConfig
+from raykd.data.manifest import Manifest, Shard
+from raykd.data.stream import chosen_shards, training_reads
+from raykd.distill.assemble import num_steps
+from raykd.errors import ConfigError
+from raykd.models.fingerprint import fingerprints, hub_commit
+from raykd.models.locations import is_location
+from raykd.storage import uris
+from raykd.tasks.masking import mask_epochs
+from raykd.teachers.cache.key import CacheKey, Masks
+from raykd.teachers.cache.parts import Coverage
+from raykd.teachers.cache.payload import Payload
+
+DIRECTORY = "cache"
+"""Of caches, beside the prepared data."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CacheTarget:
+    """The cache of one teacher, as a run needs it."""
+
+    teacher: str
+    """Its name in the run."""
+
+    section: CacheConfig
+    root: str
+    """Directory of caches."""
+
+    template: CacheKey
+    """The key, but for what is kept."""
+
+    coverages: tuple[Coverage, ...]
+    temperatures: tuple[float, ...]
+    """Of the run's losses on scores."""
+
+    candidates: tuple[Payload, ...]
+    """What mode auto chooses from; the only one where nothing is to choose."""
+
+    def key(self, payload: Payload) -> CacheKey:
+        """Return the key of the cache that keeps something."""
+        return replace(self.template, payload=payload)
+
+    def uri(self, payload: Payload) -> str:
+        """Return where it lies."""
+        return uris.join(self.root, self.key(payload).name)
+
+    @property
+    def choice_uri(self) -> str:
+        """Where it is kept what mode auto has chosen."""
+        asked = {
+            "key": self.template.content,
+            "temperatures": self.temperatures,
+            "max_gradient_error": self.section.max_gradient_error,
+            "candidates": [asdict(payload) for payload in self.candidates],
+        }
+        digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+        return uris.join(self.root, f"auto-{digest[:16]}.json")
+
+    @property
+    def payload(self) -> Payload | None:
+        """What is kept; None where mode auto has not chosen yet."""
+        if len(self.candidates) == 1:
+            return self.candidates[0]
+        try:
+            chosen = Payload(**json.loads(uris.read_bytes(self.choice_uri)))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+        return chosen if chosen in self.candidates else None
+
+    def choose(self, payload: Payload) -> None:
+        """Keep what mode auto has chosen, for all runs that ask the same."""
+        uris.write_bytes(self.choice_uri, json.dumps(asdict(payload)).encode())
+
+
+def cache_targets(config: RunConfig, manifest: Manifest) -> dict[str, CacheTarget]:
+    """Return the caches that a run reads, by the names of the teachers.
+
+    Raises:
+        ConfigError: There is no place beside the data.
+        RaykdError: A teacher or the data cannot be read.
+    """
+    return {
+        name: _target(name, section.cache, config, manifest)
+        for name, section in config.teachers.items()
+        if section.cache is not None
+    }
+
+
+def _target(name: str, section: CacheConfig, config: RunConfig, manifest: Manifest) -> CacheTarget:
+    candidates = candidates_of(section, config, manifest)
+    masks = None
+    if config.task == "masked_lm":
+        masks = Masks(masking=config.data.masking, seed=config.train.seed)
+    return CacheTarget(
+        teacher=name,
+        section=section,
+        root=root_of(name, section, config),
+        template=CacheKey(
+            teacher=_weights(name, config),
+            dtype=config.teachers[name].dtype,
+            data=manifest.fingerprint,
+            tokenizer=manifest.tokenizer.fingerprint,
+            task=config.task,
+            masks=masks,
+            payload=candidates[0],
+        ),
+        coverages=coverages_of(name, config, manifest),
+        temperatures=_temperatures(config.losses),
+        candidates=candidates,
+    )
+
+
+def root_of(name: str, section: CacheConfig, config: RunConfig) -> str:
+    """Return the directory of caches of a teacher.
+
+    Raises:
+        ConfigError: There is none beside the data.
+    """
+    if section.uri is not None:
+        return uris.absolute(section.uri)
+    parent, _, directory = uris.absolute(config.data.uri).rstrip("/").rpartition("/")
+    if not parent or not directory or parent.endswith(":/"):
+        message = (
+            f"teachers.{name}.cache: there is no directory around data.uri={config.data.uri}; say "
+            f"where with teachers.{name}.cache.uri"
+        )
+        raise ConfigError(message)
+    return uris.join(parent, DIRECTORY)
+
+
+def _weights(name: str, config: RunConfig) -> str:
+    """Return what is known of a teacher's weights themselves, whatever run made them."""
+    section = config.teachers[name]
+    if is_location(section.model):
+        return fingerprints(section.model).weights
+    if (commit := hub_commit(section.model, section.revision)) is None:
+        message = f"teachers.{name}.cache: it is not known which version {section.model} is"
+        raise ConfigError(message)
+    return f"{section.model}@{commit}"
+
+
+def _temperatures(losses: LossesConfig) -> tuple[float, ...]:
+    """Return the temperatures of the terms on scores, where they are extreme."""
+    found: set[float] = set()
+    for name in losses.teacher_terms:
+        temperature = getattr(getattr(losses, name), "temperature", None)
+        if temperature is not None:
+            found |= set(parse_schedule(temperature).values)
+    return tuple(sorted({min(found), max(found)})) if found else (1.0,)
+
+
+def coverages_of(name: str, config: RunConfig, manifest: Manifest) -> tuple[Coverage, ...]:
+    """Return what the run asks a teacher: rows to train on, then those to evaluate on."""
+    data, served = config.data, config.teachers[name].languages
+    asked = [*_trained_on(config, manifest)]
+    if data.eval_split is not None:
+        asked += _whole(chosen_shards(manifest, data, data.eval_split))
+    return tuple(
+        each for each in _merged(asked) if served is None or each.shard.language in served
+    )
+
+
+def _trained_on(config: RunConfig, manifest: Manifest) -> Iterator[Coverage]:
+    """Yield the rows of all steps, as they are masked in each epoch."""
+    reads = training_reads(
+        manifest,
+        config.data,
+        seed=config.train.seed,
+        global_batch_size=config.train.global_batch_size,
+        num_steps=num_steps(config, manifest),
+    )
+    for stream in reads:
+        *whole, last = _mask_epochs(config, stream.whole_epochs + 1)
+        for epoch in sorted(set(whole)):
+            yield from _whole(stream.shards, epoch=epoch)
+        indices: dict[str, set[int]] = {}
+        for batch in stream.last:
+            indices.setdefault(batch.uri, set()).add(batch.index)
+        for shard in stream.shards:
+            if found := indices.get(uris.join(manifest.uri, shard.path)):
+                yield Coverage(shard=shard, epoch=last, ranges=_row_ranges(shard, found))
+
+
+def _mask_epochs(config: RunConfig, count: int) -> list[int]:
+    """Return the epoch that decides the masks in each of the first epochs."""
+    if config.task != "masked_lm":
+        return [0] * count
+    found: list[int] = mask_epochs(config.data.masking, np.arange(count)).tolist()
+    return found
+
+
+def _whole(shards: Iterable[Shard], *, epoch: int = 0) -> Iterator[Coverage]:
+    for shard in shards:
+        yield Coverage(shard=shard, epoch=epoch, ranges=(range(shard.rows),))
+
+
+def _row_ranges(shard: Shard, batches: Collection[int]) -> tuple[range, ...]:
+    """Return the rows of some record batches of a shard; those of neighbours are one range."""
+    ranges: list[range] = []
+    ends = itertools.accumulate(shard.batch_rows, initial=0)
+    for index, (start, stop) in enumerate(itertools.pairwise(ends)):
+        if index in batches:
+            is_next = ranges and ranges[-1].stop == start
+            ranges.append(range(ranges.pop().start if is_next else start, stop))
+    return tuple(ranges)
+
+
+def _merged(asked: Iterable[Coverage]) -> Iterator[Coverage]:
+    """Yield each shard and epoch once: with all of its rows where these are asked for anywhere.
+
+    Some of its rows are asked for once at most: in the last epoch of a stream.
+    """
+    found: dict[tuple[int, str], Coverage] = {}
+    for each in asked:
+        place = each.epoch, each.shard.path
+        if place not in found or each.rows == each.shard.rows:
+            found[place] = each
+    return iter(found.values())

@@ -1,0 +1,106 @@
+"""Whether the right positions are scored, against the right labels."""
+
+from typing import Any
+
+import torch
+
+from raykd.batch import Batch
+from raykd.config.schema.losses import CrossEntropyConfig, LossesConfig
+from raykd.doctor.cases import (
+    LENGTHS,
+    TASKS,
+    Case,
+    Outcome,
+    build_case,
+    build_step,
+    gradient_of,
+    one_step,
+)
+from raykd.doctor.subject import Finding, Setting, Subject
+
+_IGNORED = -100
+"""What transformers calls a position that is not scored."""
+
+
+def labels(subject: Subject, setting: Setting) -> Finding:
+    """Count the scored positions that differ from those that the rows have by hand."""
+    wrong = 0
+    for task in TASKS:
+        case = build_case(task, setting)
+        batch = subject.collate(case.task, case.rows)
+        places = [divmod(p, batch.input_ids_BL.shape[1]) for p in batch.positions_P.tolist()]
+        found = [
+            (row, place, label)
+            for (row, place), label in zip(places, batch.labels_P.tolist(), strict=True)
+        ]
+        wrong += len(set(found) ^ _expected(case, batch))
+        wrong += len(found) - len(set(found))
+    return Finding(
+        name="labels",
+        says="each scored position has its own label: the next token, the hidden one, the class",
+        deviation=wrong,
+        tolerance=0,
+    )
+
+
+def cross_entropy(subject: Subject, setting: Setting) -> Finding:
+    """Compare loss and gradient with those that transformers computes from whole rows."""
+    worst = 0.0
+    for task in TASKS:
+        case = build_case(task, setting)
+        step = build_step(subject, case, setting, LossesConfig(cross_entropy=CrossEntropyConfig()))
+        found = one_step(step, (subject.collate(case.task, case.rows),), setting)
+        worst = max(worst, found.apart_from(_of_transformers(case, setting)))
+    return Finding(
+        name="cross entropy",
+        says="loss and gradient are those that transformers computes from the whole rows",
+        deviation=worst,
+        tolerance=setting.forward_tolerance,
+    )
+
+
+def _expected(case: Case, batch: Batch) -> set[tuple[int, int, int]]:
+    """Return the row, the place in the row and the label of what a task scores."""
+    rows = case.rows
+    assert rows.labels_B is not None  # noqa: S101  tiny rows have labels for every task
+    assert rows.token_labels_T is not None  # noqa: S101
+    found = set()
+    start = 0
+    for row, length in enumerate(LENGTHS):
+        tokens = rows.token_ids_T[start : start + length].tolist()
+        classes = rows.token_labels_T[start : start + length].tolist()
+        match case.task.name:
+            case "causal_lm":
+                found |= {(row, i, tokens[i + 1]) for i in range(length - 1)}
+            case "masked_lm":
+                shown = batch.input_ids_BL[row].tolist()
+                found |= {(row, i, token) for i, token in enumerate(tokens) if shown[i] != token}
+            case "sequence_classification":
+                found.add((row, 0, int(rows.labels_B[row])))
+            case "token_classification":
+                found |= {(row, i, label) for i, label in enumerate(classes) if label != _IGNORED}
+        start += length
+    return found
+
+
+def _of_transformers(case: Case, setting: Setting) -> Outcome:
+    """Return what the model's own forward makes of the rows, given a label for every token."""
+    batch = case.task.collate(case.rows).to(setting.device)
+    model: Any = case.student.model
+    if case.task.name == "sequence_classification":
+        targets = batch.labels_P
+    elif case.task.name == "causal_lm":
+        # It shifts them itself.
+        targets = batch.input_ids_BL.where(batch.is_token_BL, _IGNORED)
+    else:
+        targets = torch.full_like(batch.input_ids_BL, _IGNORED)
+        targets.view(-1)[batch.positions_P] = batch.labels_P
+    model.zero_grad()
+    with torch.autocast(
+        setting.device.type, dtype=setting.dtype, enabled=setting.autocast_dtype is not None
+    ):
+        loss = model(
+            input_ids=batch.input_ids_BL, attention_mask=batch.attention_mask_BL, labels=targets
+        ).loss
+    loss.backward()
+    return Outcome(loss=loss.detach(), gradient=gradient_of(case.student.parameters()))

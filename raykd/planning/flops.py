@@ -1,0 +1,284 @@
+"""What a run costs in floating-point operations per token, from configurations alone.
+
+Nothing here is a formula for a model: torch's counter watches the run's own code, encoder and
+head apart, on the meta device, where tensors have shapes and no memory. It counts products of
+matrices, two operations for each multiplication and addition, the products of attention over
+all pairs of tokens, whatever is hidden from a token. Norms, activations and the optimizer are
+left out, as is usual, and so is every evaluation.
+
+A token is one that ``metrics.jsonl`` counts. Rows are taken to be as long as the mean row of the
+training split, and none is padded: what a micro-batch computes on padding comes on top, and
+attention costs more than said where rows differ much in length.
+"""
+
+import copy
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from raykd.batch import Batch
+from raykd.cached_teachers.targets import coverages_of
+from raykd.config.schedule import parse_schedule
+from raykd.config.schema.run import RunConfig, TaskName
+from raykd.data.manifest import Manifest
+from raykd.data.stream import ALL_LANGUAGES, chosen_shards, mixing_weights
+from raykd.distill.assemble import running_teachers
+from raykd.models.build import build_model
+from raykd.models.families import family_of
+from raykd.models.parts import num_layers
+from raykd.models.scored import ScoredModel
+from raykd.planning.memory import ModelPlan
+
+_PLACES_IN_A_RUN = 1_000
+"""Where the schedules of weights are looked at, evenly from the first step to the last."""
+
+_MeanRow = Mapping[str, float]
+"""Language to its tokens in a row that is drawn, on average; their sum is the row's length."""
+
+_NOT_OF_SHAPE = ("_name_or_path", "transformers_version", "dtype")
+"""Fields that tell equal models apart."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunFlops:
+    """Operations of a run for each token that it trains on, the mean over all its steps."""
+
+    student_per_token: float
+    """Forward and backward of the student."""
+
+    teachers_per_token: float
+    """Forward of the teachers, and what losses on hidden states learn beside the student; 0
+    where every loss of a teacher has weight 0. Of a teacher whose outputs are kept it is the head
+    alone, where that is applied as they are read."""
+
+    caches: Mapping[str, float] = field(default_factory=dict)
+    """Operations, in all, to compute the outputs that are kept, by teacher."""
+
+    @property
+    def total_per_token(self) -> float:
+        """Return all operations for a token."""
+        return self.student_per_token + self.teachers_per_token
+
+    @property
+    def teacher_share(self) -> float:
+        """Return the share of the operations that is there for the teachers, from 0 to 1."""
+        return self.teachers_per_token / self.total_per_token
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Shape:
+    """A model as the counter sees it, to be looked up by what tells costs apart."""
+
+    fields: str
+    config: Any = field(compare=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Pass:
+    """Operations of one model."""
+
+    encoder_per_token: float
+    head_per_position: float
+
+
+def run_flops(
+    config: RunConfig, manifest: Manifest, *, student: ModelPlan, teachers: dict[str, ModelPlan]
+) -> RunFlops:
+    """Count the operations of a run for each token.
+
+    A teacher counts for the share of the run in which some loss compares with the teachers, and
+    for the share of the tokens whose language it is asked about. Importance per language, which
+    is measured when training begins, is taken to ask every teacher that serves a language.
+
+    Args:
+        config: The run.
+        manifest: Of its data.
+        student: Its student.
+        teachers: All its teachers, by name.
+
+    Raises:
+        ConfigError: The data lacks a language that is asked for.
+        ModelError: A family does not serve the task.
+    """
+    row, losses = _mean_row(config, manifest), config.losses
+    share = _active_share(tuple(getattr(losses, name).weight for name in losses.teacher_terms))
+    asked = {name: share * _asked_share(name, config, row) for name in teachers}
+    cached = [name for name in teachers if config.teachers[name].cache is not None]
+    running = running_teachers(config, cached=cached, begins=False)
+    return RunFlops(
+        student_per_token=_per_token(student, config, row, is_trained=True),
+        teachers_per_token=_projections_per_token(config, student, teachers)
+        + sum(
+            asked[name]
+            * (
+                _per_token(plan, config, row, is_trained=False)
+                if name in running
+                else _read_per_token(plan, config, row)
+            )
+            for name, plan in teachers.items()
+            if asked[name]
+        ),
+        caches={
+            name: _kept_tokens(name, config, manifest)
+            * _per_token(teachers[name], config, row, is_trained=False)
+            for name in cached
+        },
+    )
+
+
+def _per_token(plan: ModelPlan, config: RunConfig, row: _MeanRow, *, is_trained: bool) -> float:
+    counted = _passes(plan, config, row, is_trained=is_trained)
+    positions = _positions_per_token(config, row)
+    return counted.encoder_per_token + counted.head_per_position * positions
+
+
+def _read_per_token(plan: ModelPlan, config: RunConfig, row: _MeanRow) -> float:
+    """Count what is left of a teacher whose outputs are kept: a vocabulary's map, at most."""
+    if not config.task.endswith("_lm"):
+        return 0.0
+    counted = _passes(plan, config, row, is_trained=False)
+    return counted.head_per_position * _positions_per_token(config, row)
+
+
+def _kept_tokens(name: str, config: RunConfig, manifest: Manifest) -> float:
+    """Return about how many tokens a teacher is asked about once, for all runs."""
+    return sum(coverage.tokens for coverage in coverages_of(name, config, manifest))
+
+
+def _passes(plan: ModelPlan, config: RunConfig, row: _MeanRow, *, is_trained: bool) -> _Pass:
+    rows = -(-config.train.global_batch_size // max(config.cluster.num_workers, 1))
+    return _counted(
+        _shape(plan.config),
+        task=config.task,
+        rows=min(rows, config.train.micro_batch_size),
+        tokens=_length(row),
+        is_trained=is_trained,
+    )
+
+
+def _positions_per_token(config: RunConfig, row: _MeanRow) -> float:
+    """Return the scored share of the tokens; at most, where special tokens are never scored."""
+    match config.task:
+        case "masked_lm":
+            return config.data.masking.fraction
+        case "causal_lm":
+            return 1 - 1 / _length(row)
+        case "sequence_classification":
+            return 1 / _length(row)
+        case "token_classification":
+            return 1.0
+
+
+def _projections_per_token(
+    config: RunConfig, student: ModelPlan, teachers: Mapping[str, ModelPlan]
+) -> float:
+    """Count the maps from the student's hidden states to a teacher's: two products backward."""
+    section = config.losses.hidden_states
+    if section is None:
+        return 0.0
+    teacher = teachers[section.teacher or next(iter(config.teachers))]
+    width, teacher_width = int(student.config.hidden_size), int(teacher.config.hidden_size)
+    if width == teacher_width:
+        return 0.0
+    mapped = num_layers(student.config) + section.embeddings
+    return _active_share((section.weight,)) * 6 * width * teacher_width * mapped
+
+
+@functools.cache
+def _active_share(weights: tuple[str, ...]) -> float:
+    """Return the share of a run in which at least one of the weights is not 0."""
+    schedules = [parse_schedule(weight) for weight in weights]
+    places = [(index + 0.5) / _PLACES_IN_A_RUN for index in range(_PLACES_IN_A_RUN)]
+    active = sum(any(schedule.at(place) for schedule in schedules) for place in places)
+    return active / _PLACES_IN_A_RUN
+
+
+def _asked_share(name: str, config: RunConfig, row: _MeanRow) -> float:
+    """Return the share of the tokens that a teacher is asked about, where any is."""
+    asked = sum(tokens for language, tokens in row.items() if _is_asked(name, language, config))
+    return asked / sum(row.values())
+
+
+def _is_asked(name: str, language: str, config: RunConfig) -> bool:
+    served, weights = config.teachers[name].languages, config.teacher_weights
+    if served is not None and language not in served:
+        return False
+    if weights is not None and weights.fixed is not None:
+        return weights.fixed.weights[name] > 0
+    if weights is not None and weights.by_language is not None:
+        return weights.by_language.teachers.get(language) == name
+    return True
+
+
+def _length(row: _MeanRow) -> int:
+    return max(1, round(sum(row.values())))
+
+
+def _mean_row(config: RunConfig, manifest: Manifest) -> _MeanRow:
+    tokens: dict[str, int] = {}
+    rows: dict[str, int] = {}
+    for shard in chosen_shards(manifest, config.data, config.data.train_split):
+        tokens[shard.language] = tokens.get(shard.language, 0) + shard.tokens
+        rows[shard.language] = rows.get(shard.language, 0) + shard.rows
+    weights = mixing_weights(manifest, config.data)
+    if ALL_LANGUAGES in weights:
+        weights = {language: rows[language] / sum(rows.values()) for language in rows}
+    return {name: weights[name] * tokens[name] / rows[name] for name in tokens}
+
+
+def _shape(config: Any) -> _Shape:
+    described = {k: v for k, v in config.to_dict().items() if k not in _NOT_OF_SHAPE}
+    return _Shape(fields=json.dumps(described, sort_keys=True, default=str), config=config)
+
+
+@functools.cache
+def _counted(shape: _Shape, *, task: TaskName, rows: int, tokens: int, is_trained: bool) -> _Pass:
+    """Count a forward pass of so many rows, and a backward pass of a model that is trained."""
+    config = copy.deepcopy(shape.config)
+    # The same products as any other attention, and the only way that needs no values.
+    config._attn_implementation = "eager"  # noqa: SLF001  transformers has no public name for it
+    with torch.device("meta"):
+        model = build_model(config, task).float().requires_grad_(is_trained)
+        num_classes = config.vocab_size if task.endswith("_lm") else config.num_labels
+        scored = ScoredModel(model, task=task, num_classes=num_classes)
+        batch = _batch(config.model_type, rows=rows, tokens=tokens)
+        with FlopCounterMode(display=False) as encoder:
+            _finish(scored.hidden(batch), is_trained=is_trained)
+        hidden_PD = torch.empty(1, config.hidden_size, requires_grad=is_trained)
+        with FlopCounterMode(display=False) as head:
+            _finish(scored.scores(hidden_PD).logits(), is_trained=is_trained)
+    return _Pass(
+        encoder_per_token=encoder.get_total_flops() / (rows * tokens),
+        head_per_position=head.get_total_flops(),
+    )
+
+
+def _finish(outputs: torch.Tensor, *, is_trained: bool) -> None:
+    if is_trained:
+        outputs.sum().backward()
+
+
+def _batch(model_type: str, *, rows: int, tokens: int) -> Batch:
+    """Return full rows with one scored position, on the default device."""
+    is_decoder = family_of(model_type, where=model_type).summary == "last"
+    ids_BL = torch.zeros(rows, tokens, dtype=torch.int64)
+    ids_B = torch.zeros(rows, dtype=torch.int64)
+    position_P = torch.zeros(1, dtype=torch.int64)
+    # Where a mask is made, or dropped, by its values there is none on the meta device.
+    has_mask = is_decoder or model_type == "deberta-v2"
+    return Batch(
+        input_ids_BL=ids_BL,
+        attention_mask_BL=torch.ones_like(ids_BL) if has_mask else None,
+        token_type_ids_BL=ids_BL,
+        positions_P=position_P,
+        labels_P=position_P,
+        languages_B=ids_B,
+        row_ids_B=ids_B,
+        epochs_B=ids_B,
+        num_tokens=rows * tokens,
+    )

@@ -1,0 +1,210 @@
+"""How large data and models are, and what they take, from manifests and configurations alone."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from raykd.cached_teachers.writer import BATCHES_AT_ONCE
+from raykd.config.schema.run import RunConfig
+from raykd.data.manifest import RECORD_BATCH_BYTES, Manifest
+from raykd.data.stream import ALL_LANGUAGES, chosen_shards, mixing_weights
+from raykd.distill.assemble import running_teachers
+from raykd.models.parts import ParameterCount, num_layers
+from raykd.scores import chunk_positions
+
+_COPIES_OF_SCORES = 20
+"""Of a chunk while its losses and their gradient are made, measured with one teacher."""
+
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+_STATE_BYTES = 16
+"""Of each trained parameter: weight, gradient and the two moments of AdamW, all float32."""
+
+_GATHERED_BYTES = 8
+"""Of each parameter that a worker has whole for a while, of a student in shares: weight and
+gradient, both float32."""
+
+_COPIED_BYTES = 12
+"""Of each trained parameter in what a checkpoint is written from: weight and moments, float32."""
+
+_STORED_TOKEN_BYTES = 4
+"""At most: the vocabulary's unsigned type is one of 16 or 32 bits."""
+
+_PROCESS_BYTES = 450_000_000
+"""PyTorch, Ray and transformers imported, before any model: 410 MB resident on Linux."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataPlan:
+    """What a run reads."""
+
+    train_rows: int
+    train_tokens: int
+    eval_rows: int
+    shares: dict[str, float]
+    """Share of each language in the rows drawn; empty where languages are not mixed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelPlan:
+    """The size of a model, from its configuration."""
+
+    config: Any
+    """Of transformers."""
+
+    parameters: ParameterCount
+
+    def __str__(self) -> str:
+        """Describe the model in one line."""
+        counts = self.parameters
+        return (
+            f"{self.config.model_type}, {num_layers(self.config)} layers x "
+            f"{self.config.hidden_size}: {counts.total:,} parameters ({counts.embeddings:,} "
+            f"embeddings, {counts.layers:,} encoder, {counts.head:,} head)"
+        )
+
+
+def planned_data(config: RunConfig, manifest: Manifest) -> DataPlan:
+    """Describe what a run reads."""
+    train = chosen_shards(manifest, config.data, config.data.train_split)
+    split = config.data.eval_split
+    evaluated = () if split is None else chosen_shards(manifest, config.data, split)
+    shares = mixing_weights(manifest, config.data)
+    return DataPlan(
+        train_rows=sum(shard.rows for shard in train),
+        train_tokens=sum(shard.tokens for shard in train),
+        eval_rows=sum(shard.rows for shard in evaluated),
+        shares={} if ALL_LANGUAGES in shares else shares,
+    )
+
+
+def activation_bytes(model: Any, *, rows: int, tokens: int, dtype: str) -> int:
+    """Estimate what the layers of a model keep for the backward pass.
+
+    Korthikanti et al. (2022), equation 2: each layer keeps 34 L B D + 5 H L^2 B bytes at 16 bits.
+
+    Args:
+        model: Its transformers configuration.
+        rows: Examples in the micro-batch.
+        tokens: In each of them.
+        dtype: Of the forward pass.
+    """
+    width = int(34 * model.hidden_size + 5 * model.num_attention_heads * tokens)
+    return int(num_layers(model)) * rows * tokens * width * _BYTES[dtype] // 2
+
+
+def frozen_bytes(plan: ModelPlan, *, rows: int, tokens: int, dtype: str) -> int:
+    """Estimate the memory of a model that is never trained: its weights, and one layer at work."""
+    activations = activation_bytes(plan.config, rows=rows, tokens=tokens, dtype=dtype)
+    return plan.parameters.total * _BYTES[dtype] + activations // num_layers(plan.config)
+
+
+def trained_bytes(plan: ModelPlan, *, rows: int, tokens: int, dtype: str) -> int:
+    """Estimate the memory of a model in training: its state in float32, and all its layers."""
+    activations = activation_bytes(plan.config, rows=rows, tokens=tokens, dtype=dtype)
+    return plan.parameters.total * _STATE_BYTES + activations
+
+
+def memory_bytes(
+    config: RunConfig,
+    manifest: Manifest,
+    *,
+    student: ModelPlan,
+    teachers: dict[str, ModelPlan],
+) -> int:
+    """Estimate the peak memory of a worker, in bytes.
+
+    Parameters and their state are exact, of a student in shares too.
+    """
+    rows, tokens = config.train.micro_batch_size, manifest.max_length
+    training = (
+        shared_bytes(config, teachers)
+        + _student_bytes(config, student, rows=rows, tokens=tokens)
+        + _checkpoint_bytes(config, student.parameters)
+        + _scores_bytes(config, manifest)
+        + _reading_bytes(config, manifest)
+    )
+    # Before it trains it may have to write what the teachers say, one after the other.
+    asking = (
+        frozen_bytes(
+            teachers[name], rows=rows * BATCHES_AT_ONCE, tokens=tokens, dtype=section.dtype
+        )
+        for name, section in config.teachers.items()
+        if section.cache is not None
+    )
+    return max(training, _PROCESS_BYTES + max(asking, default=0))
+
+
+def shared_bytes(config: RunConfig, teachers: dict[str, ModelPlan]) -> int:
+    """Return what a process takes before any student: its imports, and the teachers' weights."""
+    cached = [name for name, teacher in config.teachers.items() if teacher.cache is not None]
+    running = running_teachers(config, cached=cached, begins=True)
+    return _PROCESS_BYTES + sum(
+        _frozen_parameters(plan, is_running=name in running) * _BYTES[config.teachers[name].dtype]
+        for name, plan in teachers.items()
+    )
+
+
+def checkpoint_bytes(counts: ParameterCount) -> int:
+    """Return what the tensors of a checkpoint take in storage."""
+    return counts.total * _COPIED_BYTES
+
+
+def _student_bytes(config: RunConfig, plan: ModelPlan, *, rows: int, tokens: int) -> int:
+    """Return what the student takes: in shares its share, and what is gathered at a time."""
+    dtype, workers = config.train.precision, config.cluster.num_workers
+    if not config.cluster.shard_student or workers < 2:  # noqa: PLR2004  one has no one to share with
+        return trained_bytes(plan, rows=rows, tokens=tokens, dtype=dtype)
+    counts = plan.parameters
+    # While one layer is computed, the next one's weights arrive.
+    gathered = counts.embeddings + counts.head + 2 * counts.layers // num_layers(plan.config)
+    activations = activation_bytes(plan.config, rows=rows, tokens=tokens, dtype=dtype)
+    at_work = -(-counts.total * _STATE_BYTES // workers) + gathered * _GATHERED_BYTES + activations
+    return max(at_work, counts.total * _BYTES["float32"])
+
+
+def _checkpoint_bytes(config: RunConfig, counts: ParameterCount) -> int:
+    """Return what the first worker's share of a checkpoint takes while it is written.
+
+    It lies in host memory, of which a worker with a GPU is not asked.
+    """
+    if config.cluster.gpus_per_worker > 0:
+        return 0
+    share = -(-checkpoint_bytes(counts) // max(config.cluster.num_workers, 1))
+    return max(share, counts.total * _BYTES["float32"])
+
+
+def _frozen_parameters(plan: ModelPlan, *, is_running: bool) -> int:
+    """Return the parameters of a teacher in memory: of one that is read its head, at most."""
+    counts = plan.parameters
+    return counts.total if is_running else counts.head + counts.embeddings
+
+
+def _reading_bytes(config: RunConfig, manifest: Manifest) -> int:
+    """Bound what the windows of a worker's lanes hold, each with its next one read ahead."""
+    shards = chosen_shards(manifest, config.data, config.data.train_split)
+    streams = len({shard.language for shard in shards}) if config.data.mixing else 1
+    lanes = -(-config.data.num_lanes // max(config.cluster.num_workers, 1))
+    windows = 2 * streams * lanes * config.data.shuffle_window * RECORD_BATCH_BYTES
+    return min(windows, 2 * _STORED_TOKEN_BYTES * sum(shard.tokens for shard in shards))
+
+
+def _scores_bytes(config: RunConfig, manifest: Manifest) -> int:
+    """Bound what the losses hold: of a vocabulary, no more positions at a time than a chunk."""
+    rows, tokens = config.train.micro_batch_size, manifest.max_length
+    classes = _num_classes(config, manifest)
+    positions = _scored_positions(config, rows, tokens)
+    if config.task.endswith("_lm"):
+        on_gpu = config.cluster.gpus_per_worker > 0
+        positions = min(positions, chunk_positions(classes, on_gpu=on_gpu))
+    return 4 * positions * classes * _COPIES_OF_SCORES
+
+
+def _scored_positions(config: RunConfig, rows: int, tokens: int) -> int:
+    if config.task == "masked_lm":
+        return round(rows * tokens * config.data.masking.fraction)
+    return rows if config.task == "sequence_classification" else rows * tokens
+
+
+def _num_classes(config: RunConfig, manifest: Manifest) -> int:
+    labels = manifest.labels_of(config.task)
+    return manifest.tokenizer.vocab_size if labels is None else len(labels)

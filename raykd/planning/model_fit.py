@@ -1,0 +1,146 @@
+"""Whether a model that is loaded fits the prepared data, and what of it is taken for granted."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from raykd.config.schema.init import CopyLayersConfig
+from raykd.config.schema.run import RunConfig
+from raykd.data.manifest import Manifest
+from raykd.data.tokenizers import load_tokenizer, tokenizer_info
+from raykd.distill.start import StudentStart, source_of
+from raykd.errors import ModelError
+from raykd.models.build import count_parameters
+from raykd.models.families import num_positions
+from raykd.models.labels import assumed_order, has_classes
+from raykd.models.load import load_config, resolve_model
+from raykd.models.loadable import check_loadable
+from raykd.planning.memory import ModelPlan
+from raykd.storage import uris
+from raykd.tasks.entities import why_no_entities
+
+
+def planned_model(
+    config: RunConfig,
+    manifest: Manifest,
+    *,
+    key: str,
+    source: str,
+    revision: str | None = None,
+    new_head: Literal["allowed", "refused"],
+) -> ModelPlan:
+    """Describe a model that is loaded, once it is known to read the data and to have its weights.
+
+    Args:
+        config: The run.
+        manifest: Of its data.
+        key: That names the model.
+        source: What it names.
+        revision: Of a model on the Hub.
+        new_head: Whether the head for the task may start at random.
+
+    Raises:
+        ModelError: The model is not there, not whole or of another task, or reads less than the
+            data has.
+        DataError: The tokenizer beside the model cannot be read.
+    """
+    loaded = load_config(source, revision=revision)
+    _check_length(key, source, loaded, manifest)
+    _check_tokenizer(key, source, manifest)
+    _check_vocabulary(key, source, loaded, manifest)
+    check_loadable(source, loaded, config.task, new_head=new_head)
+    return ModelPlan(config=loaded, parameters=count_parameters(loaded, config.task))
+
+
+def check_source(config: RunConfig, manifest: Manifest) -> None:
+    """Check the model that the student starts from, where it is no teacher, as any that is loaded.
+
+    Raises:
+        RaykdError: As ``planned_model``.
+    """
+    init = config.student.init
+    if init is None or (source := source_of(config)) in config.teachers:
+        return
+    if isinstance(init.method, CopyLayersConfig) and "embeddings" not in init.method.parts:
+        # Nothing of it depends on which token has which id.
+        check_loadable(source, load_config(source), config.task, new_head="allowed")
+        return
+    key = f"student.init.{init.name}.source"
+    planned_model(config, manifest, key=key, source=source, new_head="allowed")
+
+
+def _check_length(key: str, source: str, loaded: Any, manifest: Manifest) -> None:
+    """Check that a model reads rows as long as the data's.
+
+    Raises:
+        ModelError: It does not; the message names the key.
+    """
+    longest = num_positions(loaded)
+    if longest is not None and longest < manifest.max_length:
+        message = (
+            f"{key}: {source} reads at most {longest} tokens, but rows of {manifest.uri} have up "
+            f"to {manifest.max_length}; prepare the data with --max-length {longest}"
+        )
+        raise ModelError(message)
+
+
+def _check_vocabulary(key: str, source: str, loaded: Any, manifest: Manifest) -> None:
+    """Check that a model has an embedding for every id of the data's tokenizer.
+
+    Raises:
+        ModelError: It does not; the message names the key.
+    """
+    needed = manifest.tokenizer.vocab_size
+    if loaded.vocab_size < needed:
+        message = (
+            f"{key}: {source} has {loaded.vocab_size:,} embeddings, fewer than the {needed:,} "
+            f"entries of the tokenizer of {manifest.uri}; take a model of that tokenizer, or "
+            "prepare the data with the model's"
+        )
+        raise ModelError(message)
+
+
+def _check_tokenizer(key: str, source: str, manifest: Manifest) -> None:
+    """Compare the tokenizer that lies beside a model, if one does, with the data's.
+
+    Raises:
+        ModelError: They are not interchangeable; the message names the key.
+    """
+    where = resolve_model(source)
+    if not any(uris.exists(uris.join(where, name)) for name in ("tokenizer.json", "vocab.txt")):
+        return
+    fingerprint = tokenizer_info(load_tokenizer(where)).fingerprint
+    if fingerprint != manifest.tokenizer.fingerprint:
+        message = (
+            f"{key}: the tokenizer of {source} (fingerprint {fingerprint[:12]}) is not that of "
+            f"{manifest.uri} ({manifest.tokenizer.fingerprint[:12]}); prepare the data with "
+            f"--tokenizer {source}"
+        )
+        raise ModelError(message)
+
+
+def remarks(
+    config: RunConfig,
+    manifest: Manifest,
+    *,
+    teachers: Mapping[str, Any],
+    start: StudentStart | None,
+) -> Iterator[str]:
+    """Say what is taken for granted of the classes, and what evaluations will lack.
+
+    Args:
+        config: The run.
+        manifest: Of its data.
+        teachers: Their configurations, by name.
+        start: Of a student that is grown or shrunk.
+    """
+    if (labels := manifest.labels_of(config.task)) is None:
+        return
+    scoring = {f"teachers.{name}": teacher for name, teacher in teachers.items()}
+    if start is not None and start.source not in teachers:
+        source = load_config(start.source)
+        scoring |= {"student.init": source} if has_classes(source, config.task) else {}
+    for where, model_config in scoring.items():
+        if remark := assumed_order(model_config, labels, where=where):
+            yield remark
+    if config.task == "token_classification" and (remark := why_no_entities(labels)):
+        yield remark

@@ -1,0 +1,301 @@
+"""What a run would do, found out without starting it; and everything that speaks against it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+from raykd.config.schema.run import RunConfig
+from raykd.data.manifest import Manifest, read_manifest
+from raykd.distill.assemble import num_steps, task_of
+from raykd.distill.models import (
+    check_layer_terms,
+    check_pretrained,
+    served_languages,
+    student_config,
+    teacher_class_order,
+    trained_languages,
+)
+from raykd.distill.projections import check_projections, check_teacher_projections
+from raykd.distill.start import StudentStart, plan_start
+from raykd.errors import ConfigError, RaykdError
+from raykd.models.build import count_parameters
+from raykd.models.load import load_config
+from raykd.planning.cache_plan import CachePlan, plan_caches
+from raykd.planning.memory import (
+    DataPlan,
+    ModelPlan,
+    checkpoint_bytes,
+    memory_bytes,
+    planned_data,
+    shared_bytes,
+)
+from raykd.planning.model_fit import check_source, planned_model, remarks
+from raykd.runs.checkpoint import committed_steps
+from raykd.runs.inputs import check_inputs, other_runs, pinned
+from raykd.runs.paths import RunPaths, run_paths
+from raykd.runs.result import read_result
+from raykd.runs.trackers.open import check_trackers
+from raykd.storage import uris
+from raykd.storage.remote.local_place import require_writable
+from raykd.teachers.build import check_languages
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What a run would do."""
+
+    run_uri: str
+    """Without the hash that its inputs decide, where they cannot be read."""
+
+    found: str
+    """What is there already, and so where the run would begin."""
+
+    problems: tuple[str, ...]
+    """Every reason the run cannot start."""
+
+    remarks: tuple[str, ...]
+    """What is taken for granted, and what evaluations will lack; each a line."""
+
+    num_steps: int
+    """0 where it depends on data that cannot be read."""
+
+    others: tuple[str, ...] = ()
+    """What holds something else by now than for runs of the same configuration, where the run
+    would begin."""
+
+    data: DataPlan | None = None
+    student: ModelPlan | None = None
+    teachers: dict[str, ModelPlan] = field(default_factory=dict)
+    caches: dict[str, CachePlan] = field(default_factory=dict)
+    """What is kept of teachers' outputs, by their names."""
+
+    start: StudentStart | None = None
+    """Where the weights of a built student would come from; None where they are random,
+    pretrained or in a checkpoint that the run continues from."""
+
+    memory_bytes: int | None = None
+    """Estimate for each worker; None where the models are not known."""
+
+    shared_bytes: int | None = None
+    """Of it: what runs of one process have once, the process itself and the teachers."""
+
+
+def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
+    """Find out what a run would do; read configurations and manifests, load no weights.
+
+    Args:
+        config: The run.
+        fresh: It would start over, whatever checkpoints there are.
+    """
+    problems = _Problems()
+    place = _place(config, problems)
+    begins = fresh or place.is_empty
+    problems.collect(lambda: check_trackers(config))
+    manifest = problems.collect(lambda: read_manifest(config.data.uri))
+    if manifest is None:
+        for source, revision in _named_models(config):
+            problems.collect(partial(load_config, source, revision=revision))
+        return Plan(
+            run_uri=place.uri,
+            found=place.found,
+            problems=problems.found() or place.problems,
+            remarks=(),
+            num_steps=config.train.num_steps or 0,
+        )
+    problems.collect(lambda: check_inputs(config))
+    data = problems.collect(lambda: planned_data(config, manifest))
+    teachers = _plan_teachers(config, manifest, problems)
+    student = problems.collect(lambda: _plan_student(config, manifest))
+    problems.collect(
+        lambda: check_languages(
+            config.teacher_weights,
+            served_languages(config),
+            languages=manifest.languages,
+            trained=trained_languages(config, manifest),
+        )
+    )
+    caches = problems.collect(lambda: plan_caches(config, manifest)) or {}
+    start = None
+    if student is not None:
+        if config.student.init is not None and begins:
+            problems.collect(lambda: check_source(config, manifest))
+            start = problems.collect(lambda: plan_start(config, manifest, student=student.config))
+        problems.collect(lambda: check_projections(config, manifest, student=student.config))
+        problems.collect(lambda: _check_models(config, manifest, student, teachers))
+        if (paths := place.paths) is not None:
+            problems.collect(lambda: _check_room(paths, student))
+    return Plan(
+        run_uri=place.uri,
+        found=place.found,
+        others=place.others,
+        problems=problems.found() or place.problems,
+        remarks=tuple(
+            remarks(
+                config,
+                manifest,
+                teachers={name: plan.config for name, plan in teachers.items()},
+                start=start,
+            )
+        ),
+        num_steps=num_steps(config, manifest) if data is not None else 0,
+        data=data,
+        student=student,
+        teachers=teachers,
+        caches=caches,
+        start=start,
+        memory_bytes=memory_bytes(config, manifest, student=student, teachers=teachers)
+        if student is not None and data is not None and teachers.keys() == config.teachers.keys()
+        else None,
+        shared_bytes=shared_bytes(config, teachers),
+    )
+
+
+def require_runnable(plan: Plan) -> None:
+    """Refuse to start a run that has problems.
+
+    Raises:
+        ConfigError: There are some; the message lists all of them.
+    """
+    if plan.problems:
+        lines = "\n".join(f"  - {problem}" for problem in plan.problems)
+        message = f"{plan.run_uri}: {len(plan.problems)} problem(s)\n{lines}"
+        raise ConfigError(message)
+
+
+def _named_models(config: RunConfig) -> list[tuple[str, str | None]]:
+    """Return the models that a run loads, each with its revision."""
+    found = [(teacher.model, teacher.revision) for teacher in config.teachers.values()]
+    student = config.student
+    return found + ([(student.pretrained, student.revision)] if student.pretrained else [])
+
+
+class _Problems:
+    """Collects what goes wrong, so that all of it can be told at once."""
+
+    def __init__(self) -> None:
+        self._messages: list[str] = []
+
+    def collect(self, find: Callable[[], T]) -> T | None:
+        """Return what is found, or None after noting why it cannot be."""
+        try:
+            return find()
+        except RaykdError as error:
+            self._messages.append(str(error))
+            return None
+
+    def found(self) -> tuple[str, ...]:
+        """Return every problem once."""
+        return tuple(dict.fromkeys(self._messages))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """Where a run stands."""
+
+    uri: str
+    found: str
+    paths: RunPaths | None = None
+    """None where there is no place, or nobody knows which."""
+
+    is_empty: bool = True
+    others: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    """Told where nothing says more of the same."""
+
+
+def _place(config: RunConfig, problems: _Problems) -> _Place:
+    """Find out where a run stands; without what its inputs hold, nobody knows."""
+    uri = uris.join(uris.absolute(config.output_uri), config.name)
+    problems.collect(lambda: require_writable(uri, "output_uri"))
+    if problems.found():
+        return _Place(uri=uri, found="no place for a run")
+    try:
+        named = pinned(config)
+    except RaykdError as error:
+        found = "not known before its inputs are there"
+        return _Place(uri=uri, found=found, problems=(str(error),))
+    paths = run_paths(named)
+    if read_result(paths) is not None:
+        found = "the run is done; --fresh would start over"
+    elif steps := committed_steps(paths.checkpoints):
+        found = f"a checkpoint of step {steps[-1]}; the run continues there"
+    else:
+        return _Place(
+            uri=paths.run,
+            found="nothing yet; the run starts at its first step",
+            paths=paths,
+            others=tuple(other_runs(named)),
+        )
+    return _Place(uri=paths.run, found=found, paths=paths, is_empty=False)
+
+
+def _check_room(paths: RunPaths, student: ModelPlan) -> None:
+    """Check that there is room for one checkpoint more, of a run that has yet to write any."""
+    if read_result(paths) is None:
+        num_bytes = checkpoint_bytes(student.parameters)
+        require_writable(paths.run, "output_uri", num_bytes=num_bytes)
+
+
+def _plan_teachers(
+    config: RunConfig, manifest: Manifest, problems: _Problems
+) -> dict[str, ModelPlan]:
+    plans = {name: _plan_teacher(name, config, manifest, problems) for name in config.teachers}
+    return {name: plan for name, plan in plans.items() if plan is not None}
+
+
+def _plan_teacher(
+    name: str, config: RunConfig, manifest: Manifest, problems: _Problems
+) -> ModelPlan | None:
+    section = config.teachers[name]
+    plan = problems.collect(
+        lambda: planned_model(
+            config,
+            manifest,
+            key=f"teachers.{name}.model",
+            source=section.model,
+            revision=section.revision,
+            new_head="refused",
+        )
+    )
+    if plan is not None:
+        problems.collect(lambda: _check_teacher(name, config, manifest, plan))
+    return plan
+
+
+def _check_teacher(name: str, config: RunConfig, manifest: Manifest, plan: ModelPlan) -> None:
+    """Check that a teacher scores the data's classes, in every language it is asked about."""
+    teacher_class_order(name, plan.config, config, manifest)
+    check_teacher_projections(name, config, manifest, teacher=plan.config)
+
+
+def _plan_student(config: RunConfig, manifest: Manifest) -> ModelPlan:
+    section = config.student
+    if section.pretrained is not None:
+        return planned_model(
+            config,
+            manifest,
+            key="student.pretrained",
+            source=section.pretrained,
+            revision=section.revision,
+            new_head="allowed",
+        )
+    built = student_config(config, manifest)
+    return ModelPlan(config=built, parameters=count_parameters(built, config.task))
+
+
+def _check_models(
+    config: RunConfig, manifest: Manifest, student: ModelPlan, teachers: dict[str, ModelPlan]
+) -> None:
+    """Check what the student has to do with the task, and its layers with the teachers'."""
+    if config.student.pretrained is not None:
+        check_pretrained(config, manifest, student.config)
+    task_of(config, manifest, model_type=student.config.model_type)
+    if teachers.keys() == config.teachers.keys():
+        check_layer_terms(
+            config,
+            student=student.config,
+            teachers={name: plan.config for name, plan in teachers.items()},
+        )

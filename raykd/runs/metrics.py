@@ -1,0 +1,203 @@
+"""The metrics of a run, in storage: one JSON object per line, and trackers where asked."""
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import Protocol
+
+from raykd import strict_json
+from raykd.distill.loop import FinishedStep
+from raykd.runs import append_log
+from raykd.runs.append_log import AppendedFile
+
+Record = dict[str, float]
+"""Metric names such as train/loss to values; always with step and tokens."""
+
+
+class Log(Protocol):
+    """Takes the records of a run."""
+
+    def append(self, record: Record) -> None:
+        """Add one record."""
+
+    def flush(self) -> None:
+        """Make sure that storage has every record."""
+
+
+class Tracker(Protocol):
+    """Shows the records of a run elsewhere."""
+
+    def log(self, record: Record) -> None:
+        """Take one record, once."""
+
+    def close(self, *, is_done: bool) -> None:
+        """Bring everything to its place; tell whether the run has taken its last step."""
+
+
+class SilentLog:
+    """Takes records and forgets them: all workers compute them, the first one writes."""
+
+    def append(self, record: Record) -> None:
+        """Forget one record."""
+
+    def flush(self) -> None:
+        """Do nothing: there is nothing to write."""
+
+
+class MetricsLog:
+    """Appends records to metrics.jsonl, and gives trackers every record of that file.
+
+    Opened at a step, it drops what a killed worker wrote past that step. In an object store the
+    file is written in the background: training goes on while the store is away.
+    """
+
+    def __init__(self, uri: str, *, step: int, trackers: Sequence[Tracker] = ()) -> None:
+        self._trackers = trackers
+        kept = list(takewhile(lambda read: read[1]["step"] <= step, _lines(uri)))
+        self._file = AppendedFile(uri, content="".join(f"{line}\n" for line, _ in kept).encode())
+        for _, record in kept:
+            self._track(record)
+
+    def append(self, record: Record) -> None:
+        """Add one record; it reaches an object store a little later, or with ``flush``."""
+        self._file.append(f"{strict_json.text(record)}\n".encode())
+        self._track(record)
+
+    def flush(self) -> None:
+        """Make sure that storage has every record; from any thread."""
+        self._file.flush()
+
+    def close(self, *, is_done: bool) -> None:
+        """Write what is left and close the trackers.
+
+        Args:
+            is_done: The run has taken its last step.
+        """
+        self._file.close(is_done=is_done)
+        for tracker in self._trackers:
+            tracker.close(is_done=is_done)
+
+    def _track(self, record: Record) -> None:
+        for tracker in self._trackers:
+            tracker.log(record)
+
+
+class MetricsTail:
+    """Reads the records that a run adds, as they come."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._position = append_log.size_bytes(uri)
+
+    def new_records(self) -> list[Record]:
+        """Return what has been added since the last call, whole lines only."""
+        size = append_log.size_bytes(self._uri)
+        # Shorter than before: a restarted worker dropped what it will do again.
+        self._position = min(self._position, size)
+        if self._position == size:
+            return []
+        first = max(self._position - 1, 0)
+        added = append_log.read_bytes(self._uri, start=first)
+        # It may have grown again since: begin after the next end of a line.
+        begin = added.find(b"\n") + 1 if self._position else 0
+        end = added.rfind(b"\n") + 1
+        self._position = first + end
+        return [_record(line) for line in added[begin:end].splitlines()]
+
+
+class Meter:
+    """Means over the steps between two reports, and their speed.
+
+    A step that scores no position, as one of short texts of which no token is masked, has no loss
+    and no gradient: it is no part of their means.
+    """
+
+    def __init__(self) -> None:
+        self._last: FinishedStep | None = None
+        self._started = time.perf_counter()
+        self._clear()
+
+    def add(self, finished: FinishedStep) -> None:
+        """Count one step, and the time since the last one or since ``resume``."""
+        self._last = finished
+        self._tokens += finished.tokens
+        if finished.positions:
+            self._num_losses += 1
+            self._sums["train/loss"] += finished.loss
+            for name, value in finished.terms.items():
+                self._sums[f"train/loss/{name}"] += value
+            self._sums["train/grad_norm"] += finished.grad_norm
+        now = time.perf_counter()
+        self._seconds += now - self._started
+        self._started = now
+
+    def resume(self) -> None:
+        """Start the clock again after work that is not training."""
+        self._started = time.perf_counter()
+
+    def record(self, tokens: int) -> Record:
+        """Return the means over the steps since the last record, and begin anew.
+
+        Args:
+            tokens: Trained on since the start of the run.
+        """
+        assert self._last is not None  # noqa: S101  a record follows a step
+        record = {
+            "step": self._last.step,
+            "tokens": tokens,
+            **{name: total / self._num_losses for name, total in self._sums.items()},
+            "train/learning_rate": self._last.learning_rate,
+            "train/tokens_per_second": self._tokens / self._seconds,
+        }
+        self._clear()
+        return record
+
+    def _clear(self) -> None:
+        # Sums, not steps: a worker that never reports must not remember every step.
+        self._sums: defaultdict[str, float] = defaultdict(float)
+        self._num_losses = self._tokens = 0
+        self._seconds = 0.0
+
+
+def measured(record: Record) -> Record:
+    """Return what a record holds at its step, without the step."""
+    return {name: value for name, value in record.items() if name != "step"}
+
+
+def read_metrics(uri: str) -> list[Record]:
+    """Return the records of a run so far; none before the first."""
+    return [record for _, record in _lines(uri)]
+
+
+def evaluations(uri: str) -> list[Record]:
+    """Return the evaluations of a run so far, oldest first."""
+    return [record for record in read_metrics(uri) if "eval/loss" in record]
+
+
+def forgetting(first: Record, now: Record) -> Record:
+    """Return how much accuracy is lost since the first evaluation, in all and per language.
+
+    Negative where it is gained.
+    """
+    return {
+        f"eval/forgetting{name.removeprefix('eval/accuracy')}": value - now[name]
+        for name, value in first.items()
+        if (name == "eval/accuracy" or name.startswith("eval/accuracy/")) and name in now
+    }
+
+
+def newest_evaluation(uri: str) -> Record:
+    """Return the last evaluation of a run; empty before the first."""
+    return next(reversed(evaluations(uri)), {})
+
+
+def _lines(uri: str) -> list[tuple[str, Record]]:
+    # A writer that was killed may have left the last line unfinished.
+    whole, _, _ = append_log.read_bytes(uri).decode().rpartition("\n")
+    return [(line, _record(line)) for line in whole.splitlines()]
+
+
+def _record(line: str | bytes) -> Record:
+    return strict_json.numbers(json.loads(line))

@@ -1,0 +1,38 @@
+"""How a run ended: the result that it leaves."""
+
+import json
+from dataclasses import dataclass
+
+from raykd import strict_json
+from raykd.runs.metrics import Record
+from raykd.runs.paths import RunPaths
+from raykd.runs.stop import Leave
+from raykd.storage import uris
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunResult:
+    """How a run ended."""
+
+    is_done: bool
+    """False when it was asked to stop before its last step."""
+
+    step: int
+    num_steps: int
+    metrics: Record
+    """The newest evaluation."""
+
+    model_uri: str | None
+    """The exported model of a run that is done."""
+
+    leave: Leave = Leave.NO
+    """Why the run is not done."""
+
+
+def read_result(paths: RunPaths) -> RunResult | None:
+    """Return how a run ended, or None when it has not."""
+    try:
+        saved = json.loads(uris.read_bytes(paths.result))
+    except FileNotFoundError:
+        return None
+    return RunResult(**{**saved, "metrics": strict_json.numbers(saved["metrics"])})

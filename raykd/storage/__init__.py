@@ -1,0 +1,1 @@
+"""Files anywhere: reached, whole or not there, written by one at a time."""

@@ -1,0 +1,1 @@
+"""One writer at a time: who holds a place in storage, and how it passes on."""

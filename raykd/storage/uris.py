@@ -1,0 +1,433 @@
+"""One way to reach a URI: a local path, or anything fsspec knows such as ``s3://bucket/key``.
+
+URIs are strings everywhere. Requests to a store that fail for a while are tried again, see
+``storage.remote.retry``; directories that appear whole or not at all are in ``storage.published``.
+"""
+
+import contextvars
+import errno
+import io
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from botocore.exceptions import ClientError
+from fsspec.implementations.local import LocalFileSystem
+
+from raykd.storage.remote import filesystem as filesystems
+from raykd.storage.remote.complaints import is_missing
+from raykd.storage.remote.filesystem import filesystem
+from raykd.storage.remote.listing import below, require_readable
+from raykd.storage.remote.names import require_inside
+from raykd.storage.remote.patience import patience
+from raykd.storage.remote.retry import named, reach
+from raykd.storage.remote.staging import staging_directory
+from raykd.storage.remote.transfers import at_once, download
+
+__all__ = [
+    "absolute",
+    "append_bytes",
+    "create_bytes",
+    "delete",
+    "delete_many",
+    "exists",
+    "is_file",
+    "is_local",
+    "join",
+    "list_files",
+    "list_names",
+    "local_copy",
+    "local_path",
+    "open_arrow",
+    "patience",
+    "read_bytes",
+    "read_many",
+    "real_path",
+    "size_bytes",
+    "write_bytes",
+    "write_many",
+]
+
+_CONFLICT_ATTEMPTS = 10
+"""S3 asks for another try when two conditional requests, or one and a deletion, meet."""
+
+_NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+"""How file systems refuse hard links that have none, such as FAT and some user-space ones."""
+
+
+def join(uri: str, *names: str) -> str:
+    """Append path components to a URI."""
+    return "/".join([uri.rstrip("/"), *names])
+
+
+def absolute(uri: str) -> str:
+    """Return a local path as an absolute one, ~ replaced, and a URI with a scheme as it is."""
+    return uri if "://" in uri else str(local_path(uri))
+
+
+def is_local(uri: str) -> bool:
+    """Tell whether a URI lies on this machine's file system.
+
+    Raises:
+        StorageDeniedError: Its scheme is unknown, or needs a package that is not installed.
+    """
+    with named(uri):
+        return filesystems.is_local(uri)
+
+
+def local_path(uri: str) -> Path:
+    """Return the path of a URI on this machine's file system."""
+    with named(uri):
+        return Path(filesystem(uri)[1])
+
+
+def real_path(uri: str) -> Path:
+    """Return where on this machine's file system a URI leads: links are followed."""
+    return Path(os.path.realpath(local_path(uri)))
+
+
+def exists(uri: str) -> bool:
+    """Tell whether anything is stored at a URI.
+
+    Raises:
+        StorageDeniedError: This process may not look.
+    """
+
+    def look(found: Any, path: str) -> bool:
+        if isinstance(found, LocalFileSystem):
+            return Path(path).exists()  # fsspec takes what may not be seen for what is not there
+        return bool(found.exists(path))
+
+    return reach(uri, look)
+
+
+def is_file(uri: str) -> bool:
+    """Tell whether a file, or anything else but a directory, is stored at a URI itself."""
+
+    def look(found: Any, path: str) -> bool:
+        if isinstance(found, LocalFileSystem):
+            return Path(path).exists() and not Path(path).is_dir()
+        found.invalidate_cache()
+        return bool(found.info(path)["type"] == "file")
+
+    try:
+        return reach(uri, look)
+    except FileNotFoundError:
+        return False
+
+
+def read_bytes(uri: str, *, start: int = 0) -> bytes:
+    """Return what is stored at a URI, from a position on.
+
+    Raises:
+        FileNotFoundError: Nothing is there.
+        StorageError: It cannot be read.
+    """
+
+    def read(found: Any, path: str) -> bytes:
+        # A listing from before another process wrote it would hide it.
+        found.invalidate_cache(path)
+        return bytes(found.cat_file(path, start=start or None))
+
+    return reach(uri, read)
+
+
+def size_bytes(uri: str) -> int:
+    """Return the size of what is stored at a URI, 0 where nothing is."""
+
+    def size(found: Any, path: str) -> int:
+        found.invalidate_cache()
+        return int(found.size(path))
+
+    try:
+        return reach(uri, size)
+    except FileNotFoundError:
+        return 0
+
+
+def append_bytes(uri: str, content: bytes) -> None:
+    """Add to the end of a local file; object stores cannot do this."""
+    with named(uri), local_path(uri).open("ab") as stream:
+        stream.write(content)
+
+
+def write_bytes(uri: str, content: bytes) -> None:
+    """Replace what is stored at a URI, at once: readers see the old or the new content."""
+
+    def write(found: Any, path: str) -> None:
+        if isinstance(found, LocalFileSystem):
+            _replace_file(Path(path), content)
+        else:
+            found.pipe_file(path, content)
+
+    reach(uri, write)
+
+
+def read_many(uris: list[str]) -> dict[str, bytes]:
+    """Return what is stored at each URI, all at once; without those where nothing is."""
+    if not uris:
+        return {}
+    paths = {filesystem(uri)[1]: uri for uri in uris}
+
+    def read(found: Any, _: str) -> dict[str, Any]:
+        # Not cat, which takes names with [ or * for patterns.
+        answers = found.cat_ranges(list(paths), None, None, on_error="return")
+        if broken := next((e for e in answers if _is_failure(e)), None):
+            raise broken
+        return dict(zip(paths, answers, strict=True))
+
+    found = reach(uris[0], read)
+    return {paths[path]: content for path, content in found.items() if isinstance(content, bytes)}
+
+
+def write_many(contents: dict[str, bytes]) -> None:
+    """Replace what is stored at each URI, remote ones all at once."""
+    if not contents:
+        return
+    first = next(iter(contents))
+    if is_local(first):
+        for uri, content in contents.items():
+            write_bytes(uri, content)
+        return
+    by_path = {filesystem(uri)[1]: content for uri, content in contents.items()}
+    reach(first, lambda found, _: found.pipe(by_path))
+
+
+def create_bytes(uri: str, content: bytes) -> bool:
+    """Store at a URI where nothing is: of several writers at once, exactly one succeeds.
+
+    This holds on this machine's file systems, where readers see all or nothing, and for S3
+    servers that know conditional puts, as AWS does. Elsewhere it is as exclusive as what fsspec
+    offers there as ``mode="create"``: for some stores, only a look before the write.
+
+    Returns:
+        False where something is there, which stays. It may be this very content: a request is
+        repeated when its answer is lost.
+    """
+
+    def create(found: Any, path: str) -> bool:
+        if isinstance(found, LocalFileSystem):
+            return _create_file(Path(path), content)
+        return _create_object(found, path, content)
+
+    return reach(uri, create)
+
+
+def list_names(uri: str) -> list[str]:
+    """Return the names directly below a URI, sorted; none when nothing is there."""
+
+    def names(found: Any, path: str) -> list[str]:
+        # Object stores are listed by several processes: a cached listing would be stale.
+        found.invalidate_cache()
+        try:
+            listed = found.ls(path, detail=False)
+        except FileNotFoundError:
+            # Asked whether a bucket exists, s3fs takes any failure for a no.
+            return []
+        # Others mark folders of a store by a key that ends with a slash.
+        return sorted(name for each in below(path, listed).values() if (name := each.rstrip("/")))
+
+    return reach(uri, names)
+
+
+def list_files(uri: str) -> dict[str, int]:
+    """Return the files at any depth below a URI, by relative path, with their sizes in bytes."""
+
+    def files(found: Any, path: str) -> dict[str, int]:
+        found.invalidate_cache()
+        listed = found.find(path, detail=True)
+        return {
+            name: int(listed[key]["size"])
+            for key, name in below(path, listed).items()
+            # Others mark empty folders of a store by such a key.
+            if not name.endswith("/")
+        }
+
+    return reach(uri, files)
+
+
+def delete(uri: str) -> None:
+    """Remove one file; a directory is not removed, and where nothing is, nothing happens.
+
+    What of a directory may go, ``raykd.storage.published.ownership`` decides.
+    """
+
+    def remove(found: Any, path: str) -> None:
+        # Another process may tidy up at the same time.
+        with suppress(FileNotFoundError):
+            found.rm_file(path)
+
+    reach(uri, remove)
+
+
+def delete_many(uri: str, names: Iterable[str]) -> None:
+    """Remove files of a directory by their names; of a disk, also what is empty then.
+
+    Args:
+        uri: The directory.
+        names: Relative to it; those that end with a slash are folders.
+    """
+    names = list(names)
+    at_once(delete, [join(uri, name) for name in names if not name.endswith("/")])
+    if is_local(uri):
+        root = local_path(uri)
+        folders = {Path(), *(parent for name in names for parent in Path(f"{name}_").parents)}
+        for folder in sorted(folders, key=lambda each: len(each.parts), reverse=True):
+            with suppress(OSError):
+                (root / folder).rmdir()
+
+
+def open_arrow(uri: str) -> pa.NativeFile:
+    """Open a file for random access by Arrow; remote reads are tried again like all requests."""
+    if is_local(uri):
+        with named(uri):
+            # Read, not mapped: mapped pages would count as this process's memory.
+            return pa.OSFile(str(local_path(uri)))
+    if not exists(uri):
+        message = f"{uri}: nothing is there"
+        raise FileNotFoundError(message)
+    return pa.PythonFile(_Ranges(uri, size=size_bytes(uri)), mode="r")
+
+
+@contextmanager
+def local_copy(uri: str) -> Iterator[Path]:
+    """Yield a local path with what a directory URI holds, fetched where it is remote.
+
+    Raises:
+        FileNotFoundError: It is remote, and nothing is there.
+        StorageDeniedError: This process may not read all of it: libraries call that missing.
+    """
+    if is_local(uri):
+        path = local_path(uri)
+        with named(uri):
+            require_readable(path)
+        yield path
+        return
+    if not (files := list_files(uri)):
+        message = f"{uri}: nothing is there"
+        raise FileNotFoundError(message)
+    require_inside(files, uri=uri)
+    with staging_directory(num_bytes=sum(files.values())) as path:
+        download((join(uri, name), path / name) for name in files)
+        yield path
+
+
+class _Ranges(io.RawIOBase):
+    """A remote file as Arrow reads it: exactly the ranges it asks for, nothing kept."""
+
+    def __init__(self, uri: str, *, size: int) -> None:
+        self._uri = uri
+        self._size = size
+        self._position = 0
+        # Arrow reads from threads of its own, which would have the usual patience.
+        self._context = contextvars.copy_context()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = start + offset
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        end = self._size if size < 0 else min(self._position + size, self._size)
+        if end <= self._position:
+            return b""
+        context = self._context.copy()
+        content = context.run(reach, self._uri, lambda found, path: self._range(found, path, end))
+        self._position = end
+        return content
+
+    def _range(self, found: Any, path: str, end: int) -> bytes:
+        content = bytes(found.cat_file(path, start=self._position, end=end))
+        if len(content) != end - self._position:
+            # Passes: the next attempt may get it whole.
+            message = f"{len(content)} bytes arrived of {end - self._position}"
+            raise ConnectionError(message)
+        return content
+
+
+def _is_failure(found: Any) -> bool:
+    return isinstance(found, Exception) and not is_missing(found)
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:
+        # Some file systems say so of what they do not let anybody make.
+        message = f"no directory can be made at {path}"
+        raise PermissionError(message) from error
+
+
+def _replace_file(target: Path, content: bytes) -> None:
+    _make_directory(target.parent)
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        aside.write_bytes(content)
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _create_file(target: Path, content: bytes) -> bool:
+    _make_directory(target.parent)
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        aside.write_bytes(content)
+        _link(aside, target)
+    except FileExistsError:
+        return False
+    finally:
+        aside.unlink(missing_ok=True)
+    return True
+
+
+def _link(aside: Path, target: Path) -> None:
+    """Give a file its place; unlike a rename, this replaces nothing."""
+    try:
+        os.link(aside, target)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        # Exclusive all the same; for a moment, readers may see the first half.
+        with target.open("xb") as stream:
+            stream.write(aside.read_bytes())
+
+
+def _create_object(found: Any, path: str, content: bytes) -> bool:
+    for attempt in range(1, _CONFLICT_ATTEMPTS + 1):
+        try:
+            found.pipe_file(path, content, mode="create")
+        except FileExistsError:
+            return False
+        except OSError as error:
+            status = _http_status(error)
+            # s3fs knows it only where the server names the condition that failed.
+            if status == HTTPStatus.PRECONDITION_FAILED:
+                return False
+            if status != HTTPStatus.CONFLICT or attempt == _CONFLICT_ATTEMPTS:
+                raise
+        else:
+            break
+    return True
+
+
+def _http_status(error: OSError) -> int | None:
+    """Return what an S3 server answered, where that is the cause of an error."""
+    cause = error.__cause__
+    if not isinstance(cause, ClientError):
+        return None
+    return int(cause.response["ResponseMetadata"]["HTTPStatusCode"])

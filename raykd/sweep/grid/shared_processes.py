@@ -1,0 +1,83 @@
+"""Packs: trials of one process, behind one forward pass of the teachers that they share.
+
+They read the same batches in the same order and ask the same of the same teachers. Their losses,
+temperatures, starts, students and optimizers are their own.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import TypeVar
+
+from raykd.config.schema.run import RunConfig
+from raykd.distill.assemble import running_teachers
+from raykd.sweep.grid.control import is_control
+
+T = TypeVar("T")
+
+
+def runs_teachers(config: RunConfig) -> bool:
+    """Tell whether a run's steps need what a teacher says, and it is not kept in a cache."""
+    cached = [name for name, teacher in config.teachers.items() if teacher.cache is not None]
+    running = running_teachers(config, cached=cached, begins=False)
+    return bool(running) and not is_control(config)
+
+
+def pack_key(config: RunConfig) -> str | None:
+    """Return a text that runs have in common that may share a process; None for others.
+
+    Others are those that run no teacher in a step, and those that must be alone: whose
+    evaluations decide what they read next, that are compiled, or that have several workers.
+    """
+    if not runs_teachers(config):
+        return None
+    adapts = config.data.mixing is not None and config.data.mixing.adaptive is not None
+    if adapts or config.train.compile or config.cluster.num_workers > 1:
+        return None
+    layers = {name: replace(t, weight="1") for name, t in config.losses.layer_terms.items()}
+    return repr(
+        (
+            config.task,
+            config.data,
+            config.train,
+            config.teachers,
+            config.teacher_weights,
+            config.cluster,
+            # Which layers of a teacher are compared may depend on how the student begins.
+            (layers, config.student) if layers else None,
+        )
+    )
+
+
+def packs(
+    items: Iterable[T], *, key: Callable[[T], str | None], most: int
+) -> Iterator[tuple[T, ...]]:
+    """Yield the runs of each process, in the order of the first of each.
+
+    Those with one key are shared out evenly over as few processes as hold them.
+
+    Args:
+        items: Runs, in their order.
+        key: Of ``pack_key``.
+        most: Runs in one process.
+    """
+    if most == 1:
+        yield from ((item,) for item in items)
+        return
+    alike: dict[str | None, list[T]] = {}
+    ordered = [(key(item), item) for item in items]
+    for of_item, item in ordered:
+        alike.setdefault(of_item, []).append(item)
+    sizes = {of_items: _even_size(len(found), most) for of_items, found in alike.items()}
+    for of_item, item in ordered:
+        found = alike[of_item]
+        if of_item is None:
+            yield (item,)
+        elif found and found[0] is item:
+            size = sizes[of_item]
+            yield tuple(found[:size])
+            del found[:size]
+
+
+def _even_size(number: int, most: int) -> int:
+    return math.ceil(number / math.ceil(number / most))

@@ -1,0 +1,197 @@
+"""What a planned sweep costs: tokens, FLOPs with the teachers' share, and a guess at its time.
+
+FLOPs are those of training; evaluations come on top. Nothing that is there is counted again.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from raykd.config.schema.run import RunConfig
+from raykd.planning.speed import Speed, measured_speed
+from raykd.sweep.plan.capacity import held_at_once
+from raykd.sweep.plan.placeholder_models import stand_ins
+from raykd.sweep.plan.plan import SweepPlan
+from raykd.sweep.plan.planned_runs import PlannedRun, Process, need_of_process, processes_of
+
+SWEEP_START_SECONDS = 20.0
+"""Ray and the first processes: what a sweep takes before its first run begins, about."""
+
+START_SECONDS = 6.0
+"""What a run takes beside its steps: the models, the last checkpoint, waiting for its place."""
+
+WORKERS_START_SECONDS = 12.0
+"""What the workers of one run take more, which start anew for each: see tests/bench/RESULTS.md."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedTime:
+    """How long what is left takes; a rough figure."""
+
+    seconds: float
+    of_starts: float
+    """Of it: what would remain with steps that take no time."""
+
+    num_starts: int
+    """Of processes, each with a run or a pack of them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedCost:
+    """What runs cost, or what is left of them."""
+
+    num_runs: int
+    """Those that have steps to take."""
+
+    tokens: float
+    student_flops: float
+    """Of what learns, forward and backward; of a stage that is the teacher."""
+
+    teacher_flops: float
+    """Of the teachers' forward passes beside it."""
+
+    cache_flops: float
+    """Of the teachers' passes whose outputs are kept for all runs that ask the same."""
+
+    num_caches: int
+
+    @property
+    def flops(self) -> float:
+        """Student and teachers."""
+        return self.student_flops + self.teacher_flops + self.cache_flops
+
+    @property
+    def teacher_share(self) -> float:
+        """The teachers' part of the FLOPs, from 0 to 1."""
+        return (self.teacher_flops + self.cache_flops) / self.flops if self.flops else 0.0
+
+
+def whole_cost(runs: Iterable[PlannedRun], *, most: int = 1) -> PlannedCost:
+    """Return what runs cost from their first step to their last, with so many in a process."""
+    return _cost([[(run, 1.0) for run in process] for process in processes_of(runs, most=most)])
+
+
+def cost_left(runs: Iterable[PlannedRun], *, most: int = 1) -> PlannedCost:
+    """Return what runs cost from where they stand, with so many in a process."""
+    return _cost(
+        [[(run, run.share_left) for run in process] for process in _left(runs, most=most)]
+    )
+
+
+def measured(plan: SweepPlan) -> Speed | None:
+    """Time a few steps of the costliest run that is left, here, and keep nothing of them.
+
+    Returns:
+        The speed of one worker; None where nothing is left, costs are not known, or the run asks
+        for a GPU that is not here.
+
+    Raises:
+        RaykdError: The run's data or models cannot be read.
+    """
+    left = [run for run in (*plan.stages, *plan.trials) if run.share_left and run.flops]
+    if not left:
+        return None
+    run = max(left, key=lambda run: _flops_left((run,)))
+    assert run.flops is not None  # noqa: S101  others are not among them
+    with stand_ins() as models:
+        for stage in plan.stages:
+            if stage.student is not None:
+                models.add(stage.config, stage.student.config)
+        return measured_speed(models.applied(run.config), run.flops)
+
+
+def planned_time(plan: SweepPlan, speed: Speed) -> PlannedTime:
+    """Guess how long what is left takes.
+
+    Stages run side by side as far as they fit, then trials. All machines are taken to be as fast
+    as where the speed was measured, however many runs share one, and workers of a run to divide
+    its work without loss; evaluations and waiting for a free place are not counted.
+    """
+    stages = _left(plan.stages, most=plan.sweep.pack)
+    trials = _left(plan.trials, most=plan.sweep.pack)
+    return PlannedTime(
+        seconds=_seconds(plan, stages, trials, flops_per_second=speed.flops_per_second),
+        of_starts=_seconds(plan, stages, trials, flops_per_second=math.inf),
+        num_starts=len(stages) + len(trials),
+    )
+
+
+def _seconds(
+    plan: SweepPlan,
+    stages: Sequence[Process],
+    trials: Sequence[Process],
+    *,
+    flops_per_second: float,
+) -> float:
+    at_once = min((held_at_once(need_of_process(run), plan.nodes) for run in stages), default=1)
+    if plan.sweep.max_concurrent_trials is not None:
+        at_once = min(at_once, plan.sweep.max_concurrent_trials)
+    # Those that run at a time build a cache together.
+    caches = cost_left(plan.trials, most=plan.sweep.pack).cache_flops
+    building = caches / (flops_per_second * max(min(plan.at_once, len(trials)), 1))
+    return (
+        SWEEP_START_SECONDS
+        + _phase_seconds(stages, at_once, flops_per_second)
+        + building
+        + _phase_seconds(trials, plan.at_once, flops_per_second)
+    )
+
+
+def _left(runs: Iterable[PlannedRun], *, most: int) -> tuple[Process, ...]:
+    return processes_of((run for run in runs if run.share_left), most=most)
+
+
+def _phase_seconds(processes: Sequence[Process], at_once: int, flops_per_second: float) -> float:
+    """Return the time of processes that wait for nothing but a place."""
+    if not processes:
+        return 0.0
+    each = [
+        _start_seconds(process)
+        + _flops_left(process) / (flops_per_second * process[0].need.num_bundles)
+        for process in processes
+    ]
+    return max(*each, sum(each) / max(at_once, 1))
+
+
+def _start_seconds(process: Process) -> float:
+    has_workers = process[0].need.num_workers > 1
+    return START_SECONDS + (WORKERS_START_SECONDS if has_workers else 0.0)
+
+
+def _flops_left(process: Process) -> float:
+    cost = _cost([[(run, run.share_left) for run in process]])
+    return cost.student_flops + cost.teacher_flops
+
+
+def _cost(processes: Iterable[Sequence[tuple[PlannedRun, float]]]) -> PlannedCost:
+    """Add up what the runs of processes cost, of each the share beside it."""
+    tokens = student = teachers = 0.0
+    caches: dict[str, float] = {}
+    num_runs = 0
+    for process in processes:
+        of_teachers = 0.0
+        for run, part in process:
+            of_run = part * run.record.planned_tokens
+            num_runs += 1
+            tokens += of_run
+            student += of_run * run.record.flops_per_token.get("student", 0.0)
+            asked = of_run * run.record.flops_per_token.get("teachers", 0.0)
+            of_teachers = max(of_teachers, asked)
+            for name, flops in () if run.flops is None else run.flops.caches.items():
+                question = _asked(name, run.config)
+                caches[question] = max(flops, caches.get(question, 0.0))
+        teachers += of_teachers
+    return PlannedCost(
+        num_runs=num_runs,
+        tokens=tokens,
+        student_flops=student,
+        teacher_flops=teachers,
+        cache_flops=sum(caches.values()),
+        num_caches=len(caches),
+    )
+
+
+def _asked(name: str, config: RunConfig) -> str:
+    """Return what tells the caches of different questions to teachers apart."""
+    masks = (config.data.masking, config.train.seed) if config.task == "masked_lm" else None
+    return repr((config.teachers[name], config.data.uri, config.task, masks))

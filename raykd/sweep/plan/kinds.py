@@ -1,0 +1,124 @@
+"""Kinds of runs: a plan is made once for all runs that differ only in what it does not see.
+
+A thousand trials are often a few kinds: seeds, learning rates and weights of losses change
+neither the models nor what a step costs.
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from raykd.config.schedule import parse_schedule
+from raykd.config.schema.losses import LossesConfig
+from raykd.config.schema.run import RunConfig
+from raykd.config.schema.train import CheckpointConfig, OptimizerConfig, TrackingConfig
+from raykd.data.manifest import read_manifest
+from raykd.errors import RaykdError
+from raykd.planning.flops import RunFlops, run_flops
+from raykd.planning.memory import ModelPlan
+from raykd.planning.run_plan import Plan, plan_run
+from raykd.sweep.plan.placeholder_models import StandIns
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KindPlan:
+    """What all runs of a kind would do; by default, nothing is known of it."""
+
+    problems: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    num_steps: int = 0
+    planned_tokens: int = 0
+    """Estimate from the mean length of the rows; 0 where the data cannot be read."""
+
+    student: ModelPlan | None = None
+    flops: RunFlops | None = None
+    """None where there are problems."""
+
+    memory_bytes: int | None = None
+    shared_bytes: int | None = None
+    """Of it: the process and the teachers."""
+
+
+def kind_of(config: RunConfig) -> RunConfig:
+    """Return the run that stands for all those whose plans are alike."""
+    return replace(
+        config,
+        name="planned",
+        inputs={},
+        train=replace(config.train, seed=0),
+        losses=_losses_kind(config.losses),
+        optimizer=OptimizerConfig(),
+        checkpoint=CheckpointConfig(),
+        tracking=TrackingConfig(),
+    )
+
+
+class Planner:
+    """Plans runs, each kind once, before the models that they need are there."""
+
+    def __init__(self, stand_ins: StandIns) -> None:
+        """Begin with no plan.
+
+        Args:
+            stand_ins: For models that are not there yet; more may be added later on.
+        """
+        self._stand_ins = stand_ins
+        self._plans: dict[str, KindPlan] = {}
+
+    def of(self, config: RunConfig) -> KindPlan:
+        """Return the plan of a run."""
+        kind = replace(
+            kind_of(self._stand_ins.applied(config)), output_uri=self._stand_ins.empty_uri
+        )
+        key = repr(kind)
+        if key not in self._plans:
+            self._plans[key] = self._planned(kind)
+        return self._plans[key]
+
+    def _planned(self, kind: RunConfig) -> KindPlan:
+        plan = plan_run(kind, fresh=True)
+        problems = list(plan.problems)
+        flops = None
+        if not problems:
+            try:
+                flops = _flops(kind, plan)
+            except RaykdError as error:
+                problems.append(str(error))
+        return KindPlan(
+            problems=tuple(self._stand_ins.named(problem) for problem in problems),
+            remarks=plan.remarks,
+            num_steps=plan.num_steps,
+            planned_tokens=_tokens(kind, plan),
+            student=plan.student,
+            flops=flops,
+            memory_bytes=plan.memory_bytes,
+            shared_bytes=plan.shared_bytes,
+        )
+
+
+def _flops(kind: RunConfig, plan: Plan) -> RunFlops:
+    assert plan.student is not None  # noqa: S101  a plan without problems has one
+    manifest = read_manifest(kind.data.uri)
+    return run_flops(kind, manifest, student=plan.student, teachers=plan.teachers)
+
+
+def _tokens(kind: RunConfig, plan: Plan) -> int:
+    if plan.data is None or not plan.data.train_rows:
+        return 0
+    rows = plan.num_steps * kind.train.global_batch_size
+    return round(rows * plan.data.train_tokens / plan.data.train_rows)
+
+
+def _losses_kind(losses: LossesConfig) -> LossesConfig:
+    terms = {f.name: getattr(losses, f.name) for f in fields(losses)}
+    kinds = {name: None if term is None else _term_kind(term) for name, term in terms.items()}
+    return LossesConfig(**kinds)
+
+
+def _term_kind(term: Any) -> Any:
+    """Return a term with the weight and the temperature that stand for all alike."""
+    values = parse_schedule(term.weight).values
+    weight = "1" if min(values) > 0 else "0" if not any(values) else term.weight
+    changes = {"weight": weight}
+    if hasattr(term, "temperature"):
+        changes["temperature"] = "1"
+    return replace(term, **changes)

@@ -1,0 +1,37 @@
+"""Who pays for the teachers' forward passes of a sweep, and why it is so."""
+
+from collections.abc import Iterator
+
+from raykd.sweep.grid.control import is_control
+from raykd.sweep.grid.shared_processes import runs_teachers
+from raykd.sweep.plan.plan import SweepPlan
+
+
+def teacher_payments(plan: SweepPlan) -> Iterator[str]:
+    """Yield in words how many trials pay in which way; nothing where none has a teacher."""
+    cached = [
+        run for run in plan.trials if not is_control(run.config) and not runs_teachers(run.config)
+    ]
+    if cached:
+        yield f"by a cache: {len(cached):,} trial(s), whose teachers have one"
+    live = [
+        process for process in plan.processes if any(runs_teachers(run.config) for run in process)
+    ]
+    packed = [process for process in live if len(process) > 1]
+    if packed:
+        yield (
+            f"by packs of up to {max(map(len, packed))}: {sum(map(len, packed)):,} trial(s) in "
+            f"{len(packed):,} process(es), as pack is {plan.sweep.pack}"
+        )
+    single = [process[0] for process in live if len(process) == 1]
+    alone = sum(run.record.pack_key is None for run in single)
+    if plan.sweep.pack == 1 and single:
+        yield f"by each of {len(single):,} trial(s), as there is no cache and pack is 1"
+        return
+    if alone:
+        yield (
+            f"by each of {alone:,} trial(s) that are compiled, have several workers or mix "
+            "adaptively, and so cannot be packed"
+        )
+    if number := len(single) - alone:
+        yield f"by each of {number:,} trial(s), as no other reads the same batches beside it"

@@ -1,0 +1,110 @@
+"""Models that stages have yet to make, as directories that hold all but the values of weights.
+
+What is found out before a sweep starts needs configurations and tokenizers only. So a stage's
+checkpoints stand in for themselves before they exist, and a plan is the same before and after.
+"""
+
+import copy
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from raykd.config.schema.run import RunConfig
+from raykd.data.manifest import TOKENIZER_DIRECTORY, read_manifest
+from raykd.distill.models import trained_languages
+from raykd.models.build import build_model, class_fields
+from raykd.models.files import (
+    PROJECTIONS_FILE,
+    WEIGHTS_FILE,
+    config_with_languages,
+    languages_of,
+)
+from raykd.models.parts import distinct_tensors
+from raykd.models.stored import write_hollow
+from raykd.runs.paths import run_paths
+from raykd.storage import uris
+
+
+class StandIns:
+    """Directories that stand in for the models of runs, all their checkpoints alike."""
+
+    def __init__(self, directory: Path) -> None:
+        """Keep them in an empty directory."""
+        self._directory = directory
+        self._paths: dict[str, str] = {}
+        """By the URI of the run."""
+
+    @property
+    def empty_uri(self) -> str:
+        """A directory where nothing is: a run with its output there is at its first step."""
+        return str(self._directory / "runs")
+
+    def add(self, stage: RunConfig, student: Any) -> None:
+        """Stand in for the models of a run.
+
+        Args:
+            stage: The run.
+            student: The transformers configuration of its student.
+        """
+        path = self._directory / f"stage-{len(self._paths)}"
+        with uris.local_copy(uris.join(stage.data.uri, TOKENIZER_DIRECTORY)) as tokenizer:
+            shutil.copytree(tokenizer, path)
+        config = _as_trained(stage, student)
+        with torch.device("meta"):
+            model = build_model(config, stage.task)
+        config.architectures = [type(model).__name__]
+        config.save_pretrained(path)
+        # Whoever plans looks at the names and the shapes of weights, and reads none.
+        shapes = {name: tensor.shape for name, tensor in distinct_tensors(model).items()}
+        write_hollow(path / WEIGHTS_FILE, shapes)
+        write_hollow(path / PROJECTIONS_FILE, {})
+        self._paths[run_paths(stage).run] = str(path)
+
+    def applied(self, config: RunConfig) -> RunConfig:
+        """Return a run that names the stand-ins where it names models of their runs."""
+        student = config.student
+        if student.pretrained is not None:
+            student = replace(student, pretrained=self._of(student.pretrained))
+        if student.init is not None and (source := student.init.method.source) is not None:
+            student = replace(student, init=student.init.with_source(self._of(source)))
+        teachers = {
+            name: replace(teacher, model=self._of(teacher.model))
+            for name, teacher in config.teachers.items()
+        }
+        return replace(config, student=student, teachers=teachers)
+
+    def named(self, text: str) -> str:
+        """Return a message with the runs in place of what stands in for them."""
+        for run_uri, path in self._paths.items():
+            text = text.replace(path, run_uri)
+        return text
+
+    def _of(self, uri: str) -> str:
+        found = (path for run, path in self._paths.items() if f"{uri}/".startswith(f"{run}/"))
+        return next(found, uri)
+
+
+@contextmanager
+def stand_ins() -> Iterator[StandIns]:
+    """Yield stand-ins that are there while the block runs."""
+    with tempfile.TemporaryDirectory(prefix="raykd-") as directory:
+        yield StandIns(Path(directory))
+
+
+def _as_trained(stage: RunConfig, student: Any) -> Any:
+    """Return the configuration that is saved with the student of a run."""
+    manifest = read_manifest(stage.data.uri)
+    described = copy.deepcopy(student)
+    if (labels := manifest.labels_of(stage.task)) is not None:
+        described.update(class_fields(labels))
+    languages = None
+    if stage.student.projections == "per_language":
+        known = languages_of(student) or ()
+        languages = tuple(dict.fromkeys((*known, *trained_languages(stage, manifest))))
+    return config_with_languages(described, languages)

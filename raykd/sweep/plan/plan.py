@@ -1,0 +1,261 @@
+"""What a sweep would do, found out without starting or writing anything; and what is against it.
+
+The plan is a function of the sweep file, its inputs and what runs have left in storage. Stages
+need not exist: their students' configurations stand in for the models that they will make.
+"""
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from raykd.config.schema.sweep import NodeConfig, SweepConfig
+from raykd.errors import ConfigError
+from raykd.runs.inputs import Find, find_input
+from raykd.storage import uris
+from raykd.sweep.grid.expand import Expansion
+from raykd.sweep.grid.space import Draws, points_of, random_draws
+from raykd.sweep.grid.suggest import suggested_draws
+from raykd.sweep.halving import rung_tokens
+from raykd.sweep.ledger import Record, SweepPaths, read_ledger
+from raykd.sweep.plan.capacity import (
+    Machines,
+    Need,
+    held_at_once,
+    idle_gpus,
+    machines_of,
+    scarcest,
+)
+from raykd.sweep.plan.checks import metric_problem, rung_problem
+from raykd.sweep.plan.placeholder_models import stand_ins
+from raykd.sweep.plan.planned_runs import (
+    PlannedRun,
+    Process,
+    Runs,
+    need_of_process,
+    processes_of,
+)
+from raykd.sweep.plan.problems import Problems
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepPlan:
+    """What a sweep would do."""
+
+    sweep: SweepConfig
+    uri: str
+    """Directory of the sweep."""
+
+    runs: tuple[PlannedRun, ...]
+    """Stages first, then trials, in the order in which they start."""
+
+    num_unknown_samples: int
+    """Samples that a searcher that learns suggests while the sweep runs."""
+
+    sample: tuple[PlannedRun, ...]
+    """The trials of the first sample: what those of an unknown one cost, about."""
+
+    rungs: tuple[int, ...]
+    """Tokens at which the scheduler compares trials; empty without one."""
+
+    num_excluded: int
+    """Points of the grid that ``exclude`` leaves out, all samples together."""
+
+    machines: Machines
+    """The machines that are counted on."""
+
+    at_once: int
+    """Processes that run at the same time, each with a trial or a pack of them; 0 where one never
+    fits."""
+
+    find: Find
+    """Knows the inputs as they were found."""
+
+    problems: tuple[str, ...]
+    """Every reason why the sweep, or some of its runs, cannot start."""
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The runs as they begin in the ledger."""
+        return tuple(run.record for run in self.runs)
+
+    @property
+    def stages(self) -> tuple[PlannedRun, ...]:
+        """The teachers' runs."""
+        return tuple(run for run in self.runs if run.record.kind == "stage")
+
+    @property
+    def trials(self) -> tuple[PlannedRun, ...]:
+        """What the sweep compares, with one for each that is still to be suggested."""
+        known = tuple(run for run in self.runs if run.record.kind == "trial")
+        return known + self.sample * self.num_unknown_samples
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is taken for granted, and what evaluations will lack, each once."""
+        return tuple(dict.fromkeys(remark for run in self.runs for remark in run.remarks))
+
+    @property
+    def nodes(self) -> tuple[NodeConfig, ...]:
+        """The machines by kind."""
+        return self.machines.nodes
+
+    @property
+    def processes(self) -> tuple[Process, ...]:
+        """The trials as they are shared out over processes."""
+        return processes_of(self.trials, most=self.sweep.pack)
+
+    @property
+    def at_once_by(self) -> str:
+        """What limits the trials that run at the same time, in words."""
+        needs = _needs(self.processes)
+        if not needs:
+            return "no trial"
+        least = min(needs, key=lambda need: held_at_once(need, self.nodes))
+        if held_at_once(least, self.nodes) > self.at_once:
+            return "max_concurrent_trials"
+        return scarcest(least, self.nodes)
+
+    @property
+    def cpus(self) -> float:
+        """CPU cores of all machines."""
+        return sum(node.count * node.cpus for node in self.nodes)
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of all machines."""
+        return sum(node.count * node.gpus for node in self.nodes)
+
+    @property
+    def data_uris(self) -> tuple[str, ...]:
+        """Where the data of the runs lie, or belong."""
+        return tuple(dict.fromkeys(run.config.data.uri for run in self.runs))
+
+    @property
+    def idle_gpus(self) -> str | None:
+        """Which GPUs no trial uses, and why; None where all have work."""
+        return idle_gpus(_needs(self.processes), self.nodes, at_once=self.at_once)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the sweep has a ledger: it was started before."""
+        return uris.exists(SweepPaths(sweep=self.uri).index)
+
+
+def sweep_uri(sweep: SweepConfig) -> str:
+    """Return the directory of a sweep."""
+    return uris.join(uris.absolute(sweep.output_uri), sweep.name)
+
+
+def plan_sweep(
+    sweep: SweepConfig,
+    *,
+    machines: Machines | None = None,
+    known: Mapping[str, Record] | None = None,
+    find: Find | None = None,
+) -> SweepPlan:
+    """Find out what a sweep would do; read configurations, manifests and progress alone.
+
+    Args:
+        sweep: What is asked for.
+        machines: Those of a cluster, where the sweep declares none; None is this one.
+        known: Records of the sweep's ledger by id: a searcher that learns suggests by them. None
+            reads them where they are.
+        find: That of an earlier plan, for one of the same inputs; None looks at them anew.
+
+    Raises:
+        RaykdError: A run file is wrong, a trial contradicts itself, or an input of a sweep that
+            runs, whose records are given, is gone.
+    """
+    find = find or functools.cache(find_input)
+    expansion = Expansion(sweep, find)
+    samples = _samples(sweep, known)
+    machines = machines_of(sweep, machines)
+    found = Problems(machines.nodes)
+    with stand_ins() as models:
+        runs = Runs(models, found)
+        stages = runs.planned_stages(expansion.stages)
+        entries = expansion.trials(samples)
+        first = entries if len(samples) == 1 else expansion.trials(samples[:1])
+        trials = runs.planned(entries)
+    if known is not None and expansion.missing:
+        # A sweep that runs already must not begin a run whose name says nothing of its inputs.
+        raise ConfigError(expansion.missing[0])
+    of_first = {entry.id for entry in first}
+    sample = tuple(run for run in trials if run.record.id in of_first)
+    # Those of the first sample: what is suggested later must not move the rungs.
+    rungs = _rungs(sweep, sample if sweep.searcher == "optuna" else trials)
+    processes = processes_of(trials, most=sweep.pack)
+    for process in processes:
+        if len(process) > 1:
+            found.add_room(process[0].record, need_of_process(process), pack=len(process))
+    for run in trials:
+        found.add(run.record, metric_problem(sweep.metric, run.config))
+        found.add(run.record, rung_problem(rungs, run.record, run.config))
+    return SweepPlan(
+        sweep=sweep,
+        uri=sweep_uri(sweep),
+        runs=stages + trials,
+        num_unknown_samples=sweep.num_samples - len(samples),
+        sample=sample,
+        rungs=rungs,
+        num_excluded=sum(_num_excluded(sweep, draws) for draws in samples),
+        machines=machines,
+        find=find,
+        at_once=_at_once(sweep, (*((run,) for run in stages), *processes), machines.nodes),
+        problems=(*_empty_problem(trials), *found.lines(), *_untold(expansion.missing, found)),
+    )
+
+
+def require_runnable(plan: SweepPlan) -> None:
+    """Refuse to start a sweep that has problems.
+
+    Raises:
+        ConfigError: There are some; the message lists all of them.
+    """
+    if plan.problems:
+        lines = "\n".join(f"  - {problem}" for problem in plan.problems)
+        message = f"{plan.sweep.name}: {len(plan.problems)} problem(s)\n{lines}"
+        raise ConfigError(message)
+
+
+def _samples(sweep: SweepConfig, known: Mapping[str, Record] | None) -> list[Draws]:
+    """Return the samples that are known so far."""
+    if sweep.searcher == "random":
+        return [random_draws(sweep, index) for index in range(sweep.num_samples)]
+    return suggested_draws(sweep, known_records(sweep) if known is None else known)
+
+
+def known_records(sweep: SweepConfig) -> Mapping[str, Record]:
+    """Return the records of the sweep's ledger by id; none before its first start."""
+    paths = SweepPaths(sweep=sweep_uri(sweep))
+    return read_ledger(paths.sweep).records if uris.exists(paths.index) else {}
+
+
+def _rungs(sweep: SweepConfig, trials: Iterable[PlannedRun]) -> tuple[int, ...]:
+    longest = max((run.record.planned_tokens for run in trials), default=0)
+    if sweep.scheduler is None or not longest:
+        return ()
+    return rung_tokens(sweep.scheduler.asha, longest)
+
+
+def _at_once(sweep: SweepConfig, processes: Iterable[Process], nodes: Sequence[NodeConfig]) -> int:
+    held = [held_at_once(need, nodes) for need in _needs(processes)]
+    limit = sweep.max_concurrent_trials
+    return min([*held, *([] if limit is None else [limit])], default=0)
+
+
+def _needs(processes: Iterable[Process]) -> set[Need]:
+    return {need_of_process(process) for process in processes}
+
+
+def _num_excluded(sweep: SweepConfig, draws: Draws) -> int:
+    return len(points_of(replace(sweep, exclude=[]), draws)) - len(points_of(sweep, draws))
+
+
+def _untold(missing: Iterable[str], found: Problems) -> list[str]:
+    """Return what the plans of the runs do not say of inputs that are not there."""
+    return [problem for problem in missing if not found.has(problem)]
+
+
+def _empty_problem(trials: Sequence[PlannedRun]) -> list[str]:
+    return [] if trials else ["exclude leaves no trial"]

@@ -1,0 +1,142 @@
+"""The runs of a sweep with what is known before they start: models, cost, need, progress."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from raykd.config.load import plain
+from raykd.config.schema.run import RunConfig
+from raykd.planning.flops import RunFlops
+from raykd.planning.memory import ModelPlan
+from raykd.runs.paths import run_paths
+from raykd.sweep.grid.expand import Entry
+from raykd.sweep.grid.shared_processes import pack_key, packs
+from raykd.sweep.ledger import Record, State
+from raykd.sweep.plan.capacity import Need, need_of
+from raykd.sweep.plan.kinds import KindPlan, Planner
+from raykd.sweep.plan.placeholder_models import StandIns
+from raykd.sweep.plan.problems import Problems
+from raykd.sweep.plan.progress import Progress, progress_of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedRun:
+    """One run of the sweep."""
+
+    record: Record
+    config: RunConfig
+    first_step: int
+    """Step it would continue from; the last one where it is done."""
+
+    student: ModelPlan | None
+    """None where there are problems, as ``flops``."""
+
+    flops: RunFlops | None
+    need: Need
+    shared_bytes: int | None
+    """Of the memory that it needs: what runs of one process have once, teachers among it."""
+
+    remarks: tuple[str, ...]
+    """What is taken for granted, and what evaluations will lack."""
+
+    @property
+    def share_left(self) -> float:
+        """Share of its steps that are still to be taken; 0 where it is over."""
+        if self.record.state.is_terminal or not self.record.num_steps:
+            return 0.0
+        return 1 - self.first_step / self.record.num_steps
+
+
+Process = tuple[PlannedRun, ...]
+"""A run, or a pack of runs that share their teachers."""
+
+
+def processes_of(runs: Iterable[PlannedRun], *, most: int) -> tuple[Process, ...]:
+    """Return how runs are shared out over processes, with so many in one."""
+    return tuple(packs(runs, key=lambda run: run.record.pack_key, most=most))
+
+
+def need_of_process(process: Process) -> Need:
+    """Return what the runs of a process need together."""
+    first = process[0]
+    memory, shared = first.need.memory_bytes, first.shared_bytes
+    if len(process) == 1 or memory is None or shared is None:
+        return first.need
+    own = sum((run.need.memory_bytes or 0) - (run.shared_bytes or 0) for run in process)
+    return replace(first.need, memory_bytes=shared + own)
+
+
+class Runs:
+    """Plans runs, and collects what speaks against them."""
+
+    def __init__(self, models: StandIns, found: Problems) -> None:
+        """Begin with none.
+
+        Args:
+            models: For the models of stages; those that are planned are added.
+            found: Takes what speaks against runs.
+        """
+        self._models = models
+        self._planner = Planner(models)
+        self._found = found
+        self._unknown: set[str] = set()
+        """Stages that cannot be planned, and so none of the trials that need them."""
+
+    def planned_stages(self, entries: Sequence[Entry]) -> tuple[PlannedRun, ...]:
+        """Plan the stages, whose models then stand in for themselves."""
+        stages = self.planned(entries)
+        for stage in stages:
+            if stage.student is None:
+                self._unknown.add(stage.record.id)
+            else:
+                self._models.add(stage.config, stage.student.config)
+        return stages
+
+    def planned(self, entries: Sequence[Entry]) -> tuple[PlannedRun, ...]:
+        """Plan runs from where they stand, and note their problems."""
+        planned = []
+        progress = progress_of([run_paths(entry.config) for entry in entries])
+        for entry, so_far in zip(entries, progress, strict=True):
+            is_known = self._unknown.isdisjoint(entry.needs)
+            kind = self._planner.of(entry.config) if is_known else KindPlan()
+            run = _run(entry, kind, so_far)
+            for problem in kind.problems:
+                self._found.add(run.record, problem)
+            self._found.add_room(run.record, run.need)
+            planned.append(run)
+        return tuple(planned)
+
+
+def _run(entry: Entry, kind: KindPlan, progress: Progress) -> PlannedRun:
+    flops: dict[str, float] = {}
+    if kind.flops is not None:
+        flops = {
+            "student": kind.flops.student_per_token,
+            "teachers": kind.flops.teachers_per_token,
+        }
+    record = Record(
+        id=entry.id,
+        kind=entry.kind,
+        run_uri=run_paths(entry.config).run,
+        coordinates=entry.coordinates,
+        arm=entry.arm,
+        seed=entry.config.train.seed,
+        control=entry.control,
+        config=plain(entry.config),
+        num_steps=kind.num_steps,
+        planned_tokens=kind.planned_tokens,
+        flops_per_token=flops,
+        needs=entry.needs,
+        pack_key=pack_key(entry.config),
+        state=State.DONE if progress.is_done else State.WAITING,
+        evaluations=progress.evaluations,
+    )
+    return PlannedRun(
+        record=record,
+        config=entry.config,
+        first_step=kind.num_steps if progress.is_done else min(progress.step, kind.num_steps),
+        student=kind.student,
+        flops=kind.flops,
+        need=need_of(entry.config, kind.memory_bytes),
+        shared_bytes=kind.shared_bytes,
+        remarks=kind.remarks,
+    )

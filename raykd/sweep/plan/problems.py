@@ -1,0 +1,52 @@
+"""What speaks against the runs of a sweep: each problem once, however many runs have it."""
+
+import functools
+from collections.abc import Sequence
+
+from raykd.config.schema.sweep import NodeConfig
+from raykd.sweep.grid.coordinates import value_text
+from raykd.sweep.ledger import Record
+from raykd.sweep.plan.capacity import Need, room_problem
+
+
+class Problems:
+    """Collects problems of runs."""
+
+    def __init__(self, nodes: Sequence[NodeConfig]) -> None:
+        """Begin with none.
+
+        Args:
+            nodes: The machines that runs have to fit on.
+        """
+        self._room = functools.cache(functools.partial(room_problem, nodes=nodes))
+        self._labels: dict[str, list[str]] = {}
+
+    def add(self, record: Record, problem: str | None) -> None:
+        """Note a problem of a run, if it is one."""
+        if problem is not None:
+            self._labels.setdefault(problem, []).append(_label(record))
+
+    def add_room(self, record: Record, need: Need, *, pack: int = 1) -> None:
+        """Note where a run, or a pack of so many, does not fit on the machines."""
+        problem = self._room(need)
+        if problem is not None and pack > 1:
+            problem = f"a pack of {pack} trials: {problem}; or lower pack"
+        self.add(record, problem)
+
+    def has(self, problem: str) -> bool:
+        """Tell whether a problem is noted, perhaps with the key that it is about."""
+        return any(problem in noted for noted in self._labels)
+
+    def lines(self) -> list[str]:
+        """Return each problem with a run that has it, and the number of the others."""
+        return [
+            f"{labels[0]}{f' and {len(labels) - 1} other(s)' if labels[1:] else ''}: {problem}"
+            for problem, labels in self._labels.items()
+        ]
+
+
+def _label(record: Record) -> str:
+    if record.kind == "stage":
+        return f"stage {record.coordinates['teacher']}"
+    named = ", ".join(f"{name}={value_text(value)}" for name, value in record.coordinates.items())
+    return f"trial {named or 'without coordinates'}"

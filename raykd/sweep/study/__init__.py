@@ -1,0 +1,1 @@
+"""A sweep under way: what comes next, and what an earlier start leaves."""

@@ -1,0 +1,83 @@
+"""What an earlier start of a sweep leaves to the next one."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+from raykd.errors import ConfigError
+from raykd.sweep.grid.coordinates import value_text
+from raykd.sweep.ledger import Record, State
+
+
+def resumed(
+    planned: Iterable[Record], known: Mapping[str, Record], *, retries_failed: bool
+) -> list[Record]:
+    """Return the planned records with what the ledger knows of them.
+
+    Done is what storage says is done. The scheduler's decisions stand; so do final failures,
+    unless they are to be tried again.
+
+    Args:
+        planned: In the order of the plan, with evaluations and states as found in storage.
+        known: Records of the ledger by id.
+        retries_failed: Forget the failures: all attempts are granted again.
+    """
+    return [
+        _resumed(record, known[record.id], retries_failed) if record.id in known else record
+        for record in planned
+    ]
+
+
+def _resumed(planned: Record, known: Record, retries_failed: bool) -> Record:  # noqa: FBT001
+    record = replace(
+        planned,
+        attempts=known.attempts,
+        forgiven_failures=known.forgiven_failures,
+        forgiven_preemptions=known.forgiven_preemptions,
+        stop=known.stop,
+    )
+    if record.stop is not None:
+        return replace(record, state=State.STOPPED)
+    if planned.state is State.DONE or known.state is not State.FAILED:
+        return record
+    if not retries_failed:
+        return replace(record, state=State.FAILED)
+    return replace(
+        record,
+        forgiven_failures=record.failures + record.forgiven_failures,
+        forgiven_preemptions=record.preemptions + record.forgiven_preemptions,
+    )
+
+
+def selected(records: Iterable[Record], only: Collection[str]) -> set[str]:
+    """Return the ids of the trials at some coordinates, with their controls and stages.
+
+    Args:
+        records: Of the whole sweep.
+        only: Coordinates such as ``teacher=small``; a trial is selected where all of them hold.
+
+    Raises:
+        ConfigError: One has another form, or nothing is at these coordinates.
+    """
+    wanted = [tuple(text.split("=", 1)) for text in only]
+    if bad := [text for text, pair in zip(only, wanted, strict=True) if len(pair) == 1]:
+        message = f"--only {bad[0]} must have the form COORDINATE=VALUE, such as teacher=small"
+        raise ConfigError(message)
+    by_id = {record.id: record for record in records}
+    found = [
+        r
+        for r in by_id.values()
+        if r.kind == "trial" and all(_is_at(r, name, value) for name, value in wanted)
+    ]
+    if not found:
+        message = f"--only {' '.join(only)}: no trial is there; raykd check lists the coordinates"
+        raise ConfigError(message)
+    ids = {r.id for r in found} | {r.control for r in found if r.control is not None}
+    return ids | {stage for run_id in ids for stage in by_id[run_id].needs}
+
+
+def _is_at(record: Record, name: str, value: str) -> bool:
+    """Tell whether a trial has a coordinate, named in full or by the end of its key."""
+    return any(
+        (key == name or key.endswith(f".{name}")) and value_text(given) == value
+        for key, given in record.coordinates.items()
+    )

@@ -1,0 +1,1 @@
+"""The workers of a run on a Ray cluster: attempts at it, and why they end."""

@@ -1,0 +1,268 @@
+"""One attempt at a run: a group of Ray Train's workers, started once and watched to its end.
+
+Ray's own retries stay off: what it remembers of an attempt that failed may not load, and its view
+of the cluster is stale after a loss. Ray is given a thread of its own, so that this one can ask
+the workers to leave, and signals stay with the program.
+"""
+
+import concurrent.futures
+import logging
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import ray.train
+from ray.exceptions import RayActorError, RayError
+from ray.train import FailureConfig, ScalingConfig, UserCallback
+from ray.train import RunConfig as RayRunConfig
+from ray.train.torch import TorchTrainer
+
+import ray
+from raykd.config.load import plain
+from raykd.config.schema.run import RunConfig
+from raykd.errors import RaykdError, StorageError
+from raykd.machine.allocator import ONE_HEAP
+from raykd.ray_cluster.pending_watch import PlaceWatch
+from raykd.ray_cluster.placement import (
+    Reservation,
+    alive_nodes,
+    are_placed,
+    forget_placed,
+    groups_of_this_job,
+    kill_actors,
+    remove_groups,
+    worker_resources,
+)
+from raykd.runs.paths import RunPaths
+from raykd.runs.result import RunResult
+from raykd.runs.retry import Kind
+from raykd.runs.stop import Leave
+from raykd.storage.remote.filesystem import arrow_filesystem
+from raykd.train.on_ray.failure_cause import failure_kind, telling_error
+from raykd.train.on_ray.process_group import NodeTorchConfig
+from raykd.train.on_ray.stop_request import ask_to_leave, forget_request
+from raykd.train.on_ray.worker import train_loop
+
+_PLACEMENT_ATTEMPTS = 5
+"""Ray Train waits a minute in each of them for the resources of the workers."""
+
+_POLL_SECONDS = 0.2
+_ROOM_POLL_SECONDS = 1.0
+_END_SECONDS = 10.0
+_CONTROLLER = "TrainController"
+"""Ray Train's own class; it gives out no handle of it."""
+
+_SHORT_TEXT = 150
+"""Characters; Ray explains at length what may have killed a worker."""
+
+_MAY_BE_LOSS = (Kind.WORKER_DIED, Kind.FAILED, Kind.CONTROLLER_DIED)
+
+_KINDS = {
+    Leave.PREEMPTED: Kind.PREEMPTED,
+    Leave.RESIZED: Kind.RESIZED,
+    Leave.STOPPED: Kind.STOPPED,
+}
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """How one group of workers ended."""
+
+    result: RunResult | None
+    """Where all of them returned, at the end or asked to leave."""
+
+    kind: Kind | None = None
+    """Why it ended; None where the run is done."""
+
+    error: BaseException | None = None
+    """The most telling one, if there is any."""
+
+    @property
+    def text(self) -> str:
+        """The last line of what the error says; its beginning, where it is not raykd's."""
+        lines = [line.strip() for line in str(self.error or "").splitlines() if line.strip()]
+        if not lines:
+            return type(self.error).__name__
+        if not isinstance(self.error, RaykdError):
+            return textwrap.shorten(lines[-1], _SHORT_TEXT, placeholder=" ...")
+        return lines[-1]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """What an attempt is to do."""
+
+    config: RunConfig
+    paths: RunPaths
+    name: str
+    """Of its own: requests to leave carry it, and Ray's records."""
+
+    num_workers: int
+    callbacks: Sequence[UserCallback]
+    should_stop: Callable[[], bool]
+    tell: Callable[[str], None]
+    is_alone: bool
+    """Whether nothing else in this Ray job has workers."""
+
+
+def run_attempt(order: Order) -> Attempt:
+    """Run a group of workers until it ends; ask it to leave where that is wanted."""
+    forget_request(order.paths)
+    nodes = alive_nodes()
+    groups = groups_of_this_job()
+    fitted = _started(_trainer(order).fit)
+    watch = _Watch(order)
+    try:
+        while not concurrent.futures.wait([fitted], timeout=_POLL_SECONDS).done:
+            watch.look()
+            if watch.is_futile:
+                return Attempt(result=None, kind=Kind.STOPPED)
+    finally:
+        watch.close()
+        if order.is_alone:
+            _end(fitted)
+            # Where workers fail while they start, Ray Train keeps their places for ever.
+            remove_groups(groups_of_this_job() - groups)
+    try:
+        return _returned(RunResult(**fitted.result().return_value))
+    except (ray.train.TrainingFailedError, RayError) as error:
+        return _failed(error, nodes)
+
+
+class _Watch:
+    """Asks the workers of an attempt to leave: the user wants it, or there is room for more."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._asked = Leave.NO
+        self._room: Reservation | None = None
+        self._next_look = 0.0
+        self._places = PlaceWatch() if order.is_alone else None
+        self._told = ""
+
+    def look(self) -> None:
+        """Look once; what storage does not take is asked again."""
+        self._tell_wait()
+        wish = self._wish()
+        if wish <= self._asked:
+            return
+        try:
+            ask_to_leave(self._order.paths, attempt=self._order.name, reason=wish)
+            self._asked = wish
+        except StorageError as error:
+            logger.warning("the workers could not be asked to leave: %s", error)
+
+    @property
+    def is_futile(self) -> bool:
+        """Whether nobody is there to leave: the workers have no places, and end with the job."""
+        order = self._order
+        return order.is_alone and self._asked is Leave.STOPPED and not are_placed(order.name)
+
+    def close(self) -> None:
+        """Give back what is reserved for more workers."""
+        forget_placed(self._order.name)
+        if self._room is not None:
+            self._room.release()
+
+    def _tell_wait(self) -> None:
+        """Say why the workers wait for places; the driver of a sweep says so for its trials."""
+        wait = None if self._places is None else self._places.look()
+        if wait is not None and wait.reason != self._told:
+            self._told = wait.reason
+            self._order.tell(str(wait))
+
+    def _wish(self) -> Leave:
+        if self._order.should_stop():
+            return Leave.STOPPED
+        if self._asked or time.monotonic() < self._next_look:
+            return Leave.NO
+        self._next_look = time.monotonic() + _ROOM_POLL_SECONDS
+        return Leave.RESIZED if self._has_room() else Leave.NO
+
+    def _has_room(self) -> bool:
+        cluster = self._order.config.cluster
+        missing = cluster.num_workers - self._order.num_workers
+        # Reserved before, it would take the places of the very workers that are starting.
+        if self._room is None and missing and are_placed(self._order.name):
+            self._room = Reservation(worker_resources(cluster), count=missing)
+        return self._room is not None and self._room.num_held > 0
+
+
+def _trainer(order: Order) -> TorchTrainer:
+    cluster = order.config.cluster
+    filesystem, path = arrow_filesystem(order.paths.ray)
+    return TorchTrainer(
+        train_loop,
+        train_loop_config={
+            "config": plain(order.config),
+            "run_uri": order.paths.run,
+            "attempt": order.name,
+        },
+        torch_config=NodeTorchConfig(
+            backend="nccl" if cluster.gpus_per_worker else "gloo",
+            timeout_s=cluster.collective_timeout_seconds,
+        ),
+        scaling_config=ScalingConfig(
+            num_workers=order.num_workers,
+            use_gpu=cluster.gpus_per_worker > 0,
+            resources_per_worker=worker_resources(cluster),
+        ),
+        run_config=RayRunConfig(
+            name=f"{order.config.name}-{order.name}",
+            storage_path=path,
+            storage_filesystem=filesystem,
+            worker_runtime_env={"env_vars": ONE_HEAP},
+            callbacks=list(order.callbacks),
+            failure_config=FailureConfig(
+                # By default workers that cannot be placed are waited for without end.
+                controller_failure_limit=_PLACEMENT_ATTEMPTS,
+                max_preemption_failures=0,
+            ),
+        ),
+    )
+
+
+def _started(work: Callable[[], Any]) -> "Future[Any]":
+    """Begin work in a thread that nobody waits for when the program is interrupted."""
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            result = work()
+        except Exception as error:  # noqa: BLE001  raised again where the result is asked for
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    threading.Thread(target=run, name="raykd-fit", daemon=True).start()
+    return future
+
+
+def _end(fitted: "Future[Any]") -> None:
+    """Have the thread of an attempt end, as where its controller dies.
+
+    A thread that still waits for Ray when Ray is shut down may end the process on the spot.
+    """
+    deadline = time.monotonic() + _END_SECONDS
+    while not fitted.done() and time.monotonic() < deadline:
+        kill_actors(_CONTROLLER)
+        concurrent.futures.wait([fitted], timeout=_POLL_SECONDS)
+
+
+def _returned(result: RunResult) -> Attempt:
+    return Attempt(result=result, kind=None if result.is_done else _KINDS[Leave(result.leave)])
+
+
+def _failed(error: Exception, nodes: set[str]) -> Attempt:
+    """Return what an error of an attempt means that began with these nodes."""
+    kind = Kind.CONTROLLER_DIED if isinstance(error, RayActorError) else failure_kind([error])
+    # Ray may need a quarter of a minute to know; until then it looks like the death of a worker.
+    if kind in _MAY_BE_LOSS and not nodes <= alive_nodes():
+        kind = Kind.NODE_LOST
+    return Attempt(result=None, kind=kind, error=telling_error([error]))

@@ -1,0 +1,135 @@
+"""Which kind of failure the errors of an attempt stand for, whoever raised them."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+import torch
+from ray.exceptions import (
+    NodeDiedError,
+    OutOfDiskError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+)
+from ray.train import ControllerError, PreemptionError, WorkerGroupError
+from ray.train.v2._internal.exceptions import (
+    InsufficientClusterResourcesError,
+    UserExceptionWithTraceback,
+    WorkerGroupStartupFailedError,
+    WorkerGroupStartupTimeoutError,
+    WorkerHealthCheckFailedError,
+    WorkerHealthCheckTimeoutError,
+)
+
+from raykd.errors import (
+    DiskFullError,
+    DivergedError,
+    HungWorkerError,
+    StorageDeniedError,
+    StorageError,
+)
+from raykd.runs.retry import Kind, is_deterministic
+
+_TELLING = (
+    Kind.DIVERGED,
+    Kind.STORAGE_REFUSED,
+    Kind.WRONG_INPUT,
+    Kind.PROGRAM_ERROR,
+    Kind.PREEMPTED,
+    Kind.NO_PLACE,
+    Kind.OUT_OF_MEMORY,
+    Kind.HUNG,
+    Kind.DISK_FULL,
+    Kind.STORAGE_AWAY,
+    Kind.NODE_LOST,
+    Kind.WORKER_DIED,
+    Kind.CONTROLLER_DIED,
+    Kind.FAILED,
+)
+"""Of several, the first counts: where one worker ends, the others fail in its wake."""
+
+_KINDS: tuple[tuple[tuple[type[BaseException], ...], Kind], ...] = (
+    ((DivergedError,), Kind.DIVERGED),
+    ((StorageDeniedError,), Kind.STORAGE_REFUSED),
+    ((DiskFullError, OutOfDiskError), Kind.DISK_FULL),
+    ((StorageError,), Kind.STORAGE_AWAY),
+    ((HungWorkerError, WorkerHealthCheckTimeoutError), Kind.HUNG),
+    ((PreemptionError,), Kind.PREEMPTED),
+    ((WorkerGroupStartupTimeoutError, InsufficientClusterResourcesError), Kind.NO_PLACE),
+    ((OutOfMemoryError, torch.OutOfMemoryError, MemoryError), Kind.OUT_OF_MEMORY),
+    ((NodeDiedError,), Kind.NODE_LOST),
+    ((WorkerGroupStartupFailedError, ChildProcessError), Kind.WORKER_DIED),
+    ((ControllerError,), Kind.CONTROLLER_DIED),
+)
+_STARTUP = (
+    WorkerGroupStartupTimeoutError,
+    WorkerGroupStartupFailedError,
+    InsufficientClusterResourcesError,
+)
+_NOT_INSTALLED = "No module named"
+_NODE_DIED = "node has died"
+_PEER_GONE = re.compile(r"[Cc]onnection (closed|reset|refused)|[Bb]roken pipe|peer")
+
+
+def failure_kind(errors: Iterable[BaseException]) -> Kind:
+    """Return the kind of failure that explains the errors of an attempt best."""
+    kinds = [_kind(error) for wrapped in errors for error in unwrapped(wrapped)]
+    return min(kinds, key=_TELLING.index, default=Kind.WORKER_DIED)
+
+
+def telling_error(errors: Iterable[BaseException]) -> BaseException | None:
+    """Return the error that explains the failure best, without what Ray wraps it in."""
+    found = [error for wrapped in errors for error in unwrapped(wrapped)]
+    return min(found, key=lambda error: _TELLING.index(_kind(error)), default=None)
+
+
+def unwrapped(error: BaseException) -> Iterator[BaseException]:
+    """Yield what an error is about: that of every worker, without Ray's wrapping."""
+    if isinstance(error, WorkerGroupError):
+        for failure in error.worker_failures.values():
+            yield from unwrapped(failure)
+        return
+    inner = _inner(error)
+    if inner is None:
+        yield error
+    else:
+        yield from unwrapped(inner)
+
+
+def _inner(error: BaseException) -> BaseException | None:
+    found: BaseException | None = None
+    if isinstance(error, WorkerHealthCheckFailedError):
+        found = error.health_check_failure
+    elif isinstance(error, UserExceptionWithTraceback):
+        found = error._base_exc  # noqa: SLF001  Ray has no other name for it
+    elif isinstance(error, RayTaskError) and isinstance(error.cause, BaseException):
+        found = error.cause
+    elif isinstance(error, ControllerError) and _is_telling(error.controller_failure):
+        found = error.controller_failure
+    return found if found is not error else None
+
+
+def _is_telling(failure: BaseException) -> bool:
+    """Tell whether what failed the controller says more than that it failed."""
+    return isinstance(failure, _STARTUP) or _NOT_INSTALLED in str(failure)
+
+
+def _kind(error: BaseException) -> Kind:
+    if isinstance(error, RayActorError):
+        if error.preempted:
+            return Kind.PREEMPTED
+        return Kind.NODE_LOST if _NODE_DIED in str(error) else Kind.WORKER_DIED
+    for types, kind in _KINDS:
+        if isinstance(error, types):
+            return kind
+    if isinstance(error, RayError) and _NOT_INSTALLED in str(error):
+        return Kind.PROGRAM_ERROR
+    if is_deterministic(error):
+        return Kind.WRONG_INPUT if _is_raykds(error) else Kind.PROGRAM_ERROR
+    is_lonely = isinstance(error, ConnectionError | RuntimeError) and _PEER_GONE.search(str(error))
+    return Kind.WORKER_DIED if is_lonely else Kind.FAILED
+
+
+def _is_raykds(error: BaseException) -> bool:
+    return type(error).__module__ == "raykd.errors"

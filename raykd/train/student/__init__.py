@@ -1,1 +1,0 @@
-"""A run's student as transformers alone reads it."""

@@ -1,0 +1,48 @@
+"""What a plan would change in the ledger that is there is told, content included."""
+
+import shutil
+from pathlib import Path
+
+from raykd.config.load import as_yaml, plain
+from raykd.sweep.ledger import SweepPaths, read_ledger, write_index, write_records
+from raykd.sweep.plan.changes import difference
+from raykd.sweep.plan.plan import SweepPlan, plan_sweep
+
+from tests.small_runs import small_data
+from tests.sweep_files import sweep_in, write_runs
+
+
+def noted(plan: SweepPlan) -> None:
+    """Leave the ledger that a start of a sweep leaves."""
+    paths = SweepPaths(sweep=plan.uri)
+    ids = [record.id for record in plan.records]
+    write_index(paths, sweep=plain(plan.sweep), text=as_yaml(plan.sweep), run_ids=ids)
+    write_records(paths, plan.records)
+
+
+def other_data(path: Path) -> None:
+    shutil.rmtree(path)
+    small_data(path, seed=1)
+
+
+def test_data_that_have_changed_in_their_place_are_told(tmp_path: Path) -> None:
+    sweep = sweep_in(write_runs(tmp_path))
+    before = plan_sweep(sweep)
+    noted(before)
+    assert difference(read_ledger(before.uri), plan_sweep(sweep)).lines() == []
+    other_data(tmp_path / "data")
+    change, *counts = difference(read_ledger(before.uri), plan_sweep(sweep)).lines()
+    assert change.startswith(f"{tmp_path}/data holds something else than for the runs there are: ")
+    assert len(counts) == 4
+
+
+def test_a_plan_that_goes_on_with_another_keeps_to_the_inputs_of_that(tmp_path: Path) -> None:
+    sweep = sweep_in(write_runs(tmp_path))
+    plan = plan_sweep(sweep)
+    other_data(tmp_path / "data")
+    before, kept, anew = (
+        [record.id for record in each.records]
+        for each in (plan, plan_sweep(sweep, find=plan.find), plan_sweep(sweep))
+    )
+    assert kept == before
+    assert not set(anew) & set(before)
