@@ -25,7 +25,7 @@ from raykd.scores import Scores
 IntArray = npt.NDArray[np.int64]
 
 
-def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Return a tensor on a device; nothing waits for the copy to a GPU."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         # From other memory the copy waits for all that the GPU still has to do.
@@ -66,7 +66,7 @@ class Rows:
         return len(self.lengths_B)
 
     @staticmethod
-    def none() -> "Rows":
+    def empty() -> "Rows":
         """Return no rows at all."""
         nothing = np.zeros(0, dtype=np.int64)
         return Rows(
@@ -146,14 +146,14 @@ class Batch:
         """Return the batch on a device; nothing waits for the copies to a GPU."""
         mask_BL, types_BL = self.attention_mask_BL, self.token_type_ids_BL
         return Batch(
-            input_ids_BL=moved(self.input_ids_BL, device),
-            attention_mask_BL=None if mask_BL is None else moved(mask_BL, device),
-            token_type_ids_BL=None if types_BL is None else moved(types_BL, device),
-            positions_P=moved(self.positions_P, device),
-            labels_P=moved(self.labels_P, device),
-            languages_B=moved(self.languages_B, device),
-            row_ids_B=moved(self.row_ids_B, device),
-            epochs_B=moved(self.epochs_B, device),
+            input_ids_BL=to_device(self.input_ids_BL, device),
+            attention_mask_BL=None if mask_BL is None else to_device(mask_BL, device),
+            token_type_ids_BL=None if types_BL is None else to_device(types_BL, device),
+            positions_P=to_device(self.positions_P, device),
+            labels_P=to_device(self.labels_P, device),
+            languages_B=to_device(self.languages_B, device),
+            row_ids_B=to_device(self.row_ids_B, device),
+            epochs_B=to_device(self.epochs_B, device),
             num_tokens=self.num_tokens,
             host=None if device.type == "cpu" else self.on_host,
         )
@@ -204,7 +204,7 @@ class Batch:
             epochs_B=whole.epochs_B[is_chosen_B],
             num_tokens=int(whole.is_token_BL[is_chosen_B].sum()),
         )
-        return chosen.to(device), moved(positions_Q, device)
+        return chosen.to(device), to_device(positions_Q, device)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -86,7 +86,7 @@ def opened_caches(config: RunConfig, world: World) -> Iterator[Caches]:
         return
     manifest = read_manifest(config.data.uri)
     # Fingerprints of weights may take long: one worker reads them.
-    targets = world.from_first(cache_targets(config, manifest) if world.rank == 0 else {})
+    targets = world.broadcast(cache_targets(config, manifest) if world.rank == 0 else {})
     with ExitStack() as stack:
         found = {}
         for name, target in targets.items():

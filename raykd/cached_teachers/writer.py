@@ -11,11 +11,11 @@ from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import read_manifest
 from raykd.distill.assemble import task_of
 from raykd.distill.models import load_teachers, student_config
-from raykd.teachers.cache.asking import Asker
 from raykd.teachers.cache.building import AskingWriter, Progress, Writer
 from raykd.teachers.cache.parts import Coverage
 from raykd.teachers.cache.payload import Payload
 from raykd.teachers.cache.planner import ModePlan, planned_modes
+from raykd.teachers.cache.runner import TeacherRunner
 from raykd.teachers.live import LiveTeacher
 
 BATCHES_AT_ONCE = 4
@@ -64,7 +64,7 @@ class TeacherWriter(AskingWriter):
         Raises:
             RaykdError: It or the data cannot be read.
         """
-        super().__init__(_asker(config, name))
+        super().__init__(_runner(config, name))
 
     def plans(
         self,
@@ -73,16 +73,16 @@ class TeacherWriter(AskingWriter):
         temperatures: Sequence[float],
     ) -> list[ModePlan]:
         """Measure ways to keep what the teacher says."""
-        return planned_modes(self._asker, coverages, payloads, temperatures=temperatures)
+        return planned_modes(self._runner, coverages, payloads, temperatures=temperatures)
 
 
-def _asker(config: RunConfig, name: str) -> Asker:
+def _runner(config: RunConfig, name: str) -> TeacherRunner:
     has_gpu = config.cluster.gpus_per_worker > 0 and torch.cuda.is_available()
     device = torch.device("cuda" if has_gpu else "cpu")
     manifest = read_manifest(config.data.uri)
     model = load_teachers(config, manifest, names=[name])[name].to(device)
     student = student_config(config, manifest)
-    return Asker(
+    return TeacherRunner(
         name=name,
         manifest=manifest,
         task=task_of(config, manifest, model_type=student.model_type),

@@ -27,7 +27,7 @@ from raykd.cli import (
 )
 from raykd.cli.debug import debug_option, is_unread, tell, unread_output
 from raykd.config.credentials import refuse_credentials
-from raykd.storage.remote.patience import COMMAND_SECONDS, patience
+from raykd.storage.remote.patience import COMMAND_SECONDS, retry_for
 
 _DESCRIPTION = "Distillation studies of language models, on one laptop or a Ray cluster."
 
@@ -131,7 +131,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         refuse_credentials(_own_arguments(options), origin=f"raykd {options.command}")
         # Whoever waits at a terminal wants to hear of a wrong address soon; training has longer.
-        with patience(COMMAND_SECONDS):
+        with retry_for(COMMAND_SECONDS):
             status: int = module.run(options)
     except KeyboardInterrupt:
         print("raykd: interrupted; what is finished stays", file=sys.stderr)

@@ -135,7 +135,7 @@ class RowStream:
             if before[lane] + count == order.rows_per_lane[lane]:
                 del self._open[epoch, lane]
         if not pieces:
-            return Rows.none()
+            return Rows.empty()
         place_in_pieces = np.argsort(np.argsort(lane_of_row, kind="stable"))
         return as_rows(pa.concat_batches(pieces).take(pa.array(place_in_pieces)), epoch=epoch)
 

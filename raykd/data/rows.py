@@ -48,7 +48,7 @@ def joined(pieces: Sequence[Rows]) -> Rows:
     if len(pieces) == 1:
         return pieces[0]
     if not pieces:
-        return Rows.none()
+        return Rows.empty()
     arrays: dict[str, Any] = {}
     for field in dataclasses.fields(Rows):
         values = [getattr(piece, field.name) for piece in pieces]

@@ -34,11 +34,11 @@ from raykd.losses.terms import build_terms
 from raykd.models.families import family_of
 from raykd.tasks.build import build_task
 from raykd.tasks.task import Task
-from raykd.teachers.build import build_panel, served_table
+from raykd.teachers.build import build_ensemble, served_table
 from raykd.teachers.cache.reading import OpenedCache
 from raykd.teachers.cached import CachedTeacher
+from raykd.teachers.ensemble import TeacherEnsemble, mean_margins
 from raykd.teachers.live import LiveTeacher, Teacher
-from raykd.teachers.panel import Panel, mean_margins
 
 LiveTeachers = Callable[
     [RunConfig, Manifest, Collection[str], torch.device], dict[str, LiveTeacher]
@@ -101,7 +101,7 @@ def assemble(
     prepare_passes(config.train, student=student, teachers=teachers.values(), device=world.device)
     objective = DistillationStep(
         student,
-        panel=_panel(
+        ensemble=_ensemble(
             config, manifest, task, teachers=_asked(config, live, caches, world), world=world
         ),
         terms=build_terms(config.losses, compiled=config.train.compile),
@@ -170,14 +170,14 @@ def _asked(
     }
 
 
-def _panel(
+def _ensemble(
     config: RunConfig,
     manifest: Manifest,
     task: Task,
     *,
     teachers: Mapping[str, Teacher],
     world: World,
-) -> Panel | None:
+) -> TeacherEnsemble | None:
     """Bring the teachers together; measure their margins where importance is per language."""
     if not teachers:
         return None
@@ -190,9 +190,9 @@ def _panel(
             teachers,
             served_table(served, manifest.languages),
             evaluation_batches(config, manifest, task, split=split, world=world),
-            total=world.sum,
+            total=world.all_reduce_sum,
         )
-    return build_panel(
+    return build_ensemble(
         weights,
         teachers,
         served=served,

@@ -20,7 +20,7 @@ _STEPS_AHEAD = 4
 _BATCHES_AHEAD = 8
 """Of an evaluation."""
 
-Ahead = Callable[[Batch], None]
+PrefetchHook = Callable[[Batch], None]
 """What is done to a batch by the thread that makes it, before another asks for it."""
 
 
@@ -35,7 +35,7 @@ def _read_steps(
     *,
     data: DataState,
     world: World,
-    ahead: Ahead,
+    prefetch_hook: PrefetchHook,
 ) -> Iterator[StepBatches]:
     """Read on and on; without a reader's self, which would keep its own thread alive."""
     for step in training_rows(
@@ -49,7 +49,7 @@ def _read_steps(
         pieces = step.rows.split(config.train.micro_batch_size)
         micro_batches = tuple(task.collate(piece).to(world.device) for piece in pieces)
         for batch in micro_batches:
-            ahead(batch)
+            prefetch_hook(batch)
         yield StepBatches(micro_batches=micro_batches, data=step.state)
 
 
@@ -64,7 +64,7 @@ class StepReader:
         *,
         state: TrainState,
         world: World,
-        ahead: Ahead = _nothing,
+        prefetch_hook: PrefetchHook = _nothing,
     ) -> None:
         """Read nothing yet: the state may still be restored."""
         self._config = config
@@ -72,7 +72,7 @@ class StepReader:
         self._task = task
         self._state = state
         self._world = world
-        self._do_ahead = ahead
+        self._prefetch_hook = prefetch_hook
         self._ahead: Iterator[StepBatches] | None = None
 
     def __iter__(self) -> "StepReader":
@@ -88,7 +88,7 @@ class StepReader:
                 self._task,
                 data=self._state.data,
                 world=self._world,
-                ahead=self._do_ahead,
+                prefetch_hook=self._prefetch_hook,
             )
             self._ahead = prefetched(steps, depth=_STEPS_AHEAD)
         batches = next(self._ahead)
@@ -123,14 +123,16 @@ def evaluation_batches(
     *,
     split: str,
     world: World,
-    ahead: Ahead = _nothing,
+    prefetch_hook: PrefetchHook = _nothing,
 ) -> Iterator[Batch]:
     """Yield this worker's share of a split; a worker without rows gets one empty batch.
 
     Every worker has to take part in the sums that follow, and in every pass of a student that
     is in shares. These are agreed on where the batches are used: another thread makes them.
     """
-    made = _split_batches(config, manifest, task, split=split, world=world, ahead=ahead)
+    made = _split_batches(
+        config, manifest, task, split=split, world=world, prefetch_hook=prefetch_hook
+    )
     batches = prefetched(made, depth=_BATCHES_AHEAD)
     idle = functools.partial(_idle_batch, task, world)
     if shards_student(config, world):
@@ -145,7 +147,9 @@ def scores_anything(
     config: RunConfig, manifest: Manifest, task: Task, *, split: str, world: World
 ) -> bool:
     """Tell whether this worker's share of a split has a scored position; read up to the first."""
-    batches = _split_batches(config, manifest, task, split=split, world=world, ahead=_nothing)
+    batches = _split_batches(
+        config, manifest, task, split=split, world=world, prefetch_hook=_nothing
+    )
     return any(len(batch.positions_P) for batch in batches)
 
 
@@ -156,7 +160,7 @@ def _split_batches(
     *,
     split: str,
     world: World,
-    ahead: Ahead,
+    prefetch_hook: PrefetchHook,
 ) -> Iterator[Batch]:
     for rows in evaluation_rows(
         manifest,
@@ -167,12 +171,12 @@ def _split_batches(
     ):
         for piece in rows.split(config.train.micro_batch_size):
             batch = task.collate(piece).to(world.device)
-            ahead(batch)
+            prefetch_hook(batch)
             yield batch
 
 
 def _idle_batch(task: Task, world: World) -> Batch:
-    return task.collate(Rows.none()).to(world.device)
+    return task.collate(Rows.empty()).to(world.device)
 
 
 def first_batches(

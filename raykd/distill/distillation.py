@@ -63,13 +63,13 @@ class Distillation:
             self.task,
             state=self.state,
             world=self.world,
-            ahead=self._fetch,
+            prefetch_hook=self._fetch,
         )
 
     def _fetch(self, batch: Batch) -> None:
         """Bring here what caches in a store have of a batch."""
-        panel = self.objective.panel
-        for teacher in () if panel is None else panel.teachers.values():
+        ensemble = self.objective.ensemble
+        for teacher in () if ensemble is None else ensemble.teachers.values():
             if isinstance(teacher, CachedTeacher):
                 teacher.fetch(batch)
 
@@ -86,7 +86,7 @@ class Distillation:
             self.task,
             split=split or data.eval_split or data.train_split,
             world=self.world,
-            ahead=self._fetch,
+            prefetch_hook=self._fetch,
         )
         return evaluate(
             self.objective,
@@ -108,7 +108,7 @@ class Distillation:
         is_scored = scores_anything(
             self.config, self.manifest, self.task, split=split, world=self.world
         )
-        if not self.world.highest([int(is_scored)])[0]:
+        if not self.world.all_reduce_max([int(is_scored)])[0]:
             message = (
                 f"data.eval_split={split}: no position of it is scored for {self.task.name}, so "
                 "that nothing can be evaluated; take a larger split, or set it to null"

@@ -98,16 +98,18 @@ def evaluate(
     objective.eval()
     nothing = Tally.none(task, num_languages=len(languages), device=world.device)
     student = nothing
-    teachers = dict.fromkeys(() if objective.panel is None else objective.panel.teachers, nothing)
+    teachers = dict.fromkeys(
+        () if objective.ensemble is None else objective.ensemble.teachers, nothing
+    )
     for batch in batches:
         of_student = predictions(objective.student_outputs(batch).scores, batch.labels_P)
         student += tally(task, of_student, batch, num_languages=len(languages))
-        for opinion in () if objective.panel is None else objective.panel.served(batch):
-            asked = slice(None) if opinion.positions_Q is None else opinion.positions_Q
-            teachers[opinion.name] += tally(
+        for signal in () if objective.ensemble is None else objective.ensemble.served(batch):
+            asked = slice(None) if signal.positions_Q is None else signal.positions_Q
+            teachers[signal.name] += tally(
                 task,
-                predictions(opinion.outputs.scores, opinion.batch.labels_P),
-                opinion.batch,
+                predictions(signal.outputs.scores, signal.batch.labels_P),
+                signal.batch,
                 num_languages=len(languages),
                 other_classes_P=of_student.classes_P[asked],
             )
@@ -121,4 +123,4 @@ def evaluate(
 
 def _summed(total: Tally, world: World) -> Tally:
     # A copy: the sum over the workers is made in place, and tallies of no rows are shared.
-    return Tally(sums_GS=world.sum(total.sums_GS.clone()).cpu())
+    return Tally(sums_GS=world.all_reduce_sum(total.sums_GS.clone()).cpu())

@@ -21,7 +21,7 @@ from raykd.distill.sharding import is_sharded
 from raykd.distill.step import DistillationStep, StepCounts
 from raykd.distill.world import World
 from raykd.models.scored import ScoredModel
-from raykd.models.shards import whole
+from raykd.models.shards import full_tensor
 
 
 @dataclass(kw_only=True, slots=True)
@@ -147,7 +147,7 @@ def training_steps(
         values, names, counted = _backward(
             parallel, batches, step=state.step, options=options, world=world
         )
-        grad_norm = whole(
+        grad_norm = full_tensor(
             torch.nn.utils.clip_grad_norm_(objective.parameters(), options.optimizer.max_grad_norm)
         )
         # The one time that the device is waited for.
@@ -247,7 +247,7 @@ def _accumulate(
             (output.loss * world.size).backward()
         shares.append(torch.stack([output.loss.detach(), *output.terms]).double())
     counted = _Counted(positions=round(totals[0]), tokens=round(totals[1]))
-    return world.sum(torch.stack(shares).sum(0)), counted
+    return world.all_reduce_sum(torch.stack(shares).sum(0)), counted
 
 
 def _synchronised(

@@ -28,7 +28,7 @@ from raykd.models.parts import num_layers, weights_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sides:
+class InitPair:
     """The two models of a start, of transformers; both may be on the meta device."""
 
     source: Any
@@ -55,47 +55,47 @@ def source_layers(init: InitConfig, *, student: Any, source: Any) -> tuple[int, 
         raise ConfigError(message) from error
 
 
-def applied(init: InitConfig, sides: Sides, *, scores: Scores | None) -> InitResult:
+def applied(init: InitConfig, pair: InitPair, *, scores: Scores | None) -> InitResult:
     """Apply a method as far as it learns nothing.
 
     Args:
         init: With one method.
-        sides: What it is applied to.
+        pair: What it is applied to.
         scores: Of the source's units, for subclone; None where only the provenance counts.
 
     Raises:
         ModelError: The source does not fit the student.
     """
-    both, order = (weights_of(sides.source), weights_of(sides.student)), sides.class_order
+    both, order = (weights_of(pair.source), weights_of(pair.student)), pair.class_order
     match init.method:
         case CopyLayersConfig(parts=parts):
-            return copy_layers(*both, layers=sides.layers, parts=parts, class_order=order)
+            return copy_layers(*both, layers=pair.layers, parts=parts, class_order=order)
         case RemapConfig():
-            return remap(*both, layers=sides.layers, class_order=order)
+            return remap(*both, layers=pair.layers, class_order=order)
         case ExpandConfig(width=width, depth=depth):
             return expand(
-                *both, width=width, depth=depth, class_order=order, generator=_generator(sides)
+                *both, width=width, depth=depth, class_order=order, generator=_generator(pair)
             )
         case SelectConfig(indices=indices):
-            return select(*both, layers=sides.layers, indices=indices, class_order=order)
+            return select(*both, layers=pair.layers, indices=indices, class_order=order)
         case SubcloneConfig():
-            return subclone(*both, layers=sides.layers, scores=scores, class_order=order)
+            return subclone(*both, layers=pair.layers, scores=scores, class_order=order)
         case LigoConfig():
-            return growth_operator(sides).result()
+            return growth_operator(pair).result()
 
 
-def growth_operator(sides: Sides) -> GrowthOperator:
+def growth_operator(pair: InitPair) -> GrowthOperator:
     """Return LiGO's operator as it starts.
 
     Raises:
         ModelError: The source does not fit the student.
     """
     return GrowthOperator(
-        weights_of(sides.source),
-        weights_of(sides.student),
-        layers=sides.layers,
-        class_order=sides.class_order,
-        generator=_generator(sides),
+        weights_of(pair.source),
+        weights_of(pair.student),
+        layers=pair.layers,
+        class_order=pair.class_order,
+        generator=_generator(pair),
     )
 
 
@@ -113,5 +113,5 @@ def _layers(init: InitConfig, *, num_student: int, num_source: int) -> tuple[int
             return growth_map(depth, **counts)
 
 
-def _generator(sides: Sides) -> torch.Generator:
-    return torch.Generator().manual_seed(sides.seed)
+def _generator(pair: InitPair) -> torch.Generator:
+    return torch.Generator().manual_seed(pair.seed)

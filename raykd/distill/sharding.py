@@ -57,6 +57,6 @@ def in_lockstep(
     remaining = iter(batches)
     while True:
         batch = next(remaining, None)
-        if not world.highest([int(batch is not None)])[0]:
+        if not world.all_reduce_max([int(batch is not None)])[0]:
             return
         yield idle() if batch is None else batch

@@ -12,7 +12,7 @@ from raykd.config.schema.init import ExpandConfig, InitConfig, LigoConfig, Subcl
 from raykd.config.schema.run import RunConfig, TaskName
 from raykd.data.manifest import Manifest
 from raykd.distill.growth import learn_growth
-from raykd.distill.methods import Sides, applied, growth_operator, source_layers
+from raykd.distill.methods import InitPair, applied, growth_operator, source_layers
 from raykd.errors import ModelError
 from raykd.init.provenance import InitResult, Origin
 from raykd.models.activations import activation_scores
@@ -66,8 +66,8 @@ def plan_start(config: RunConfig, manifest: Manifest, *, student: Any) -> Studen
     source = _source_config(config)
     with torch.device("meta"):
         models = build_model(source, config.task), build_model(student, config.task)
-    sides = _sides(config, manifest, source=models[0], student=models[1])
-    return _start(config, sides, applied(_init_of(config), sides, scores=None))
+    pair = _pair(config, manifest, source=models[0], student=models[1])
+    return _start(config, pair, applied(_init_of(config), pair, scores=None))
 
 
 def start_student(
@@ -98,31 +98,31 @@ def start_student(
         teachers[name].model if name in teachers else load_model(name, config.task, labels=None)
     )
     source = model.model if isinstance(model, PerLanguageModel) else model
-    sides = _sides(config, manifest, source=source.to(student.device), student=student)
+    pair = _pair(config, manifest, source=source.to(student.device), student=student)
     is_classifier = manifest.labels_of(config.task) is not None
-    reader = _classifier(sides, config.task) if is_classifier else read(source)
-    result = _result(init, sides, reader=reader, batches=batches, read=read)
+    reader = _classifier(pair, config.task) if is_classifier else read(source)
+    result = _result(init, pair, reader=reader, batches=batches, read=read)
     set_tensors(student, result.state)
     difference = None
-    is_head_random = is_classifier and sides.class_order is None
+    is_head_random = is_classifier and pair.class_order is None
     if isinstance(init.method, ExpandConfig) and not is_head_random:
         difference = _logit_difference(reader, read(student), next(batches()))
-    return _start(config, sides, result, logit_difference=difference)
+    return _start(config, pair, result, logit_difference=difference)
 
 
-def _classifier(sides: Sides, task: TaskName) -> ScoredModel:
+def _classifier(pair: InitPair, task: TaskName) -> ScoredModel:
     """Return the source read as a classifier, of the data's classes where it has those."""
     return ScoredModel(
-        sides.source,
+        pair.source,
         task=task,
-        num_classes=sides.source.config.num_labels,
-        class_order=sides.class_order,
+        num_classes=pair.source.config.num_labels,
+        class_order=pair.class_order,
     )
 
 
 def _result(
     init: InitConfig,
-    sides: Sides,
+    pair: InitPair,
     *,
     reader: ScoredModel,
     batches: Batches,
@@ -130,10 +130,10 @@ def _result(
 ) -> InitResult:
     """Apply the method, measuring the source or learning on data first where it does."""
     if isinstance(init.method, LigoConfig):
-        operator = growth_operator(sides)
+        operator = growth_operator(pair)
         learn_growth(
             operator,
-            read(sides.student),
+            read(pair.student),
             batches(),
             num_steps=init.method.num_steps,
             learning_rate=init.method.learning_rate,
@@ -143,7 +143,7 @@ def _result(
     if isinstance(init.method, SubcloneConfig):
         some = itertools.islice(batches(), init.method.num_batches)
         scores = activation_scores(reader, some)
-    return applied(init, sides, scores=scores)
+    return applied(init, pair, scores=scores)
 
 
 def _init_of(config: RunConfig) -> InitConfig:
@@ -151,8 +151,8 @@ def _init_of(config: RunConfig) -> InitConfig:
     return config.student.init
 
 
-def _sides(config: RunConfig, manifest: Manifest, *, source: Any, student: Any) -> Sides:
-    return Sides(
+def _pair(config: RunConfig, manifest: Manifest, *, source: Any, student: Any) -> InitPair:
+    return InitPair(
         source=source,
         student=student,
         layers=source_layers(_init_of(config), student=student.config, source=source.config),
@@ -164,12 +164,12 @@ def _sides(config: RunConfig, manifest: Manifest, *, source: Any, student: Any) 
 
 
 def _start(
-    config: RunConfig, sides: Sides, result: InitResult, *, logit_difference: float | None = None
+    config: RunConfig, pair: InitPair, result: InitResult, *, logit_difference: float | None = None
 ) -> StudentStart:
     return StudentStart(
         method=_init_of(config).name,
         source=source_of(config),
-        layers=sides.layers,
+        layers=pair.layers,
         provenance=result.provenance,
         logit_difference=logit_difference,
     )

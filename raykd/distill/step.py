@@ -18,7 +18,7 @@ from raykd.losses.vocabulary import Sums, weighted_sums
 from raykd.models.scored import ScoredModel
 from raykd.scores import ALL
 from raykd.teachers.cache.sparse import SparseScores, sparse_forward_kl
-from raykd.teachers.panel import Opinion, Panel
+from raykd.teachers.ensemble import TeacherEnsemble, TeacherSignal
 
 Term = LossTerm | LayerTerm
 
@@ -56,14 +56,14 @@ class DistillationStep(torch.nn.Module):
         self,
         student: ScoredModel,
         *,
-        panel: Panel | None,
+        ensemble: TeacherEnsemble | None,
         terms: Sequence[LossTerm],
         layer_terms: Sequence[LayerTerm] = (),
         autocast_dtype: torch.dtype | None,
     ) -> None:
         super().__init__()
         self.student = student
-        self.panel = panel
+        self.ensemble = ensemble
         self.terms: tuple[Term, ...] = (*terms, *layer_terms)
         self.projections = torch.nn.ModuleDict(
             {term.name: term.projections for term in layer_terms}
@@ -81,7 +81,7 @@ class DistillationStep(torch.nn.Module):
         active = self.active_terms(progress)
         on_layers = [term for term, _ in active if isinstance(term, LayerTerm)]
         needs_teacher = any(isinstance(t, LayerTerm) or t.needs_teacher for t, _ in active)
-        opinions = self.opinions(batch, _of_teachers(on_layers)) if needs_teacher else ()
+        signals = self.signals(batch, _of_teachers(on_layers)) if needs_teacher else ()
         of_student = functools.reduce(
             operator.or_, (term.of_student for term in on_layers), LayersWanted()
         )
@@ -94,7 +94,7 @@ class DistillationStep(torch.nn.Module):
         if on_positions:
             loss, sums_M = weighted_sums(
                 student.scores,
-                _sums([term for term, _ in on_positions], opinions, batch, progress),
+                _sums([term for term, _ in on_positions], signals, batch, progress),
                 [weight / counts.positions for _, weight in on_positions],
             )
             values = list((sums_M / counts.positions).unbind())
@@ -102,7 +102,7 @@ class DistillationStep(torch.nn.Module):
             loss, values = student.scores.logits(slice(0)).float().sum(), []
         for term, weight in active:
             if isinstance(term, LayerTerm):
-                value = _over_tokens(term, student, opinions, batch) / counts.tokens
+                value = _over_tokens(term, student, signals, batch) / counts.tokens
                 loss = loss + weight * value
                 values.append(value.detach())
         return StepOutput(loss=sum(nothing, start=loss), terms=tuple(values))
@@ -116,11 +116,11 @@ class DistillationStep(torch.nn.Module):
         weighted = [(term, term.weight.at(progress)) for term in self.terms]
         return [(term, weight) for term, weight in weighted if weight]
 
-    def opinions(
+    def signals(
         self, batch: Batch, wanted: Mapping[str, LayersWanted] | None = None
-    ) -> tuple[Opinion, ...]:
+    ) -> tuple[TeacherSignal, ...]:
         """Return what the teachers that are asked about a batch say, if there are any."""
-        return () if self.panel is None else self.panel(batch, wanted or {})
+        return () if self.ensemble is None else self.ensemble(batch, wanted or {})
 
     def student_outputs(self, batch: Batch) -> ModelOutputs:
         """Return what the student says outside a step, in the run's precision."""
@@ -144,22 +144,22 @@ def _of_teachers(terms: Sequence[LayerTerm]) -> dict[str, LayersWanted]:
 
 
 def _sums(
-    terms: Sequence[LossTerm], opinions: Sequence[Opinion], batch: Batch, progress: float
+    terms: Sequence[LossTerm], signals: Sequence[TeacherSignal], batch: Batch, progress: float
 ) -> Sums:
     """Return how neighbouring positions add to each term, over the teachers by their weights."""
 
     def sums(logits_CK: torch.Tensor, chosen: slice) -> torch.Tensor:
         labels_C = batch.labels_P[chosen]
-        heard = [_Heard.of(opinion, chosen, batch) for opinion in opinions]
+        targets = [_ChunkTargets.of(signal, chosen, batch) for signal in signals]
         return torch.stack(
-            [_over_positions(term, logits_CK, heard, labels_C, progress) for term in terms]
+            [_over_positions(term, logits_CK, targets, labels_C, progress) for term in terms]
         )
 
     return sums
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Heard:
+class _ChunkTargets:
     """What one teacher says about those of C neighbouring positions that it is asked about."""
 
     asked: slice | torch.Tensor
@@ -171,8 +171,8 @@ class _Heard:
     weights_Q: torch.Tensor | None
 
     @staticmethod
-    def of(opinion: Opinion, chosen: slice, batch: Batch) -> "_Heard":
-        positions_Q, weights_Q = opinion.positions_Q, opinion.weights_Q
+    def of(signal: TeacherSignal, chosen: slice, batch: Batch) -> "_ChunkTargets":
+        positions_Q, weights_Q = signal.positions_Q, signal.weights_Q
         asked: slice | torch.Tensor = ALL
         if positions_Q is not None:
             start, stop, _ = chosen.indices(len(batch.positions_P))
@@ -180,8 +180,8 @@ class _Heard:
             bounds = torch.searchsorted(positions_Q, positions_Q.new_tensor([start, stop]))
             chosen = slice(*bounds.tolist())
             asked = positions_Q[chosen] - start
-        scores = opinion.outputs.scores
-        return _Heard(
+        scores = signal.outputs.scores
+        return _ChunkTargets(
             asked=asked,
             scores=scores.at(chosen)
             if isinstance(scores, SparseScores)
@@ -193,7 +193,7 @@ class _Heard:
 def _over_positions(
     term: LossTerm,
     logits_CK: torch.Tensor,
-    heard: Sequence[_Heard],
+    targets: Sequence[_ChunkTargets],
     labels_C: torch.Tensor,
     progress: float,
 ) -> torch.Tensor:
@@ -202,7 +202,7 @@ def _over_positions(
         return term.per_position(logits_CK, None, labels_C, progress).sum()
     # Zero, but part of the graph, where no teacher is asked.
     total = widened(logits_CK[:0]).sum()
-    for each in heard:
+    for each in targets:
         logits_QK = logits_CK[each.asked]
         if isinstance(each.scores, SparseScores):
             # Forward KL at temperature 1 is the only term that a run with such a cache may have.
@@ -216,8 +216,8 @@ def _over_positions(
 
 
 def _over_tokens(
-    term: LayerTerm, student: ModelOutputs, opinions: Sequence[Opinion], batch: Batch
+    term: LayerTerm, student: ModelOutputs, signals: Sequence[TeacherSignal], batch: Batch
 ) -> torch.Tensor:
     """Return a term's sum over the tokens."""
-    teacher = next(opinion for opinion in opinions if opinion.name == term.teacher)
+    teacher = next(signal for signal in signals if signal.name == term.teacher)
     return term.per_token(student, teacher.outputs, batch).sum()

@@ -137,11 +137,11 @@ def _unsound_opinion(run: Distillation) -> tuple[str, int] | None:
     """Return a teacher that says no finite numbers about a row of the next step, and the row."""
     for rows in run.next_rows().split(run.config.train.micro_batch_size):
         batch = run.task.collate(rows).to(run.world.device)
-        for opinion in run.objective.opinions(batch):
-            asked = opinion.batch
-            position = first_unsound(opinion.outputs.scores, asked.labels_P)
+        for signal in run.objective.signals(batch):
+            asked = signal.batch
+            position = first_unsound(signal.outputs.scores, asked.labels_P)
             if position is not None:
-                return opinion.name, int(asked.row_ids_B[asked.examples_P[position]])
+                return signal.name, int(asked.row_ids_B[asked.examples_P[position]])
     return None
 
 

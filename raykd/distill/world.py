@@ -17,7 +17,7 @@ class World:
     size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
-    def sum(self, values: torch.Tensor) -> torch.Tensor:
+    def all_reduce_sum(self, values: torch.Tensor) -> torch.Tensor:
         """Return the element-wise sum of a tensor over all workers."""
         values = values.to(self.device)
         if self.size > 1:
@@ -28,10 +28,12 @@ class World:
         """Return the sums of some numbers over all workers; one alone needs no device for it."""
         if self.size == 1:
             return [float(value) for value in values]
-        found: list[float] = self.sum(torch.tensor(values, dtype=torch.float64)).tolist()
+        found: list[float] = self.all_reduce_sum(
+            torch.tensor(values, dtype=torch.float64)
+        ).tolist()
         return found
 
-    def highest(self, values: list[int]) -> list[int]:
+    def all_reduce_max(self, values: list[int]) -> list[int]:
         """Return the element-wise maximum of some numbers over all workers."""
         if self.size == 1:
             return values
@@ -39,7 +41,7 @@ class World:
         torch.distributed.all_reduce(tensor, op=torch.distributed.ReduceOp.MAX)
         return [int(value) for value in tensor.tolist()]
 
-    def from_first(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """Return the value of the first worker; what the others pass is ignored."""
         if self.size == 1:
             return value

@@ -66,7 +66,7 @@ def micro_batches(subject: Subject, setting: Setting) -> Finding:
 
     def apart(case: Case, step: DistillationStep) -> float:
         whole = one_step(step, (subject.collate(case.task, case.rows),), setting)
-        pieces = (*case.rows.split(len(LENGTHS) - 1), Rows.none())
+        pieces = (*case.rows.split(len(LENGTHS) - 1), Rows.empty())
         batches = tuple(subject.collate(case.task, piece) for piece in pieces)
         return one_step(step, batches, setting).apart_from(whole)
 

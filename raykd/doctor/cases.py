@@ -34,7 +34,7 @@ from raykd.models.families import family_of
 from raykd.models.scored import ScoredModel
 from raykd.tasks.build import build_task
 from raykd.tasks.task import Task
-from raykd.teachers.build import build_panel
+from raykd.teachers.build import build_ensemble
 
 TASKS: tuple[TaskName, ...] = (
     "masked_lm",
@@ -138,7 +138,7 @@ def build_step(
     subject: Subject, case: Case, setting: Setting, losses: LossesConfig
 ) -> DistillationStep:
     """Return the objective of a case, as a run assembles it."""
-    panel = build_panel(
+    ensemble = build_ensemble(
         None,
         {TEACHER: subject.make_teacher(case.teacher)},
         served={TEACHER: None},
@@ -148,7 +148,7 @@ def build_step(
     torch.manual_seed(0)  # for the projections
     step = subject.make_step(
         case.student,
-        panel=panel if losses.teacher_terms else None,
+        ensemble=ensemble if losses.teacher_terms else None,
         terms=subject.build_terms(losses),
         layer_terms=subject.build_layer_terms(
             losses,

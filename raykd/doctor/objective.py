@@ -41,7 +41,7 @@ def schedules(subject: Subject, setting: Setting) -> Finding:
         counts = StepCounts(positions=7.0, tokens=1.0)
         with torch.no_grad():
             student_PK = step.student_outputs(batch).logits_PK.double()
-            teacher_PK = step.opinions(batch)[0].outputs.logits_PK.double()
+            teacher_PK = step.signals(batch)[0].outputs.logits_PK.double()
             hard_P = -student_PK.softmax(dim=-1).log().gather(1, batch.labels_P[:, None])
             for progress in (0.0, 0.3, 1.0):
                 at = {name: parse_schedule(text).at(progress) for name, text in _WEIGHTS.items()}
@@ -70,8 +70,8 @@ def teacher_mode(subject: Subject, setting: Setting) -> Finding:
         case.teacher.train()
         step = build_step(subject, case, setting, LossesConfig(forward_kl=ForwardKLConfig()))
         for _ in range(2):
-            (opinion,) = step.opinions(batch)
-            worst = max(worst, deviation(opinion.outputs.logits_PK, expected_PK))
+            (signal,) = step.signals(batch)
+            worst = max(worst, deviation(signal.outputs.logits_PK, expected_PK))
     return Finding(
         name="teacher mode",
         says="a teacher with dropout gives one answer, that of evaluation, while a run trains",
@@ -90,8 +90,8 @@ def teacher_gradient(subject: Subject, setting: Setting) -> Finding:
         own = {id(parameter) for parameter in case.teacher.parameters()}
         count += sum(id(parameter) in own for parameter in step.parameters())
         wanted = LayersWanted(hidden=(1,), attention=(0,))
-        (opinion,) = step.opinions(batch, {TEACHER: wanted})
-        outputs = opinion.outputs
+        (signal,) = step.signals(batch, {TEACHER: wanted})
+        outputs = signal.outputs
         count += outputs.logits_PK.requires_grad + outputs.hidden_states_TD[1].requires_grad
         count += outputs.attention[0].query_BHLE.requires_grad
         one_step(step, (batch,), setting)

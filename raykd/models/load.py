@@ -38,7 +38,7 @@ from raykd.models.files import (
 from raykd.models.locations import check_place, is_location
 from raykd.models.per_language import PerLanguageModel
 from raykd.models.quiet import quiet_transformers
-from raykd.models.shards import placed
+from raykd.models.shards import distribute_like
 from raykd.models.stored import stored_tensors
 from raykd.storage import uris
 from raykd.storage.published.directory import COMMITTED
@@ -222,7 +222,7 @@ def load_weights(model: Any, path: Path) -> None:
             message = f"{path / file}: is of another model: {unlike}"
             raise CheckpointError(message)
         for name, tensor in mine.items():
-            tensor.copy_(placed(saved[name], like=tensor))
+            tensor.copy_(distribute_like(saved[name], like=tensor))
 
 
 def _from_pretrained(

@@ -153,7 +153,7 @@ def _objective(config: RunConfig, student: ScoredModel) -> DistillationStep:
     is_bfloat16 = config.train.precision == "bfloat16"
     return DistillationStep(
         student,
-        panel=None,
+        ensemble=None,
         terms=build_terms(config.losses),
         autocast_dtype=torch.bfloat16 if is_bfloat16 else None,
     )

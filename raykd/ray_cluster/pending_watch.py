@@ -50,7 +50,7 @@ class PlaceWatch:
 
     def _found(self, most: int | None) -> Wait | None:
         places = places_of_this_job()
-        wanted = len(places.pending) if most is None else max(0, most - places.num_held)
+        wanted = len(places.pending) if most is None else max(0, most - places.num_granted)
         seconds = self._clock.seconds(places.pending if wanted else ())
         demand = demand_of(list(places.pending.values())[:wanted])
         if demand is None or seconds < PATIENCE_SECONDS:

@@ -48,7 +48,7 @@ class Reservation:
         ]
 
     @property
-    def num_held(self) -> int:
+    def num_granted(self) -> int:
         """Places that are held."""
         states = [placement_group_table(group)["state"] for group in self._groups]
         return states.count("CREATED")
@@ -81,7 +81,7 @@ def workers_with_room(
         return most
     with _reserved(worker, count=most) as places:
         deadline = time.monotonic() + SETTLE_SECONDS
-        while (held := places.num_held) < most:
+        while (held := places.num_granted) < most:
             if should_stop() or time.monotonic() > deadline:
                 break
             time.sleep(_POLL_SECONDS)
@@ -102,7 +102,7 @@ def groups_of_this_job() -> set[str]:
 class Places:
     """Groups of places that this program needs."""
 
-    num_held: int
+    num_granted: int
     """Groups that it has."""
 
     pending: dict[str, list[Resources]]
@@ -117,7 +117,7 @@ def places_of_this_job() -> Places:
         for name, group in groups.items()
         if group["state"] != "CREATED"
     }
-    return Places(num_held=len(groups) - len(pending), pending=pending)
+    return Places(num_granted=len(groups) - len(pending), pending=pending)
 
 
 def _groups() -> dict[str, Any]:

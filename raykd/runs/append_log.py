@@ -117,7 +117,7 @@ class AppendedFile:
         Raises:
             StorageError: The store does not take it.
         """
-        self._background.settle()
+        self._background.drain()
         self.flush()
         if not self._is_local and is_done and _parts(self._uri):
             uris.write_bytes(self._uri, read_bytes(self._uri))

@@ -47,7 +47,7 @@ class Background:
         self._join()
         self.raise_failure()
 
-    def settle(self) -> None:
+    def drain(self) -> None:
         """Return when nothing is under way; a failure is told in the log alone."""
         self._join()
         if self._error is not None:

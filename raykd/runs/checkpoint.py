@@ -32,7 +32,7 @@ from raykd.errors import CheckpointError, PublicationError
 from raykd.models.files import difference
 from raykd.models.fingerprint import RUN
 from raykd.models.load import load_weights
-from raykd.models.shards import placed
+from raykd.models.shards import distribute_like
 from raykd.storage import uris
 from raykd.storage.published.directory import COMMITTED, fetched, read_published
 
@@ -228,7 +228,7 @@ def _load_projections(state: TrainState, path: Path) -> None:
         message = f"{path}: are not the maps of this run's losses on layers: {unlike}"
         raise CheckpointError(message)
     for name, tensor in mine.items():
-        tensor.copy_(placed(saved[name], like=tensor))
+        tensor.copy_(distribute_like(saved[name], like=tensor))
 
 
 def _load_moments(state: TrainState, tensors: dict[str, torch.Tensor], uri: str) -> None:
@@ -243,7 +243,7 @@ def _load_moments(state: TrainState, tensors: dict[str, torch.Tensor], uri: str)
         if moments:
             # The count of steps is a number, held by all.
             state.optimizer.state[parameter] = {
-                moment: placed(tensor, like=parameter)
+                moment: distribute_like(tensor, like=parameter)
                 if tensor.shape == parameter.shape
                 else tensor.to(parameter.device)
                 for moment, tensor in moments.items()

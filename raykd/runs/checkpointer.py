@@ -36,7 +36,7 @@ _GRACE_SECONDS = 30.0
 """After a failure, for the other workers to bring their shares of what is being written."""
 
 
-class CheckpointKeeper:
+class Checkpointer:
     """The checkpoints of one run: all workers write a share of each, and restore the same one.
 
     They are written in the background, one at a time.
@@ -52,7 +52,7 @@ class CheckpointKeeper:
         self._milestones = milestone_steps(config.checkpoint.milestones, run.num_steps)
         self._best: BestEvaluation | None = None
         self._origin = functools.cache(lambda: _origin(config, paths))
-        self._attempt: str = run.world.from_first(uuid.uuid4().hex[:8])
+        self._attempt: str = run.world.broadcast(uuid.uuid4().hex[:8])
         self._background = Background("raykd-checkpoint")
         self._copies = Copies()
         self._is_postponed = False
@@ -155,13 +155,13 @@ class CheckpointKeeper:
         """
         self._background.wait()
 
-    def settle(self) -> None:
+    def drain(self) -> None:
         """Return when nothing is being written, after a failure that counts for more.
 
         It may be that another worker is lost: for their shares the first one waits a while only.
         """
         self._deadline = time.monotonic() + _GRACE_SECONDS
-        self._background.settle()
+        self._background.drain()
 
     def _run_state(self) -> RunState:
         state = self._run.state
@@ -206,11 +206,11 @@ def found_checkpoint(paths: RunPaths, world: World) -> Iterator[str | None]:
     The first worker finds it, and removes what a dead attempt has left after it.
     """
     if world.rank != 0:
-        yield world.from_first(None)
+        yield world.broadcast(None)
         return
     with newest_checkpoint(paths.checkpoints, run=paths.name) as found:
         _tidy(paths.checkpoints, after=0 if found is None else found.step)
-        world.from_first(None if found is None else found.uri)
+        world.broadcast(None if found is None else found.uri)
         yield None if found is None else str(found.path)
 
 

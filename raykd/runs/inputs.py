@@ -60,7 +60,7 @@ def find_input(key: str, named: Named) -> Found | None:
     return Found(fingerprint=fingerprints(where).origin, named=named)
 
 
-def located(config: RunConfig) -> RunConfig:
+def with_absolute_paths(config: RunConfig) -> RunConfig:
     """Return the run with absolute local paths: workers have working directories of their own."""
     tracking, data = config.tracking, config.data
     if tracking.mlflow is not None:
@@ -94,7 +94,7 @@ def pinned(config: RunConfig, find: Find = find_input) -> RunConfig:
     Raises:
         RaykdError: An input is not there.
     """
-    config = located(config)
+    config = with_absolute_paths(config)
     found = {
         key: input_
         for key, named in _asked(config).items()
@@ -130,7 +130,7 @@ def changed_inputs(config: RunConfig) -> list[str]:
         RaykdError: One is not there.
         ConfigError: The run has no such input.
     """
-    config = located(config)
+    config = with_absolute_paths(config)
     asked = _asked(config)
     if unknown := sorted(config.inputs.keys() - asked.keys()):
         message = f"inputs.{unknown[0]}: the run has no such input; they are {', '.join(asked)}"

@@ -51,12 +51,12 @@ def _settled(run: Distillation, paths: RunPaths) -> bool:
     if not shapes:
         return False
     world, machine = run.world, _machine()
-    known = world.from_first(_read(paths) if world.rank == 0 else {})
-    if not world.highest([int(known.get(_MACHINE) != machine)])[0]:
+    known = world.broadcast(_read(paths) if world.rank == 0 else {})
+    if not world.all_reduce_max([int(known.get(_MACHINE) != machine)])[0]:
         return bool(known[_ONEDNN])
     trial = tried(shapes)
     # Workers differ where their machines do; what one of them cannot do, none does.
-    onednn = not world.highest([int(not trial.is_better)])[0]
+    onednn = not world.all_reduce_max([int(not trial.is_better)])[0]
     logger.info(
         "machine: %s multiplies float32 matrices; oneDNN is %.2f times as fast as the default "
         "here, with an error of %.1e",
@@ -74,8 +74,8 @@ def _shapes(run: Distillation) -> tuple[Shape, ...]:
     """Return what there is to try: nothing on a GPU, nor for small models."""
     if run.world.device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return ()
-    panel = run.objective.panel
-    teachers = () if panel is None else panel.teachers.values()
+    ensemble = run.objective.ensemble
+    teachers = () if ensemble is None else ensemble.teachers.values()
     models: list[torch.nn.Module] = [t.model for t in teachers if isinstance(t, LiveTeacher)]
     if run.config.train.precision == "float32":
         models.append(run.student)

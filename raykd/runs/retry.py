@@ -11,7 +11,7 @@ from enum import Enum
 from raykd.errors import RaykdError
 
 
-class Kind(Enum):
+class FailureKind(Enum):
     """Why an attempt ended; the value says it."""
 
     WORKER_DIED = "a worker died"
@@ -77,16 +77,16 @@ class Decision:
 
 
 LONGEST_PAUSE_SECONDS = 60.0
-_FIRST_PAUSE_SECONDS = {Kind.STORAGE_AWAY: 10.0, Kind.DISK_FULL: 10.0}
+_FIRST_PAUSE_SECONDS = {FailureKind.STORAGE_AWAY: 10.0, FailureKind.DISK_FULL: 10.0}
 """Of the first failure in a row; others are tried again at once, and after 2 s from then on."""
 
 _FINAL = {
-    Kind.STOPPED,
-    Kind.NO_PLACE,
-    Kind.STORAGE_REFUSED,
-    Kind.WRONG_INPUT,
-    Kind.DIVERGED,
-    Kind.PROGRAM_ERROR,
+    FailureKind.STOPPED,
+    FailureKind.NO_PLACE,
+    FailureKind.STORAGE_REFUSED,
+    FailureKind.WRONG_INPUT,
+    FailureKind.DIVERGED,
+    FailureKind.PROGRAM_ERROR,
 }
 _HOPELESS = (
     AssertionError,
@@ -101,7 +101,9 @@ _HOPELESS = (
 """Errors of a program, not of its circumstances: the next attempt would meet them again."""
 
 
-def decide(kind: Kind, counters: Counters, budget: Budget, *, gained: bool = False) -> Decision:
+def decide_retry(
+    kind: FailureKind, counters: Counters, budget: Budget, *, gained: bool = False
+) -> Decision:
     """Decide after an attempt.
 
     Args:
@@ -112,9 +114,9 @@ def decide(kind: Kind, counters: Counters, budget: Budget, *, gained: bool = Fal
     """
     if kind in _FINAL:
         return Decision(action=Action.GIVE_UP, pause_seconds=0.0, counters=counters)
-    if kind is Kind.RESIZED:
+    if kind is FailureKind.RESIZED:
         return Decision(action=Action.CONTINUE, pause_seconds=0.0, counters=counters)
-    if kind is Kind.PREEMPTED:
+    if kind is FailureKind.PREEMPTED:
         return _after_preemption(counters, budget)
     in_a_row = 1 if gained else counters.failures_in_a_row + 1
     counters = replace(counters, failures=counters.failures + 1, failures_in_a_row=in_a_row)
@@ -139,7 +141,7 @@ def _after_preemption(counters: Counters, budget: Budget) -> Decision:
     return Decision(action=action, pause_seconds=0.0, counters=counters)
 
 
-def _pause_seconds(kind: Kind, in_a_row: int) -> float:
+def _pause_seconds(kind: FailureKind, in_a_row: int) -> float:
     first = _FIRST_PAUSE_SECONDS.get(kind, 0.0)
     if in_a_row == 1:
         return first

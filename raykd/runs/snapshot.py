@@ -20,7 +20,7 @@ from raykd.distill.loop import TrainState
 from raykd.distill.world import World
 from raykd.models.fingerprint import STEP
 from raykd.models.load import ModelFiles, model_files, save_files
-from raykd.models.shards import whole
+from raykd.models.shards import full_tensor
 from raykd.runs.checkpoint import (
     KIND,
     LAYER_MAPS_FILE,
@@ -199,7 +199,7 @@ def _copied(
     copied = {}
     for name, tensor in tensors.items():
         # Gathered by all workers, whoever keeps it.
-        found = whole(tensor)
+        found = full_tensor(tensor)
         if keeps:
             copied[name] = copies.of(f"{of}/{name}", found)
     return copied

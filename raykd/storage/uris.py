@@ -24,7 +24,7 @@ from raykd.storage.remote.complaints import is_missing
 from raykd.storage.remote.filesystem import filesystem
 from raykd.storage.remote.listing import below, require_readable
 from raykd.storage.remote.names import require_inside
-from raykd.storage.remote.patience import patience
+from raykd.storage.remote.patience import retry_for
 from raykd.storage.remote.retry import named, reach
 from raykd.storage.remote.staging import staging_directory
 from raykd.storage.remote.transfers import at_once, download
@@ -44,10 +44,10 @@ __all__ = [
     "local_copy",
     "local_path",
     "open_arrow",
-    "patience",
     "read_bytes",
     "read_many",
     "real_path",
+    "retry_for",
     "size_bytes",
     "write_bytes",
     "write_many",

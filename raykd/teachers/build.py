@@ -1,4 +1,4 @@
-"""From the sections teachers and teacher_weights to a panel.
+"""From the sections teachers and teacher_weights to a ensemble.
 
 Beside the dimension key of raykd.batch, N is teachers and G is languages, in the order of the
 manifest.
@@ -12,8 +12,8 @@ import torch
 
 from raykd.config.schema.teachers import TeacherWeightsConfig
 from raykd.errors import ConfigError
+from raykd.teachers.ensemble import PositionWeights, TeacherEnsemble
 from raykd.teachers.live import Teacher
-from raykd.teachers.panel import Panel, PositionWeights
 from raykd.teachers.weights import (
     entropies,
     entropy_weights,
@@ -29,7 +29,7 @@ Served = Mapping[str, tuple[str, ...] | None]
 """Teacher to the languages that it serves; None is all."""
 
 
-def build_panel(
+def build_ensemble(
     config: TeacherWeightsConfig | None,
     teachers: Mapping[str, Teacher],
     *,
@@ -37,7 +37,7 @@ def build_panel(
     languages: tuple[str, ...],
     trained: tuple[str, ...],
     mean_margins_NG: torch.Tensor | None = None,
-) -> Panel:
+) -> TeacherEnsemble:
     """Return the teachers of a run as one; log the languages that no teacher counts in.
 
     Args:
@@ -65,7 +65,7 @@ def build_panel(
     counted = {language for language, counts in zip(languages, counts_G, strict=True) if counts}
     if alone := [language for language in trained if language not in counted]:
         logger.info("no teacher counts in %s: the true labels alone train them", alone)
-    return Panel(
+    return TeacherEnsemble(
         teachers, serves_NG=serves_NG, shares_NG=shares_NG, weigh=_position_weights(config)
     )
 

@@ -30,7 +30,7 @@ from raykd.runs.checkpoint import (
 from raykd.runs.export import KIND as MODEL
 from raykd.runs.export import ExportedModel, export_model
 from raykd.runs.exported import check_alone, check_loads
-from raykd.runs.inputs import changed_inputs, located
+from raykd.runs.inputs import changed_inputs, with_absolute_paths
 from raykd.runs.metrics import Record, read_metrics
 from raykd.runs.paths import RunPaths
 from raykd.storage import uris
@@ -172,7 +172,7 @@ def written_config(paths: RunPaths) -> RunConfig:
             "directory of a sweep is for raykd report)"
         )
         raise ConfigError(message) from error
-    return located(checked_run(given, origin=paths.config))
+    return with_absolute_paths(checked_run(given, origin=paths.config))
 
 
 def _find(uri: str) -> _Place:

@@ -255,7 +255,7 @@ class _News:
         """Tell what is new."""
         # Where the store is away, training goes on, and records are told later; whoever leaves
         # does not wait for them.
-        with suppress(StorageError), uris.patience(_REMOTE_POLL_SECONDS):
+        with suppress(StorageError), uris.retry_for(_REMOTE_POLL_SECONDS):
             for record in self._tail.new_records():
                 self._listener.on_record(record)
         self._looked_at = time.monotonic()

@@ -19,7 +19,7 @@ from raykd.distill.world import World
 from raykd.errors import DivergedError
 from raykd.models.fingerprint import RUN, STEP
 from raykd.models.load import model_files
-from raykd.runs.checkpointer import CheckpointKeeper, found_checkpoint
+from raykd.runs.checkpointer import Checkpointer, found_checkpoint
 from raykd.runs.companions import companions_of
 from raykd.runs.export import ExportedModel, export_model
 from raykd.runs.matmul_choice import products_settled
@@ -38,7 +38,7 @@ from raykd.runs.snapshot import Copies, copied_files
 from raykd.runs.stop import Leave
 from raykd.runs.trackers.open import open_trackers
 from raykd.storage import uris
-from raykd.storage.remote.patience import PATIENCE_SECONDS
+from raykd.storage.remote.patience import RETRY_SECONDS
 from raykd.train.replay import explained
 from raykd.train.turns import Turns, alone
 
@@ -80,7 +80,7 @@ def training_turns(config: RunConfig, paths: RunPaths, context: Context) -> Turn
     all before any of them asks something else.
     """
     with ExitStack() as stack:
-        stack.enter_context(uris.patience(PATIENCE_SECONDS))
+        stack.enter_context(uris.retry_for(RETRY_SECONDS))
         context.note("looking for the newest checkpoint")
         caches = stack.enter_context(opened_caches(config, context.world))
         with found_checkpoint(paths, context.world) as checkpoint:
@@ -93,15 +93,17 @@ def training_turns(config: RunConfig, paths: RunPaths, context: Context) -> Turn
                 load=context.load,
             )
             companions = stack.enter_context(companions_of(run.student.model, config))
-            keeper = CheckpointKeeper(config, paths, run, companions=companions)
+            checkpointer = Checkpointer(config, paths, run, companions=companions)
             if checkpoint is not None:
-                keeper.restore(checkpoint)
+                checkpointer.restore(checkpoint)
         stack.enter_context(products_settled(run, paths))
         with _opened_log(config, paths, run) as log:
             if run.start is not None and context.world.rank == 0:
                 _note_start(run.start, paths, log)
             try:
-                metrics, leave = yield from _train(run, context, log=log, keeper=keeper)
+                metrics, leave = yield from _train(
+                    run, context, log=log, checkpointer=checkpointer
+                )
             except DivergedError as error:
                 raise explained(error, run, paths) from error
         # None is made where a worker was killed between its last checkpoint and this place.
@@ -153,32 +155,32 @@ def _note_start(start: StudentStart, paths: RunPaths, log: Log) -> None:
 
 
 def _train(
-    run: Distillation, context: Context, *, log: Log, keeper: CheckpointKeeper
+    run: Distillation, context: Context, *, log: Log, checkpointer: Checkpointer
 ) -> Turns[tuple[Record, Leave]]:
     """Take the steps that remain; return the last evaluation, and why it left before the end."""
     try:
-        found = yield from _stepped(run, context, log=log, keeper=keeper)
-        keeper.wait()
+        found = yield from _stepped(run, context, log=log, checkpointer=checkpointer)
+        checkpointer.wait()
     except DivergedError:
         if run.state.step > 0:
             # The weights are those before the step: a replay begins right there.
-            keeper.write(before=log.flush)
-            keeper.wait()
+            checkpointer.write(before=log.flush)
+            checkpointer.wait()
         raise
     except Exception:
-        keeper.settle()
+        checkpointer.drain()
         raise
     return found
 
 
 def _stepped(
-    run: Distillation, context: Context, *, log: Log, keeper: CheckpointKeeper
+    run: Distillation, context: Context, *, log: Log, checkpointer: Checkpointer
 ) -> Turns[tuple[Record, Leave]]:
     """Log, evaluate and checkpoint when each is due."""
     metrics: Record = {}
     run.require_scored()
     if run.evaluates_first:
-        metrics = _evaluated(run, context, log=log, keeper=keeper)
+        metrics = _evaluated(run, context, log=log, checkpointer=checkpointer)
     yield
     meter = Meter()
     steps = run.steps()
@@ -191,15 +193,15 @@ def _stepped(
             log.append(meter.record(run.state.tokens))
         if run.evaluates_after(finished.step):
             yield
-            metrics = _evaluated(run, context, log=log, keeper=keeper)
-            keeper.note_evaluation(finished.step, loss=metrics["eval/loss"])
+            metrics = _evaluated(run, context, log=log, checkpointer=checkpointer)
+            checkpointer.note_evaluation(finished.step, loss=metrics["eval/loss"])
             if run.mixes_adaptively:
                 steps.restart()
-        keeper.raise_failure()
-        leave, is_busy = run.world.highest([context.leave(), keeper.is_busy])
-        if keeper.is_due(finished.step, is_busy=bool(is_busy)) or leave:
+        checkpointer.raise_failure()
+        leave, is_busy = run.world.all_reduce_max([context.leave(), checkpointer.is_busy])
+        if checkpointer.is_due(finished.step, is_busy=bool(is_busy)) or leave:
             context.note(f"the checkpoint of step {finished.step}")
-            keeper.write(before=log.flush)
+            checkpointer.write(before=log.flush)
         if leave:
             return metrics, Leave(leave)
         context.note(f"step {finished.step + 1}")
@@ -209,16 +211,16 @@ def _stepped(
 
 
 def _evaluated(
-    run: Distillation, context: Context, *, log: Log, keeper: CheckpointKeeper
+    run: Distillation, context: Context, *, log: Log, checkpointer: Checkpointer
 ) -> Record:
     """Evaluate, adapt the mixture where that follows the gaps, and report."""
     context.note(f"the evaluation after step {run.state.step}")
     evaluation = run.evaluate()
     metrics = {"step": run.state.step, "tokens": run.state.tokens, **run.named(evaluation)}
     if run.state.step == 0:
-        keeper.first_evaluation = metrics
-    elif run.config.student.pretrained is not None and keeper.first_evaluation is not None:
-        metrics |= forgetting(keeper.first_evaluation, metrics)
+        checkpointer.first_evaluation = metrics
+    elif run.config.student.pretrained is not None and checkpointer.first_evaluation is not None:
+        metrics |= forgetting(checkpointer.first_evaluation, metrics)
     if run.mixes_adaptively:
         shares = run.adapt(evaluation)
         metrics |= {f"data/share/{language}": share for language, share in shares.items()}

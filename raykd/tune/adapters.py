@@ -19,7 +19,7 @@ from ray.tune.search import Searcher
 from ray import cloudpickle
 from raykd.errors import TrainingFailedError
 from raykd.runs.paths import RunPaths
-from raykd.runs.retry import Kind
+from raykd.runs.retry import FailureKind
 from raykd.sweep.ledger import Record
 from raykd.sweep.study.study import Study
 from raykd.train.on_ray.failure_cause import failure_kind
@@ -195,11 +195,11 @@ def _tell_end(study: Study, run_id: str, cause: BaseException | None) -> None:
     )
 
 
-def _kind(cause: BaseException) -> Kind:
+def _kind(cause: BaseException) -> FailureKind:
     if isinstance(cause, PreemptedError):
-        return Kind.PREEMPTED
+        return FailureKind.PREEMPTED
     # What is wrong has been tried again, by the trial itself.
-    return Kind.FAILED if isinstance(cause, TrainingFailedError) else failure_kind([cause])
+    return FailureKind.FAILED if isinstance(cause, TrainingFailedError) else failure_kind([cause])
 
 
 def _first_line(error: object) -> str:

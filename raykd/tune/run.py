@@ -13,7 +13,7 @@ from raykd.ray_cluster.pending import Wait
 from raykd.storage import uris
 from raykd.storage.leases.lease import held_lease
 from raykd.storage.published.ownership import require_own
-from raykd.storage.remote.patience import PATIENCE_SECONDS
+from raykd.storage.remote.patience import RETRY_SECONDS
 from raykd.storage.remote.probe import check_storage
 from raykd.sweep.ledger import Ledger, Record, SweepPaths, read_ledger, write_index
 from raykd.sweep.plan.plan import SweepPlan, known_records, plan_sweep
@@ -72,7 +72,7 @@ def run_sweep(
     require_own(paths.sweep, marks=paths.marks, what="sweep")
     with (
         held_lease(paths.lease, has_workers=False) as lease,
-        uris.patience(PATIENCE_SECONDS),
+        uris.retry_for(RETRY_SECONDS),
     ):
         study = _study(plan, paths, options)
 

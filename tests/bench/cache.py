@@ -24,13 +24,13 @@ from raykd.config.schema.data import MaskingConfig
 from raykd.data.manifest import Manifest
 from raykd.models.scored import ScoredModel
 from raykd.tasks.build import build_task
-from raykd.teachers.cache.asking import Asker
 from raykd.teachers.cache.building import AskingWriter, Watch, build_cache
 from raykd.teachers.cache.key import CacheKey, Masks
 from raykd.teachers.cache.parts import Coverage
 from raykd.teachers.cache.payload import Payload
 from raykd.teachers.cache.planner import planned_modes
 from raykd.teachers.cache.reading import opened_cache
+from raykd.teachers.cache.runner import TeacherRunner
 from raykd.teachers.cached import CachedTeacher
 from raykd.teachers.live import LiveTeacher
 from rich.console import Console
@@ -51,7 +51,7 @@ WAYS = (
 CPU = torch.device("cpu")
 
 
-def asker_of(manifest: Manifest, *, num_layers: int) -> Asker:
+def runner_of(manifest: Manifest, *, num_layers: int) -> TeacherRunner:
     """Return who asks a BERT of random weights."""
     task = build_task(
         "masked_lm",
@@ -64,7 +64,7 @@ def asker_of(manifest: Manifest, *, num_layers: int) -> Asker:
     model = ScoredModel(
         wide_bert(num_layers=num_layers), task="masked_lm", num_classes=TOKENIZER.vocab_size
     )
-    return Asker(
+    return TeacherRunner(
         name="bench",
         manifest=manifest,
         task=task,
@@ -87,13 +87,13 @@ def key_of(manifest: Manifest, payload: Payload) -> CacheKey:
     )
 
 
-def random_batches(asker: Asker, number: int) -> list[Batch]:
+def random_batches(runner: TeacherRunner, number: int) -> list[Batch]:
     """Return batches of rows from anywhere in the data."""
-    (shard,) = asker.manifest.shards("train")
+    (shard,) = runner.manifest.shards("train")
     generator = np.random.default_rng(0)
-    rows = asker.rows(shard, 0, shard.rows, epoch=0)
+    rows = runner.rows(shard, 0, shard.rows, epoch=0)
     return [
-        asker.task.collate(rows.take(generator.choice(shard.rows, BATCH_ROWS, replace=False)))
+        runner.task.collate(rows.take(generator.choice(shard.rows, BATCH_ROWS, replace=False)))
         for _ in range(number)
     ]
 
@@ -111,19 +111,19 @@ def median_ms(ask: Callable[[Batch], object], batches: list[Batch]) -> float:
 def measured(directory: Path, *, num_rows: int, num_layers: int, rounds: int) -> Table:
     """Build every cache, and read them in turn."""
     manifest = write_token_set(directory / "data", num_rows=num_rows, batch_rows=64)
-    asker = asker_of(manifest, num_layers=num_layers)
+    runner = runner_of(manifest, num_layers=num_layers)
     coverages = [
         Coverage(shard=shard, epoch=0, ranges=(range(shard.rows),))
         for shard in manifest.shards("train")
     ]
-    plans = planned_modes(asker, coverages, WAYS, temperatures=(1.0,))
-    batches = random_batches(asker, 10)
+    plans = planned_modes(runner, coverages, WAYS, temperatures=(1.0,))
+    batches = random_batches(runner, 10)
     with ExitStack() as stack:
-        ways: dict[str, Callable[[Batch], object]] = {LIVE: asker.scores}
+        ways: dict[str, Callable[[Batch], object]] = {LIVE: runner.scores}
         sizes: dict[str, int] = {}
         for payload in WAYS:
             uri, key = str(directory / str(payload)), key_of(manifest, payload)
-            build_cache(uri, key, coverages, AskingWriter(asker), Watch())
+            build_cache(uri, key, coverages, AskingWriter(runner), Watch())
             files = Path(uri, "records").rglob("*.arrow")
             sizes[str(payload)] = sum(file.stat().st_size for file in files)
             cache = stack.enter_context(opened_cache(uri, key, languages=manifest.languages))

@@ -33,7 +33,7 @@ from raykd.data.manifest import TOKENIZER_DIRECTORY
 from raykd.distill.assemble import assemble
 from raykd.distill.loop import FinishedStep, training_steps
 from raykd.distill.world import World
-from raykd.runs.checkpointer import CheckpointKeeper
+from raykd.runs.checkpointer import Checkpointer
 from raykd.runs.paths import run_paths
 from raykd.runs.snapshot import take_snapshot
 from raykd.storage import uris
@@ -135,7 +135,7 @@ def measured(config: RunConfig, *, rounds: int) -> Figures:
     world = World()
     run = assemble(config, world=world)
     tokenizer = uris.local_path(uris.join(config.data.uri, TOKENIZER_DIRECTORY))
-    keeper = CheckpointKeeper(config, run_paths(config), run, companions=tokenizer)
+    checkpointer = Checkpointer(config, run_paths(config), run, companions=tokenizer)
     steps = training_steps(
         run.state, run.objective, run.steps(), options=run.loop_options, world=world
     )
@@ -143,21 +143,24 @@ def measured(config: RunConfig, *, rounds: int) -> Figures:
         name: [] for name in ("background", "foreground", "copy", "committed", "quiet", "beside")
     }
     _take(steps, _QUIET_STEPS)
-    keeper.write(before=_nothing)
-    keeper.wait()
+    checkpointer.write(before=_nothing)
+    checkpointer.wait()
     for _ in range(rounds):
         figures["quiet"] += _take(steps, _QUIET_STEPS)
-        figures["foreground"].append(_write(keeper, waits=True))
+        figures["foreground"].append(_write(checkpointer, waits=True))
         _take(steps, 1)
         started = time.perf_counter()
-        figures["background"].append(_write(keeper, waits=False))
-        while keeper.is_busy:
+        figures["background"].append(_write(checkpointer, waits=False))
+        while checkpointer.is_busy:
             figures["beside"] += _take(steps, 1)
-        keeper.wait()
+        checkpointer.wait()
         figures["committed"].append(time.perf_counter() - started)
         started = time.perf_counter()
         snapshot = take_snapshot(
-            run.state, run_state=keeper._run_state(), world=world, copies=keeper._copies
+            run.state,
+            run_state=checkpointer._run_state(),
+            world=world,
+            copies=checkpointer._copies,
         )
         figures["copy"].append(time.perf_counter() - started)
         figures["bytes"] = snapshot.num_bytes
@@ -197,12 +200,12 @@ def _take(steps: Iterator[FinishedStep], count: int) -> list[float]:
     return seconds
 
 
-def _write(keeper: CheckpointKeeper, *, waits: bool) -> float:
+def _write(checkpointer: Checkpointer, *, waits: bool) -> float:
     """Return how long the loop stands still for a checkpoint."""
     started = time.perf_counter()
-    keeper.write(before=_nothing)
+    checkpointer.write(before=_nothing)
     if waits:
-        keeper.wait()
+        checkpointer.wait()
     return time.perf_counter() - started
 
 

@@ -179,8 +179,8 @@ def bare_loop(config: Any) -> dict[str, Any]:
     from torch.nn import functional as F  # noqa: PLC0415
 
     run = assemble(config, world=World())
-    assert run.objective.panel is not None
-    (teacher,) = run.objective.panel.teachers.values()
+    assert run.objective.ensemble is not None
+    (teacher,) = run.objective.ensemble.teachers.values()
     student, optimizer = run.student.train(), run.state.optimizer
     batches = [step.micro_batches[0] for step in itertools.islice(run.steps(), run.num_steps)]
     losses, seconds = [], []

@@ -30,7 +30,7 @@ BRIEF_FAULTS: dict[str, Fault] = {
 
 def upload_one(path: Path, store: FaultyS3) -> None:
     """Upload a file as ``inner/file``."""
-    with uris.patience(20):
+    with uris.retry_for(20):
         upload([(path, f"{store.uri}/inner/file")])
 
 

@@ -21,7 +21,7 @@ def write_until_the_store_is_gone(uri: str) -> bytes:
     """Go on where an earlier writer was ended; return what the store has taken."""
     taken = append_log.read_bytes(uri)
     file = AppendedFile(uri, content=taken)
-    with uris.patience(0):
+    with uris.retry_for(0):
         while True:
             line = b"%07d\n" % (len(taken) // 8)
             file.append(line)

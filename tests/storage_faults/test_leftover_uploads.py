@@ -21,7 +21,7 @@ from tests.storage_faults.stores import (
 
 
 def test_no_pending_uploads_are_listed_where_there_never_was_one(faulty_s3: FaultyS3) -> None:
-    with uris.patience(2):
+    with uris.retry_for(2):
         assert pending_uploads(faulty_s3.uri) == []
 
 

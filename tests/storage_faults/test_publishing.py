@@ -31,7 +31,7 @@ KIND = "checkpoint"
 
 
 def publish(uri: str, content: bytes = b"whole" * 1000) -> None:
-    with uris.patience(20), publishing(uri, kind=KIND, overwrites=True) as publication:
+    with uris.retry_for(20), publishing(uri, kind=KIND, overwrites=True) as publication:
         (publication.path / "inner").mkdir()
         (publication.path / "inner" / "a").write_bytes(content)
         (publication.path / "b").write_bytes(b"b")
@@ -82,7 +82,7 @@ def test_reading_survives_what_passes(on: str, fault: Fault, faulty_s3: FaultyS3
     uri = f"{faulty_s3.uri}/thing"
     publish(uri)
     faulty_s3.proxy.inject(fault, on=on)
-    with uris.patience(20):
+    with uris.retry_for(20):
         assert_whole(uri)
     assert faulty_s3.proxy.count(faulty=True) == 1
 
@@ -114,7 +114,7 @@ def test_a_store_that_fails_while_it_is_read_says_nothing_about_the_directory(
     faulty_s3.proxy.inject(DENIED, on="inner/a", times=None)
     with pytest.raises(StorageDeniedError, match="thing/inner/a: access is denied"):
         verify(published)
-    with faulty_s3.proxy.outage(), uris.patience(0.5):
+    with faulty_s3.proxy.outage(), uris.retry_for(0.5):
         with pytest.raises(StorageError, match="cannot be reached"):
             read_published(uri, kind=KIND)
         with pytest.raises(StorageError, match="cannot be reached"):
@@ -201,7 +201,7 @@ def publish_parts(uri: str, count: int, token: str) -> None:
             publication.content["parts"] = count
 
         part = Part(index=index, count=count, token=token)
-        with uris.patience(20):
+        with uris.retry_for(20):
             publish_part(uri, kind=KIND, part=part, write=write, num_bytes=1000)
 
     with ThreadPoolExecutor(count) as pool:

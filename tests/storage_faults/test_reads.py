@@ -52,14 +52,14 @@ def test_batches_are_right_whatever_request_fails(fault: Fault, faulty_s3: Fault
     uri = write_shard(faulty_s3)
     faulty_s3.proxy.inject(fault, on="GetObject")
     faulty_s3.proxy.inject(fault, on="GetObject", skip=5, times=2)
-    with uris.patience(20):
+    with uris.retry_for(20):
         assert_reads_whole(uri)
     assert faulty_s3.proxy.count("GetObject", faulty=True) == 3
 
 
 def test_a_shard_is_read_through_a_restart_of_the_server(faulty_s3: FaultyS3) -> None:
     uri = write_shard(faulty_s3)
-    with uris.patience(20), uris.open_arrow(uri) as source:
+    with uris.retry_for(20), uris.open_arrow(uri) as source:
         reader = pa.ipc.open_file(source)
         assert reader.get_batch(0).num_rows == ROWS
         faulty_s3.server.restart()
@@ -79,5 +79,5 @@ def test_only_what_is_asked_for_is_read(faulty_s3: FaultyS3) -> None:
 def test_ranges_that_stay_short_are_an_error(fault: Fault, faulty_s3: FaultyS3) -> None:
     uri = write_shard(faulty_s3)
     faulty_s3.proxy.inject(fault, on="GetObject", times=None)
-    with uris.patience(0.5), pytest.raises(StorageError, match=r"shard\.arrow: "):
+    with uris.retry_for(0.5), pytest.raises(StorageError, match=r"shard\.arrow: "):
         assert_reads_whole(uri)

@@ -107,7 +107,7 @@ def test_a_request_survives_what_passes(name: str, fault: str, faulty_s3: Faulty
     fill(faulty_s3)
     case = CASES[name]
     faulty_s3.proxy.inject(BRIEF_FAULTS[fault], on=case.on)
-    with uris.patience(20):
+    with uris.retry_for(20):
         assert call(case, faulty_s3) == case.gives
     assert faulty_s3.proxy.count(faulty=True) == 1
     assert stored_names(faulty_s3) == LEFT.get(name, ["in/a", "in/b"])
@@ -119,7 +119,7 @@ def test_a_request_survives_what_passes(name: str, fault: str, faulty_s3: Faulty
 def test_trouble_that_lasts_is_outlasted(fault: Any, faulty_s3: FaultyS3) -> None:
     fill(faulty_s3)
     faulty_s3.proxy.inject(fault, on="GetObject", times=7)
-    with uris.patience(30):
+    with uris.retry_for(30):
         assert uris.read_bytes(f"{faulty_s3.uri}/in/a") == b"a" * 3000
     assert faulty_s3.proxy.count("GetObject") == 8
 
@@ -129,7 +129,7 @@ def test_a_store_that_stays_away_is_an_error_that_says_so(name: str, faulty_s3: 
     fill(faulty_s3)
     with (
         faulty_s3.proxy.outage(),
-        uris.patience(0.5),
+        uris.retry_for(0.5),
         pytest.raises(StorageError, match="cannot be reached: check AWS_ENDPOINT_URL") as raised,
     ):
         call(CASES[name], faulty_s3)
@@ -144,7 +144,7 @@ def test_an_outage_is_outlasted(faulty_s3: FaultyS3) -> None:
     logged = _Restart(faulty_s3)
     logging.getLogger("raykd.storage.remote.retry").addHandler(logged)
     try:
-        with uris.patience(30):
+        with uris.retry_for(30):
             assert uris.read_bytes(f"{faulty_s3.uri}/in/a") == b"a" * 3000
     finally:
         logging.getLogger("raykd.storage.remote.retry").removeHandler(logged)

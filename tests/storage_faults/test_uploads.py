@@ -116,7 +116,7 @@ def test_many_files_arrive_though_every_fifth_request_fails(
     contents = {f"{n}": random_file(tmp_path / f"{n}", 1000 + n) for n in range(24)}
     for fault in (SLOW_DOWN, Reset(), Lost(), INTERNAL_ERROR):
         faulty_s3.proxy.inject(fault, times=None, probability=0.05)
-    with uris.patience(30):
+    with uris.retry_for(30):
         upload((tmp_path / name, f"{faulty_s3.uri}/{name}") for name in contents)
         download((f"{faulty_s3.uri}/{name}", tmp_path / "back" / name) for name in contents)
     assert faulty_s3.proxy.count(faulty=True) > 5
@@ -156,7 +156,7 @@ def test_a_download_is_whole(fault: Fault, faulty_s3: FaultyS3, tmp_path: Path) 
     content = random_file(tmp_path / "file", SMALL_BYTES)
     upload_one(tmp_path / "file", faulty_s3)
     faulty_s3.proxy.inject(fault, on="GetObject", times=2)
-    with uris.patience(20):
+    with uris.retry_for(20):
         download([(f"{faulty_s3.uri}/inner/file", tmp_path / "back")])
     assert faulty_s3.proxy.count(faulty=True) == 2
     assert (tmp_path / "back").read_bytes() == content
@@ -166,7 +166,7 @@ def test_a_download_that_stays_short_is_an_error(faulty_s3: FaultyS3, tmp_path: 
     random_file(tmp_path / "file", SMALL_BYTES)
     upload_one(tmp_path / "file", faulty_s3)
     faulty_s3.proxy.inject(Shortened(), on="GetObject", times=None)
-    with uris.patience(0.5), pytest.raises(StorageError, match="inner/file: "):
+    with uris.retry_for(0.5), pytest.raises(StorageError, match="inner/file: "):
         download([(f"{faulty_s3.uri}/inner/file", tmp_path / "back")])
 
 

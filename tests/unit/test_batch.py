@@ -91,7 +91,7 @@ def test_rows_of_equal_length_stay_in_order() -> None:
 
 
 def test_no_rows_make_one_empty_piece() -> None:
-    (piece,) = Rows.none().split(4)
+    (piece,) = Rows.empty().split(4)
     assert contents(piece) == {}
     assert piece.token_ids_T.tolist() == []
 

@@ -41,7 +41,7 @@ from raykd.data.tokenizers import tells_pairs_apart, tokenizer_info
 from raykd.errors import ConfigError, DataError
 from raykd.storage import uris
 from raykd.storage.published.publishing import publishing
-from raykd.storage.remote.patience import PATIENCE_SECONDS
+from raykd.storage.remote.patience import RETRY_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,7 +190,7 @@ def _publish(job: _Job, parts: list[Part], *, tokenizer: Any, recipe: Recipe) ->
 
     # What has been made is worth waiting for.
     with (
-        uris.patience(PATIENCE_SECONDS),
+        uris.retry_for(RETRY_SECONDS),
         publishing(
             options.output_uri, kind=KIND, overwrites=options.overwrites or job.is_renewed
         ) as publication,

@@ -100,7 +100,7 @@ def _scores_of(
     model = load_teachers(config, manifest)["scored"].to(device)
     task = task_of(config, manifest, model_type=candidate.config.model_type)
     found = evaluate(
-        DistillationStep(model, panel=None, terms=(), autocast_dtype=None),
+        DistillationStep(model, ensemble=None, terms=(), autocast_dtype=None),
         evaluation_batches(config, manifest, task, split=split, world=world),
         task=task,
         languages=manifest.languages,

@@ -86,7 +86,7 @@ class Wait:
         return max(time.time() - lease.heartbeat, time.monotonic() - seen_at)
 
 
-def took(uri: str, lease: Lease, wait: Wait, *, after: list[Lease]) -> bool:
+def try_acquire(uri: str, lease: Lease, wait: Wait, *, after: list[Lease]) -> bool:
     """Follow the last of these holders, unless another driver has done so."""
     if creates_exclusively(uri):
         return _followed(uri, lease, after)

@@ -22,7 +22,7 @@ from dataclasses import replace
 
 from raykd.errors import RaykdError, StoppedError
 from raykd.storage import uris
-from raykd.storage.leases.acquire import Wait, took
+from raykd.storage.leases.acquire import Wait, try_acquire
 from raykd.storage.leases.records import (
     Lease,
     files_beside,
@@ -117,7 +117,7 @@ def _acquired(
             has_workers=has_workers,
             heartbeat=time.time(),
         )
-        if took(uri, lease, wait, after=holders):
+        if try_acquire(uri, lease, wait, after=holders):
             return lease
 
 
@@ -125,7 +125,7 @@ def _beat(uri: str, lease: Lease, stopped: threading.Event, held: HeldLease) -> 
     """Renew the lease until stopped, or until another driver has taken it."""
     while not stopped.wait(HEARTBEAT_SECONDS):
         try:
-            with uris.patience(_PATIENCE_SECONDS):
+            with uris.retry_for(_PATIENCE_SECONDS):
                 if not is_held(uri, lease):
                     logger.error("%s: is taken by another driver, or gone: this one stops", uri)
                     held.lose()
@@ -139,7 +139,7 @@ def _beat(uri: str, lease: Lease, stopped: threading.Event, held: HeldLease) -> 
 def _release(uri: str, lease: Lease) -> None:
     """Remove the lease and what dead holders left of it, unless another driver holds it."""
     try:
-        with uris.patience(_PATIENCE_SECONDS):
+        with uris.retry_for(_PATIENCE_SECONDS):
             if not is_held(uri, lease):
                 return
             for place in files_beside(uri, "after"):

@@ -14,7 +14,7 @@ from raykd.errors import StorageError
 from raykd.storage import uris
 from raykd.storage.published.directory import MANIFEST, SCHEMA_VERSION, described
 from raykd.storage.published.places import Files, Part, Place, Target, place_of
-from raykd.storage.remote.patience import PATIENCE_SECONDS
+from raykd.storage.remote.patience import RETRY_SECONDS
 from raykd.storage.remote.retry import named
 
 _POLL_SECONDS = 0.05
@@ -143,7 +143,7 @@ def _awaited(place: Place, uri: str, part: int, should_stop: Callable[[], bool])
     start = time.monotonic()
     while (files := place.noted(part)) is None:
         waited = time.monotonic() - start
-        if waited > PATIENCE_SECONDS or should_stop():
+        if waited > RETRY_SECONDS or should_stop():
             message = f"{uri}: worker {part} did not bring its part in {waited:.0f} s"
             raise StorageError(message)
         pause.wait(seconds)

@@ -16,7 +16,7 @@ from raykd.config.credentials import refuse_credentials
 from raykd.errors import StorageError
 from raykd.storage.remote.complaints import ERRORS, is_transient
 from raykd.storage.remote.filesystem import filesystem, is_local, is_s3
-from raykd.storage.remote.patience import patience
+from raykd.storage.remote.patience import retry_for
 from raykd.storage.remote.retry import named, reach
 
 PREFIX = ".raykd-probe-"
@@ -117,7 +117,7 @@ def _needed_steps(uri: str) -> Iterator[Step]:
         yield _step("delete", uri, lambda found, path: found.rm_file(f"{path}/{name}"))
     except BaseException:
         # What stopped the probe counts; the object may not even be there.
-        with suppress(StorageError, FileNotFoundError), patience(0):
+        with suppress(StorageError, FileNotFoundError), retry_for(0):
             _reach(uri, lambda found, path: found.rm_file(f"{path}/{name}"))
         raise
 
@@ -125,7 +125,7 @@ def _needed_steps(uri: str) -> Iterator[Step]:
 def _step(name: str, uri: str, action: Callable[[Any, str], object]) -> Step:
     start = time.monotonic()
     try:
-        with patience(PATIENCE_SECONDS):
+        with retry_for(PATIENCE_SECONDS):
             _reach(uri, action)
     except StorageError as error:
         message = f"cannot {name} at {error}"
@@ -166,7 +166,7 @@ def _probed_creation(uri: str) -> bool:
     """Create one object twice, and see which content is there."""
     name = f"{PREFIX}{uuid.uuid4().hex}"
     first, second = b"first", b"second"
-    with patience(PATIENCE_SECONDS):
+    with retry_for(PATIENCE_SECONDS):
         try:
             _reach(uri, lambda found, path: _create(found, f"{path}/{name}", first))
             _reach(uri, lambda found, path: _create(found, f"{path}/{name}", second))
@@ -211,7 +211,7 @@ def _asked(name: str, uri: str, action: Callable[[Any, str], object]) -> Step:
         return True
 
     start = time.monotonic()
-    with patience(PATIENCE_SECONDS):
+    with retry_for(PATIENCE_SECONDS):
         is_granted = _reach(uri, attempt)
     return Step(name=name, seconds=time.monotonic() - start, is_granted=is_granted)
 

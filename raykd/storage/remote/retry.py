@@ -9,7 +9,7 @@ import tenacity
 
 from raykd.storage.remote.complaints import ERRORS, complaint, is_missing, is_transient
 from raykd.storage.remote.filesystem import filesystem, is_local
-from raykd.storage.remote.patience import patience_seconds
+from raykd.storage.remote.patience import retry_seconds
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ def _persistent(uri: str) -> tenacity.Retrying:
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception(is_transient),
         wait=tenacity.wait_random_exponential(multiplier=0.25, max=10),
-        stop=tenacity.stop_before_delay(patience_seconds()),
+        stop=tenacity.stop_before_delay(retry_seconds()),
         before_sleep=tell,
         reraise=True,
     )

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from raykd.errors import StorageError
 from raykd.storage.remote.filesystem import is_s3
-from raykd.storage.remote.patience import patience
+from raykd.storage.remote.patience import retry_for
 from raykd.storage.remote.retry import reach
 from raykd.storage.remote.uploads import abort_uploads_of
 
@@ -110,7 +110,7 @@ def _upload_file(path: Path, uri: str) -> None:
             reach(uri, lambda filesystem, target: _put(filesystem, path, target))
             _require_stored(path, uri, size)
     except StorageError:
-        with patience(_TIDY_SECONDS):
+        with retry_for(_TIDY_SECONDS):
             _tidy(uri, size)
         raise
     _tidy(uri, size)

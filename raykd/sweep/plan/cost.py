@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from raykd.config.schema.run import RunConfig
 from raykd.planning.speed import Speed, measured_speed
 from raykd.sweep.plan.capacity import held_at_once
-from raykd.sweep.plan.placeholder_models import stand_ins
+from raykd.sweep.plan.placeholder_models import placeholder_models
 from raykd.sweep.plan.plan import SweepPlan
 from raykd.sweep.plan.planned_runs import PlannedRun, Process, need_of_process, processes_of
 
@@ -93,7 +93,7 @@ def measured(plan: SweepPlan) -> Speed | None:
         return None
     run = max(left, key=lambda run: _flops_left((run,)))
     assert run.flops is not None  # noqa: S101  others are not among them
-    with stand_ins() as models:
+    with placeholder_models() as models:
         for stage in plan.stages:
             if stage.student is not None:
                 models.add(stage.config, stage.student.config)

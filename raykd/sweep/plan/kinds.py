@@ -16,7 +16,7 @@ from raykd.errors import RaykdError
 from raykd.planning.flops import RunFlops, run_flops
 from raykd.planning.memory import ModelPlan
 from raykd.planning.run_plan import Plan, plan_run
-from raykd.sweep.plan.placeholder_models import StandIns
+from raykd.sweep.plan.placeholder_models import PlaceholderModels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +55,7 @@ def kind_of(config: RunConfig) -> RunConfig:
 class Planner:
     """Plans runs, each kind once, before the models that they need are there."""
 
-    def __init__(self, stand_ins: StandIns) -> None:
+    def __init__(self, stand_ins: PlaceholderModels) -> None:
         """Begin with no plan.
 
         Args:

@@ -31,7 +31,7 @@ from raykd.runs.paths import run_paths
 from raykd.storage import uris
 
 
-class StandIns:
+class PlaceholderModels:
     """Directories that stand in for the models of runs, all their checkpoints alike."""
 
     def __init__(self, directory: Path) -> None:
@@ -91,10 +91,10 @@ class StandIns:
 
 
 @contextmanager
-def stand_ins() -> Iterator[StandIns]:
+def placeholder_models() -> Iterator[PlaceholderModels]:
     """Yield stand-ins that are there while the block runs."""
     with tempfile.TemporaryDirectory(prefix="raykd-") as directory:
-        yield StandIns(Path(directory))
+        yield PlaceholderModels(Path(directory))
 
 
 def _as_trained(stage: RunConfig, student: Any) -> Any:

@@ -26,7 +26,7 @@ from raykd.sweep.plan.capacity import (
     scarcest,
 )
 from raykd.sweep.plan.checks import metric_problem, rung_problem
-from raykd.sweep.plan.placeholder_models import stand_ins
+from raykd.sweep.plan.placeholder_models import placeholder_models
 from raykd.sweep.plan.planned_runs import (
     PlannedRun,
     Process,
@@ -171,7 +171,7 @@ def plan_sweep(
     samples = _samples(sweep, known)
     machines = machines_of(sweep, machines)
     found = Problems(machines.nodes)
-    with stand_ins() as models:
+    with placeholder_models() as models:
         runs = Runs(models, found)
         stages = runs.planned_stages(expansion.stages)
         entries = expansion.trials(samples)

@@ -13,7 +13,7 @@ from raykd.sweep.grid.shared_processes import pack_key, packs
 from raykd.sweep.ledger import Record, State
 from raykd.sweep.plan.capacity import Need, need_of
 from raykd.sweep.plan.kinds import KindPlan, Planner
-from raykd.sweep.plan.placeholder_models import StandIns
+from raykd.sweep.plan.placeholder_models import PlaceholderModels
 from raykd.sweep.plan.problems import Problems
 from raykd.sweep.plan.progress import Progress, progress_of
 
@@ -68,7 +68,7 @@ def need_of_process(process: Process) -> Need:
 class Runs:
     """Plans runs, and collects what speaks against them."""
 
-    def __init__(self, models: StandIns, found: Problems) -> None:
+    def __init__(self, models: PlaceholderModels, found: Problems) -> None:
         """Begin with none.
 
         Args:

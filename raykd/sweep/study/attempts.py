@@ -11,7 +11,7 @@ from dataclasses import replace
 from raykd.config.schema.sweep import SweepConfig
 from raykd.runs.checkpoint import committed_steps
 from raykd.runs.paths import RunPaths
-from raykd.runs.retry import Budget, Counters, Decision, Kind, decide
+from raykd.runs.retry import Budget, Counters, Decision, FailureKind, decide_retry
 from raykd.sweep.ledger import Attempt, Record, State, has_failed
 
 
@@ -38,7 +38,7 @@ def closed(record: Record) -> Record:
 
 
 def explained(
-    record: Record, kind: Kind, *, error_class: str | None = None, error: str | None = None
+    record: Record, kind: FailureKind, *, error_class: str | None = None, error: str | None = None
 ) -> Record:
     """Note why the last attempt at a run ended before its last step."""
     *earlier, last = record.attempts
@@ -51,7 +51,7 @@ def after_stop(record: Record, state: State) -> State:
     return State.STOPPED if record.stop is not None and state is not State.RUNNING else state
 
 
-def decide_retry(record: Record, kind: Kind, sweep: SweepConfig) -> Decision:
+def decide_next(record: Record, kind: FailureKind, sweep: SweepConfig) -> Decision:
     """Decide after the last attempt of a run, which is not explained yet."""
     counters = Counters(
         failures=record.failures,
@@ -59,7 +59,7 @@ def decide_retry(record: Record, kind: Kind, sweep: SweepConfig) -> Decision:
         failures_in_a_row=_failures_in_a_row(record),
     )
     gained = _newest_step(record) > record.attempts[-1].first_step
-    return decide(kind, counters, _budget(record, kind, sweep), gained=gained)
+    return decide_retry(kind, counters, _budget(record, kind, sweep), gained=gained)
 
 
 def _newest_step(record: Record) -> int:
@@ -67,9 +67,9 @@ def _newest_step(record: Record) -> int:
     return max(committed_steps(RunPaths(record.run_uri).checkpoints), default=0)
 
 
-def _budget(record: Record, kind: Kind, sweep: SweepConfig) -> Budget:
+def _budget(record: Record, kind: FailureKind, sweep: SweepConfig) -> Budget:
     cluster = record.config["cluster"]
-    limit = sweep.max_failures if kind is Kind.FAILED else cluster["max_failures"]
+    limit = sweep.max_failures if kind is FailureKind.FAILED else cluster["max_failures"]
     return Budget(max_failures=limit, max_preemptions=cluster["max_preemptions"])
 
 

@@ -14,11 +14,11 @@ from raykd.config.schema.sweep import SweepConfig
 from raykd.runs.metrics import evaluations
 from raykd.runs.paths import RunPaths
 from raykd.runs.result import read_result
-from raykd.runs.retry import Action, Kind
+from raykd.runs.retry import Action, FailureKind
 from raykd.sweep.grid.shared_processes import packs
 from raykd.sweep.halving import halving_of
 from raykd.sweep.ledger import Metrics, Record, State, SweepPaths, write_records
-from raykd.sweep.study.attempts import after_stop, begun, closed, decide_retry, explained
+from raykd.sweep.study.attempts import after_stop, begun, closed, decide_next, explained
 from raykd.sweep.study.processes import Processes
 
 _FLUSH_SECONDS = 2.0
@@ -180,7 +180,7 @@ class Study:
         if result is not None and result.is_done:
             state = State.DONE
         elif self.should_stop(run_id):
-            record, state = explained(record, Kind.STOPPED), State.WAITING
+            record, state = explained(record, FailureKind.STOPPED), State.WAITING
         else:
             self.failed(run_id, error_class="TrainingFailedError", error="ended without a result")
             return
@@ -193,7 +193,7 @@ class Study:
         *,
         error_class: str,
         error: str,
-        kind: Kind = Kind.FAILED,
+        kind: FailureKind = FailureKind.FAILED,
         is_final: bool = False,
     ) -> None:
         """Note that a run failed; it starts again, after a pause, where that is of use.
@@ -209,7 +209,7 @@ class Study:
             # Its process died before it began.
             self._change(self._begun(run_id))
         record = self._closed(run_id)
-        decision = decide_retry(record, kind, self._sweep)
+        decision = decide_next(record, kind, self._sweep)
         self._paused_until[run_id] = self._limits.clock() + decision.pause_seconds
         record = explained(record, kind, error_class=error_class, error=error)
         is_over = is_final or decision.action is Action.GIVE_UP

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from raykd.data.manifest import Shard
-from raykd.teachers.cache.asking import Asker
 from raykd.teachers.cache.encodings import encoding_for
 from raykd.teachers.cache.index import Index, noted_parts, publish_index, read_index
 from raykd.teachers.cache.key import CacheKey
 from raykd.teachers.cache.parts import Coverage, FinishedPart, Part, lacking, parts_of
 from raykd.teachers.cache.payload import Encoding, Payload
 from raykd.teachers.cache.records import records_of
+from raykd.teachers.cache.runner import TeacherRunner
 from raykd.teachers.cache.writing import write_part
 
 _PROBED_ROWS = 4
@@ -68,15 +68,15 @@ class Writer(Protocol):
 class AskingWriter:
     """Asks the teacher in this process."""
 
-    def __init__(self, asker: Asker) -> None:
+    def __init__(self, runner: TeacherRunner) -> None:
         """Ask nothing yet."""
-        self._asker = asker
+        self._runner = runner
 
     def encoding(self, payload: Payload, shard: Shard) -> Encoding:
         """Return how what it says is kept."""
-        asker = self._asker
-        rows = asker.rows(shard, 0, min(_PROBED_ROWS, shard.rows), epoch=0)
-        return encoding_for(payload, asker.scores(asker.task.collate(rows)))
+        runner = self._runner
+        rows = runner.rows(shard, 0, min(_PROBED_ROWS, shard.rows), epoch=0)
+        return encoding_for(payload, runner.scores(runner.task.collate(rows)))
 
     def written(
         self,
@@ -95,11 +95,11 @@ class AskingWriter:
         """Write one part, unless another has done so by now."""
         if noted := noted_parts(uri, [part]):
             return noted[0]
-        asker = self._asker
-        rows = asker.rows(
-            asker.shards[part.shard], part.start, part.start + part.rows, epoch=part.epoch
+        runner = self._runner
+        rows = runner.rows(
+            runner.shards[part.shard], part.start, part.start + part.rows, epoch=part.epoch
         )
-        return write_part(uri, part, records_of(asker.answers(rows, encoding), rows.row_ids_B))
+        return write_part(uri, part, records_of(runner.answers(rows, encoding), rows.row_ids_B))
 
 
 def is_built(uri: str, key: CacheKey, coverages: Sequence[Coverage]) -> bool:

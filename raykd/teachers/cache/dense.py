@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import torch
 
-from raykd.batch import moved
+from raykd.batch import to_device
 from raykd.scores import DenseScores, ProjectedScores, Scores
 from raykd.teachers.cache.payload import (
     Columns,
@@ -35,7 +35,7 @@ class LogitsEncoding:
 
     def decode(self, columns: Columns, device: torch.device) -> DenseScores:
         """Return the scores."""
-        return DenseScores(logits_PK=moved(as_tensor(columns["logits"], self.dtype), device))
+        return DenseScores(logits_PK=to_device(as_tensor(columns["logits"], self.dtype), device))
 
     def on(self, device: torch.device) -> "LogitsEncoding":
         """Return itself."""
@@ -110,9 +110,9 @@ class HiddenEncoding:
 
     def decode(self, columns: Columns, device: torch.device) -> ProjectedScores:
         """Return scores that the map makes of the features as they are asked for."""
-        features_PD = moved(as_tensor(columns["hidden"], self.kept), device)
+        features_PD = to_device(as_tensor(columns["hidden"], self.kept), device)
         if self.kept == torch.int8:
-            factor_P = moved(torch.from_numpy(columns["factor"]).squeeze(-1), device)
+            factor_P = to_device(torch.from_numpy(columns["factor"]).squeeze(-1), device)
             features_PD = restored(features_PD, factor_P)
         return replace(self.head, features_PD=features_PD.to(self.head.features_PD.dtype))
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from raykd.batch import moved
+from raykd.batch import to_device
 from raykd.scores import Scores, chunks
 from raykd.splitmix import mixed
 from raykd.teachers.cache.payload import Columns, Description, Keys, Tensors, Values, as_values
@@ -40,11 +40,11 @@ class TopKEncoding:
 
     def decode(self, columns: Columns, device: torch.device) -> SparseScores:
         """Return them with the rounding shared out: together they are 1."""
-        log_probs_PS = moved(torch.from_numpy(columns["log_probs"]), device).float()
-        log_tail_P1 = moved(torch.from_numpy(columns["log_tail"]), device).float()
+        log_probs_PS = to_device(torch.from_numpy(columns["log_probs"]), device).float()
+        log_tail_P1 = to_device(torch.from_numpy(columns["log_tail"]), device).float()
         total_P1 = torch.cat([log_probs_PS, log_tail_P1], dim=-1).logsumexp(-1, keepdim=True)
         return SparseScores(
-            ids_PS=moved(torch.from_numpy(columns["ids"].astype(np.int64)), device),
+            ids_PS=to_device(torch.from_numpy(columns["ids"].astype(np.int64)), device),
             log_probs_PS=log_probs_PS - total_P1,
             log_tail_P=(log_tail_P1 - total_P1).squeeze(-1),
             num_classes=self.num_classes,
@@ -103,7 +103,7 @@ class SampledEncoding:
 
     def decode(self, columns: Columns, device: torch.device) -> SparseScores:
         """Return the shares of the drawn classes, each at the first of its places."""
-        ids_PS = moved(torch.from_numpy(columns["ids"].astype(np.int64)), device)
+        ids_PS = to_device(torch.from_numpy(columns["ids"].astype(np.int64)), device)
         is_first_PS = torch.ones_like(ids_PS, dtype=torch.bool)
         is_first_PS[:, 1:] = ids_PS[:, 1:] != ids_PS[:, :-1]
         ends_PS = torch.searchsorted(ids_PS, ids_PS, right=True)

@@ -8,7 +8,6 @@ from statistics import median
 from raykd.batch import Batch
 from raykd.errors import DataError
 from raykd.scores import ProjectedScores, Scores, chunks
-from raykd.teachers.cache.asking import Asker
 from raykd.teachers.cache.encodings import encoding_for
 from raykd.teachers.cache.fidelity import (
     captured,
@@ -21,6 +20,7 @@ from raykd.teachers.cache.fidelity import (
 from raykd.teachers.cache.hashing import position_keys, row_checks
 from raykd.teachers.cache.parts import Coverage
 from raykd.teachers.cache.payload import Encoding, Payload
+from raykd.teachers.cache.runner import TeacherRunner
 from raykd.teachers.cache.sparse import SparseScores
 
 _PLACES = 8
@@ -72,7 +72,7 @@ class _Sample:
 
 
 def planned_modes(
-    asker: Asker,
+    runner: TeacherRunner,
     coverages: Sequence[Coverage],
     payloads: Sequence[Payload],
     *,
@@ -81,7 +81,7 @@ def planned_modes(
     """Measure ways to keep what a teacher says, in their order; without those that do not fit.
 
     Args:
-        asker: Asks the teacher.
+        runner: Asks the teacher.
         coverages: What the run reads.
         payloads: The ways.
         temperatures: Of the run's losses; sparse ways are measured at 1.
@@ -89,9 +89,9 @@ def planned_modes(
     Raises:
         DataError: No position of the rows is scored.
     """
-    sample = _sampled(asker, coverages)
+    sample = _sampled(runner, coverages)
     if not any(scores.num_positions for scores in sample.scores):
-        message = f"{asker.manifest.uri}: no position of {sample.tokens} tokens is scored"
+        message = f"{runner.manifest.uri}: no position of {sample.tokens} tokens is scored"
         raise DataError(message)
     student = frequencies(sample.scores)
     exact = {t: gradient(sample.scores, sample.scores, student, t) for t in {1.0, *temperatures}}
@@ -134,7 +134,7 @@ def cheapest(plans: Sequence[ModePlan], *, max_gradient_error: float) -> ModePla
     return min(fit, key=lambda plan: plan.bytes_per_token)
 
 
-def _sampled(asker: Asker, coverages: Sequence[Coverage]) -> _Sample:
+def _sampled(runner: TeacherRunner, coverages: Sequence[Coverage]) -> _Sample:
     """Ask about rows at evenly spaced places of the first split: the training data."""
     split = _split(coverages[0])
     chosen = [coverage for coverage in coverages if _split(coverage) == split]
@@ -144,11 +144,11 @@ def _sampled(asker: Asker, coverages: Sequence[Coverage]) -> _Sample:
         rows = coverage.ranges[place * len(coverage.ranges) // _PLACES]
         start = max(rows.start, rows.start + place * len(rows) // _PLACES - _ROWS_EACH)
         stop = min(rows.stop, start + _ROWS_EACH)
-        asked = asker.rows(coverage.shard, start, stop, epoch=coverage.epoch)
-        batch = asker.task.collate(asked)
+        asked = runner.rows(coverage.shard, start, stop, epoch=coverage.epoch)
+        batch = runner.task.collate(asked)
         begun = time.perf_counter()
-        found = asker.scores(batch)
-        for positions in chunks(found, asker.device):
+        found = runner.scores(batch)
+        for positions in chunks(found, runner.device):
             found.logits(positions)
         seconds.append(time.perf_counter() - begun)
         batches.append(batch)

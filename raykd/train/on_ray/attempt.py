@@ -39,7 +39,7 @@ from raykd.ray_cluster.placement import (
 )
 from raykd.runs.paths import RunPaths
 from raykd.runs.result import RunResult
-from raykd.runs.retry import Kind
+from raykd.runs.retry import FailureKind
 from raykd.runs.stop import Leave
 from raykd.storage.remote.filesystem import arrow_filesystem
 from raykd.train.on_ray.failure_cause import failure_kind, telling_error
@@ -59,12 +59,12 @@ _CONTROLLER = "TrainController"
 _SHORT_TEXT = 150
 """Characters; Ray explains at length what may have killed a worker."""
 
-_MAY_BE_LOSS = (Kind.WORKER_DIED, Kind.FAILED, Kind.CONTROLLER_DIED)
+_MAY_BE_LOSS = (FailureKind.WORKER_DIED, FailureKind.FAILED, FailureKind.CONTROLLER_DIED)
 
 _KINDS = {
-    Leave.PREEMPTED: Kind.PREEMPTED,
-    Leave.RESIZED: Kind.RESIZED,
-    Leave.STOPPED: Kind.STOPPED,
+    Leave.PREEMPTED: FailureKind.PREEMPTED,
+    Leave.RESIZED: FailureKind.RESIZED,
+    Leave.STOPPED: FailureKind.STOPPED,
 }
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Attempt:
     result: RunResult | None
     """Where all of them returned, at the end or asked to leave."""
 
-    kind: Kind | None = None
+    kind: FailureKind | None = None
     """Why it ended; None where the run is done."""
 
     error: BaseException | None = None
@@ -95,7 +95,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
+class AttemptSpec:
     """What an attempt is to do."""
 
     config: RunConfig
@@ -111,7 +111,7 @@ class Order:
     """Whether nothing else in this Ray job has workers."""
 
 
-def run_attempt(order: Order) -> Attempt:
+def run_attempt(order: AttemptSpec) -> Attempt:
     """Run a group of workers until it ends; ask it to leave where that is wanted."""
     forget_request(order.paths)
     nodes = alive_nodes()
@@ -122,7 +122,7 @@ def run_attempt(order: Order) -> Attempt:
         while not concurrent.futures.wait([fitted], timeout=_POLL_SECONDS).done:
             watch.look()
             if watch.is_futile:
-                return Attempt(result=None, kind=Kind.STOPPED)
+                return Attempt(result=None, kind=FailureKind.STOPPED)
     finally:
         watch.close()
         if order.is_alone:
@@ -138,7 +138,7 @@ def run_attempt(order: Order) -> Attempt:
 class _Watch:
     """Asks the workers of an attempt to leave: the user wants it, or there is room for more."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: AttemptSpec) -> None:
         self._order = order
         self._asked = Leave.NO
         self._room: Reservation | None = None
@@ -191,10 +191,10 @@ class _Watch:
         # Reserved before, it would take the places of the very workers that are starting.
         if self._room is None and missing and are_placed(self._order.name):
             self._room = Reservation(worker_resources(cluster), count=missing)
-        return self._room is not None and self._room.num_held > 0
+        return self._room is not None and self._room.num_granted > 0
 
 
-def _trainer(order: Order) -> TorchTrainer:
+def _trainer(order: AttemptSpec) -> TorchTrainer:
     cluster = order.config.cluster
     filesystem, path = arrow_filesystem(order.paths.ray)
     return TorchTrainer(
@@ -261,8 +261,10 @@ def _returned(result: RunResult) -> Attempt:
 
 def _failed(error: Exception, nodes: set[str]) -> Attempt:
     """Return what an error of an attempt means that began with these nodes."""
-    kind = Kind.CONTROLLER_DIED if isinstance(error, RayActorError) else failure_kind([error])
+    kind = (
+        FailureKind.CONTROLLER_DIED if isinstance(error, RayActorError) else failure_kind([error])
+    )
     # Ray may need a quarter of a minute to know; until then it looks like the death of a worker.
     if kind in _MAY_BE_LOSS and not nodes <= alive_nodes():
-        kind = Kind.NODE_LOST
+        kind = FailureKind.NODE_LOST
     return Attempt(result=None, kind=kind, error=telling_error([error]))

@@ -25,13 +25,13 @@ from raykd.runs.retry import (
     Budget,
     Counters,
     Decision,
-    Kind,
-    decide,
+    FailureKind,
+    decide_retry,
     is_deterministic,
 )
 from raykd.runs.stop import Leave
 from raykd.storage import uris
-from raykd.train.on_ray.attempt import Attempt, Order, run_attempt
+from raykd.train.on_ray.attempt import Attempt, AttemptSpec, run_attempt
 from raykd.train.on_ray.stop_request import forget_request
 
 _POLL_SECONDS = 0.2
@@ -39,8 +39,8 @@ _PATIENCE_SECONDS = 10.0
 """For a look into storage that only a message needs."""
 
 _HINTS = {
-    Kind.OUT_OF_MEMORY: "; a smaller train.micro_batch_size needs less memory",
-    Kind.WORKER_DIED: "; where memory was short, a smaller train.micro_batch_size needs less",
+    FailureKind.OUT_OF_MEMORY: "; a smaller train.micro_batch_size needs less memory",
+    FailureKind.WORKER_DIED: "; where memory was short, a lower train.micro_batch_size needs less",
 }
 
 
@@ -101,7 +101,7 @@ class _Run:
             attempt = self._attempt()
             result = attempt.result
             step = self._newest_step() if result is None else result.step
-            if attempt.kind in (None, Kind.STOPPED):
+            if attempt.kind in (None, FailureKind.STOPPED):
                 return result or self._stopped(step)
             self._go_on(attempt, step)
             if self.should_stop():
@@ -118,7 +118,7 @@ class _Run:
         )
         if num_workers < most:
             self.tell(f"{num_workers} of {most} workers train until there is room for more")
-        order = Order(
+        order = AttemptSpec(
             config=self.config,
             paths=self.paths,
             name=uuid.uuid4().hex[:8],
@@ -138,7 +138,7 @@ class _Run:
         """
         kind = attempt.kind
         assert kind is not None  # noqa: S101  a run that is done goes on nowhere
-        decision = decide(kind, self.counters, self._budget, gained=step > self.failed_at)
+        decision = decide_retry(kind, self.counters, self._budget, gained=step > self.failed_at)
         self.counters = decision.counters
         if decision.action is Action.GIVE_UP:
             raise self._final_error(kind, attempt)
@@ -152,26 +152,26 @@ class _Run:
         cluster = self.config.cluster
         return Budget(max_failures=cluster.max_failures, max_preemptions=cluster.max_preemptions)
 
-    def _told(self, kind: Kind, attempt: Attempt, decision: Decision, *, step: int) -> str:
+    def _told(self, kind: FailureKind, attempt: Attempt, decision: Decision, *, step: int) -> str:
         reason = kind.value if attempt.error is None else f"{kind.value}: {attempt.text}"
         cluster = self.config.cluster
         budget = ""
         if decision.action is Action.RETRY:
             budget = f" (failure {self.counters.failures} of {cluster.max_failures} allowed)"
-        elif kind is Kind.PREEMPTED:
+        elif kind is FailureKind.PREEMPTED:
             limit = cluster.max_preemptions
             allowed = "" if limit is None else f" of {limit} allowed"
             budget = f" (preemption {self.counters.preemptions}{allowed})"
         pause = f" in {decision.pause_seconds:g} s" if decision.pause_seconds else ""
         return f"{reason}{_HINTS.get(kind, '')}{budget}; continuing after step {step}{pause}"
 
-    def _final_error(self, kind: Kind, attempt: Attempt) -> RaykdError:
+    def _final_error(self, kind: FailureKind, attempt: Attempt) -> RaykdError:
         error = attempt.error
         if isinstance(error, RaykdError) and is_deterministic(error):
             return error
-        if kind is Kind.NO_PLACE:
+        if kind is FailureKind.NO_PLACE:
             return TrainingFailedError(self._no_place())
-        if kind is Kind.PREEMPTED:
+        if kind is FailureKind.PREEMPTED:
             message = (
                 f"the machines of the workers were taken away {self.counters.preemptions} times, "
                 "and cluster.max_preemptions allows no more; the same command continues"
@@ -198,7 +198,7 @@ class _Run:
     def _newest_step(self) -> int:
         """Return the step of the newest checkpoint; the last one known where storage is away."""
         try:
-            with uris.patience(_PATIENCE_SECONDS):
+            with uris.retry_for(_PATIENCE_SECONDS):
                 return max(committed_steps(self.paths.checkpoints), default=0)
         except StorageError:
             return self.failed_at

@@ -29,38 +29,38 @@ from raykd.errors import (
     StorageDeniedError,
     StorageError,
 )
-from raykd.runs.retry import Kind, is_deterministic
+from raykd.runs.retry import FailureKind, is_deterministic
 
 _TELLING = (
-    Kind.DIVERGED,
-    Kind.STORAGE_REFUSED,
-    Kind.WRONG_INPUT,
-    Kind.PROGRAM_ERROR,
-    Kind.PREEMPTED,
-    Kind.NO_PLACE,
-    Kind.OUT_OF_MEMORY,
-    Kind.HUNG,
-    Kind.DISK_FULL,
-    Kind.STORAGE_AWAY,
-    Kind.NODE_LOST,
-    Kind.WORKER_DIED,
-    Kind.CONTROLLER_DIED,
-    Kind.FAILED,
+    FailureKind.DIVERGED,
+    FailureKind.STORAGE_REFUSED,
+    FailureKind.WRONG_INPUT,
+    FailureKind.PROGRAM_ERROR,
+    FailureKind.PREEMPTED,
+    FailureKind.NO_PLACE,
+    FailureKind.OUT_OF_MEMORY,
+    FailureKind.HUNG,
+    FailureKind.DISK_FULL,
+    FailureKind.STORAGE_AWAY,
+    FailureKind.NODE_LOST,
+    FailureKind.WORKER_DIED,
+    FailureKind.CONTROLLER_DIED,
+    FailureKind.FAILED,
 )
 """Of several, the first counts: where one worker ends, the others fail in its wake."""
 
-_KINDS: tuple[tuple[tuple[type[BaseException], ...], Kind], ...] = (
-    ((DivergedError,), Kind.DIVERGED),
-    ((StorageDeniedError,), Kind.STORAGE_REFUSED),
-    ((DiskFullError, OutOfDiskError), Kind.DISK_FULL),
-    ((StorageError,), Kind.STORAGE_AWAY),
-    ((HungWorkerError, WorkerHealthCheckTimeoutError), Kind.HUNG),
-    ((PreemptionError,), Kind.PREEMPTED),
-    ((WorkerGroupStartupTimeoutError, InsufficientClusterResourcesError), Kind.NO_PLACE),
-    ((OutOfMemoryError, torch.OutOfMemoryError, MemoryError), Kind.OUT_OF_MEMORY),
-    ((NodeDiedError,), Kind.NODE_LOST),
-    ((WorkerGroupStartupFailedError, ChildProcessError), Kind.WORKER_DIED),
-    ((ControllerError,), Kind.CONTROLLER_DIED),
+_KINDS: tuple[tuple[tuple[type[BaseException], ...], FailureKind], ...] = (
+    ((DivergedError,), FailureKind.DIVERGED),
+    ((StorageDeniedError,), FailureKind.STORAGE_REFUSED),
+    ((DiskFullError, OutOfDiskError), FailureKind.DISK_FULL),
+    ((StorageError,), FailureKind.STORAGE_AWAY),
+    ((HungWorkerError, WorkerHealthCheckTimeoutError), FailureKind.HUNG),
+    ((PreemptionError,), FailureKind.PREEMPTED),
+    ((WorkerGroupStartupTimeoutError, InsufficientClusterResourcesError), FailureKind.NO_PLACE),
+    ((OutOfMemoryError, torch.OutOfMemoryError, MemoryError), FailureKind.OUT_OF_MEMORY),
+    ((NodeDiedError,), FailureKind.NODE_LOST),
+    ((WorkerGroupStartupFailedError, ChildProcessError), FailureKind.WORKER_DIED),
+    ((ControllerError,), FailureKind.CONTROLLER_DIED),
 )
 _STARTUP = (
     WorkerGroupStartupTimeoutError,
@@ -72,10 +72,10 @@ _NODE_DIED = "node has died"
 _PEER_GONE = re.compile(r"[Cc]onnection (closed|reset|refused)|[Bb]roken pipe|peer")
 
 
-def failure_kind(errors: Iterable[BaseException]) -> Kind:
+def failure_kind(errors: Iterable[BaseException]) -> FailureKind:
     """Return the kind of failure that explains the errors of an attempt best."""
     kinds = [_kind(error) for wrapped in errors for error in unwrapped(wrapped)]
-    return min(kinds, key=_TELLING.index, default=Kind.WORKER_DIED)
+    return min(kinds, key=_TELLING.index, default=FailureKind.WORKER_DIED)
 
 
 def telling_error(errors: Iterable[BaseException]) -> BaseException | None:
@@ -115,20 +115,20 @@ def _is_telling(failure: BaseException) -> bool:
     return isinstance(failure, _STARTUP) or _NOT_INSTALLED in str(failure)
 
 
-def _kind(error: BaseException) -> Kind:
+def _kind(error: BaseException) -> FailureKind:
     if isinstance(error, RayActorError):
         if error.preempted:
-            return Kind.PREEMPTED
-        return Kind.NODE_LOST if _NODE_DIED in str(error) else Kind.WORKER_DIED
+            return FailureKind.PREEMPTED
+        return FailureKind.NODE_LOST if _NODE_DIED in str(error) else FailureKind.WORKER_DIED
     for types, kind in _KINDS:
         if isinstance(error, types):
             return kind
     if isinstance(error, RayError) and _NOT_INSTALLED in str(error):
-        return Kind.PROGRAM_ERROR
+        return FailureKind.PROGRAM_ERROR
     if is_deterministic(error):
-        return Kind.WRONG_INPUT if _is_raykds(error) else Kind.PROGRAM_ERROR
+        return FailureKind.WRONG_INPUT if _is_raykds(error) else FailureKind.PROGRAM_ERROR
     is_lonely = isinstance(error, ConnectionError | RuntimeError) and _PEER_GONE.search(str(error))
-    return Kind.WORKER_DIED if is_lonely else Kind.FAILED
+    return FailureKind.WORKER_DIED if is_lonely else FailureKind.FAILED
 
 
 def _is_raykds(error: BaseException) -> bool:

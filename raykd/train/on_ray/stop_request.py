@@ -34,7 +34,7 @@ class LeaveWatch:
     def look(self) -> None:
         """Look once; where storage does not answer, nothing is asked."""
         try:
-            with uris.patience(_PATIENCE_SECONDS):
+            with uris.retry_for(_PATIENCE_SECONDS):
                 text = uris.read_bytes(self._uri)
             request = json.loads(text)
             if request["attempt"] == self._attempt:
@@ -52,7 +52,7 @@ def ask_to_leave(paths: RunPaths, *, attempt: str, reason: Leave) -> None:
         StorageError: It could not be written soon.
     """
     request = {"attempt": attempt, "reason": reason.name}
-    with uris.patience(_PATIENCE_SECONDS):
+    with uris.retry_for(_PATIENCE_SECONDS):
         uris.write_bytes(paths.leave, json.dumps(request).encode())
 
 

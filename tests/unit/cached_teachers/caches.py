@@ -13,12 +13,12 @@ from raykd.data.manifest import Manifest, read_manifest
 from raykd.models.scored import ScoredModel
 from raykd.tasks.build import build_task
 from raykd.tasks.task import Task
-from raykd.teachers.cache.asking import Asker
 from raykd.teachers.cache.building import AskingWriter, Progress, Watch, build_cache
 from raykd.teachers.cache.key import CacheKey, Masks
 from raykd.teachers.cache.parts import Coverage
 from raykd.teachers.cache.payload import Payload
 from raykd.teachers.cache.reading import opened_cache
+from raykd.teachers.cache.runner import TeacherRunner
 from raykd.teachers.cached import CachedTeacher
 from raykd.teachers.live import LiveTeacher, Teacher
 
@@ -52,18 +52,18 @@ class Subject:
         )
 
     @property
-    def asker(self) -> Asker:
+    def runner(self) -> TeacherRunner:
         """Who asks the teacher."""
-        return self.asker_of(self.teacher)
+        return self.runner_of(self.teacher)
 
     @property
     def writer(self) -> AskingWriter:
         """Who writes what the teacher says."""
-        return AskingWriter(self.asker)
+        return AskingWriter(self.runner)
 
-    def asker_of(self, teacher: Teacher) -> Asker:
+    def runner_of(self, teacher: Teacher) -> TeacherRunner:
         """Return who asks another one about the same rows."""
-        return Asker(
+        return TeacherRunner(
             name="big",
             manifest=self.manifest,
             task=self.task,
@@ -98,7 +98,7 @@ class Subject:
     def batch(self, indices: Sequence[int], *, shard: int = 0, epoch: int = 0) -> Batch:
         """Return some rows of a training shard in any order."""
         chosen = self.manifest.splits["train"][shard]
-        rows = self.asker.rows(chosen, 0, chosen.rows, epoch=epoch)
+        rows = self.runner.rows(chosen, 0, chosen.rows, epoch=epoch)
         return self.task.collate(rows.take(torch.tensor(indices).numpy()))
 
 
@@ -134,6 +134,6 @@ def in_half(of: Subject) -> Subject:
 
 
 def outputs(teacher: Any, batch: Batch) -> ModelOutputs:
-    """Return what a teacher says, asked as the panel does."""
+    """Return what a teacher says, asked as the ensemble does."""
     found: ModelOutputs = teacher(batch)
     return found

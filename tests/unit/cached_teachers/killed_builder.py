@@ -29,7 +29,7 @@ def main() -> None:
         uri,
         of.key(HIDDEN),
         of.coverages(),
-        AskingWriter(of.asker_of(teacher)),
+        AskingWriter(of.runner_of(teacher)),
         Watch(on_progress=told.append),
     )
 

@@ -87,12 +87,12 @@ def test_a_step_on_a_cache_in_a_store_waits_for_no_request(
     with opened_caches(near, World()) as here, opened_caches(far, World()) as there:
         expected = CachedTeacher(here["big"], device=torch.device("cpu"))
         run = assemble(far, world=World(), caches=there)
-        assert run.objective.panel is not None
+        assert run.objective.ensemble is not None
         steps = run.steps()
         ready = [next(steps) for _ in range(2)]
-        with faulty_s3.proxy.outage(), uris.patience(1):
+        with faulty_s3.proxy.outage(), uris.retry_for(1):
             for batch in (batch for step in ready for batch in step.micro_batches):
-                found_PK = run.objective.panel.teachers["big"](batch, LayersWanted()).logits_PK
+                found_PK = run.objective.ensemble.teachers["big"](batch, LayersWanted()).logits_PK
                 assert torch.equal(found_PK, expected(batch).logits_PK)
         steps.restart()
 
@@ -112,8 +112,8 @@ def test_the_weights_of_a_cached_teacher_are_loaded_where_they_are_needed(
     assert ensure_caches(config, watch=CacheWatch())
     with opened_caches(config, World()) as caches:
         run = assemble(config, world=World(), caches=caches)
-        assert run.objective.panel is not None
-        teacher = run.objective.panel.teachers["big"]
+        assert run.objective.ensemble is not None
+        teacher = run.objective.ensemble.teachers["big"]
         assert isinstance(teacher, CachedTeacher)
         assert (teacher._live is not None) == is_loaded
         batches = next(run.steps())
@@ -153,8 +153,8 @@ def test_every_worker_of_several_reads_what_the_teacher_says(directory: Path) ->
     config = distilled(directory, {"mode": "hidden", "precision": "exact"})
     live = assemble(distilled(directory, None), world=World())
     ensure_caches(config, watch=CacheWatch())
-    assert live.objective.panel is not None
-    teacher, rows = live.objective.panel.teachers["big"], 0
+    assert live.objective.ensemble is not None
+    teacher, rows = live.objective.ensemble.teachers["big"], 0
     with opened_caches(config, World()) as caches:
         cached = CachedTeacher(caches["big"], device=torch.device("cpu"))
         for rank in range(3):

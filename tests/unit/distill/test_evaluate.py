@@ -10,7 +10,7 @@ from raykd.distill.world import World
 from raykd.models.scored import ScoredModel
 from raykd.tasks.sequence_classification import SequenceClassification
 from raykd.tasks.tally import Tally
-from raykd.teachers.build import build_panel
+from raykd.teachers.build import build_ensemble
 from raykd.teachers.live import LiveTeacher, Teacher
 
 from tests.tiny_models import LABELS, VOCAB_SIZE, scored, tiny_model
@@ -51,9 +51,9 @@ def live(seed: int) -> LiveTeacher:
 
 def objective(**teachers: tuple[Teacher, tuple[str, ...] | None]) -> DistillationStep:
     """Return a student and teachers, each with the languages that it serves."""
-    panel = None
+    ensemble = None
     if teachers:
-        panel = build_panel(
+        ensemble = build_ensemble(
             None,
             {name: teacher for name, (teacher, _) in teachers.items()},
             served={name: served for name, (_, served) in teachers.items()},
@@ -62,7 +62,7 @@ def objective(**teachers: tuple[Teacher, tuple[str, ...] | None]) -> Distillatio
         )
     return DistillationStep(
         balanced(9, dropout=0.4),
-        panel=panel,
+        ensemble=ensemble,
         terms=(),
         autocast_dtype=None,
     )

@@ -172,15 +172,15 @@ def test_a_teacher_without_weight_is_not_asked(directory: Path) -> None:
         train__num_steps=4,
     )
     run = assemble(config, world=World())
-    assert run.objective.panel is not None
-    live = run.objective.panel.teachers["small"]
+    assert run.objective.ensemble is not None
+    live = run.objective.ensemble.teachers["small"]
     asked: list[int] = []
 
     def counted(batch: Batch, wanted: LayersWanted) -> ModelOutputs:
         asked.append(run.state.step)
         return live(batch, wanted)
 
-    run.objective.panel.teachers["small"] = counted
+    run.objective.ensemble.teachers["small"] = counted
     finished = take_steps(run, 4)
     assert sorted(set(asked)) == [0, 1]
     assert [sorted(step.terms) for step in finished] == [

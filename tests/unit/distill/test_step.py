@@ -66,7 +66,7 @@ def run_of(directory: Path, *, task: TaskName = CLASSES, **changes: Any) -> RunC
 def in_double(run: Distillation) -> Distillation:
     """Bring a run and its teachers to float64."""
     run.objective.double()
-    for teacher in run.objective.panel.teachers.values() if run.objective.panel else ():
+    for teacher in run.objective.ensemble.teachers.values() if run.objective.ensemble else ():
         assert isinstance(teacher, LiveTeacher)
         teacher.model.double()
     return run
@@ -104,10 +104,10 @@ def test_several_teachers_count_by_their_weights_at_the_positions_they_serve(
     with torch.no_grad():
         output = run.objective(batch, 0.0, COUNTS)
         student_PK = run.student(batch).logits_PK
-        assert run.objective.panel is not None
+        assert run.objective.ensemble is not None
         teachers_NPK = [
             teacher(batch, LayersWanted()).logits_PK
-            for teacher in run.objective.panel.teachers.values()
+            for teacher in run.objective.ensemble.teachers.values()
         ]
     is_german_P = (batch.languages_B == 0).double()
     weights_NP = [1 - 0.75 * is_german_P, 0.75 * is_german_P]
@@ -138,8 +138,8 @@ def test_layers_are_averaged_over_tokens_and_logits_over_positions(directory: Pa
     batch = first_batch(run)
     with torch.no_grad():
         output = run.objective(batch, 0.0, COUNTS)
-        assert run.objective.panel is not None
-        teacher = run.objective.panel.teachers["a"]
+        assert run.objective.ensemble is not None
+        teacher = run.objective.ensemble.teachers["a"]
         assert isinstance(teacher, LiveTeacher)
         inputs = {"input_ids": batch.input_ids_BL, "attention_mask": batch.attention_mask_BL}
         mine, theirs = (
@@ -257,14 +257,14 @@ def test_a_control_asks_no_teacher(directory: Path) -> None:
     losses |= {name: section | {"weight": "0"} for name, section in LAYER_LOSSES.items()}
     config = run_of(directory, student=FOUR_HEADS, losses=losses, train__micro_batch_size=8)
     run = assemble(config, world=World())
-    assert run.objective.panel is not None
+    assert run.objective.ensemble is not None
     asked: list[str] = []
 
     def refusing(batch: Batch, wanted: LayersWanted) -> ModelOutputs:
         asked.append(f"{batch} {wanted}")
         raise AssertionError
 
-    run.objective.panel.teachers |= dict.fromkeys("ab", refusing)
+    run.objective.ensemble.teachers |= dict.fromkeys("ab", refusing)
     output = run.objective(first_batch(run), 0.5, COUNTS)
     alone = assemble(
         small_run(directory, task=CLASSES, student=FOUR_HEADS, train__micro_batch_size=8),
@@ -281,9 +281,9 @@ def test_a_teacher_of_some_classes_is_followed_to_their_bucket(directory: Path) 
         directory, task="masked_lm", names=("a",), losses=losses, train__micro_batch_size=8
     )
     run = assemble(config, world=World())
-    batch, panel = first_batch(run), run.objective.panel
-    assert panel is not None
-    live = panel.teachers["a"]
+    batch, ensemble = first_batch(run), run.objective.ensemble
+    assert ensemble is not None
+    live = ensemble.teachers["a"]
     log_probs_PS, ids_PS = live(batch, LayersWanted()).logits_PK.log_softmax(-1).topk(4)
     sparse = SparseScores(
         ids_PS=ids_PS,
@@ -291,7 +291,7 @@ def test_a_teacher_of_some_classes_is_followed_to_their_bucket(directory: Path) 
         log_tail_P=(-log_probs_PS.logsumexp(-1).expm1()).log(),
         num_classes=run.student.num_classes,
     )
-    panel.teachers["a"] = lambda batch, _: ModelOutputs(
+    ensemble.teachers["a"] = lambda batch, _: ModelOutputs(
         hidden_PD=torch.zeros(len(batch.positions_P), 0), scores=sparse
     )
     run.objective.eval()

@@ -10,7 +10,7 @@ from raykd.distill.assemble import assemble
 from raykd.distill.loop import training_steps
 from raykd.distill.world import World
 from raykd.models.load import save_model
-from raykd.models.shards import whole
+from raykd.models.shards import full_tensor
 
 from tests.processes import in_processes
 from tests.small_runs import TINY_BERT, small_data, small_run
@@ -56,7 +56,7 @@ def trained(world: World, directory: Path, out: Path, changes: dict[str, Any]) -
         )
     )
     metrics = run.named(run.evaluate())
-    weights = {name: whole(tensor) for name, tensor in run.objective.state_dict().items()}
+    weights = {name: full_tensor(tensor) for name, tensor in run.objective.state_dict().items()}
     if world.rank == 0:
         losses = [x for step in finished for x in (step.loss, step.grad_norm, step.tokens)]
         torch.save({"weights": weights, "losses": losses, "metrics": metrics}, out)

@@ -267,8 +267,8 @@ class StepWithTeacher(DistillationStep):
 
     def __init__(self, student: ScoredModel, **options: object) -> None:
         super().__init__(student, **options)  # type: ignore[arg-type]
-        if self.panel is not None:
-            (teacher,) = self.panel.teachers.values()
+        if self.ensemble is not None:
+            (teacher,) = self.ensemble.teachers.values()
             assert isinstance(teacher, LiveTeacher)
             self.teacher = teacher.model
 

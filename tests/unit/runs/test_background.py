@@ -50,6 +50,6 @@ def test_a_failure_beside_another_is_told_in_the_log(caplog: pytest.LogCaptureFi
     background = Background("at work")
     background.start(fail)
     with caplog.at_level(logging.WARNING):
-        background.settle()
+        background.drain()
     assert "at work: no" in caplog.text
     background.wait()

@@ -19,7 +19,7 @@ from raykd.distill.world import World
 from raykd.errors import CheckpointError, StorageError
 from raykd.models.fingerprint import RUN, origin_of
 from raykd.runs.checkpoint import KIND, checkpoint_name, committed_steps, optimizer_file
-from raykd.runs.checkpointer import CheckpointKeeper
+from raykd.runs.checkpointer import Checkpointer
 from raykd.runs.paths import RunPaths, run_paths
 from raykd.storage import uris
 from raykd.storage.published.directory import COMMITTED, MANIFEST, read_published
@@ -34,16 +34,16 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def kept(directory: Path, **changes: Any) -> tuple[Distillation, CheckpointKeeper, RunPaths]:
+def kept(directory: Path, **changes: Any) -> tuple[Distillation, Checkpointer, RunPaths]:
     config = small_run(directory, **changes)
     run = assemble(config, world=World())
     paths = run_paths(config)
     companions = directory / "data" / TOKENIZER_DIRECTORY
-    return run, CheckpointKeeper(config, paths, run, companions=companions), paths
+    return run, Checkpointer(config, paths, run, companions=companions), paths
 
 
 def test_training_goes_on_while_a_checkpoint_is_on_its_way(directory: Path) -> None:
-    run, keeper, paths = kept(directory, checkpoint={"every_steps": 2})
+    run, checkpointer, paths = kept(directory, checkpoint={"every_steps": 2})
     the_store_is_back = threading.Event()
 
     def before() -> None:
@@ -52,35 +52,35 @@ def test_training_goes_on_while_a_checkpoint_is_on_its_way(directory: Path) -> N
     for finished in training_steps(
         run.state, run.objective, run.steps(), options=run.loop_options, world=run.world
     ):
-        if keeper.is_due(finished.step, is_busy=keeper.is_busy):
-            keeper.write(before=before)
+        if checkpointer.is_due(finished.step, is_busy=checkpointer.is_busy):
+            checkpointer.write(before=before)
         if finished.step == 4:
-            assert keeper.is_busy
+            assert checkpointer.is_busy
             assert committed_steps(paths.checkpoints) == []
             the_store_is_back.set()
-            keeper.wait()
+            checkpointer.wait()
             assert committed_steps(paths.checkpoints) == [2]
-    keeper.wait()
+    checkpointer.wait()
     # That of step 4 is taken as soon as it can be.
     assert committed_steps(paths.checkpoints) == [5, 6]
     assert run.state.step == 6
 
 
 def test_milestones_are_of_their_very_step(directory: Path) -> None:
-    _, keeper, _ = kept(directory, checkpoint={"every_steps": 2, "milestones": [0.5]})
-    assert [step for step in range(1, 7) if keeper.is_due(step, is_busy=True)] == [3, 6]
+    _, checkpointer, _ = kept(directory, checkpoint={"every_steps": 2, "milestones": [0.5]})
+    assert [step for step in range(1, 7) if checkpointer.is_due(step, is_busy=True)] == [3, 6]
 
 
 def test_a_postponed_checkpoint_is_of_the_newest_step(directory: Path) -> None:
-    _, keeper, _ = kept(directory, checkpoint={"every_steps": 2})
-    due = [keeper.is_due(step, is_busy=step in (2, 3, 4)) for step in range(1, 6)]
+    _, checkpointer, _ = kept(directory, checkpoint={"every_steps": 2})
+    due = [checkpointer.is_due(step, is_busy=step in (2, 3, 4)) for step in range(1, 6)]
     assert due == [False, False, False, False, True]
 
 
 def test_the_best_checkpoint_stays_until_that_of_a_better_evaluation_is_there(
     directory: Path,
 ) -> None:
-    run, keeper, paths = kept(directory, checkpoint={"keep_last": 1, "keep_best": True})
+    run, checkpointer, paths = kept(directory, checkpoint={"keep_last": 1, "keep_best": True})
     steps = training_steps(
         run.state, run.objective, run.steps(), options=run.loop_options, world=run.world
     )
@@ -90,18 +90,18 @@ def test_the_best_checkpoint_stays_until_that_of_a_better_evaluation_is_there(
         is_noted.wait()
 
     next(steps)
-    keeper.note_evaluation(1, loss=math.nan)
-    keeper.note_evaluation(1, loss=2.0)
-    keeper.write(before=lambda: None)
+    checkpointer.note_evaluation(1, loss=math.nan)
+    checkpointer.note_evaluation(1, loss=2.0)
+    checkpointer.write(before=lambda: None)
     next(steps)
-    keeper.write(before=before)
+    checkpointer.write(before=before)
     next(steps)
-    keeper.note_evaluation(3, loss=1.0)
+    checkpointer.note_evaluation(3, loss=1.0)
     is_noted.set()
-    keeper.wait()
+    checkpointer.wait()
     assert committed_steps(paths.checkpoints) == [1, 2]
-    keeper.write(before=lambda: None)
-    keeper.wait()
+    checkpointer.write(before=lambda: None)
+    checkpointer.wait()
     assert committed_steps(paths.checkpoints) == [3]
 
 

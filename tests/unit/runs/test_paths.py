@@ -8,7 +8,7 @@ from raykd.config.identity import run_id
 from raykd.config.load import checked_run
 from raykd.config.schema.run import RunConfig
 from raykd.runs import paths
-from raykd.runs.inputs import located
+from raykd.runs.inputs import with_absolute_paths
 from raykd.runs.paths import RunPaths, run_paths
 
 
@@ -66,7 +66,9 @@ def test_local_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     for name in ("teacher", "student", "source"):
         (tmp_path / name).mkdir()
-    here = located(run(student={"pretrained": "student"}, teachers={"a": {"model": "teacher"}}))
+    here = with_absolute_paths(
+        run(student={"pretrained": "student"}, teachers={"a": {"model": "teacher"}})
+    )
     assert here.data.uri == f"{tmp_path}/data/x"
     assert here.student.pretrained == f"{tmp_path}/student"
     assert here.teachers["a"].model == f"{tmp_path}/teacher"
@@ -76,7 +78,7 @@ def test_local_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyP
             "init": {"copy_layers": {"source": "source", "layers": [1]}},
         }
     )
-    init = located(copying).student.init
+    init = with_absolute_paths(copying).student.init
     assert init is not None
     assert init.copy_layers is not None
     assert init.copy_layers.source == f"{tmp_path}/source"
@@ -90,7 +92,7 @@ def test_uris_and_names_of_the_hub_stay(tmp_path: Path, monkeypatch: pytest.Monk
         student={"pretrained": "org/model"},
         teachers={"a": {"model": "s3://bucket/runs/a"}},
     )
-    assert located(config) == replace(config, output_uri=str(tmp_path / "runs"))
+    assert with_absolute_paths(config) == replace(config, output_uri=str(tmp_path / "runs"))
 
 
 def test_locating_a_run_keeps_everything_else(
@@ -98,7 +100,7 @@ def test_locating_a_run_keeps_everything_else(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     config = run(optimizer={"learning_rate": 0.5}, checkpoint={"milestones": [0.5]})
-    here = located(config)
+    here = with_absolute_paths(config)
     assert here.output_uri == str(tmp_path / "runs")
     assert replace(here, data=config.data, output_uri=config.output_uri) == config
-    assert located(here) == here
+    assert with_absolute_paths(here) == here

@@ -7,30 +7,30 @@ from raykd.runs.retry import (
     Action,
     Budget,
     Counters,
-    Kind,
-    decide,
+    FailureKind,
+    decide_retry,
     is_deterministic,
 )
 
 THREE = Budget(max_failures=3, max_preemptions=None)
 NONE = Budget(max_failures=0, max_preemptions=0)
 RETRIED = (
-    Kind.WORKER_DIED,
-    Kind.NODE_LOST,
-    Kind.OUT_OF_MEMORY,
-    Kind.HUNG,
-    Kind.CONTROLLER_DIED,
-    Kind.STORAGE_AWAY,
-    Kind.DISK_FULL,
-    Kind.FAILED,
+    FailureKind.WORKER_DIED,
+    FailureKind.NODE_LOST,
+    FailureKind.OUT_OF_MEMORY,
+    FailureKind.HUNG,
+    FailureKind.CONTROLLER_DIED,
+    FailureKind.STORAGE_AWAY,
+    FailureKind.DISK_FULL,
+    FailureKind.FAILED,
 )
 FINAL = (
-    Kind.STOPPED,
-    Kind.NO_PLACE,
-    Kind.STORAGE_REFUSED,
-    Kind.WRONG_INPUT,
-    Kind.DIVERGED,
-    Kind.PROGRAM_ERROR,
+    FailureKind.STOPPED,
+    FailureKind.NO_PLACE,
+    FailureKind.STORAGE_REFUSED,
+    FailureKind.WRONG_INPUT,
+    FailureKind.DIVERGED,
+    FailureKind.PROGRAM_ERROR,
 )
 
 
@@ -50,18 +50,18 @@ def used(failures: int = 0, preemptions: int = 0, in_a_row: int | None = None) -
         *[(kind, used(3), THREE, Action.GIVE_UP, used(4)) for kind in RETRIED],
         *[(kind, used(), NONE, Action.GIVE_UP, used(1)) for kind in RETRIED],
         *[(kind, used(), THREE, Action.GIVE_UP, used()) for kind in FINAL],
-        (Kind.RESIZED, used(3, 9), NONE, Action.CONTINUE, used(3, 9)),
-        (Kind.PREEMPTED, used(3, 99), THREE, Action.CONTINUE, used(3, 100)),
-        (Kind.PREEMPTED, used(), NONE, Action.GIVE_UP, used(0, 1)),
+        (FailureKind.RESIZED, used(3, 9), NONE, Action.CONTINUE, used(3, 9)),
+        (FailureKind.PREEMPTED, used(3, 99), THREE, Action.CONTINUE, used(3, 100)),
+        (FailureKind.PREEMPTED, used(), NONE, Action.GIVE_UP, used(0, 1)),
         (
-            Kind.PREEMPTED,
+            FailureKind.PREEMPTED,
             used(0, 1),
             Budget(max_failures=0, max_preemptions=2),
             Action.CONTINUE,
             used(0, 2),
         ),
         (
-            Kind.PREEMPTED,
+            FailureKind.PREEMPTED,
             used(0, 2),
             Budget(max_failures=9, max_preemptions=2),
             Action.GIVE_UP,
@@ -70,48 +70,50 @@ def used(failures: int = 0, preemptions: int = 0, in_a_row: int | None = None) -
     ],
 )
 def test_each_kind_of_end_has_its_decision_and_its_budget(
-    kind: Kind, before: Counters, budget: Budget, action: Action, after: Counters
+    kind: FailureKind, before: Counters, budget: Budget, action: Action, after: Counters
 ) -> None:
-    decision = decide(kind, before, budget)
+    decision = decide_retry(kind, before, budget)
     assert (decision.action, decision.counters) == (action, after)
 
 
 def test_every_kind_is_in_the_table() -> None:
-    assert {*RETRIED, *FINAL, Kind.RESIZED, Kind.PREEMPTED} == set(Kind)
+    assert {*RETRIED, *FINAL, FailureKind.RESIZED, FailureKind.PREEMPTED} == set(FailureKind)
 
 
 @pytest.mark.parametrize(
     ("kind", "in_a_row", "gained", "pause_seconds"),
     [
-        (Kind.WORKER_DIED, 0, False, 0.0),
-        (Kind.WORKER_DIED, 1, False, 2.0),
-        (Kind.WORKER_DIED, 2, False, 4.0),
-        (Kind.WORKER_DIED, 5, False, 32.0),
-        (Kind.WORKER_DIED, 6, False, LONGEST_PAUSE_SECONDS),
-        (Kind.WORKER_DIED, 10_000, False, LONGEST_PAUSE_SECONDS),
-        (Kind.WORKER_DIED, 6, True, 0.0),
-        (Kind.STORAGE_AWAY, 0, False, 10.0),
-        (Kind.STORAGE_AWAY, 1, False, 20.0),
-        (Kind.STORAGE_AWAY, 5, False, LONGEST_PAUSE_SECONDS),
-        (Kind.DISK_FULL, 3, True, 10.0),
-        (Kind.PREEMPTED, 3, False, 0.0),
-        (Kind.RESIZED, 3, False, 0.0),
+        (FailureKind.WORKER_DIED, 0, False, 0.0),
+        (FailureKind.WORKER_DIED, 1, False, 2.0),
+        (FailureKind.WORKER_DIED, 2, False, 4.0),
+        (FailureKind.WORKER_DIED, 5, False, 32.0),
+        (FailureKind.WORKER_DIED, 6, False, LONGEST_PAUSE_SECONDS),
+        (FailureKind.WORKER_DIED, 10_000, False, LONGEST_PAUSE_SECONDS),
+        (FailureKind.WORKER_DIED, 6, True, 0.0),
+        (FailureKind.STORAGE_AWAY, 0, False, 10.0),
+        (FailureKind.STORAGE_AWAY, 1, False, 20.0),
+        (FailureKind.STORAGE_AWAY, 5, False, LONGEST_PAUSE_SECONDS),
+        (FailureKind.DISK_FULL, 3, True, 10.0),
+        (FailureKind.PREEMPTED, 3, False, 0.0),
+        (FailureKind.RESIZED, 3, False, 0.0),
     ],
 )
 def test_the_pause_grows_with_failures_that_gain_nothing(
-    kind: Kind, in_a_row: int, gained: bool, pause_seconds: float
+    kind: FailureKind, in_a_row: int, gained: bool, pause_seconds: float
 ) -> None:
     counters = used(in_a_row)
     budget = Budget(max_failures=100_000, max_preemptions=None)
-    assert decide(kind, counters, budget, gained=gained).pause_seconds == pause_seconds
+    assert decide_retry(kind, counters, budget, gained=gained).pause_seconds == pause_seconds
 
 
 def test_steps_in_between_forgive_no_failure() -> None:
     counters = used(2)
     for _ in range(2):
-        counters = decide(Kind.WORKER_DIED, counters, THREE, gained=True).counters
+        counters = decide_retry(FailureKind.WORKER_DIED, counters, THREE, gained=True).counters
     assert counters == used(4, in_a_row=1)
-    assert decide(Kind.WORKER_DIED, used(3), THREE, gained=True).action is Action.GIVE_UP
+    assert (
+        decide_retry(FailureKind.WORKER_DIED, used(3), THREE, gained=True).action is Action.GIVE_UP
+    )
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_an_endpoint_with_a_password_is_not_repeated_not_even_in_tracebacks(
         address = f"me:{MARKERS['userinfo']}@127.0.0.1:{number_of(nobody)}"
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{address}")
         fsspec.filesystem("s3").clear_instance_cache()
-        with uris.patience(0), pytest.raises(StorageError, match="check AWS_ENDPOINT") as told:
+        with uris.retry_for(0), pytest.raises(StorageError, match="check AWS_ENDPOINT") as told:
             uris.read_bytes("s3://bucket/x")
     assert marked_in("".join(traceback.format_exception(told.value))) == []
     assert marked_in(printed()) == []

@@ -1,4 +1,4 @@
-"""From the configuration to a panel: its tables, its ways of weighting, its refusals."""
+"""From the configuration to a ensemble: its tables, its ways of weighting, its refusals."""
 
 import logging
 from typing import Any
@@ -15,31 +15,33 @@ from raykd.config.schema.teachers import (
     UniformWeightsConfig,
 )
 from raykd.errors import ConfigError
-from raykd.teachers.build import Served, build_panel, check_languages, served_table
-from raykd.teachers.panel import Panel
+from raykd.teachers.build import Served, build_ensemble, check_languages, served_table
+from raykd.teachers.ensemble import TeacherEnsemble
 from raykd.teachers.weights import entropies, entropy_weights, importance, margins, max_margin
 
-from tests.unit.teachers.test_panel import Asked, batch_of, spread
+from tests.unit.teachers.test_ensemble import Asked, batch_of, spread
 
 LANGUAGES = ("de", "en", "sw")
 SERVED: Served = {"a": None, "b": ("en", "de"), "c": ("en",)}
 
 
-def panel_of(weights: TeacherWeightsConfig | None, served: Served = SERVED, **given: Any) -> Panel:
-    """Return a panel of teachers a, b, c."""
+def panel_of(
+    weights: TeacherWeightsConfig | None, served: Served = SERVED, **given: Any
+) -> TeacherEnsemble:
+    """Return a ensemble of teachers a, b, c."""
     teachers = {name: Asked(seed) for seed, name in enumerate(served)}
-    return build_panel(
+    return build_ensemble(
         weights, teachers, served=served, languages=LANGUAGES, **{"trained": LANGUAGES, **given}
     )
 
 
-def shares(panel: Panel) -> dict[str, list[float]]:
+def shares(ensemble: TeacherEnsemble) -> dict[str, list[float]]:
     """Return how much each teacher counts in de, en and sw."""
-    found = dict.fromkeys(panel.teachers, [0.0] * 3)
+    found = dict.fromkeys(ensemble.teachers, [0.0] * 3)
     batch = batch_of([0, 1, 2])
-    for opinion in panel(batch):
-        weights_P = spread(opinion, batch).tolist()
-        found[opinion.name] = [weights_P[0], weights_P[1], weights_P[3]]
+    for signal in ensemble(batch):
+        weights_P = spread(signal, batch).tolist()
+        found[signal.name] = [weights_P[0], weights_P[1], weights_P[3]]
     return found
 
 
@@ -83,8 +85,8 @@ def test_importance_per_language_is_a_table_of_the_mean_margins() -> None:
 def test_importance_max_margin_and_entropy_weigh_every_position() -> None:
     batch = batch_of([0, 1, 2, 1, 0, 2])
     is_asked_NP = served_table(SERVED, LANGUAGES)[:, batch.languages_B[batch.examples_P]]
-    opinions = panel_of(None, dict.fromkeys(SERVED)).served(batch)
-    logits = [opinion.outputs.logits_PK for opinion in opinions]
+    signals = panel_of(None, dict.fromkeys(SERVED)).served(batch)
+    logits = [signal.outputs.logits_PK for signal in signals]
     margins_NP = torch.stack([margins(logits_PK, batch.labels_P) for logits_PK in logits])
     entropies_NP = torch.stack([entropies(logits_PK) for logits_PK in logits])
     ways = {
@@ -97,20 +99,20 @@ def test_importance_max_margin_and_entropy_weigh_every_position() -> None:
         ),
     }
     for weights, expected_NP in ways.items():
-        found_NP = torch.stack([spread(opinion, batch) for opinion in panel_of(weights)(batch)])
+        found_NP = torch.stack([spread(signal, batch) for signal in panel_of(weights)(batch)])
         torch.testing.assert_close(found_NP, expected_NP)
 
 
 def test_the_tables_are_in_the_order_of_the_teachers() -> None:
     teachers = {"b": Asked(1), "a": Asked(0)}
-    panel = build_panel(
+    ensemble = build_ensemble(
         None,
         teachers,
         served={"a": None, "b": ("en",)},
         languages=LANGUAGES,
         trained=LANGUAGES,
     )
-    assert shares(panel) == {"a": [1, 0.5, 1], "b": [0, 0.5, 0]}
+    assert shares(ensemble) == {"a": [1, 0.5, 1], "b": [0, 0.5, 0]}
 
 
 def by_language(teachers: dict[str, str]) -> TeacherWeightsConfig:
@@ -156,8 +158,8 @@ def test_a_language_without_a_teacher_trains_alone_and_is_said_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.INFO):
-        panel = panel_of(None, {"b": ("en",)}, trained=("de", "en"))
+        ensemble = panel_of(None, {"b": ("en",)}, trained=("de", "en"))
     assert [record.getMessage() for record in caplog.records] == [
         "no teacher counts in ['de']: the true labels alone train them"
     ]
-    assert shares(panel) == {"b": [0, 1, 0]}
+    assert shares(ensemble) == {"b": [0, 1, 0]}

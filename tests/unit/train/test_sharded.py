@@ -14,7 +14,7 @@ from raykd.distill.loop import training_steps
 from raykd.distill.optimizer import build_optimizer
 from raykd.distill.world import World
 from raykd.models.load import save_model
-from raykd.models.shards import whole
+from raykd.models.shards import full_tensor
 from raykd.runs.checkpoint import restore_checkpoint, trained_parameters
 from raykd.runs.snapshot import Copies, publish_snapshot, take_snapshot
 from raykd.storage.published.places import Part
@@ -61,7 +61,7 @@ def check_shares(run: Distillation) -> None:
             assert len(share) <= -(-len(parameter) // run.world.size), name
             held, everything = held + share.nbytes, everything + tensor.nbytes
     assert run.world.sum_known([held]) == [everything]
-    if run.objective.panel is None:
+    if run.objective.ensemble is None:
         # What was gathered is gone: shares, of equal size in memory, are all that is alive.
         assert held <= alive_bytes() < everything * (1 / run.world.size + 0.05)
 
@@ -78,9 +78,9 @@ def save_state(run: Distillation, path: Path) -> None:
     """Write what a run learns and its moments, whole."""
     found = {}
     for name, parameter in trained_parameters(run.state):
-        found[name] = whole(parameter.detach())
+        found[name] = full_tensor(parameter.detach())
         for moment, value in run.state.optimizer.state[parameter].items():
-            found[f"{name}/{moment}"] = whole(value)
+            found[f"{name}/{moment}"] = full_tensor(value)
     if run.world.rank == 0:
         torch.save(found, path)
 

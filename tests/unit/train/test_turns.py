@@ -17,7 +17,7 @@ from raykd.errors import DivergedError
 from raykd.machine.matmul import multiplying, products
 from raykd.models.load import save_model
 from raykd.runs.checkpoint import committed_steps
-from raykd.runs.inputs import located
+from raykd.runs.inputs import with_absolute_paths
 from raykd.runs.matmul_choice import products_of_another
 from raykd.runs.paths import RunPaths, run_paths
 from raykd.runs.stop import Leave
@@ -95,7 +95,9 @@ class Pack:
             world=World(), report=lambda _: None, leave=leave, load=self._shared.load
         )
         try:
-            result = yield from training_turns(located(config), run_paths(config), context)
+            result = yield from training_turns(
+                with_absolute_paths(config), run_paths(config), context
+            )
         except DivergedError as error:
             return error
         return result.step

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from raykd.storage import uris
-from raykd.storage.leases.acquire import took
+from raykd.storage.leases.acquire import try_acquire
 from raykd.storage.leases.lease import held_lease
 from raykd.storage.leases.records import EXPIRY_SECONDS, candidate_uri, write_lease
 from raykd.storage.remote.probe import creates_exclusively
@@ -47,19 +47,19 @@ def test_who_died_at_the_door_bars_nobody(uri: str, silent: float) -> None:
 def test_who_sees_another_at_the_door_does_not_go_in(uri: str) -> None:
     first, second = (replace(lease(), holder=name) for name in "ab")
     write_lease(candidate_uri(uri, first), first)
-    assert not took(uri, second, patient(uri), after=[])
+    assert not try_acquire(uri, second, patient(uri), after=[])
     assert files_of_lease(uri) == ["lease.json.wants.a"]
 
 
 def test_who_waited_at_the_door_for_too_long_does_not_go_in(uri: str) -> None:
     late = lease(silent=EXPIRY_SECONDS / 2)
-    assert not took(uri, late, patient(uri), after=[])
+    assert not try_acquire(uri, late, patient(uri), after=[])
     assert files_of_lease(uri) == []
 
 
 def test_who_was_late_at_the_door_sees_who_took_the_lease(uri: str) -> None:
     write_lease(uri, lease())
-    assert not took(uri, replace(lease(), holder="late"), patient(uri), after=[])
+    assert not try_acquire(uri, replace(lease(), holder="late"), patient(uri), after=[])
     assert holder(uri) == "another"
     assert files_of_lease(uri) == ["lease.json"]
 
@@ -72,9 +72,9 @@ def test_of_two_that_come_at_once_one_goes_in(faulty_s3: FaultyS3, slow: str, qu
     hold = Hold()
     faulty_s3.proxy.inject(hold, on=f"PutObject .*wants[.]{slow}")
     with ThreadPoolExecutor() as pool:
-        late = pool.submit(took, uri, replace(lease(), holder=slow), patient(uri), after=[])
+        late = pool.submit(try_acquire, uri, replace(lease(), holder=slow), patient(uri), after=[])
         assert hold.reached.wait(60)
-        assert took(uri, replace(lease(), holder=quick), patient(uri), after=[])
+        assert try_acquire(uri, replace(lease(), holder=quick), patient(uri), after=[])
         hold.released.set()
         assert not late.result()
     assert holder(uri) == quick
@@ -92,7 +92,9 @@ def test_of_two_at_the_door_the_first_in_order_goes_in(
         faulty_s3.proxy.inject(hold, on=f"PutObject .*wants[.]{name}")
     with ThreadPoolExecutor() as pool:
         both = {
-            name: pool.submit(took, uri, replace(lease(), holder=name), patient(uri), after=[])
+            name: pool.submit(
+                try_acquire, uri, replace(lease(), holder=name), patient(uri), after=[]
+            )
             for name in "ab"
         }
         for hold in holds.values():

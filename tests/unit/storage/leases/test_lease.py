@@ -16,7 +16,7 @@ import pytest
 from moto.s3.responses import S3Response
 from raykd.errors import ConfigError
 from raykd.storage import uris
-from raykd.storage.leases.acquire import ORPHAN_SECONDS, Wait, took
+from raykd.storage.leases.acquire import ORPHAN_SECONDS, Wait, try_acquire
 from raykd.storage.leases.lease import held_lease
 from raykd.storage.leases.records import EXPIRY_SECONDS, Lease, read_lease, write_lease
 from raykd.storage.remote.probe import creates_exclusively
@@ -275,13 +275,13 @@ def test_a_takeover_that_comes_too_late_leaves_nothing(uri: str, is_released: bo
     if is_released:
         uris.delete(uri)
     names = files_of_lease(uri)
-    assert not took(uri, late, patient(uri), after=[dead])
+    assert not try_acquire(uri, late, patient(uri), after=[dead])
     assert files_of_lease(uri) == names
 
 
 def test_a_driver_that_saw_no_lease_replaces_none(uri: str) -> None:
     write_lease(uri, lease())
-    assert not took(uri, replace(lease(), holder="late"), patient(uri), after=[])
+    assert not try_acquire(uri, replace(lease(), holder="late"), patient(uri), after=[])
     assert holder(uri) == "another"
 
 
@@ -289,7 +289,7 @@ def test_a_dead_driver_has_one_successor(uri: str) -> None:
     dead = replace(lease(), holder="dead")
     write_lease(uri, dead)
     write_successor(uri, dead, lease())
-    assert not took(uri, replace(lease(), holder="late"), patient(uri), after=[dead])
+    assert not try_acquire(uri, replace(lease(), holder="late"), patient(uri), after=[dead])
     assert holder(uri) == "dead"
     assert holder(f"{uri}.after.dead") == "another"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from raykd.config.schema.run import RunConfig
-from raykd.runs.retry import Kind
+from raykd.runs.retry import FailureKind
 from raykd.sweep.grid.shared_processes import pack_key, packs
 from raykd.sweep.ledger import State
 from raykd.sweep.plan.cost import cost_left
@@ -144,7 +144,7 @@ def test_what_fails_waits_for_its_process_and_then_starts_alone(tmp_path: Path) 
     for name in "abc":
         study.started(name)
     for name in "ab":
-        study.failed(name, error_class="OSError", error="away", kind=Kind.WORKER_DIED)
+        study.failed(name, error_class="OSError", error="away", kind=FailureKind.WORKER_DIED)
     assert study.records["a"].state is State.WAITING
     assert handed_out(study) == []
     finish(study, "c")

@@ -6,7 +6,7 @@ from raykd.distill.models import student_config
 from raykd.models.load import load_config, save_model
 from raykd.models.loadable import check_loadable
 from raykd.runs.paths import run_paths
-from raykd.sweep.plan.placeholder_models import stand_ins
+from raykd.sweep.plan.placeholder_models import placeholder_models
 
 from tests.small_runs import small_data, small_run
 from tests.tiny_models import tiny_model
@@ -28,7 +28,7 @@ def test_a_stage_that_starts_from_another_task_stands_in_with_the_head_that_it_t
         teachers={"big": {"model": run_paths(stage).model}},
         losses={"forward_kl": {}},
     )
-    with stand_ins() as models:
+    with placeholder_models() as models:
         models.add(stage, student_config(stage, manifest))
         teacher = models.applied(trial).teachers["big"].model
         check_loadable(teacher, load_config(teacher), trial.task, new_head="refused")

@@ -13,7 +13,7 @@ from pathlib import Path
 from raykd.runs.checkpoint import checkpoint_name, committed_steps
 from raykd.runs.paths import RunPaths
 from raykd.runs.result import RunResult
-from raykd.runs.retry import Kind
+from raykd.runs.retry import FailureKind
 from raykd.storage.published.directory import COMMITTED
 from raykd.sweep.ledger import Metrics, Record, State, SweepPaths, read_records
 from raykd.sweep.plan.progress import progress_of
@@ -46,7 +46,7 @@ class Script:
     fails_after: int = 0
     """Evaluations before each failure."""
 
-    kind: Kind = Kind.FAILED
+    kind: FailureKind = FailureKind.FAILED
     """Of its failures."""
 
 

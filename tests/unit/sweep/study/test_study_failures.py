@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from raykd.runs.retry import Kind
+from raykd.runs.retry import FailureKind
 from raykd.sweep.ledger import State
 from raykd.sweep.study.study import Limits
 
@@ -48,7 +48,7 @@ def test_a_failed_run_starts_again_while_it_may(tmp_path: Path) -> None:
 
 def test_a_failure_that_another_attempt_would_meet_again_is_final(tmp_path: Path) -> None:
     records = [run_of(tmp_path, "wrong")]
-    script = Script(values=FALLING, failures=9, kind=Kind.DIVERGED)
+    script = Script(values=FALLING, failures=9, kind=FailureKind.DIVERGED)
     cluster = Cluster({"wrong": script})
     cluster.run(study_of(tmp_path, records))
     assert cluster.started == ["wrong"]
@@ -81,8 +81,8 @@ def test_what_circumstances_did_counts_against_the_run_itself(tmp_path: Path) ->
     records = [run_of(tmp_path, name) for name in ("unlucky", "chased", "broken")]
     scripts = {
         # Its cluster.max_failures is 3, its cluster.max_preemptions 2.
-        "unlucky": Script(values=FALLING, failures=9, kind=Kind.NODE_LOST),
-        "chased": Script(values=FALLING, failures=9, kind=Kind.PREEMPTED),
+        "unlucky": Script(values=FALLING, failures=9, kind=FailureKind.NODE_LOST),
+        "chased": Script(values=FALLING, failures=9, kind=FailureKind.PREEMPTED),
         "broken": Script(values=FALLING, failures=9),
     }
     Cluster(scripts).run(study_of(tmp_path, records, max_failures=0))
@@ -104,7 +104,7 @@ def test_storage_that_is_away_is_given_time(tmp_path: Path) -> None:
         assert handed_out(study) == ["a"]
         study.started("a")
         began = now[0]
-        study.failed("a", error_class="StorageError", error="away", kind=Kind.STORAGE_AWAY)
+        study.failed("a", error_class="StorageError", error="away", kind=FailureKind.STORAGE_AWAY)
         while not handed_out(study):
             now[0] += 1
             assert not study.is_over

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from raykd.runs.retry import Kind
+from raykd.runs.retry import FailureKind
 from raykd.sweep.ledger import Record, State
 from raykd.sweep.study.resume import resumed
 from raykd.sweep.study.study import Limits, Study
@@ -49,10 +49,10 @@ def eventful(directory: Path) -> tuple[list[Record], dict[str, Script]]:
         level = draw.uniform(0, 3)
         values = tuple(level + 4 - index + draw.gauss(0, 0.2) for index in range(4))
         scripts[record.id] = Script(values=values)
-    scripts["broken"] = Script(values=FALLING, failures=99, kind=Kind.DIVERGED)
+    scripts["broken"] = Script(values=FALLING, failures=99, kind=FailureKind.DIVERGED)
     scripts["t1"] = replace(scripts["t1"], failures=1, fails_after=1)
     scripts["t4"] = Script(values=(0.0, math.nan, 0.0, 0.0))
-    scripts["t6"] = replace(scripts["t0"], failures=99, fails_after=2, kind=Kind.DIVERGED)
+    scripts["t6"] = replace(scripts["t0"], failures=99, fails_after=2, kind=FailureKind.DIVERGED)
     return records, scripts
 
 

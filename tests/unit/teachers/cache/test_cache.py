@@ -21,7 +21,7 @@ from raykd.teachers.cache.parts import Coverage
 from raykd.teachers.cache.payload import Payload
 from raykd.teachers.cache.reading import opened_cache
 from raykd.teachers.cached import CachedTeacher
-from raykd.teachers.panel import Panel
+from raykd.teachers.ensemble import TeacherEnsemble
 
 from tests.unit.cached_teachers.caches import HIDDEN, LOGITS, Subject, in_half, subject
 
@@ -92,7 +92,7 @@ def test_rows_without_scored_positions_and_no_rows_at_all(tmp_path: Path) -> Non
     empty = counts.index(0)
     with contextlib.ExitStack() as stack:
         cached = of.cached(stack, uri, HIDDEN)
-        for batch in (of.batch([empty]), of.task.collate(Rows.none())):
+        for batch in (of.batch([empty]), of.task.collate(Rows.empty())):
             assert cached(batch).logits_PK.shape == (0, 64)
         both = of.batch([empty, counts.index(max(counts)), empty])
         assert cached(both).scores.num_positions == max(counts)
@@ -118,19 +118,19 @@ def test_nothing_is_read_from_the_device_of_a_batch(tmp_path: Path, payload: Pay
     batch = of.batch([3, 8, 1])
     with opened_cache(uri, key, languages=languages) as cache:
         teachers = {"all": CachedTeacher(cache, device=elsewhere)}
-        panel = Panel(
+        ensemble = TeacherEnsemble(
             teachers,
             serves_NG=torch.tensor([[True, False]]),
             shares_NG=torch.tensor([[0.5, 0.0]]),
         )
-        (opinion,) = panel(replace(batch, languages_B=torch.tensor([0, 1, 0])).to(elsewhere))
-    num_positions = len(opinion.batch.positions_P)
+        (signal,) = ensemble(replace(batch, languages_B=torch.tensor([0, 1, 0])).to(elsewhere))
+    num_positions = len(signal.batch.positions_P)
     assert 0 < num_positions < len(batch.positions_P)
-    scores = opinion.outputs.scores
+    scores = signal.outputs.scores
     assert (scores.num_positions, scores.num_classes) == (num_positions, 64)
     assert scores.logits().device == elsewhere
-    assert opinion.weights_Q is not None
-    assert opinion.weights_Q.device == elsewhere
+    assert signal.weights_Q is not None
+    assert signal.weights_Q.device == elsewhere
 
 
 def test_the_insides_of_layers_are_asked_of_the_teacher_itself(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ WAYS = [
 @pytest.fixture(scope="module")
 def plans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModePlan]:
     of = subject(tmp_path_factory.mktemp("plans") / "data", "causal_lm")
-    found = planned_modes(of.asker, of.coverages(), WAYS, temperatures=(1.0, 2.0))
+    found = planned_modes(of.runner, of.coverages(), WAYS, temperatures=(1.0, 2.0))
     return {str(plan.payload): plan for plan in found}
 
 

@@ -29,7 +29,7 @@ from raykd.errors import (
     StorageDeniedError,
     StorageError,
 )
-from raykd.runs.retry import Kind
+from raykd.runs.retry import FailureKind
 from raykd.train.on_ray.failure_cause import failure_kind, telling_error
 
 DEAD = ActorDiedError()
@@ -51,45 +51,45 @@ def group(*errors: Exception) -> WorkerGroupError:
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (group(health(DEAD)), Kind.WORKER_DIED),
-        (group(health(ActorUnavailableError("gone", None))), Kind.WORKER_DIED),
-        (group(health(LOST)), Kind.NODE_LOST),
-        (group(health(NodeDiedError("dead"))), Kind.NODE_LOST),
-        (group(LONELY), Kind.WORKER_DIED),
-        (group(LONELY, health(LOST)), Kind.NODE_LOST),
-        (group(health(OutOfMemoryError("killed"))), Kind.OUT_OF_MEMORY),
-        (group(torch.OutOfMemoryError("CUDA out of memory")), Kind.OUT_OF_MEMORY),
-        (group(MemoryError()), Kind.OUT_OF_MEMORY),
-        (group(LONELY, health(OutOfMemoryError("killed"))), Kind.OUT_OF_MEMORY),
-        (group(HungWorkerError("worker 1"), LONELY), Kind.HUNG),
-        (group(WorkerHealthCheckTimeoutError("600 s")), Kind.HUNG),
-        (group(health(TAKEN), LONELY), Kind.PREEMPTED),
-        (PreemptionError(PreemptionInfo(None, {"node": [0]})), Kind.PREEMPTED),
-        (ControllerError(WorkerGroupStartupTimeoutError(2)), Kind.NO_PLACE),
-        (ControllerError(WorkerGroupStartupFailedError("died")), Kind.WORKER_DIED),
-        (ControllerError(OSError("snapshot")), Kind.CONTROLLER_DIED),
-        (group(AWAY), Kind.STORAGE_AWAY),
-        (group(StorageDeniedError("s3://x: 403")), Kind.STORAGE_REFUSED),
-        (group(DiskFullError("/x: the disk is full")), Kind.DISK_FULL),
-        (group(NAN, LONELY), Kind.DIVERGED),
-        (group(LossSpikeError("step 3"), health(TAKEN)), Kind.DIVERGED),
-        (group(ConfigError("wrong")), Kind.WRONG_INPUT),
-        (group(DataError("wrong")), Kind.WRONG_INPUT),
-        (group(ModelError("wrong"), AWAY), Kind.WRONG_INPUT),
-        (group(CheckpointError("torn")), Kind.WRONG_INPUT),
-        (group(TypeError("wrong")), Kind.PROGRAM_ERROR),
-        (group(UserExceptionWithTraceback(KeyError("x"), "text")), Kind.PROGRAM_ERROR),
-        (group(RuntimeError("CUDA error: an illegal memory access")), Kind.FAILED),
-        (group(OSError("no route to host")), Kind.FAILED),
-        (ChildProcessError("ended with exit code -9"), Kind.WORKER_DIED),
+        (group(health(DEAD)), FailureKind.WORKER_DIED),
+        (group(health(ActorUnavailableError("gone", None))), FailureKind.WORKER_DIED),
+        (group(health(LOST)), FailureKind.NODE_LOST),
+        (group(health(NodeDiedError("dead"))), FailureKind.NODE_LOST),
+        (group(LONELY), FailureKind.WORKER_DIED),
+        (group(LONELY, health(LOST)), FailureKind.NODE_LOST),
+        (group(health(OutOfMemoryError("killed"))), FailureKind.OUT_OF_MEMORY),
+        (group(torch.OutOfMemoryError("CUDA out of memory")), FailureKind.OUT_OF_MEMORY),
+        (group(MemoryError()), FailureKind.OUT_OF_MEMORY),
+        (group(LONELY, health(OutOfMemoryError("killed"))), FailureKind.OUT_OF_MEMORY),
+        (group(HungWorkerError("worker 1"), LONELY), FailureKind.HUNG),
+        (group(WorkerHealthCheckTimeoutError("600 s")), FailureKind.HUNG),
+        (group(health(TAKEN), LONELY), FailureKind.PREEMPTED),
+        (PreemptionError(PreemptionInfo(None, {"node": [0]})), FailureKind.PREEMPTED),
+        (ControllerError(WorkerGroupStartupTimeoutError(2)), FailureKind.NO_PLACE),
+        (ControllerError(WorkerGroupStartupFailedError("died")), FailureKind.WORKER_DIED),
+        (ControllerError(OSError("snapshot")), FailureKind.CONTROLLER_DIED),
+        (group(AWAY), FailureKind.STORAGE_AWAY),
+        (group(StorageDeniedError("s3://x: 403")), FailureKind.STORAGE_REFUSED),
+        (group(DiskFullError("/x: the disk is full")), FailureKind.DISK_FULL),
+        (group(NAN, LONELY), FailureKind.DIVERGED),
+        (group(LossSpikeError("step 3"), health(TAKEN)), FailureKind.DIVERGED),
+        (group(ConfigError("wrong")), FailureKind.WRONG_INPUT),
+        (group(DataError("wrong")), FailureKind.WRONG_INPUT),
+        (group(ModelError("wrong"), AWAY), FailureKind.WRONG_INPUT),
+        (group(CheckpointError("torn")), FailureKind.WRONG_INPUT),
+        (group(TypeError("wrong")), FailureKind.PROGRAM_ERROR),
+        (group(UserExceptionWithTraceback(KeyError("x"), "text")), FailureKind.PROGRAM_ERROR),
+        (group(RuntimeError("CUDA error: an illegal memory access")), FailureKind.FAILED),
+        (group(OSError("no route to host")), FailureKind.FAILED),
+        (ChildProcessError("ended with exit code -9"), FailureKind.WORKER_DIED),
     ],
 )
-def test_every_error_has_a_kind(error: BaseException, kind: Kind) -> None:
+def test_every_error_has_a_kind(error: BaseException, kind: FailureKind) -> None:
     assert failure_kind([error]) is kind
 
 
 def test_an_end_without_a_word_is_a_death() -> None:
-    assert failure_kind([]) is Kind.WORKER_DIED
+    assert failure_kind([]) is FailureKind.WORKER_DIED
 
 
 def test_the_error_that_explains_most_is_the_one_that_is_told() -> None:

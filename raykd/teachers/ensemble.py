@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from raykd.batch import Batch, LayersWanted, ModelOutputs, moved
+from raykd.batch import Batch, LayersWanted, ModelOutputs, to_device
 from raykd.scores import by_position
 from raykd.teachers.live import Teacher
 from raykd.teachers.weights import margins
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Opinion:
+class TeacherSignal:
     """What one teacher says about the rows of a batch that it is asked about."""
 
     name: str
@@ -44,7 +44,7 @@ class PositionWeights:
     """From the values [N, P], and where each teacher is asked, to the weights [N, P]."""
 
 
-class Panel:
+class TeacherEnsemble:
     """The teachers of a run, asked together."""
 
     def __init__(
@@ -71,7 +71,7 @@ class Panel:
 
     def __call__(
         self, batch: Batch, wanted: Mapping[str, LayersWanted] | None = None
-    ) -> tuple[Opinion, ...]:
+    ) -> tuple[TeacherSignal, ...]:
         """Return what the teachers that are asked about a batch say, and how much they count.
 
         A teacher that is asked about no row of the batch is left out.
@@ -80,16 +80,16 @@ class Panel:
             batch: Any rows.
             wanted: Teacher to the layers that are compared with the student's.
         """
-        opinions = consult(self.teachers, self._shares_NG > 0, batch, wanted or {})
+        signals = consult(self.teachers, self._shares_NG > 0, batch, wanted or {})
         if self._weigh is not None:
-            return _weighed(opinions, batch, self._weigh)
+            return _weighed(signals, batch, self._weigh)
         shares = dict(zip(self.teachers, self._shares_NG, strict=True))
         return tuple(
-            replace(opinion, weights_Q=_at_positions(shares[opinion.name], opinion.batch))
-            for opinion in opinions
+            replace(signal, weights_Q=_at_positions(shares[signal.name], signal.batch))
+            for signal in signals
         )
 
-    def served(self, batch: Batch) -> tuple[Opinion, ...]:
+    def served(self, batch: Batch) -> tuple[TeacherSignal, ...]:
         """Return what every teacher says about the rows of all languages that it serves."""
         return consult(self.teachers, self._serves_NG, batch, {})
 
@@ -99,7 +99,7 @@ def consult(
     asks_NG: torch.Tensor,
     batch: Batch,
     wanted: Mapping[str, LayersWanted],
-) -> tuple[Opinion, ...]:
+) -> tuple[TeacherSignal, ...]:
     """Ask each teacher about the rows in its languages; one without such rows is left out.
 
     Args:
@@ -108,7 +108,7 @@ def consult(
         batch: Any rows.
         wanted: Teacher to the layers whose insides are wanted.
     """
-    opinions = []
+    signals = []
     for (name, teacher), asks_G in zip(teachers.items(), asks_NG, strict=True):
         asked, positions_Q = batch, None
         if not asks_G.all():
@@ -119,12 +119,12 @@ def consult(
             if num_asked < len(is_asked_B):
                 asked, positions_Q = batch.of_examples(is_asked_B)
         outputs = teacher(asked, wanted.get(name, LayersWanted()))
-        opinions.append(
-            Opinion(
+        signals.append(
+            TeacherSignal(
                 name=name, outputs=outputs, batch=asked, positions_Q=positions_Q, weights_Q=None
             )
         )
-    return tuple(opinions)
+    return tuple(signals)
 
 
 def mean_margins(
@@ -149,10 +149,10 @@ def mean_margins(
     counts_NG = torch.zeros_like(sums_NG)
     number = {name: index for index, name in enumerate(teachers)}
     for batch in batches:
-        for opinion in consult(teachers, serves_NG, batch, {}):
-            asked, index = opinion.batch, number[opinion.name]
+        for signal in consult(teachers, serves_NG, batch, {}):
+            asked, index = signal.batch, number[signal.name]
             languages_Q = asked.languages_B[asked.examples_P].cpu()
-            margins_Q = by_position(opinion.outputs.scores, margins, asked.labels_P).double().cpu()
+            margins_Q = by_position(signal.outputs.scores, margins, asked.labels_P).double().cpu()
             sums_NG[index].index_add_(0, languages_Q, margins_Q)
             counts_NG[index].index_add_(0, languages_Q, torch.ones_like(margins_Q))
     sums_NG, counts_NG = total(torch.stack([sums_NG, counts_NG])).cpu()
@@ -164,26 +164,26 @@ def _at_positions(shares_G: torch.Tensor, batch: Batch) -> torch.Tensor | None:
     """Return a teacher's share at each position; None where it is 1 in all its languages."""
     if (shares_G[shares_G > 0] == 1).all():
         return None
-    return moved(shares_G, batch.languages_B.device)[batch.languages_B[batch.examples_P]]
+    return to_device(shares_G, batch.languages_B.device)[batch.languages_B[batch.examples_P]]
 
 
 def _weighed(
-    opinions: Sequence[Opinion], batch: Batch, weigh: PositionWeights
-) -> tuple[Opinion, ...]:
-    """Weight the opinions at every position, among the teachers that are asked there."""
-    shape = len(opinions), len(batch.positions_P)
+    signals: Sequence[TeacherSignal], batch: Batch, weigh: PositionWeights
+) -> tuple[TeacherSignal, ...]:
+    """Weight the signals at every position, among the teachers that are asked there."""
+    shape = len(signals), len(batch.positions_P)
     values_NP = torch.zeros(shape, device=batch.positions_P.device)
     is_asked_NP = torch.zeros_like(values_NP, dtype=torch.bool)
-    asked = [slice(None) if o.positions_Q is None else o.positions_Q for o in opinions]
-    for index, opinion in enumerate(opinions):
+    asked = [slice(None) if o.positions_Q is None else o.positions_Q for o in signals]
+    for index, signal in enumerate(signals):
         values_NP[index, asked[index]] = by_position(
-            opinion.outputs.scores, weigh.measure, opinion.batch.labels_P
+            signal.outputs.scores, weigh.measure, signal.batch.labels_P
         )
         is_asked_NP[index, asked[index]] = True
-    if not opinions:
+    if not signals:
         return ()
     weights_NP = weigh.combine(values_NP, is_asked_NP)
     return tuple(
-        replace(opinion, weights_Q=weights_NP[index, asked[index]])
-        for index, opinion in enumerate(opinions)
+        replace(signal, weights_Q=weights_NP[index, asked[index]])
+        for index, signal in enumerate(signals)
     )

@@ -20,7 +20,7 @@ from raykd.teachers.live import Teacher
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asker:
+class TeacherRunner:
     """Whom to ask, and how."""
 
     name: str

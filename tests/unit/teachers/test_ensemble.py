@@ -1,4 +1,4 @@
-"""A panel asks each teacher about its languages only, and weights what they say."""
+"""A ensemble asks each teacher about its languages only, and weights what they say."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -8,8 +8,8 @@ import torch
 from raykd.batch import Batch, LayersWanted, ModelOutputs
 from raykd.scores import DenseScores
 from raykd.tasks.padding import idle_batch
+from raykd.teachers.ensemble import PositionWeights, TeacherEnsemble, TeacherSignal, mean_margins
 from raykd.teachers.live import Teacher
-from raykd.teachers.panel import Opinion, Panel, PositionWeights, mean_margins
 from raykd.teachers.weights import importance, margins
 
 K = 5
@@ -57,67 +57,67 @@ def panel_of(
     *,
     serves: list[list[bool]] | None = None,
     weigh: PositionWeights | None = None,
-) -> Panel:
+) -> TeacherEnsemble:
     shares_NG = torch.tensor(shares, dtype=torch.float64)
     serves_NG = shares_NG > 0 if serves is None else torch.tensor(serves)
-    return Panel(teachers, serves_NG=serves_NG, shares_NG=shares_NG, weigh=weigh)
+    return TeacherEnsemble(teachers, serves_NG=serves_NG, shares_NG=shares_NG, weigh=weigh)
 
 
-def spread(opinion: Opinion, batch: Batch) -> torch.Tensor:
-    """Return an opinion's weights at all P positions, 0 where it is not asked."""
+def spread(signal: TeacherSignal, batch: Batch) -> torch.Tensor:
+    """Return an signal's weights at all P positions, 0 where it is not asked."""
     weights_P = torch.zeros(len(batch.positions_P))
-    asked = slice(None) if opinion.positions_Q is None else opinion.positions_Q
-    weights_P[asked] = 1.0 if opinion.weights_Q is None else opinion.weights_Q
+    asked = slice(None) if signal.positions_Q is None else signal.positions_Q
+    weights_P[asked] = 1.0 if signal.weights_Q is None else signal.weights_Q
     return weights_P
 
 
 def test_one_teacher_for_all_languages_has_the_whole_batch_and_no_weights() -> None:
     batch, teacher = batch_of([0, 2, 1]), Asked(0)
-    (opinion,) = panel_of({"a": teacher}, [[1, 1, 1]])(batch)
-    assert opinion.batch is batch
-    assert opinion.positions_Q is None
-    assert opinion.weights_Q is None
-    assert torch.equal(opinion.outputs.logits_PK, teacher(batch, LayersWanted()).logits_PK)
+    (signal,) = panel_of({"a": teacher}, [[1, 1, 1]])(batch)
+    assert signal.batch is batch
+    assert signal.positions_Q is None
+    assert signal.weights_Q is None
+    assert torch.equal(signal.outputs.logits_PK, teacher(batch, LayersWanted()).logits_PK)
 
 
 def test_a_teacher_runs_on_the_rows_of_its_languages_only() -> None:
     batch, a, b = batch_of([0, 2, 1, 0, 2]), Asked(0), Asked(1)
-    opinions = panel_of({"a": a, "b": b}, [[1, 0, 0], [0, 1, 1]])(batch)
+    signals = panel_of({"a": a, "b": b}, [[1, 0, 0], [0, 1, 1]])(batch)
     assert (a.row_ids, b.row_ids) == ([[0, 3]], [[1, 2, 4]])
-    assert [opinion.name for opinion in opinions] == ["a", "b"]
+    assert [signal.name for signal in signals] == ["a", "b"]
     languages_P = batch.languages_B[batch.examples_P]
-    for opinion, teacher in zip(opinions, (a, b), strict=True):
-        assert opinion.positions_Q is not None
+    for signal, teacher in zip(signals, (a, b), strict=True):
+        assert signal.positions_Q is not None
         alone = teacher(batch, LayersWanted()).logits_PK
-        assert torch.equal(opinion.outputs.logits_PK, alone[opinion.positions_Q])
-        assert torch.equal(opinion.batch.labels_P, batch.labels_P[opinion.positions_Q])
-        assert opinion.weights_Q is None
-    assert torch.equal(spread(opinions[0], batch) == 1, languages_P == 0)
-    assert torch.equal(spread(opinions[1], batch) == 1, languages_P != 0)
+        assert torch.equal(signal.outputs.logits_PK, alone[signal.positions_Q])
+        assert torch.equal(signal.batch.labels_P, batch.labels_P[signal.positions_Q])
+        assert signal.weights_Q is None
+    assert torch.equal(spread(signals[0], batch) == 1, languages_P == 0)
+    assert torch.equal(spread(signals[1], batch) == 1, languages_P != 0)
 
 
 def test_shares_follow_the_language_of_each_position() -> None:
     batch = batch_of([0, 2, 1, 1])
     shares = [[1, 0.25, 0], [0, 0.75, 1]]
-    opinions = panel_of({"a": Asked(0), "b": Asked(1)}, shares)(batch)
+    signals = panel_of({"a": Asked(0), "b": Asked(1)}, shares)(batch)
     languages_P = batch.languages_B[batch.examples_P]
-    for opinion, shares_G in zip(opinions, shares, strict=True):
-        assert torch.equal(spread(opinion, batch), torch.tensor(shares_G)[languages_P])
+    for signal, shares_G in zip(signals, shares, strict=True):
+        assert torch.equal(spread(signal, batch), torch.tensor(shares_G)[languages_P])
 
 
 def test_a_teacher_without_rows_in_the_batch_does_not_run() -> None:
     batch, a, b = batch_of([0, 0]), Asked(0), Asked(1)
-    opinions = panel_of({"a": a, "b": b}, [[1, 0, 0], [0, 1, 1]])(batch)
-    assert [opinion.name for opinion in opinions] == ["a"]
-    assert opinions[0].batch is batch
+    signals = panel_of({"a": a, "b": b}, [[1, 0, 0], [0, 1, 1]])(batch)
+    assert [signal.name for signal in signals] == ["a"]
+    assert signals[0].batch is batch
     assert b.row_ids == []
     assert panel_of({"b": b}, [[0, 1, 1]])(batch) == ()
 
 
 def test_layers_are_wanted_of_the_teacher_that_is_named() -> None:
     a, b = Asked(0), Asked(1)
-    panel = panel_of({"a": a, "b": b}, [[0.5] * 3] * 2)
-    panel(batch_of([0, 1]), {"b": LayersWanted(hidden=(2,))})
+    ensemble = panel_of({"a": a, "b": b}, [[0.5] * 3] * 2)
+    ensemble(batch_of([0, 1]), {"b": LayersWanted(hidden=(2,))})
     assert a.wanted == [LayersWanted()]
     assert b.wanted == [LayersWanted(hidden=(2,))]
 
@@ -128,7 +128,7 @@ def test_positions_are_weighed_among_the_teachers_that_are_asked_there() -> None
     serves = [[True, True, False], [False, True, False], ALL]
     weigh = PositionWeights(measure=margins, combine=partial(importance, temperature=0.3))
     shares = [[float(serves_language) for serves_language in row] for row in serves]
-    opinions = panel_of(teachers, shares, weigh=weigh)(batch)
+    signals = panel_of(teachers, shares, weigh=weigh)(batch)
 
     languages_P = batch.languages_B[batch.examples_P]
     margins_NP = torch.stack(
@@ -139,7 +139,7 @@ def test_positions_are_weighed_among_the_teachers_that_are_asked_there() -> None
     )
     is_asked_NP = torch.tensor(serves)[:, languages_P]
     expected_NP = importance(margins_NP, is_asked_NP, temperature=0.3)
-    found_NP = torch.stack([spread(opinion, batch) for opinion in opinions])
+    found_NP = torch.stack([spread(signal, batch) for signal in signals])
     torch.testing.assert_close(found_NP, expected_NP)
     assert {0.0, 1.0} < set(found_NP.flatten().tolist())
 
@@ -147,28 +147,30 @@ def test_positions_are_weighed_among_the_teachers_that_are_asked_there() -> None
 def test_one_teacher_that_is_weighed_counts_where_it_is_right() -> None:
     batch, teacher = batch_of([0, 1, 2, 0, 1, 2]), Asked(0)
     weigh = PositionWeights(measure=margins, combine=partial(importance, temperature=0.3))
-    (opinion,) = panel_of({"a": teacher}, [[1, 1, 1]], weigh=weigh)(batch)
-    is_right_P = opinion.outputs.logits_PK.argmax(-1) == batch.labels_P
+    (signal,) = panel_of({"a": teacher}, [[1, 1, 1]], weigh=weigh)(batch)
+    is_right_P = signal.outputs.logits_PK.argmax(-1) == batch.labels_P
     assert 0 < is_right_P.sum() < len(is_right_P)
-    assert torch.equal(spread(opinion, batch), is_right_P.float())
+    assert torch.equal(spread(signal, batch), is_right_P.float())
 
 
 def test_a_worker_without_rows_may_ask_too() -> None:
     weigh = PositionWeights(measure=margins, combine=partial(importance, temperature=0.3))
     for way in (None, weigh):
-        panel = panel_of({"a": Asked(0), "b": Asked(1)}, [[0.5, 1, 1], [0.5, 0, 0]], weigh=way)
-        opinions = panel(idle_batch(pad_id=0))
-        assert [len(opinion.outputs.logits_PK) for opinion in opinions] == [0, 0]
+        ensemble = panel_of({"a": Asked(0), "b": Asked(1)}, [[0.5, 1, 1], [0.5, 0, 0]], weigh=way)
+        signals = ensemble(idle_batch(pad_id=0))
+        assert [len(signal.outputs.logits_PK) for signal in signals] == [0, 0]
         nobody = panel_of({"a": Asked(0)}, [[0, 1, 1]], weigh=way)
         assert nobody(idle_batch(pad_id=0)) == ()
 
 
 def test_all_languages_that_a_teacher_serves_are_served_whatever_it_counts() -> None:
     batch, a, b = batch_of([0, 2, 1]), Asked(0), Asked(1)
-    panel = panel_of({"a": a, "b": b}, [[1, 0, 0], [0, 1, 1]], serves=[ALL, [False, False, True]])
-    opinions = panel.served(batch)
+    ensemble = panel_of(
+        {"a": a, "b": b}, [[1, 0, 0], [0, 1, 1]], serves=[ALL, [False, False, True]]
+    )
+    signals = ensemble.served(batch)
     assert (a.row_ids, b.row_ids) == ([[0, 1, 2]], [[1]])
-    assert [opinion.weights_Q for opinion in opinions] == [None, None]
+    assert [signal.weights_Q for signal in signals] == [None, None]
 
 
 def test_mean_margins_are_those_of_all_positions_of_a_language() -> None:
