@@ -27,7 +27,7 @@ from raykd.cli import (
 )
 from raykd.cli.debug import debug_option, is_unread, tell, unread_output
 from raykd.config.credentials import refuse_credentials
-from raykd.storage.remote.patience import COMMAND_SECONDS, retry_for
+from raykd.storage.remote.retry_limit import COMMAND_SECONDS, retry_for
 
 _DESCRIPTION = "Distillation studies of language models, on one laptop or a Ray cluster."
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-PATIENCE_SECONDS = 30.0
+QUIET_SECONDS = 30.0
 """A wait as short as this is usual and not told: places change hands, processes start."""
 
 Resources = Mapping[str, float]

@@ -10,7 +10,7 @@ import ray
 from raykd.config.schema.sweep import NodeConfig
 from raykd.ray_cluster.autoscaler import activity, is_head, startable_nodes
 from raykd.ray_cluster.pending import (
-    PATIENCE_SECONDS,
+    QUIET_SECONDS,
     Cluster,
     Machine,
     Wait,
@@ -53,7 +53,7 @@ class PlaceWatch:
         wanted = len(places.pending) if most is None else max(0, most - places.num_granted)
         seconds = self._clock.seconds(places.pending if wanted else ())
         demand = demand_of(list(places.pending.values())[:wanted])
-        if demand is None or seconds < PATIENCE_SECONDS:
+        if demand is None or seconds < QUIET_SECONDS:
             return None
         return Wait(seconds=seconds, reason=waiting_reason(demand, _cluster(self._startable)))
 

@@ -24,8 +24,8 @@ from raykd.storage.remote.complaints import is_missing
 from raykd.storage.remote.filesystem import filesystem
 from raykd.storage.remote.listing import below, require_readable
 from raykd.storage.remote.names import require_inside
-from raykd.storage.remote.patience import retry_for
 from raykd.storage.remote.retry import named, reach
+from raykd.storage.remote.retry_limit import retry_for
 from raykd.storage.remote.staging import staging_directory
 from raykd.storage.remote.transfers import at_once, download
 
@@ -324,7 +324,7 @@ class _Ranges(io.RawIOBase):
         self._uri = uri
         self._size = size
         self._position = 0
-        # Arrow reads from threads of its own, which would have the usual patience.
+        # Arrow reads from threads of its own, which would try again for the usual time.
         self._context = contextvars.copy_context()
 
     def readable(self) -> bool:

@@ -38,7 +38,7 @@ from raykd.runs.snapshot import Copies, copied_files
 from raykd.runs.stop import Leave
 from raykd.runs.trackers.open import open_trackers
 from raykd.storage import uris
-from raykd.storage.remote.patience import RETRY_SECONDS
+from raykd.storage.remote.retry_limit import RETRY_SECONDS
 from raykd.train.replay import explained
 from raykd.train.turns import Turns, alone
 

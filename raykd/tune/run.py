@@ -13,8 +13,8 @@ from raykd.ray_cluster.pending import Wait
 from raykd.storage import uris
 from raykd.storage.leases.lease import held_lease
 from raykd.storage.published.ownership import require_own
-from raykd.storage.remote.patience import RETRY_SECONDS
 from raykd.storage.remote.probe import check_storage
+from raykd.storage.remote.retry_limit import RETRY_SECONDS
 from raykd.sweep.ledger import Ledger, Record, SweepPaths, read_ledger, write_index
 from raykd.sweep.plan.plan import SweepPlan, known_records, plan_sweep
 from raykd.sweep.study.resume import resumed, selected

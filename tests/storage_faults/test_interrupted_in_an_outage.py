@@ -29,7 +29,7 @@ def test_a_run_that_fails_does_not_wait_for_its_records(
     nobody = Listener(
         on_record=lambda _: None, on_message=lambda _: None, should_stop=lambda: False
     )
-    # With the patience of a training, the last look would take longer than a test may.
+    # Tried again as in a training, the last look would take longer than a test may.
     with ExitStack() as stack, followed(paths, nobody):
         stack.enter_context(faulty_s3.proxy.outage())
 

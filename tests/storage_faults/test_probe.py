@@ -69,7 +69,7 @@ def test_a_store_that_changes_what_it_is_given_is_an_error(faulty_s3: FaultyS3) 
 def test_a_wrong_endpoint_is_named(rclone_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # A port that nothing listens on: it is the discard service's, and reserved.
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("raykd.storage.remote.probe.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("raykd.storage.remote.probe.PROBE_RETRY_SECONDS", 0.5)
     fsspec.filesystem("s3").clear_instance_cache()
     with pytest.raises(StorageError, match=r"cannot write at .*check AWS_ENDPOINT_URL") as raised:
         check_storage(f"{rclone_uri}/runs")

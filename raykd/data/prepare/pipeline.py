@@ -41,7 +41,7 @@ from raykd.data.tokenizers import tells_pairs_apart, tokenizer_info
 from raykd.errors import ConfigError, DataError
 from raykd.storage import uris
 from raykd.storage.published.publishing import publishing
-from raykd.storage.remote.patience import RETRY_SECONDS
+from raykd.storage.remote.retry_limit import RETRY_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

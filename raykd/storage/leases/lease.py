@@ -38,7 +38,7 @@ HEARTBEAT_SECONDS = 10.0
 POLL_SECONDS = 1.0
 REMOTE_POLL_SECONDS = 5.0
 
-_PATIENCE_SECONDS = 5.0
+_RETRY_SECONDS = 5.0
 """The next beat comes soon: a store that is away must not hold up the end of a run."""
 
 logger = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ def _beat(uri: str, lease: Lease, stopped: threading.Event, held: HeldLease) -> 
     """Renew the lease until stopped, or until another driver has taken it."""
     while not stopped.wait(HEARTBEAT_SECONDS):
         try:
-            with uris.retry_for(_PATIENCE_SECONDS):
+            with uris.retry_for(_RETRY_SECONDS):
                 if not is_held(uri, lease):
                     logger.error("%s: is taken by another driver, or gone: this one stops", uri)
                     held.lose()
@@ -139,7 +139,7 @@ def _beat(uri: str, lease: Lease, stopped: threading.Event, held: HeldLease) -> 
 def _release(uri: str, lease: Lease) -> None:
     """Remove the lease and what dead holders left of it, unless another driver holds it."""
     try:
-        with uris.retry_for(_PATIENCE_SECONDS):
+        with uris.retry_for(_RETRY_SECONDS):
             if not is_held(uri, lease):
                 return
             for place in files_beside(uri, "after"):

@@ -14,8 +14,8 @@ from raykd.errors import StorageError
 from raykd.storage import uris
 from raykd.storage.published.directory import MANIFEST, SCHEMA_VERSION, described
 from raykd.storage.published.places import Files, Part, Place, Target, place_of
-from raykd.storage.remote.patience import RETRY_SECONDS
 from raykd.storage.remote.retry import named
+from raykd.storage.remote.retry_limit import RETRY_SECONDS
 
 _POLL_SECONDS = 0.05
 _REMOTE_POLL_SECONDS = 1.0

@@ -16,8 +16,8 @@ from raykd.config.credentials import refuse_credentials
 from raykd.errors import StorageError
 from raykd.storage.remote.complaints import ERRORS, is_transient
 from raykd.storage.remote.filesystem import filesystem, is_local, is_s3
-from raykd.storage.remote.patience import retry_for
 from raykd.storage.remote.retry import named, reach
+from raykd.storage.remote.retry_limit import retry_for
 
 PREFIX = ".raykd-probe-"
 """How the names of the objects begin."""
@@ -27,7 +27,7 @@ CHECKSUM = "write with a checksum"
 RANGE_CHECKSUM = "read a range with its checksum"
 """These steps may be answered with no; the last two are of S3 alone."""
 
-PATIENCE_SECONDS = 15.0
+PROBE_RETRY_SECONDS = 15.0
 """A store that is away at the start is named soon, not waited for."""
 
 _RANGE = range(3, 9)
@@ -125,7 +125,7 @@ def _needed_steps(uri: str) -> Iterator[Step]:
 def _step(name: str, uri: str, action: Callable[[Any, str], object]) -> Step:
     start = time.monotonic()
     try:
-        with retry_for(PATIENCE_SECONDS):
+        with retry_for(PROBE_RETRY_SECONDS):
             _reach(uri, action)
     except StorageError as error:
         message = f"cannot {name} at {error}"
@@ -166,7 +166,7 @@ def _probed_creation(uri: str) -> bool:
     """Create one object twice, and see which content is there."""
     name = f"{PREFIX}{uuid.uuid4().hex}"
     first, second = b"first", b"second"
-    with retry_for(PATIENCE_SECONDS):
+    with retry_for(PROBE_RETRY_SECONDS):
         try:
             _reach(uri, lambda found, path: _create(found, f"{path}/{name}", first))
             _reach(uri, lambda found, path: _create(found, f"{path}/{name}", second))
@@ -211,7 +211,7 @@ def _asked(name: str, uri: str, action: Callable[[Any, str], object]) -> Step:
         return True
 
     start = time.monotonic()
-    with retry_for(PATIENCE_SECONDS):
+    with retry_for(PROBE_RETRY_SECONDS):
         is_granted = _reach(uri, attempt)
     return Step(name=name, seconds=time.monotonic() - start, is_granted=is_granted)
 

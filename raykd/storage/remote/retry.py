@@ -9,7 +9,7 @@ import tenacity
 
 from raykd.storage.remote.complaints import ERRORS, complaint, is_missing, is_transient
 from raykd.storage.remote.filesystem import filesystem, is_local
-from raykd.storage.remote.patience import retry_seconds
+from raykd.storage.remote.retry_limit import retry_seconds
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ def reach(uri: str, action: Callable[[Any, str], T]) -> T:
     Raises:
         FileNotFoundError: Nothing is there.
         StorageDeniedError: The store refuses, and will go on to.
-        StorageError: The store cannot be reached or fails, and the patience is spent.
+        StorageError: The store cannot be reached or fails, and the time to try again is spent.
     """
     with named(uri):
         found, path = filesystem(uri)

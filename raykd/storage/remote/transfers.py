@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from raykd.errors import StorageError
 from raykd.storage.remote.filesystem import is_s3
-from raykd.storage.remote.patience import retry_for
 from raykd.storage.remote.retry import reach
+from raykd.storage.remote.retry_limit import retry_for
 from raykd.storage.remote.uploads import abort_uploads_of
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ _WHOLE_BYTES = _PART_BYTES * _PARTS_AT_ONCE
 _BLOCK_BYTES = 8 << 20
 
 _TIDY_SECONDS = 5.0
-"""The patience that an upload in vain leaves for the store."""
+"""For how long the store is tried again after an upload in vain."""
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def download(files: Iterable[tuple[str, Path]]) -> None:
 
 
 def at_once(act: Callable[[T], None], things: Iterable[T]) -> None:
-    """Act on each, on threads that share the patience of this one; raise the first error."""
+    """Act on each, on threads that try again as long as this one; raise the first error."""
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="raykd-transfer") as threads:
         running = [threads.submit(contextvars.copy_context().run, act, each) for each in things]
         try:

@@ -209,8 +209,8 @@ class _Workers:
         """
         if self.idle or self._is_asked:
             self.last_there = time.monotonic()
-        patience = _PLACE_SECONDS if self.is_told else SETTLE_SECONDS
-        if time.monotonic() - self.last_there < patience:
+        limit = _PLACE_SECONDS if self.is_told else SETTLE_SECONDS
+        if time.monotonic() - self.last_there < limit:
             return
         cluster = self.config.cluster
         room = described_room(worker_resources(cluster), cluster.num_workers)

@@ -35,7 +35,7 @@ from raykd.train.on_ray.attempt import Attempt, AttemptSpec, run_attempt
 from raykd.train.on_ray.stop_request import forget_request
 
 _POLL_SECONDS = 0.2
-_PATIENCE_SECONDS = 10.0
+_RETRY_SECONDS = 10.0
 """For a look into storage that only a message needs."""
 
 _HINTS = {
@@ -198,7 +198,7 @@ class _Run:
     def _newest_step(self) -> int:
         """Return the step of the newest checkpoint; the last one known where storage is away."""
         try:
-            with uris.retry_for(_PATIENCE_SECONDS):
+            with uris.retry_for(_RETRY_SECONDS):
                 return max(committed_steps(self.paths.checkpoints), default=0)
         except StorageError:
             return self.failed_at

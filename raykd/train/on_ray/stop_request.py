@@ -17,7 +17,7 @@ from raykd.storage import uris
 
 _POLL_SECONDS = 0.5
 _REMOTE_POLL_SECONDS = 5.0
-_PATIENCE_SECONDS = 10.0
+_RETRY_SECONDS = 10.0
 """Of one request: who asks and who is asked will try again."""
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class LeaveWatch:
     def look(self) -> None:
         """Look once; where storage does not answer, nothing is asked."""
         try:
-            with uris.retry_for(_PATIENCE_SECONDS):
+            with uris.retry_for(_RETRY_SECONDS):
                 text = uris.read_bytes(self._uri)
             request = json.loads(text)
             if request["attempt"] == self._attempt:
@@ -52,7 +52,7 @@ def ask_to_leave(paths: RunPaths, *, attempt: str, reason: Leave) -> None:
         StorageError: It could not be written soon.
     """
     request = {"attempt": attempt, "reason": reason.name}
-    with uris.retry_for(_PATIENCE_SECONDS):
+    with uris.retry_for(_RETRY_SECONDS):
         uris.write_bytes(paths.leave, json.dumps(request).encode())
 
 

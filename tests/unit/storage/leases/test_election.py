@@ -109,7 +109,7 @@ def test_a_store_that_is_away_holds_up_neither_beat_nor_end(
     faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("raykd.storage.leases.lease.HEARTBEAT_SECONDS", 0.01)
-    monkeypatch.setattr("raykd.storage.leases.lease._PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("raykd.storage.leases.lease._RETRY_SECONDS", 0.05)
     uri = uris.join(faulty_s3.uri, "run", "lease.json")
     with held_lease(uri, has_workers=False) as held:
         with faulty_s3.proxy.outage():

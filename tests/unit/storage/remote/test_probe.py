@@ -33,7 +33,7 @@ OPERATIONS = {
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raykd.storage.remote.probe.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("raykd.storage.remote.probe.PROBE_RETRY_SECONDS", 0.1)
 
 
 @pytest.mark.parametrize("folder", ["", "runs/a"])
