@@ -18,7 +18,7 @@ from raykd.jobs.submission import COMMANDS as SUBMITTED
 
 ROOT = Path(__file__).parents[2]
 PLACES = [
-    *("*.md", ".github/**/*.md", "configs/**/*.md", "configs/**/*.yaml", "cluster/*"),
+    *("*.md", "docs/*.md", ".github/**/*.md", "configs/**/*.md", "configs/**/*.yaml", "cluster/*"),
     *("jobs/**/*.py", "jobs/**/*.sh", "raykd/cli/*.py"),
 ]
 
