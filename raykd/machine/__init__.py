@@ -1,1 +1,1 @@
-"""The machine under a run: cores, memory, and how matrices are multiplied."""
+"""The machine under a run: its cores and its memory, and the process that trains there."""

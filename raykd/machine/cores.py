@@ -25,13 +25,6 @@ def usable_memory() -> int:
     return math.floor(min(physical, memory_limit()))
 
 
-def cpu_name(info: Path = _CPU_INFO) -> str:
-    """Return what this machine's CPU is called, with what decides how it computes."""
-    fields = _cpu_fields(info)
-    parts = (fields.get(name, "") for name in ("model name", "cpu family", "model", "stepping"))
-    return " ".join(part for part in parts if part) or "unknown"
-
-
 def has_bfloat16(info: Path = _CPU_INFO) -> bool:
     """Tell whether the CPU multiplies bfloat16; true where nothing is known of it."""
     fields = _cpu_fields(info)

@@ -5,7 +5,6 @@
       inputs.json           what its data and models held, for others of its configuration
       lease.json            who is writing the run right now
       init.json             where each tensor of a built student came from
-      machine.json          which library multiplies matrices, for going on alike
       metrics.jsonl         one line per report or evaluation; metrics.parts/ until the end
                             in an object store, see raykd.runs.append_log
       checkpoints/step-00000100/   published: student/ optimizer/ state.json
@@ -60,11 +59,6 @@ class RunPaths:
         return uris.join(self.run, "leave.json")
 
     @property
-    def machine(self) -> str:
-        """Which library multiplies matrices on the machine of the run."""
-        return uris.join(self.run, "machine.json")
-
-    @property
     def metrics(self) -> str:
         """One JSON object per line; read and written by ``raykd.runs.metrics``."""
         return uris.join(self.run, "metrics.jsonl")
@@ -117,7 +111,7 @@ class RunPaths:
     @property
     def files(self) -> tuple[str, ...]:
         """What is written once, beside the lease and the metrics."""
-        decided = (self.config, self.inputs, self.init, self.machine)
+        decided = (self.config, self.inputs, self.init)
         return (*decided, self.leave, self.result, self.log, self.tracking)
 
     @property

@@ -19,7 +19,6 @@ from raykd.distill.world import World
 from raykd.errors import ConfigError, DivergedError
 from raykd.runs.checkpoint import newest_checkpoint, restore_checkpoint
 from raykd.runs.inputs import changed_inputs
-from raykd.runs.matmul_choice import products_as_settled
 from raykd.runs.paths import RunPaths
 from raykd.storage import uris
 from raykd.train.restored import written_config
@@ -77,7 +76,7 @@ def replay_step(uri: str, *, step: int, on_message: Callable[[str], None]) -> St
     def decode(token_ids_T: IntArray) -> str:
         return str(tokenizer.decode(token_ids_T.tolist(), skip_special_tokens=True))
 
-    with opened_caches(config, World()) as caches, products_as_settled(paths):
+    with opened_caches(config, World()) as caches:
         run = _run_before(step, config, paths=paths, caches=caches, on_message=on_message)
         for line in _differences(run):
             on_message(line)

@@ -22,7 +22,6 @@ from raykd.models.load import model_files
 from raykd.runs.checkpointer import Checkpointer, found_checkpoint
 from raykd.runs.companions import companions_of
 from raykd.runs.export import ExportedModel, export_model
-from raykd.runs.matmul_choice import products_settled
 from raykd.runs.metrics import (
     Log,
     Meter,
@@ -96,7 +95,6 @@ def training_turns(config: RunConfig, paths: RunPaths, context: Context) -> Turn
             checkpointer = Checkpointer(config, paths, run, companions=companions)
             if checkpoint is not None:
                 checkpointer.restore(checkpoint)
-        stack.enter_context(products_settled(run, paths))
         with _opened_log(config, paths, run) as log:
             if run.start is not None and context.world.rank == 0:
                 _note_start(run.start, paths, log)

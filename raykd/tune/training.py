@@ -18,9 +18,7 @@ from raykd.distill.shared import SharedTeachers
 from raykd.distill.world import World
 from raykd.errors import StorageError, TrainingFailedError
 from raykd.machine.process import prepare_process
-from raykd.runs.matmul_choice import products_of_another
 from raykd.runs.metrics import Record
-from raykd.runs.paths import run_paths
 from raykd.runs.result import read_result
 from raykd.runs.stop import Leave
 from raykd.storage import uris
@@ -51,7 +49,6 @@ class _Process:
 
     def __init__(self, members: Sequence[Member], connection: Connection) -> None:
         self.runs = [member.run for member in members]
-        self.first = run_paths(members[0].config)
         self.load = SharedTeachers().load if len(members) > 1 else live_teachers
         self._connection = connection
         self._leaving: set[str] = set()
@@ -120,7 +117,6 @@ def _train(member: Member, process: _Process) -> Turns[Leave]:
         watch = CacheWatch(on_message=logger.info, should_stop=should_stop)
         if not ensure_caches(claim.config, watch=watch):
             return Leave.STOPPED
-        products_of_another(claim.paths, other=process.first)
         context = Context(
             world=world,
             report=lambda metrics: process.report(member.run, metrics),

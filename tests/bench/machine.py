@@ -9,7 +9,6 @@ show there.
     plain               torch and glibc as they are
     kept, environment   glibc keeps large blocks: MALLOC_ variables, set before the process starts
     kept, in process    the same by mallopt, as raykd does in every process that trains
-    oneDNN              in addition, float32 matrices are multiplied by oneDNN
     layers twice        in addition to what is kept: train.activation_checkpointing
     bfloat16            in addition to what is kept: train.precision, and the teacher's dtype
     all cores           in addition to what is kept: as many threads as there are cores
@@ -49,7 +48,6 @@ class Way:
 
     environment: Mapping[str, str] = field(default_factory=dict)
     keeps: bool = True
-    onednn: bool = False
     has_all_cores: bool = False
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Of the run."""
@@ -59,7 +57,6 @@ WAYS = {
     "plain": Way(keeps=False),
     "kept, environment": Way(keeps=False, environment=_ENVIRONMENT),
     "kept, in process": Way(),
-    "oneDNN": Way(onednn=True),
     "layers twice": Way(changes={"train": {"activation_checkpointing": True}}),
     "bfloat16": Way(
         changes={
@@ -139,7 +136,6 @@ def taken(case: Case, material: Material, way: Way) -> Figures:
     from raykd.distill.world import World  # noqa: PLC0415
     from raykd.machine.allocator import keep_large_blocks  # noqa: PLC0415
     from raykd.machine.cores import usable_cores  # noqa: PLC0415
-    from raykd.machine.matmul import multiplying  # noqa: PLC0415
 
     from tests.bench.rivals.material import run_config  # noqa: PLC0415
 
@@ -157,12 +153,11 @@ def taken(case: Case, material: Material, way: Way) -> Figures:
     steps = training_steps(
         run.state, run.objective, run.steps(), options=run.loop_options, world=run.world
     )
-    with multiplying(onednn=way.onednn):
-        for _ in range(_WARM_UP_STEPS):
-            next(steps)
-        before, started_at = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-        finished = list(steps)
-        seconds = time.perf_counter() - started_at
+    for _ in range(_WARM_UP_STEPS):
+        next(steps)
+    before, started_at = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    finished = list(steps)
+    seconds = time.perf_counter() - started_at
     after = resource.getrusage(resource.RUSAGE_SELF)
     user, system = after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime
     return {

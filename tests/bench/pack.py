@@ -29,7 +29,6 @@ from raykd.distill.shared import SharedTeachers
 from raykd.distill.world import World
 from raykd.machine.process import prepare_process
 from raykd.models.load import save_model
-from raykd.runs.matmul_choice import products_of_another
 from raykd.runs.metrics import read_metrics
 from raykd.runs.paths import run_paths
 from raykd.runs.stop import Leave
@@ -119,10 +118,6 @@ def trained(directory: Path, weights: list[int], *, small: bool) -> Figures:
     torch.set_num_threads(1)
     prepare_process(cores=1)
     configs = {f"{weight}": config_of(directory, weight, len(weights)) for weight in weights}
-    # All multiply as the first that trained: another library differs in the last digit.
-    first = run_paths(config_of(directory, 1, 1))
-    for config in configs.values():
-        products_of_another(run_paths(config), other=first)
     load = live_teachers if len(weights) == 1 else SharedTeachers().load
     clock: list[float] = []
     last = (1 + _TIMED_STEPS) * len(weights)

@@ -23,8 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raykd.config.schema.run import RunConfig
-from raykd.runs.matmul_choice import products_of_another
-from raykd.runs.paths import run_paths
 from rich.console import Console
 
 from tests.soak import verdict
@@ -130,9 +128,6 @@ def soak(directory: Path, options: Options) -> list[Line]:
     with faulty_store(directory, server=options.server, seed=options.seed) as store:
         store.put(directory / "data")
         smooth, config = at(str(directory), "smooth"), at(store.uri, "runs")
-        # Another library would differ in the last digit.
-        for each in (smooth, config):
-            products_of_another(run_paths(each), other=speed.measured)
         soaked = Soaked(
             config=config,
             pace=pace_of(options, speed),

@@ -12,7 +12,7 @@ from typing import Any
 from raykd.config.load import as_yaml
 from raykd.config.schema.run import RunConfig
 from raykd.runs.metrics import read_metrics
-from raykd.runs.paths import RunPaths, run_paths
+from raykd.runs.paths import run_paths
 from raykd.storage import uris
 from safetensors.torch import load_file
 
@@ -93,9 +93,6 @@ class Speed:
 
     step_seconds: float
 
-    measured: RunPaths
-    """The run that was measured."""
-
 
 def measured_speed(directory: Path, *, num_steps: int = 60) -> Speed:
     """Train a little on the local disk."""
@@ -109,7 +106,6 @@ def measured_speed(directory: Path, *, num_steps: int = 60) -> Speed:
     return Speed(
         start_seconds=times[0] - started,
         step_seconds=(times[-1] - times[half]) / (len(times) - 1 - half),
-        measured=run_paths(config),
     )
 
 

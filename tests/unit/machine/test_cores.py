@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from raykd.machine.cores import cpu_name, has_bfloat16, usable_cores, usable_memory
+from raykd.machine.cores import has_bfloat16, usable_cores, usable_memory
 from raykd.machine.process import idle_gpus, machine_warnings, prepare_process
 
 from tests.small_runs import small_run
@@ -47,8 +47,6 @@ def test_bfloat16_is_read_off_the_flags(tmp_path: Path) -> None:
     arm = written(tmp_path / "arm", "processor : 0\nFeatures : fp asimd bf16\n\n")
     assert [has_bfloat16(info) for info in (plain, able, arm)] == [False, True, True]
     assert has_bfloat16(tmp_path / "none")
-    assert cpu_name(plain) == "AMD EPYC 1"
-    assert cpu_name(tmp_path / "none") == "unknown"
 
 
 @pytest.mark.parametrize(("cores", "threads"), [(2.5, 2), (0.5, 1)])

@@ -1,6 +1,5 @@
 """Runs that take turns behind one teacher are the runs that they would be alone, bit by bit."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,13 @@ from raykd.distill.batches import evaluation_batches
 from raykd.distill.shared import SharedTeachers
 from raykd.distill.world import World
 from raykd.errors import DivergedError
-from raykd.machine.matmul import multiplying, products
 from raykd.models.load import save_model
 from raykd.runs.checkpoint import committed_steps
 from raykd.runs.inputs import with_absolute_paths
-from raykd.runs.matmul_choice import products_of_another
-from raykd.runs.paths import RunPaths, run_paths
+from raykd.runs.paths import run_paths
 from raykd.runs.stop import Leave
-from raykd.storage import uris
 from raykd.teachers.shared import SharedTeacher
-from raykd.train.turns import Turns, alone, by_turns
+from raykd.train.turns import Turns, by_turns
 from raykd.train.worker import Context, training_turns
 
 from tests.small_runs import TINY_BERT, small_data, small_run
@@ -172,36 +168,3 @@ def test_one_that_leaves_or_diverges_leaves_the_others_as_they_are(directory: Pa
     # The one that left is a run like any other.
     train(configs["hot"])
     assert_as_alone(directory, {"hot": configs["hot"]})
-
-
-def test_each_multiplies_in_its_turns_as_it_has_chosen() -> None:
-    seen: list[tuple[str, str]] = []
-
-    def turns(name: str, *, onednn: bool, number: int) -> Turns[None]:
-        with multiplying(onednn=onednn):
-            for _ in range(number):
-                seen.append((name, products()))
-                yield
-
-    members = {
-        "first": turns("first", onednn=True, number=1),
-        "second": turns("second", onednn=False, number=3),
-        "third": turns("third", onednn=True, number=2),
-    }
-    assert [name for name, _ in by_turns(members)] == ["first", "third", "second"]
-    expected = {"first": "bf16", "second": "none", "third": "bf16"}
-    assert all(expected[name] == precision for name, precision in seen)
-    assert products() == "none"
-    alone(turns("again", onednn=True, number=2))
-
-
-def test_a_new_member_multiplies_as_another_and_an_old_one_as_before(tmp_path: Path) -> None:
-    first, second, third = (RunPaths(str(tmp_path / name)) for name in "abc")
-    products_of_another(second, other=first)
-    assert not uris.exists(second.machine)
-    uris.write_bytes(first.machine, b'{"machine": "here", "onednn": true}')
-    products_of_another(second, other=first)
-    assert json.loads(uris.read_bytes(second.machine))["onednn"]
-    uris.write_bytes(third.machine, b'{"machine": "elsewhere", "onednn": false}')
-    products_of_another(third, other=first)
-    assert json.loads(uris.read_bytes(third.machine))["onednn"]
