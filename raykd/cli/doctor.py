@@ -10,16 +10,16 @@ from raykd.config.schema.run import TaskName
 from raykd.errors import ConfigError
 
 if TYPE_CHECKING:
-    import torch
+    from collections.abc import Iterator
+
     from rich.table import Table
 
     from raykd.doctor.subject import Finding
-    from raykd.planning.pair.finding import PairFinding
+    from raykd.planning.pair import Pair
 
 _LOSSES = "prove that the objective is what it says, on this device and in this precision"
 _PAIR = "say whether two models can be teacher and student, and what that costs"
 _STORAGE = "say what a store lets raykd do: it writes a small object, and removes it"
-_VERDICTS = {"ok": "ok", "warning": "[yellow]warning[/]", "error": "[red]error[/]"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +63,7 @@ def losses_table(findings: "list[Finding]") -> "Table":
     for finding in findings:
         table.add_row(
             finding.name,
-            finding.says,
+            finding.claim,
             f"{finding.deviation:.2g}",
             f"{finding.tolerance:.2g}",
             "pass" if finding.is_ok else "[red]FAIL[/]",
@@ -71,20 +71,18 @@ def losses_table(findings: "list[Finding]") -> "Table":
     return table
 
 
-def pair_table(findings: "list[PairFinding]") -> "Table":
-    """Return what is said about a pair as a table."""
+def pair_tables(pair: "Pair") -> "Iterator[Table]":
+    """Yield what is said about a pair: what the two have, and what follows of it."""
     from rich.markup import escape  # noqa: PLC0415
 
-    table = plain_table("", "teacher", "student", "verdict", "")
-    for finding in findings:
-        table.add_row(
-            finding.name,
-            escape(finding.teacher),
-            escape(finding.student),
-            _VERDICTS[finding.verdict],
-            escape(finding.advice),
-        )
-    return table
+    facts = plain_table("", "teacher", "student")
+    for name, text in pair.teacher.items():
+        facts.add_row(name, escape(text), escape(pair.student[name]))
+    yield facts
+    lines = plain_table("", "")
+    for name, text in (*pair.lines, *(("[yellow]warning[/]", text) for text in pair.warnings)):
+        lines.add_row(name, escape(text))
+    yield lines
 
 
 def _examine_losses(options: argparse.Namespace) -> int:
@@ -98,7 +96,7 @@ def _examine_losses(options: argparse.Namespace) -> int:
     if options.device == "cuda" and not torch.cuda.is_available():
         message = "--device: torch finds no CUDA device here; leave it out to check on the CPU"
         raise ConfigError(message)
-    setting = Setting(device=torch.device(options.device), dtype=_dtype(options.dtype))
+    setting = Setting(device=torch.device(options.device), dtype=getattr(torch, options.dtype))
     found = list(findings(Subject.real(), setting))
     console.print(losses_table(found))
     failed = [finding.name for finding in found if not finding.is_ok]
@@ -109,29 +107,21 @@ def _examine_losses(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _dtype(name: str) -> "torch.dtype":
-    import torch  # noqa: PLC0415
-
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
-
-
 def _examine_pair(options: argparse.Namespace) -> int:
+    from raykd.cli.problems import print_problems  # noqa: PLC0415
     from raykd.cli.progress import console  # noqa: PLC0415
-    from raykd.planning.pair.examine import examine_pair  # noqa: PLC0415
+    from raykd.planning.pair import examine_pair  # noqa: PLC0415
 
-    found = list(
-        examine_pair(
-            options.teacher,
-            options.student,
-            task=options.task,
-            data_uri=options.data,
-            split=options.split,
-        )
+    pair = examine_pair(
+        options.teacher,
+        options.student,
+        task=options.task,
+        data_uri=options.data,
+        split=options.split,
     )
-    console.print(pair_table(found))
-    counts = [sum(f.verdict == verdict for f in found) for verdict in ("error", "warning")]
-    console.print(f"\n{counts[0]} error(s), {counts[1]} warning(s)", markup=False)
-    return 2 if counts[0] else 0
+    for table in pair_tables(pair):
+        console.print(table)
+    return print_problems(console, pair.problems, paths=[], data_uris=[])
 
 
 def _examine_storage(options: argparse.Namespace) -> int:

@@ -3,7 +3,7 @@
 Letters beside those of ``raykd.batch``: R is the tokens of one row.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -22,7 +22,7 @@ from raykd.doctor.cases import (
     Case,
     build_case,
 )
-from raykd.doctor.subject import Finding, Setting, Subject, deviation
+from raykd.doctor.subject import Setting, Subject, check, deviation
 from raykd.losses.comparisons import ModelShape
 from raykd.losses.layer_terms import LayerTerm
 
@@ -39,35 +39,29 @@ _LOSSES = LossesConfig(
 )
 
 
-def layer_formulas(subject: Subject, setting: Setting) -> Finding:
-    """Compare each term with its formula in float64, on what both models are inside."""
-    worst = 0.0
+@check(tolerance=2e-5)
+@torch.no_grad()
+def layer_formulas(subject: Subject, setting: Setting) -> Iterator[float]:
+    """Each token has the value of the formula: real keys, no future, one map of layers."""
     for task in ("masked_lm", "causal_lm"):
         case = build_case(task, setting)
         batch = subject.collate(case.task, case.rows).to(setting.device)
         terms = _terms(subject, _LOSSES, case, teacher=shape_of(case.teacher.model.config))
-        with torch.no_grad():
-            student = case.student(batch, LayersWanted(hidden=(0, 1, 2), attention=(0, 1)))
-            teacher = case.teacher(batch, LayersWanted(hidden=(0, 1, 3), attention=(0, 2)))
-            expected = {
-                "hidden_states": _hidden(terms["hidden_states"], student, teacher),
-                "attention_scores": _by_row(_scores_apart, student, teacher),
-                "attention_relations": _by_row(_relations_apart, student, teacher),
-            }
-            for name, term in terms.items():
-                found_T = term.per_token(student, teacher, batch)
-                worst = max(worst, deviation(found_T, expected[name]))
-    return Finding(
-        name="layer formulas",
-        says="each token has the value of the formula: real keys, no future, one map of layers",
-        deviation=worst,
-        tolerance=2e-5,
-    )
+        student = case.student(batch, LayersWanted(hidden=(0, 1, 2), attention=(0, 1)))
+        teacher = case.teacher(batch, LayersWanted(hidden=(0, 1, 3), attention=(0, 2)))
+        expected = {
+            "hidden_states": _hidden(terms["hidden_states"], student, teacher),
+            "attention_scores": _by_row(_scores_apart, student, teacher),
+            "attention_relations": _by_row(_relations_apart, student, teacher),
+        }
+        for name, term in terms.items():
+            found_T = term.per_token(student, teacher, batch)
+            yield deviation(found_T, expected[name])
 
 
-def layer_zero(subject: Subject, setting: Setting) -> Finding:
-    """Compare a model with itself."""
-    worst = 0.0
+@check(tolerance=1e-6)
+def layer_zero(subject: Subject, setting: Setting) -> Iterator[float]:
+    """A student whose layers are those of its teacher has no loss on layers."""
     for task in ("masked_lm", "causal_lm"):
         case = build_case(task, setting)
         batch = subject.collate(case.task, case.rows).to(setting.device)
@@ -75,13 +69,7 @@ def layer_zero(subject: Subject, setting: Setting) -> Finding:
         outputs = case.student(batch, LayersWanted(hidden=(0, 1, 2), attention=(0, 1)))
         for term in terms.values():
             values_T = term.per_token(outputs, outputs, batch)
-            worst = max(worst, deviation(values_T, torch.zeros_like(values_T)))
-    return Finding(
-        name="layer zero",
-        says="a student whose layers are those of its teacher has no loss on layers",
-        deviation=worst,
-        tolerance=1e-6,
-    )
+            yield deviation(values_T, torch.zeros_like(values_T))
 
 
 def _terms(

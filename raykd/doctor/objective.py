@@ -1,5 +1,7 @@
 """Whether a step adds up its terms by their weights, and leaves the teacher alone."""
 
+from collections.abc import Iterator
+
 import torch
 
 from raykd.batch import LayersWanted
@@ -20,48 +22,42 @@ from raykd.doctor.cases import (
     one_step,
 )
 from raykd.doctor.formulas import FORMULAS
-from raykd.doctor.subject import Finding, Setting, Subject, deviation
+from raykd.doctor.subject import Setting, Subject, check, deviation
 from raykd.losses.layer_terms import LayerTerm
 
 _WEIGHTS = {"cross_entropy": "0 -> 1", "forward_kl": "2 -> 0.5"}
 _TEMPERATURE = "4 -> 1"
 
 
-def schedules(subject: Subject, setting: Setting) -> Finding:
-    """Compare the objective at several moments of a run with the weighted sum of formulas."""
+@check(tolerance=1e-3)  # at a high temperature a divergence is a small difference of logs
+@torch.no_grad()
+def schedules(subject: Subject, setting: Setting) -> Iterator[float]:
+    """The objective is the sum of its terms by weight and temperature of the moment."""
     losses = LossesConfig(
         cross_entropy=CrossEntropyConfig(weight=_WEIGHTS["cross_entropy"]),
         forward_kl=ForwardKLConfig(weight=_WEIGHTS["forward_kl"], temperature=_TEMPERATURE),
     )
-    worst = 0.0
     for task in TASKS:
         case = build_case(task, setting)
         step = build_step(subject, case, setting, losses)
         batch = subject.collate(case.task, case.rows).to(setting.device)
         counts = StepCounts(positions=7.0, tokens=1.0)
-        with torch.no_grad():
-            student_PK = step.student_outputs(batch).logits_PK.double()
-            teacher_PK = step.signals(batch)[0].outputs.logits_PK.double()
-            hard_P = -student_PK.softmax(dim=-1).log().gather(1, batch.labels_P[:, None])
-            for progress in (0.0, 0.3, 1.0):
-                at = {name: parse_schedule(text).at(progress) for name, text in _WEIGHTS.items()}
-                soft_P = FORMULAS["forward_kl"].values(
-                    student_PK, teacher_PK, parse_schedule(_TEMPERATURE).at(progress)
-                )
-                expected = at["cross_entropy"] * hard_P.sum() + at["forward_kl"] * soft_P.sum()
-                found = step(batch, progress, counts).loss
-                worst = max(worst, deviation(found, expected / counts.positions))
-    return Finding(
-        name="schedules",
-        says="the objective is the sum of its terms by weight and temperature of the moment",
-        deviation=worst,
-        tolerance=1e-3,  # at a high temperature a divergence is a small difference of logs
-    )
+        student_PK = step.student_outputs(batch).logits_PK.double()
+        teacher_PK = step.signals(batch)[0].outputs.logits_PK.double()
+        hard_P = -student_PK.softmax(dim=-1).log().gather(1, batch.labels_P[:, None])
+        for progress in (0.0, 0.3, 1.0):
+            at = {name: parse_schedule(text).at(progress) for name, text in _WEIGHTS.items()}
+            soft_P = FORMULAS["forward_kl"].values(
+                student_PK, teacher_PK, parse_schedule(_TEMPERATURE).at(progress)
+            )
+            expected = at["cross_entropy"] * hard_P.sum() + at["forward_kl"] * soft_P.sum()
+            found = step(batch, progress, counts).loss
+            yield deviation(found, expected / counts.positions)
 
 
-def teacher_mode(subject: Subject, setting: Setting) -> Finding:
-    """Compare what a teacher with dropout says, as a run trains, with what it says at rest."""
-    worst = 0.0
+@check()
+def teacher_mode(subject: Subject, setting: Setting) -> Iterator[float]:
+    """A teacher with dropout gives one answer, that of evaluation, while a run trains."""
     for task in TASKS:
         case = build_case(task, setting, dropout=0.5)
         batch = case.task.collate(case.rows).to(setting.device)
@@ -71,42 +67,31 @@ def teacher_mode(subject: Subject, setting: Setting) -> Finding:
         step = build_step(subject, case, setting, LossesConfig(forward_kl=ForwardKLConfig()))
         for _ in range(2):
             (signal,) = step.signals(batch)
-            worst = max(worst, deviation(signal.outputs.logits_PK, expected_PK))
-    return Finding(
-        name="teacher mode",
-        says="a teacher with dropout gives one answer, that of evaluation, while a run trains",
-        deviation=worst,
-        tolerance=setting.forward_tolerance,
-    )
+            yield deviation(signal.outputs.logits_PK, expected_PK)
 
 
-def teacher_gradient(subject: Subject, setting: Setting) -> Finding:
-    """Count the ways by which training could reach the teacher."""
-    count = 0
+@check(tolerance=0)
+def teacher_gradient(subject: Subject, setting: Setting) -> Iterator[float]:
+    """The optimizer cannot reach the teacher, and no gradient is computed for it."""
     for task in ("masked_lm", "causal_lm"):
         case = build_case(task, setting)
         step = build_step(subject, case, setting, LAYER_LOSSES)
         batch = subject.collate(case.task, case.rows).to(setting.device)
         own = {id(parameter) for parameter in case.teacher.parameters()}
-        count += sum(id(parameter) in own for parameter in step.parameters())
+        yield sum(id(parameter) in own for parameter in step.parameters())
         wanted = LayersWanted(hidden=(1,), attention=(0,))
         (signal,) = step.signals(batch, {TEACHER: wanted})
         outputs = signal.outputs
-        count += outputs.logits_PK.requires_grad + outputs.hidden_states_TD[1].requires_grad
-        count += outputs.attention[0].query_BHLE.requires_grad
+        yield outputs.logits_PK.requires_grad
+        yield outputs.hidden_states_TD[1].requires_grad
+        yield outputs.attention[0].query_BHLE.requires_grad
         one_step(step, (batch,), setting)
-        count += _num_gradients(case)
-    return Finding(
-        name="teacher gradient",
-        says="the optimizer cannot reach the teacher, and no gradient is computed for it",
-        deviation=count,
-        tolerance=0,
-    )
+        yield _num_gradients(case)
 
 
-def detached(subject: Subject, setting: Setting) -> Finding:
-    """Count the terms that send a gradient into a teacher which would take it."""
-    count = 0
+@check(tolerance=0)
+def detached(subject: Subject, setting: Setting) -> Iterator[float]:
+    """No term sends a gradient into the teacher's outputs."""
     case = build_case("masked_lm", setting)
     batch = subject.collate(case.task, case.rows).to(setting.device)
     insides = LayersWanted(hidden=(0, 1, 2, 3), attention=(0, 1, 2))
@@ -126,14 +111,8 @@ def detached(subject: Subject, setting: Setting) -> Finding:
     ]
     for values_T in values:
         values_T.sum().backward(retain_graph=True)
-        count += _num_gradients(case)
+        yield _num_gradients(case)
         case.teacher.zero_grad()
-    return Finding(
-        name="detached",
-        says="no term sends a gradient into the teacher's outputs",
-        deviation=count,
-        tolerance=0,
-    )
 
 
 def _num_gradients(case: Case) -> int:

@@ -1,5 +1,6 @@
 """Whether the right positions are scored, against the right labels."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,15 +17,15 @@ from raykd.doctor.cases import (
     gradient_of,
     one_step,
 )
-from raykd.doctor.subject import Finding, Setting, Subject
+from raykd.doctor.subject import Setting, Subject, check
 
 _IGNORED = -100
 """What transformers calls a position that is not scored."""
 
 
-def labels(subject: Subject, setting: Setting) -> Finding:
-    """Count the scored positions that differ from those that the rows have by hand."""
-    wrong = 0
+@check(tolerance=0)
+def labels(subject: Subject, setting: Setting) -> Iterator[float]:
+    """Each scored position has its own label: the next token, the hidden one, the class."""
     for task in TASKS:
         case = build_case(task, setting)
         batch = subject.collate(case.task, case.rows)
@@ -33,30 +34,18 @@ def labels(subject: Subject, setting: Setting) -> Finding:
             (row, place, label)
             for (row, place), label in zip(places, batch.labels_P.tolist(), strict=True)
         ]
-        wrong += len(set(found) ^ _expected(case, batch))
-        wrong += len(found) - len(set(found))
-    return Finding(
-        name="labels",
-        says="each scored position has its own label: the next token, the hidden one, the class",
-        deviation=wrong,
-        tolerance=0,
-    )
+        yield len(set(found) ^ _expected(case, batch))
+        yield len(found) - len(set(found))
 
 
-def cross_entropy(subject: Subject, setting: Setting) -> Finding:
-    """Compare loss and gradient with those that transformers computes from whole rows."""
-    worst = 0.0
+@check()
+def cross_entropy(subject: Subject, setting: Setting) -> Iterator[float]:
+    """Loss and gradient are those that transformers computes from the whole rows."""
     for task in TASKS:
         case = build_case(task, setting)
         step = build_step(subject, case, setting, LossesConfig(cross_entropy=CrossEntropyConfig()))
         found = one_step(step, (subject.collate(case.task, case.rows),), setting)
-        worst = max(worst, found.apart_from(_of_transformers(case, setting)))
-    return Finding(
-        name="cross entropy",
-        says="loss and gradient are those that transformers computes from the whole rows",
-        deviation=worst,
-        tolerance=setting.forward_tolerance,
-    )
+        yield found.apart_from(_of_transformers(case, setting))
 
 
 def _expected(case: Case, batch: Batch) -> set[tuple[int, int, int]]:

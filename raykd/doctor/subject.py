@@ -1,34 +1,18 @@
 """What the checks are about: the pieces of the objective, where they run, what was found."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 
 from raykd.batch import Batch, Rows
 from raykd.config.schema.losses import LossesConfig
 from raykd.distill.step import DistillationStep
-from raykd.losses.comparisons import ModelShape
 from raykd.losses.layer_terms import LayerTerm, build_layer_terms
 from raykd.losses.terms import LossTerm, build_terms
 from raykd.models.scored import ScoredModel
 from raykd.tasks.task import Task
 from raykd.teachers.live import LiveTeacher, Teacher
-
-
-class LayerTermsBuilder(Protocol):
-    """As ``build_layer_terms``."""
-
-    def __call__(
-        self,
-        config: LossesConfig,
-        *,
-        student: ModelShape,
-        teachers: Mapping[str, ModelShape],
-        followed: Mapping[str, tuple[int, ...]],
-    ) -> tuple[LayerTerm, ...]:
-        """Return the terms on layers."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +23,9 @@ class Subject:
     """How the rows of a task become a padded batch with scored positions."""
 
     build_terms: Callable[[LossesConfig], tuple[LossTerm, ...]]
-    build_layer_terms: LayerTermsBuilder
+    build_layer_terms: Callable[..., tuple[LayerTerm, ...]]
+    """Takes what ``build_layer_terms`` takes."""
+
     make_teacher: Callable[[ScoredModel], Teacher]
     make_step: Callable[..., DistillationStep]
     """Takes what ``DistillationStep`` takes."""
@@ -86,7 +72,7 @@ class Finding:
     """What one check found."""
 
     name: str
-    says: str
+    claim: str
     """What holds where the check passes."""
 
     deviation: float
@@ -99,6 +85,45 @@ class Finding:
     def is_ok(self) -> bool:
         """Whether the check passes; NaN does not."""
         return self.deviation <= self.tolerance
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """A claim about the objective, and how it is tried."""
+
+    name: str
+    claim: str
+    tolerance: float | None
+    """None is that of a forward and backward pass."""
+
+    deviations: Callable[[Subject, Setting], Iterator[float]]
+    """Each a difference, or a number of mistakes, that would be 0 without rounding."""
+
+    def __call__(self, subject: Subject, setting: Setting) -> Finding:
+        """Return the worst that is found."""
+        tolerance = setting.forward_tolerance if self.tolerance is None else self.tolerance
+        return Finding(
+            name=self.name,
+            claim=self.claim,
+            deviation=max(self.deviations(subject, setting)),
+            tolerance=tolerance,
+        )
+
+
+def check(
+    *, tolerance: float | None = None
+) -> Callable[[Callable[[Subject, Setting], Iterator[float]]], Check]:
+    """Make a check of a function that yields deviations: its docstring is the claim."""
+
+    def make(deviations: Callable[[Subject, Setting], Iterator[float]]) -> Check:
+        return Check(
+            name=deviations.__name__.replace("_", " "),
+            claim=(deviations.__doc__ or "").rstrip("."),
+            tolerance=tolerance,
+            deviations=deviations,
+        )
+
+    return make
 
 
 def deviation(found: torch.Tensor, expected: torch.Tensor) -> float:

@@ -1,11 +1,9 @@
 """All checks of the objective, in the order in which a reader would ask."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from raykd.doctor import batches, layers, objective, positions, values
-from raykd.doctor.subject import Finding, Setting, Subject
-
-Check = Callable[[Subject, Setting], Finding]
+from raykd.doctor.subject import Check, Finding, Setting, Subject
 
 CHECKS: tuple[Check, ...] = (
     positions.labels,

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from raykd.config.schema.init import CopyLayersConfig
 from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import Manifest
+from raykd.data.manifest import Manifest, TokenizerInfo
 from raykd.data.tokenizers import load_tokenizer, tokenizer_info
 from raykd.distill.start import StudentStart, source_of
 from raykd.errors import ModelError
@@ -45,7 +45,8 @@ def planned_model(
     """
     loaded = load_config(source, revision=revision)
     _check_length(key, source, loaded, manifest)
-    _check_tokenizer(key, source, manifest)
+    if (tokenizer := tokenizer_beside(resolve_model(source))) is not None:
+        check_same_tokenizer(key, source, tokenizer_info(tokenizer), manifest)
     _check_vocabulary(key, source, loaded, manifest)
     check_loadable(source, loaded, config.task, new_head=new_head)
     return ModelPlan(config=loaded, parameters=count_parameters(loaded, config.task))
@@ -99,16 +100,26 @@ def _check_vocabulary(key: str, source: str, loaded: Any, manifest: Manifest) ->
         raise ModelError(message)
 
 
-def _check_tokenizer(key: str, source: str, manifest: Manifest) -> None:
-    """Compare the tokenizer that lies beside a model, if one does, with the data's.
+def tokenizer_beside(where: str) -> Any | None:
+    """Return the tokenizer in the directory of a model; None where none is.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    names = ("tokenizer.json", "vocab.txt")
+    is_there = any(uris.exists(uris.join(where, name)) for name in names)
+    return load_tokenizer(where) if is_there else None
+
+
+def check_same_tokenizer(
+    key: str, source: str, tokenizer: TokenizerInfo, manifest: Manifest
+) -> None:
+    """Check that a model's tokenizer is the data's.
 
     Raises:
         ModelError: They are not interchangeable; the message names the key.
     """
-    where = resolve_model(source)
-    if not any(uris.exists(uris.join(where, name)) for name in ("tokenizer.json", "vocab.txt")):
-        return
-    fingerprint = tokenizer_info(load_tokenizer(where)).fingerprint
+    fingerprint = tokenizer.fingerprint
     if fingerprint != manifest.tokenizer.fingerprint:
         message = (
             f"{key}: the tokenizer of {source} (fingerprint {fingerprint[:12]}) is not that of "

@@ -90,7 +90,7 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
         config: The run.
         fresh: It would start over, whatever checkpoints there are.
     """
-    problems = _Problems()
+    problems = Problems()
     place = _place(config, problems)
     begins = fresh or place.is_empty
     problems.collect(lambda: check_trackers(config))
@@ -107,24 +107,13 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
         )
     problems.collect(lambda: check_inputs(config))
     data = problems.collect(lambda: planned_data(config, manifest))
-    teachers = _plan_teachers(config, manifest, problems)
-    student = problems.collect(lambda: _plan_student(config, manifest))
-    problems.collect(
-        lambda: check_languages(
-            config.teacher_weights,
-            served_languages(config),
-            languages=manifest.languages,
-            trained=trained_languages(config, manifest),
-        )
-    )
+    student, teachers = plan_models(config, manifest, problems)
     caches = problems.collect(lambda: plan_caches(config, manifest)) or {}
     start = None
     if student is not None:
         if config.student.init is not None and begins:
             problems.collect(lambda: check_source(config, manifest))
             start = problems.collect(lambda: plan_start(config, manifest, student=student.config))
-        problems.collect(lambda: check_projections(config, manifest, student=student.config))
-        problems.collect(lambda: _check_models(config, manifest, student, teachers))
         if (paths := place.paths) is not None:
             problems.collect(lambda: _check_room(paths, student))
     return Plan(
@@ -172,7 +161,7 @@ def _named_models(config: RunConfig) -> list[tuple[str, str | None]]:
     return found + ([(student.pretrained, student.revision)] if student.pretrained else [])
 
 
-class _Problems:
+class Problems:
     """Collects what goes wrong, so that all of it can be told at once."""
 
     def __init__(self) -> None:
@@ -206,7 +195,7 @@ class _Place:
     """Told where nothing says more of the same."""
 
 
-def _place(config: RunConfig, problems: _Problems) -> _Place:
+def _place(config: RunConfig, problems: Problems) -> _Place:
     """Find out where a run stands; without what its inputs hold, nobody knows."""
     uri = uris.join(uris.absolute(config.output_uri), config.name)
     problems.collect(lambda: require_writable(uri, "output_uri"))
@@ -239,15 +228,41 @@ def _check_room(paths: RunPaths, student: ModelPlan) -> None:
         require_writable(paths.run, "output_uri", num_bytes=num_bytes)
 
 
+def plan_models(
+    config: RunConfig, manifest: Manifest, problems: Problems
+) -> tuple[ModelPlan | None, dict[str, ModelPlan]]:
+    """Describe the student and the teachers that can be read, by name.
+
+    Args:
+        config: The run.
+        manifest: Of its data.
+        problems: Given what is wrong with a model, for the data or beside the others.
+    """
+    teachers = _plan_teachers(config, manifest, problems)
+    student = problems.collect(lambda: _plan_student(config, manifest))
+    problems.collect(
+        lambda: check_languages(
+            config.teacher_weights,
+            served_languages(config),
+            languages=manifest.languages,
+            trained=trained_languages(config, manifest),
+        )
+    )
+    if student is not None:
+        problems.collect(lambda: check_projections(config, manifest, student=student.config))
+        problems.collect(lambda: _check_models(config, manifest, student, teachers))
+    return student, teachers
+
+
 def _plan_teachers(
-    config: RunConfig, manifest: Manifest, problems: _Problems
+    config: RunConfig, manifest: Manifest, problems: Problems
 ) -> dict[str, ModelPlan]:
     plans = {name: _plan_teacher(name, config, manifest, problems) for name in config.teachers}
     return {name: plan for name, plan in plans.items() if plan is not None}
 
 
 def _plan_teacher(
-    name: str, config: RunConfig, manifest: Manifest, problems: _Problems
+    name: str, config: RunConfig, manifest: Manifest, problems: Problems
 ) -> ModelPlan | None:
     section = config.teachers[name]
     plan = problems.collect(

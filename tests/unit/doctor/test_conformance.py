@@ -48,14 +48,14 @@ def test_every_term_on_logits_has_a_formula() -> None:
 def test_a_check_finds_the_same_twice() -> None:
     setting = Setting(device=CPU, dtype=torch.float32)
     for check in CHECKS:
-        if check.__name__ in ("formulas", "layer_formulas", "teacher_mode"):
+        if check.name in ("formulas", "layer formulas", "teacher mode"):
             assert check(REAL, setting) == check(REAL, setting)
 
 
 def test_nan_is_no_pass() -> None:
     values = torch.tensor([1.0, float("nan")])
     assert deviation(values, torch.ones(2)) == float("inf")
-    assert not Finding(name="x", says="", deviation=float("nan"), tolerance=1.0).is_ok
+    assert not Finding(name="x", claim="", deviation=float("nan"), tolerance=1.0).is_ok
     assert deviation(torch.ones(2), torch.ones(3)) == float("inf")
 
 
@@ -367,7 +367,7 @@ MUTANTS = {
         fails=("teacher mode", "teacher gradient"),
     ),
     "mean of means": Mutant(
-        subject=replace(REAL, make_step=MeanOfMeans), fails=("micro-batches", "schedules")
+        subject=replace(REAL, make_step=MeanOfMeans), fails=("micro batches", "schedules")
     ),
     "schedules are ignored": Mutant(
         subject=replace(REAL, make_step=Unscheduled), fails=("schedules",)
@@ -379,8 +379,7 @@ MUTANTS = {
 def test_a_mutant_fails_its_checks(name: str) -> None:
     mutant = MUTANTS[name]
     setting = Setting(device=CPU, dtype=torch.float32)
-    checks = {check.__name__.replace("_", " "): check for check in CHECKS}
-    checks["micro-batches"] = checks.pop("micro batches")
+    checks = {check.name: check for check in CHECKS}
     for failing in mutant.fails:
         finding = checks[failing](mutant.subject, setting)
         assert not finding.is_ok, finding
