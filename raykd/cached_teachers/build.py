@@ -18,7 +18,7 @@ from raykd.cached_teachers.writer import (
     Workers,
 )
 from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import read_manifest
+from raykd.distill.setup import RunSetup, read_setup
 from raykd.distill.world import World
 from raykd.errors import StoppedError, StorageDeniedError
 from raykd.storage import uris
@@ -66,8 +66,7 @@ def ensure_caches(config: RunConfig, *, watch: CacheWatch, workers: Workers | No
     """
     if not any(teacher.cache for teacher in config.teachers.values()):
         return True
-    manifest = read_manifest(config.data.uri)
-    targets = cache_targets(config, manifest).values()
+    targets = cache_targets(read_setup(config)).values()
     try:
         return all(_ensured(config, target, watch, workers) for target in targets)
     except StoppedError:
@@ -75,24 +74,23 @@ def ensure_caches(config: RunConfig, *, watch: CacheWatch, workers: Workers | No
 
 
 @contextmanager
-def opened_caches(config: RunConfig, world: World) -> Iterator[Caches]:
+def opened_caches(setup: RunSetup, world: World) -> Iterator[Caches]:
     """Yield the caches of a run, open while the block runs.
 
     Raises:
         PublicationError: One is not whole, or of something else.
     """
-    if not any(teacher.cache for teacher in config.teachers.values()):
+    if not any(teacher.cache for teacher in setup.config.teachers.values()):
         yield {}
         return
-    manifest = read_manifest(config.data.uri)
     # Fingerprints of weights may take long: one worker reads them.
-    targets = world.broadcast(cache_targets(config, manifest) if world.rank == 0 else {})
+    targets = world.broadcast(cache_targets(setup) if world.rank == 0 else {})
     with ExitStack() as stack:
         found = {}
         for name, target in targets.items():
             payload = target.payload or target.candidates[0]
             cache = opened_cache(
-                target.uri(payload), target.key(payload), languages=manifest.languages
+                target.uri(payload), target.key(payload), languages=setup.manifest.languages
             )
             found[name] = stack.enter_context(cache)
         yield found
@@ -111,9 +109,8 @@ def planned_caches(
     Raises:
         RaykdError: A teacher or the data cannot be read.
     """
-    manifest = read_manifest(config.data.uri)
     found = {}
-    for name, target in cache_targets(config, manifest).items():
+    for name, target in cache_targets(read_setup(config)).items():
         ways = list(dict.fromkeys((*modes_of(config), *target.candidates)))
         with (workers or _in_this_process)(config, name, watch) as writer:
             found[name] = writer.plans(target.coverages, ways, target.temperatures)

@@ -2,16 +2,14 @@
 
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.teachers import SPARSE_MODES, CacheConfig, against_sparse
-from raykd.data.manifest import Manifest
+from raykd.distill.setup import RunSetup
 from raykd.teachers.cache.payload import Payload
 
 _FEW_CLASSES = 1024
 """Up to here all scores are kept without measuring anything."""
 
 
-def candidates_of(
-    section: CacheConfig, config: RunConfig, manifest: Manifest
-) -> tuple[Payload, ...]:
+def candidates_of(section: CacheConfig, setup: RunSetup) -> tuple[Payload, ...]:
     """Return what may be kept: one way that is named, or those that auto chooses from."""
     top_k = Payload(mode="top_k", size=section.top_k)
     sampled = Payload(mode="sampled", size=section.num_draws)
@@ -25,15 +23,14 @@ def candidates_of(
         case "sampled":
             return (sampled,)
         case "auto":
-            dense = _dense(config, manifest)
-            return (*dense, top_k, sampled) if _may_be_sparse(config) else dense
+            dense = _dense(setup)
+            return (*dense, top_k, sampled) if _may_be_sparse(setup.config) else dense
 
 
-def _dense(config: RunConfig, manifest: Manifest) -> tuple[Payload, ...]:
-    labels = manifest.labels_of(config.task)
-    if labels is not None and len(labels) <= _FEW_CLASSES:
+def _dense(setup: RunSetup) -> tuple[Payload, ...]:
+    if setup.labels is not None and setup.num_classes <= _FEW_CLASSES:
         return (Payload(mode="logits", precision="exact"),)
-    return tuple(way for way in modes_of(config) if way.mode not in SPARSE_MODES)
+    return tuple(way for way in modes_of(setup.config) if way.mode not in SPARSE_MODES)
 
 
 def _may_be_sparse(config: RunConfig) -> bool:

@@ -13,9 +13,9 @@ from raykd.config.schedule import parse_schedule
 from raykd.config.schema.losses import LossesConfig
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.teachers import CacheConfig
-from raykd.data.manifest import Manifest, Shard
-from raykd.data.stream import chosen_shards, training_reads
-from raykd.distill.assemble import num_steps
+from raykd.data.manifest import Shard
+from raykd.data.stream import training_reads
+from raykd.distill.setup import RunSetup
 from raykd.errors import ConfigError
 from raykd.models.fingerprint import fingerprints, hub_commit
 from raykd.models.locations import is_location
@@ -86,7 +86,7 @@ class CacheTarget:
         uris.write_bytes(self.choice_uri, json.dumps(asdict(payload)).encode())
 
 
-def cache_targets(config: RunConfig, manifest: Manifest) -> dict[str, CacheTarget]:
+def cache_targets(setup: RunSetup) -> dict[str, CacheTarget]:
     """Return the caches that a run reads, by the names of the teachers.
 
     Raises:
@@ -94,14 +94,15 @@ def cache_targets(config: RunConfig, manifest: Manifest) -> dict[str, CacheTarge
         RaykdError: A teacher or the data cannot be read.
     """
     return {
-        name: _target(name, section.cache, config, manifest)
-        for name, section in config.teachers.items()
+        name: _target(name, section.cache, setup)
+        for name, section in setup.config.teachers.items()
         if section.cache is not None
     }
 
 
-def _target(name: str, section: CacheConfig, config: RunConfig, manifest: Manifest) -> CacheTarget:
-    candidates = candidates_of(section, config, manifest)
+def _target(name: str, section: CacheConfig, setup: RunSetup) -> CacheTarget:
+    config, manifest = setup.config, setup.manifest
+    candidates = candidates_of(section, setup)
     masks = None
     if config.task == "masked_lm":
         masks = Masks(masking=config.data.masking, seed=config.train.seed)
@@ -118,7 +119,7 @@ def _target(name: str, section: CacheConfig, config: RunConfig, manifest: Manife
             masks=masks,
             payload=candidates[0],
         ),
-        coverages=coverages_of(name, config, manifest),
+        coverages=coverages_of(name, setup),
         temperatures=_temperatures(config.losses),
         candidates=candidates,
     )
@@ -163,25 +164,26 @@ def _temperatures(losses: LossesConfig) -> tuple[float, ...]:
     return tuple(sorted({min(found), max(found)})) if found else (1.0,)
 
 
-def coverages_of(name: str, config: RunConfig, manifest: Manifest) -> tuple[Coverage, ...]:
+def coverages_of(name: str, setup: RunSetup) -> tuple[Coverage, ...]:
     """Return what the run asks a teacher: rows to train on, then those to evaluate on."""
-    data, served = config.data, config.teachers[name].languages
-    asked = [*_trained_on(config, manifest)]
-    if data.eval_split is not None:
-        asked += _whole(chosen_shards(manifest, data, data.eval_split))
+    split, served = setup.config.data.eval_split, setup.config.teachers[name].languages
+    asked = [*_trained_on(setup)]
+    if split is not None:
+        asked += _whole(setup.shards(split))
     return tuple(
         each for each in _merged(asked) if served is None or each.shard.language in served
     )
 
 
-def _trained_on(config: RunConfig, manifest: Manifest) -> Iterator[Coverage]:
+def _trained_on(setup: RunSetup) -> Iterator[Coverage]:
     """Yield the rows of all steps, as they are masked in each epoch."""
+    config, manifest = setup.config, setup.manifest
     reads = training_reads(
         manifest,
         config.data,
         seed=config.train.seed,
         global_batch_size=config.train.global_batch_size,
-        num_steps=num_steps(config, manifest),
+        num_steps=setup.num_steps,
     )
     for stream in reads:
         *whole, last = _mask_epochs(config, stream.whole_epochs + 1)

@@ -8,9 +8,8 @@ from typing import Protocol
 import torch
 
 from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import read_manifest
-from raykd.distill.assemble import task_of
 from raykd.distill.models import load_teachers, student_config
+from raykd.distill.setup import read_setup
 from raykd.teachers.cache.building import AskingWriter, Progress, Writer
 from raykd.teachers.cache.parts import Coverage
 from raykd.teachers.cache.payload import Payload
@@ -79,13 +78,12 @@ class TeacherWriter(AskingWriter):
 def _runner(config: RunConfig, name: str) -> TeacherRunner:
     has_gpu = config.cluster.gpus_per_worker > 0 and torch.cuda.is_available()
     device = torch.device("cuda" if has_gpu else "cpu")
-    manifest = read_manifest(config.data.uri)
-    model = load_teachers(config, manifest, names=[name])[name].to(device)
-    student = student_config(config, manifest)
+    setup = read_setup(config)
+    model = load_teachers(setup, names=[name])[name].to(device)
     return TeacherRunner(
         name=name,
-        manifest=manifest,
-        task=task_of(config, manifest, model_type=student.model_type),
+        manifest=setup.manifest,
+        task=setup.task(student_config(setup).model_type),
         teacher=LiveTeacher(model),
         batch_size=BATCHES_AT_ONCE * config.train.micro_batch_size,
         device=device,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from raykd.cli.quiet import quiet_libraries
 from raykd.cli.tables import plain_table
 from raykd.errors import ConfigError, StorageDeniedError
+from raykd.report.units import duration
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -79,8 +80,6 @@ def garbage_table(found: "list[Garbage]", *, now: float) -> "Table":
     """Return what is found as a table."""
     from rich.filesize import decimal  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415
-
-    from raykd.cli.progress import duration  # noqa: PLC0415
 
     table = plain_table("what", "where", "size", "age", "why")
     for each in found:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from raykd.cli.quiet import quiet_libraries
 from raykd.jobs.head import head_address
 from raykd.jobs.job import Job
+from raykd.report.units import duration
 
 if TYPE_CHECKING:
     from raykd.jobs.cluster import Cluster
@@ -99,8 +100,6 @@ def outcome(job: Job) -> str:
 
 def took(job: Job) -> str:
     """Return how long a job has run, or runs."""
-    from raykd.cli.progress import duration  # noqa: PLC0415  --help must be instant
-
     if job.submitted_at is None:
         return "-"
     return duration((job.ended_at or time.time()) - job.submitted_at)

@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
+from raykd.report.units import duration
+
 if TYPE_CHECKING:
     from raykd.runs.result import RunResult
 
-_LONGEST_IN_SECONDS = 90
-_LONGEST_IN_MINUTES = 90 * 60
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -170,12 +170,3 @@ def _pivot(corner: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
         cells = (f"{values[column]:.4f}" if column in values else "-" for column in columns)
         table.add_row(row, *cells)
     return table
-
-
-def duration(seconds: float) -> str:
-    """Return a time span in the unit that suits it."""
-    if seconds < _LONGEST_IN_SECONDS:
-        return f"{seconds:.0f} s"
-    if seconds < _LONGEST_IN_MINUTES:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3_600:.1f} h"

@@ -11,9 +11,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from raykd.cli.progress import console, duration
+from raykd.cli.progress import console
 from raykd.ray_cluster.pending import Wait
 from raykd.report.standing import standing_of
+from raykd.report.units import duration
 from raykd.sweep.grid.coordinates import run_labels
 from raykd.sweep.ledger import Record, State, read_ledger
 from raykd.sweep.plan.changes import difference

@@ -1,8 +1,7 @@
-"""From a RunConfig to live objects: the one place where things are constructed."""
+"""From a RunSetup to live objects: the one place where things are constructed."""
 
-import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 
@@ -10,8 +9,7 @@ import torch
 
 from raykd.batch import Batch
 from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import Manifest, read_manifest
-from raykd.data.stream import initial_state, rows_per_epoch
+from raykd.data.stream import initial_state
 from raykd.distill.batches import evaluation_batches, first_batches
 from raykd.distill.distillation import Distillation
 from raykd.distill.loop import LoopOptions, TrainState
@@ -21,44 +19,59 @@ from raykd.distill.models import (
     live_teachers,
     scored,
     served_languages,
-    trained_languages,
 )
 from raykd.distill.optimizer import build_optimizer
 from raykd.distill.passes import prepare_passes
 from raykd.distill.projections import with_projections
+from raykd.distill.setup import RunSetup
 from raykd.distill.sharding import shard, shards_student
-from raykd.distill.start import source_of, start_student
+from raykd.distill.start import StudentStart, source_of, start_student
 from raykd.distill.step import DistillationStep
 from raykd.distill.world import World
 from raykd.losses.terms import build_terms
-from raykd.models.families import family_of
-from raykd.tasks.build import build_task
+from raykd.models.scored import ScoredModel
 from raykd.tasks.task import Task
 from raykd.teachers.build import build_ensemble, served_table
 from raykd.teachers.cache.reading import OpenedCache
 from raykd.teachers.cached import CachedTeacher
 from raykd.teachers.ensemble import TeacherEnsemble, mean_margins
-from raykd.teachers.live import LiveTeacher, Teacher
+from raykd.teachers.live import LiveTeacher
 
-LiveTeachers = Callable[
-    [RunConfig, Manifest, Collection[str], torch.device], dict[str, LiveTeacher]
-]
+LiveTeachers = Callable[[RunSetup, Collection[str], torch.device], dict[str, LiveTeacher]]
 """Loads teachers of a run, by their names, onto a device."""
+
+_NO_CACHES: Mapping[str, OpenedCache] = MappingProxyType({})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunModels:
+    """The models of a run, on this worker's device."""
+
+    student: ScoredModel
+    task: Task
+    """For the student's family."""
+
+    teachers: Mapping[str, LiveTeacher] = field(default_factory=dict)
+    """Those whose weights are needed, by their names."""
+
+    start: StudentStart | None = None
+    """Where the weights of a built student came from; None where they are random, pretrained or
+    still to be restored."""
 
 
 def assemble(
-    config: RunConfig,
+    setup: RunSetup,
     *,
     world: World,
     is_restored: bool = False,
     languages: tuple[str, ...] | None = None,
-    caches: Mapping[str, OpenedCache] = MappingProxyType({}),
+    caches: Mapping[str, OpenedCache] = _NO_CACHES,
     load: LiveTeachers = live_teachers,
 ) -> Distillation:
     """Build the data, the models, the terms and the optimizer of a run, at its first step.
 
     Args:
-        config: The run.
+        setup: The run and its data.
         world: This worker among all.
         is_restored: The weights of the student will come from a checkpoint: neither
             student.init nor anything that has to be measured for it is done.
@@ -67,73 +80,105 @@ def assemble(
         caches: Of teachers that are read, not run, by their names; they stay open.
         load: The other teachers, which several runs may share.
     """
-    manifest = read_manifest(config.data.uri)
-    running = running_teachers(config, cached=caches, begins=not is_restored)
-    live = load(config, manifest, running, world.device)
-    teachers = {name: teacher.model for name, teacher in live.items()}
-    model = build_student(config, manifest).to(world.device)
-    task = task_of(config, manifest, model_type=model.config.model_type)
-    read = partial(scored, config=config, manifest=manifest)
+    running = running_teachers(setup.config, cached=caches, begins=not is_restored)
+    models = build_models(
+        setup,
+        teachers=load(setup, running, world.device),
+        world=world,
+        is_restored=is_restored,
+        languages=languages or setup.trained_languages,
+    )
+    objective = build_objective(setup, models, world=world, caches=caches)
+    return Distillation(
+        setup=setup,
+        task=models.task,
+        student=models.student,
+        objective=objective,
+        state=build_state(setup, objective),
+        loop_options=loop_options(setup),
+        world=world,
+        start=models.start,
+    )
+
+
+def build_models(
+    setup: RunSetup,
+    *,
+    teachers: Mapping[str, LiveTeacher],
+    world: World,
+    is_restored: bool,
+    languages: tuple[str, ...],
+) -> RunModels:
+    """Build the student, and give it its first weights unless they will be restored."""
+    model = build_student(setup).to(world.device)
+    task, section = setup.task(model.config.model_type), setup.config.student
+    read = partial(scored, setup=setup)
     start = None
-    if config.student.init is not None and not is_restored:
+    if section.init is not None and not is_restored:
         start = start_student(
             model,
-            config,
-            manifest,
-            teachers=teachers,
-            batches=lambda: first_batches(config, manifest, task, world=world),
+            setup,
+            teachers={name: teacher.model for name, teacher in teachers.items()},
+            batches=lambda: first_batches(setup, task, world=world),
             read=read,
         )
 
     def of_language(language: str) -> Iterator[Batch]:
-        data = replace(config.data, languages=(language,), mixing=None)
-        return first_batches(replace(config, data=data), manifest, task, world=world)
+        data = replace(setup.config.data, languages=(language,), mixing=None)
+        alone = replace(setup, config=replace(setup.config, data=data))
+        return first_batches(alone, task, world=world)
 
-    student = read(
-        with_projections(
-            model,
-            config,
-            languages or trained_languages(config, manifest),
-            read=read,
-            batches_of=None if is_restored else of_language,
-        )
+    student = with_projections(
+        model, section, languages, read=read, batches_of=None if is_restored else of_language
     )
-    prepare_passes(config.train, student=student, teachers=teachers.values(), device=world.device)
+    return RunModels(student=read(student), task=task, teachers=teachers, start=start)
+
+
+def build_objective(
+    setup: RunSetup,
+    models: RunModels,
+    *,
+    world: World,
+    caches: Mapping[str, OpenedCache] = _NO_CACHES,
+) -> DistillationStep:
+    """Bring the models together under the terms of the run; in shares where it asks for that."""
+    config = setup.config
+    teachers = {name: teacher.model for name, teacher in models.teachers.items()}
+    prepare_passes(
+        config.train, student=models.student, teachers=teachers.values(), device=world.device
+    )
     objective = DistillationStep(
-        student,
-        ensemble=_ensemble(
-            config, manifest, task, teachers=_asked(config, live, caches, world), world=world
-        ),
+        models.student,
+        ensemble=_ensemble(setup, models, caches, world),
         terms=build_terms(config.losses, compiled=config.train.compile),
-        layer_terms=layer_terms(config, student=student, teachers=teachers),
+        layer_terms=layer_terms(config, student=models.student, teachers=teachers),
         autocast_dtype=torch.bfloat16 if config.train.precision == "bfloat16" else None,
     ).to(world.device)
     if shards_student(config, world):
         shard(objective, world)
-    state = TrainState(
+    return objective.train()
+
+
+def build_state(setup: RunSetup, objective: DistillationStep) -> TrainState:
+    """Return the state of a run before its first step."""
+    return TrainState(
         step=0,
         tokens=0,
-        data=initial_state(manifest, config.data),
-        optimizer=build_optimizer(objective, config.optimizer),
-        student=student,
+        data=initial_state(setup.manifest, setup.config.data),
+        optimizer=build_optimizer(objective, setup.config.optimizer),
+        student=objective.student,
         projections=objective.projections,
     )
-    options = LoopOptions(
-        num_steps=num_steps(config, manifest),
-        seed=config.train.seed,
-        optimizer=config.optimizer,
-        loss_spike_factor=config.train.loss_spike_factor,
-    )
-    return Distillation(
-        config=config,
-        manifest=manifest,
-        task=task,
-        student=student,
-        objective=objective.train(),
-        state=state,
-        loop_options=options,
-        world=world,
-        start=start,
+
+
+def loop_options(setup: RunSetup) -> LoopOptions:
+    """Return what the loop needs to know of a run."""
+    train = setup.config.train
+    return LoopOptions(
+        num_steps=setup.num_steps,
+        seed=train.seed,
+        optimizer=setup.config.optimizer,
+        loss_spike_factor=train.loss_spike_factor,
     )
 
 
@@ -155,30 +200,17 @@ def running_teachers(
     return tuple(name for name in config.teachers if name in needed)
 
 
-def _asked(
-    config: RunConfig,
-    live: Mapping[str, LiveTeacher],
-    caches: Mapping[str, OpenedCache],
-    world: World,
-) -> dict[str, Teacher]:
-    """Return every teacher, to be run or read."""
-    return {
+def _ensemble(
+    setup: RunSetup, models: RunModels, caches: Mapping[str, OpenedCache], world: World
+) -> TeacherEnsemble | None:
+    """Bring the teachers together; measure their margins where importance is per language."""
+    config, languages, live = setup.config, setup.manifest.languages, models.teachers
+    teachers = {
         name: CachedTeacher(caches[name], device=world.device, live=live.get(name))
         if name in caches
         else live[name]
         for name in config.teachers
     }
-
-
-def _ensemble(
-    config: RunConfig,
-    manifest: Manifest,
-    task: Task,
-    *,
-    teachers: Mapping[str, Teacher],
-    world: World,
-) -> TeacherEnsemble | None:
-    """Bring the teachers together; measure their margins where importance is per language."""
     if not teachers:
         return None
     served = served_languages(config)
@@ -188,37 +220,15 @@ def _ensemble(
         split = config.data.eval_split or config.data.train_split
         mean_margins_NG = mean_margins(
             teachers,
-            served_table(served, manifest.languages),
-            evaluation_batches(config, manifest, task, split=split, world=world),
+            served_table(served, languages),
+            evaluation_batches(setup, models.task, split=split, world=world),
             total=world.all_reduce_sum,
         )
     return build_ensemble(
         weights,
         teachers,
         served=served,
-        languages=manifest.languages,
-        trained=trained_languages(config, manifest),
+        languages=languages,
+        trained=setup.trained_languages,
         mean_margins_NG=mean_margins_NG,
-    )
-
-
-def task_of(config: RunConfig, manifest: Manifest, *, model_type: str) -> Task:
-    """Return the task of a run, for models of a family."""
-    return build_task(
-        config.task,
-        tokenizer=manifest.tokenizer,
-        labels=manifest.labels_of(config.task),
-        masking=config.data.masking,
-        seed=config.train.seed,
-        summary=family_of(model_type, where="student").summary,
-    )
-
-
-def num_steps(config: RunConfig, manifest: Manifest) -> int:
-    """Return the optimizer steps of a run, given as steps or as passes over the data."""
-    if config.train.num_steps is not None:
-        return config.train.num_steps
-    rows = rows_per_epoch(manifest, config.data)
-    return max(
-        1, math.ceil((config.train.num_epochs or 0) * rows / config.train.global_batch_size)
     )

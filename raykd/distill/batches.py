@@ -5,11 +5,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from raykd.batch import Batch, Rows
-from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import Manifest
 from raykd.data.prefetch import prefetched
-from raykd.data.stream import DataState, evaluation_rows, initial_state, training_rows
+from raykd.data.stream import (
+    DataState,
+    StepRows,
+    evaluation_rows,
+    initial_state,
+    training_rows,
+)
 from raykd.distill.loop import StepBatches, TrainState
+from raykd.distill.setup import RunSetup
 from raykd.distill.sharding import in_lockstep, shards_student
 from raykd.distill.world import World
 from raykd.tasks.task import Task
@@ -28,25 +33,29 @@ def _nothing(_: Batch) -> None:
     """Do nothing."""
 
 
+def _rows_of_steps(
+    setup: RunSetup, data: DataState, *, num_rows: int, worker: tuple[int, int]
+) -> Iterator[StepRows]:
+    """Yield a worker's rows of steps of so many rows, from a state of the data on, for ever."""
+    return training_rows(
+        setup.manifest,
+        setup.config.data,
+        seed=setup.config.train.seed,
+        global_batch_size=num_rows,
+        worker=worker,
+        state=data,
+    )
+
+
 def _read_steps(
-    config: RunConfig,
-    manifest: Manifest,
-    task: Task,
-    *,
-    data: DataState,
-    world: World,
-    prefetch_hook: PrefetchHook,
+    setup: RunSetup, task: Task, *, data: DataState, world: World, prefetch_hook: PrefetchHook
 ) -> Iterator[StepBatches]:
     """Read on and on; without a reader's self, which would keep its own thread alive."""
-    for step in training_rows(
-        manifest,
-        config.data,
-        seed=config.train.seed,
-        global_batch_size=config.train.global_batch_size,
-        worker=(world.rank, world.size),
-        state=data,
+    train = setup.config.train
+    for step in _rows_of_steps(
+        setup, data, num_rows=train.global_batch_size, worker=(world.rank, world.size)
     ):
-        pieces = step.rows.split(config.train.micro_batch_size)
+        pieces = step.rows.split(train.micro_batch_size)
         micro_batches = tuple(task.collate(piece).to(world.device) for piece in pieces)
         for batch in micro_batches:
             prefetch_hook(batch)
@@ -58,8 +67,7 @@ class StepReader:
 
     def __init__(
         self,
-        config: RunConfig,
-        manifest: Manifest,
+        setup: RunSetup,
         task: Task,
         *,
         state: TrainState,
@@ -67,8 +75,7 @@ class StepReader:
         prefetch_hook: PrefetchHook = _nothing,
     ) -> None:
         """Read nothing yet: the state may still be restored."""
-        self._config = config
-        self._manifest = manifest
+        self._setup = setup
         self._task = task
         self._state = state
         self._world = world
@@ -83,8 +90,7 @@ class StepReader:
         """Return the batches of the next step."""
         if self._ahead is None:
             steps = _read_steps(
-                self._config,
-                self._manifest,
+                self._setup,
                 self._task,
                 data=self._state.data,
                 world=self._world,
@@ -92,7 +98,7 @@ class StepReader:
             )
             self._ahead = prefetched(steps, depth=_STEPS_AHEAD)
         batches = next(self._ahead)
-        if not shards_student(self._config, self._world):
+        if not shards_student(self._setup.config, self._world):
             return batches
         idle = functools.partial(_idle_batch, self._task, self._world)
         micro_batches = tuple(in_lockstep(batches.micro_batches, idle=idle, world=self._world))
@@ -103,22 +109,14 @@ class StepReader:
         self._ahead = None
 
 
-def step_rows(config: RunConfig, manifest: Manifest, state: DataState) -> Rows:
+def step_rows(setup: RunSetup, state: DataState) -> Rows:
     """Return the rows of all workers in the step that follows a state of the data."""
-    steps = training_rows(
-        manifest,
-        config.data,
-        seed=config.train.seed,
-        global_batch_size=config.train.global_batch_size,
-        worker=(0, 1),
-        state=state,
-    )
-    return next(steps).rows
+    num_rows = setup.config.train.global_batch_size
+    return next(_rows_of_steps(setup, state, num_rows=num_rows, worker=(0, 1))).rows
 
 
 def evaluation_batches(
-    config: RunConfig,
-    manifest: Manifest,
+    setup: RunSetup,
     task: Task,
     *,
     split: str,
@@ -130,12 +128,10 @@ def evaluation_batches(
     Every worker has to take part in the sums that follow, and in every pass of a student that
     is in shares. These are agreed on where the batches are used: another thread makes them.
     """
-    made = _split_batches(
-        config, manifest, task, split=split, world=world, prefetch_hook=prefetch_hook
-    )
+    made = _split_batches(setup, task, split=split, world=world, prefetch_hook=prefetch_hook)
     batches = prefetched(made, depth=_BATCHES_AHEAD)
     idle = functools.partial(_idle_batch, task, world)
-    if shards_student(config, world):
+    if shards_student(setup.config, world):
         yield from in_lockstep(batches, idle=idle, world=world)
         return
     first = next(batches, None)
@@ -143,33 +139,29 @@ def evaluation_batches(
     yield from batches
 
 
-def scores_anything(
-    config: RunConfig, manifest: Manifest, task: Task, *, split: str, world: World
-) -> bool:
+def scores_anything(setup: RunSetup, task: Task, *, split: str, world: World) -> bool:
     """Tell whether this worker's share of a split has a scored position; read up to the first."""
-    batches = _split_batches(
-        config, manifest, task, split=split, world=world, prefetch_hook=_nothing
-    )
+    batches = _split_batches(setup, task, split=split, world=world, prefetch_hook=_nothing)
     return any(len(batch.positions_P) for batch in batches)
 
 
 def _split_batches(
-    config: RunConfig,
-    manifest: Manifest,
+    setup: RunSetup,
     task: Task,
     *,
     split: str,
     world: World,
     prefetch_hook: PrefetchHook,
 ) -> Iterator[Batch]:
+    size = setup.config.train.micro_batch_size
     for rows in evaluation_rows(
-        manifest,
-        config.data,
+        setup.manifest,
+        setup.config.data,
         split=split,
-        batch_size=config.train.micro_batch_size,
+        batch_size=size,
         worker=(world.rank, world.size),
     ):
-        for piece in rows.split(config.train.micro_batch_size):
+        for piece in rows.split(size):
             batch = task.collate(piece).to(world.device)
             prefetch_hook(batch)
             yield batch
@@ -179,16 +171,9 @@ def _idle_batch(task: Task, world: World) -> Batch:
     return task.collate(Rows.empty()).to(world.device)
 
 
-def first_batches(
-    config: RunConfig, manifest: Manifest, task: Task, *, world: World
-) -> Iterator[Batch]:
+def first_batches(setup: RunSetup, task: Task, *, world: World) -> Iterator[Batch]:
     """Yield the first micro-batches of the training data, alike on every worker."""
-    for step in training_rows(
-        manifest,
-        config.data,
-        seed=config.train.seed,
-        global_batch_size=config.train.micro_batch_size,
-        worker=(0, 1),
-        state=initial_state(manifest, config.data),
-    ):
+    start = initial_state(setup.manifest, setup.config.data)
+    num_rows = setup.config.train.micro_batch_size
+    for step in _rows_of_steps(setup, start, num_rows=num_rows, worker=(0, 1)):
         yield task.collate(step.rows).to(world.device)

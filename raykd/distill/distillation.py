@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from raykd.batch import Batch, Rows
 from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import Manifest
 from raykd.data.mixture import adaptive_weights
 from raykd.data.stream import with_weights
 from raykd.distill.batches import StepReader, evaluation_batches, scores_anything, step_rows
 from raykd.distill.evaluate import Evaluation, evaluate
 from raykd.distill.loop import LoopOptions, TrainState
+from raykd.distill.setup import RunSetup
 from raykd.distill.start import StudentStart
 from raykd.distill.step import DistillationStep
 from raykd.distill.world import World
@@ -23,8 +23,7 @@ from raykd.teachers.cached import CachedTeacher
 class Distillation:
     """A run, ready to take its next step."""
 
-    config: RunConfig
-    manifest: Manifest
+    setup: RunSetup
     task: Task
     student: ScoredModel
     objective: DistillationStep
@@ -34,6 +33,11 @@ class Distillation:
     start: StudentStart | None
     """Where the weights of a built student came from; None where they are random, pretrained or
     still to be restored."""
+
+    @property
+    def config(self) -> RunConfig:
+        """The run."""
+        return self.setup.config
 
     @property
     def num_steps(self) -> int:
@@ -58,12 +62,7 @@ class Distillation:
     def steps(self) -> StepReader:
         """Return this worker's batches of every step from the present state on."""
         return StepReader(
-            self.config,
-            self.manifest,
-            self.task,
-            state=self.state,
-            world=self.world,
-            prefetch_hook=self._fetch,
+            self.setup, self.task, state=self.state, world=self.world, prefetch_hook=self._fetch
         )
 
     def _fetch(self, batch: Batch) -> None:
@@ -75,14 +74,13 @@ class Distillation:
 
     def next_rows(self) -> Rows:
         """Return the rows of all workers in the next step, in the order of the data."""
-        return step_rows(self.config, self.manifest, self.state.data)
+        return step_rows(self.setup, self.state.data)
 
     def evaluate(self, split: str | None = None) -> Evaluation:
         """Score student and teachers on a split, ``data.eval_split`` unless named."""
         data = self.config.data
         batches = evaluation_batches(
-            self.config,
-            self.manifest,
+            self.setup,
             self.task,
             split=split or data.eval_split or data.train_split,
             world=self.world,
@@ -92,7 +90,7 @@ class Distillation:
             self.objective,
             batches,
             task=self.task,
-            languages=self.manifest.languages,
+            languages=self.setup.manifest.languages,
             world=self.world,
         )
 
@@ -105,9 +103,7 @@ class Distillation:
         split = self.config.data.eval_split
         if split is None:
             return
-        is_scored = scores_anything(
-            self.config, self.manifest, self.task, split=split, world=self.world
-        )
+        is_scored = scores_anything(self.setup, self.task, split=split, world=self.world)
         if not self.world.all_reduce_max([int(is_scored)])[0]:
             message = (
                 f"data.eval_split={split}: no position of it is scored for {self.task.name}, so "
@@ -117,8 +113,7 @@ class Distillation:
 
     def named(self, evaluation: Evaluation) -> dict[str, float]:
         """Return the metrics of an evaluation as ``eval/...``."""
-        found = evaluation.metrics(self.task, self.manifest.languages)
-        return {f"eval/{name}": value for name, value in found.items()}
+        return {f"eval/{name}": value for name, value in evaluation.metrics().items()}
 
     @property
     def mixes_adaptively(self) -> bool:
@@ -138,7 +133,7 @@ class Distillation:
         shares = adaptive_weights(
             mixing.adaptive,
             self.state.data.rows,
-            gaps=evaluation.accuracy_gaps(self.manifest.languages),
+            gaps=evaluation.accuracy_gaps(),
         )
         self.state.data = with_weights(self.state.data, shares)
         return shares

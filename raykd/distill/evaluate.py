@@ -22,7 +22,11 @@ class Evaluation:
     teachers: dict[str, Tally]
     """Each over the rows of the languages that it serves, compared with the student there."""
 
-    def metrics(self, task: Task, languages: tuple[str, ...]) -> dict[str, float]:
+    task: Task
+    languages: tuple[str, ...]
+    """Of the manifest, in whose order the tallies count."""
+
+    def metrics(self) -> dict[str, float]:
         """Return what was found, by name: see ``raykd.tasks.metrics``.
 
         The student's metrics have no prefix. One teacher's stand beside them as
@@ -30,18 +34,14 @@ class Evaluation:
         everything is called ``teacher/NAME/...``, agreement with the student too. A teacher
         that serves none of the rows is left out.
 
-        Args:
-            task: What made the batches.
-            languages: Of the manifest.
-
         Raises:
             DataError: No position was scored.
         """
-        found = metrics(self.student, task=task, languages=languages)
+        found = metrics(self.student, task=self.task, languages=self.languages)
         for name, total in self.teachers.items():
             if not total.positions_G.any():
                 continue
-            of_teacher = metrics(total, task=task, languages=languages)
+            of_teacher = metrics(total, task=self.task, languages=self.languages)
             if len(self.teachers) > 1:
                 found |= {f"teacher/{name}/{key}": value for key, value in of_teacher.items()}
                 continue
@@ -50,19 +50,16 @@ class Evaluation:
                 found[key if is_agreement else f"teacher/{key}"] = value
         return found
 
-    def accuracy_gaps(self, languages: tuple[str, ...]) -> dict[str, float]:
+    def accuracy_gaps(self) -> dict[str, float]:
         """Return how far the student is behind, by language.
 
         That is the accuracy of the best teacher that serves the language minus the student's:
         negative where the student is ahead, 0 where no teacher serves it or no row is in it.
         Accuracies are quotients of counts, so the order of summation changes nothing.
-
-        Args:
-            languages: Of the manifest.
         """
-        gaps = dict.fromkeys(languages, 0.0)
+        gaps = dict.fromkeys(self.languages, 0.0)
         student_G = self.student.accuracies_G.tolist()
-        for index, language in enumerate(languages):
+        for index, language in enumerate(self.languages):
             teachers = [
                 float(total.accuracies_G[index])
                 for total in self.teachers.values()
@@ -118,6 +115,8 @@ def evaluate(
     return Evaluation(
         student=_summed(student, world),
         teachers={name: _summed(total, world) for name, total in teachers.items()},
+        task=task,
+        languages=languages,
     )
 
 

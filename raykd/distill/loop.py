@@ -18,7 +18,7 @@ from raykd.data.stream import DataState
 from raykd.distill.diverged import mean_with, require_sound
 from raykd.distill.optimizer import learning_rate
 from raykd.distill.sharding import is_sharded
-from raykd.distill.step import DistillationStep, StepCounts
+from raykd.distill.step import DistillationStep, StepCounts, StepOutput
 from raykd.distill.world import World
 from raykd.models.scored import ScoredModel
 from raykd.models.shards import full_tensor
@@ -64,17 +64,17 @@ class StepBatches:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StepLoss:
+class StepTotals:
     """What the backward pass of one step found, over all workers."""
 
-    loss: float
-    """Objective: the weighted sum of the terms."""
+    names: tuple[str, ...]
+    """Of the terms whose weight is not 0."""
 
-    terms: dict[str, float]
-    """Each term whose weight is not 0, unweighted."""
+    values: torch.Tensor
+    """The objective, then each term, unweighted; float64 on the device that computed it."""
 
+    positions: int
     tokens: int
-    """Tokens in the step, padding not counted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,14 +100,6 @@ class FinishedStep:
 
     tokens: int
     """Tokens in this step, padding not counted."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Counted:
-    """What a step is made of, over all workers."""
-
-    positions: int
-    tokens: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,22 +136,21 @@ def training_steps(
         rate = learning_rate(options.optimizer, step=state.step, num_steps=options.num_steps)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        values, names, counted = _backward(
-            parallel, batches, step=state.step, options=options, world=world
-        )
+        totals = backward(parallel, batches, step=state.step, options=options, world=world)
         grad_norm = full_tensor(
             torch.nn.utils.clip_grad_norm_(objective.parameters(), options.optimizer.max_grad_norm)
         )
         # The one time that the device is waited for.
-        loss, *terms, norm = torch.cat([values, grad_norm.to(values).reshape(1)]).tolist()
+        norm_1 = grad_norm.to(totals.values).reshape(1)
+        loss, *terms, norm = torch.cat([totals.values, norm_1]).tolist()
         finished = FinishedStep(
             step=state.step + 1,
             loss=loss,
-            terms=dict(zip(names, terms, strict=True)),
+            terms=dict(zip(totals.names, terms, strict=True)),
             grad_norm=norm,
             learning_rate=rate,
-            positions=counted.positions,
-            tokens=counted.tokens,
+            positions=totals.positions,
+            tokens=totals.tokens,
         )
         require_sound(
             step=finished.step,
@@ -186,8 +177,11 @@ def backward(
     step: int,
     options: LoopOptions,
     world: World,
-) -> StepLoss:
+) -> StepTotals:
     """Add the gradient of one step to the parameters; neither clips it nor uses it.
+
+    Every worker divides by the counts of the step over all workers, known beforehand. The
+    gradients of the workers are averaged, hence the factor of the world's size.
 
     Args:
         parallel: The objective, wrapped where there are several workers.
@@ -196,25 +190,26 @@ def backward(
         options: Of the run.
         world: Every worker takes part.
     """
-    values, names, counted = _backward(parallel, batches, step=step, options=options, world=world)
-    loss, *terms = values.tolist()
-    return StepLoss(loss=loss, terms=dict(zip(names, terms, strict=True)), tokens=counted.tokens)
-
-
-def _backward(
-    parallel: DistillationStep | DistributedDataParallel,
-    batches: StepBatches,
-    *,
-    step: int,
-    options: LoopOptions,
-    world: World,
-) -> tuple[torch.Tensor, list[str], _Counted]:
-    """Return the loss and the terms, still on their device; the terms' names; the counts."""
     torch.manual_seed(_dropout_seed(options.seed, step, world.rank))
-    progress = options.progress(step)
-    values, counted = _accumulate(parallel, batches, progress=progress, world=world)
-    objective = parallel.module if isinstance(parallel, DistributedDataParallel) else parallel
-    return values, [term.name for term, _ in objective.active_terms(progress)], counted
+    micro_batches = [batch.to(world.device) for batch in batches.micro_batches]
+    positions = sum(len(batch.positions_P) for batch in micro_batches)
+    tokens = sum(batch.num_tokens for batch in micro_batches)
+    counted = world.sum_known([positions, tokens])
+    counts = StepCounts(positions=max(counted[0], 1.0), tokens=max(counted[1], 1.0))
+    shares: list[torch.Tensor] = []
+    names: tuple[str, ...] = ()
+    for index, batch in enumerate(micro_batches):
+        with _synchronised(parallel, is_last=index == len(micro_batches) - 1):
+            output: StepOutput = parallel(batch, options.progress(step), counts)
+            (output.loss * world.size).backward()
+        names = tuple(output.terms)
+        shares.append(torch.stack([output.loss.detach(), *output.terms.values()]).double())
+    return StepTotals(
+        names=names,
+        values=world.all_reduce_sum(torch.stack(shares).sum(0)),
+        positions=round(counted[0]),
+        tokens=round(counted[1]),
+    )
 
 
 def _parallel(
@@ -225,29 +220,6 @@ def _parallel(
     return DistributedDataParallel(
         objective, forward_sync_buffers=False, gradient_as_bucket_view=True
     )
-
-
-def _accumulate(
-    parallel: torch.nn.Module, batches: StepBatches, *, progress: float, world: World
-) -> tuple[torch.Tensor, _Counted]:
-    """Run backward on the micro-batches; return the loss and the terms, and the counts.
-
-    Every worker divides by the counts of the step over all workers, known beforehand. The
-    gradients of the workers are averaged, hence the factor of the world's size.
-    """
-    micro_batches = [batch.to(world.device) for batch in batches.micro_batches]
-    positions = sum(len(batch.positions_P) for batch in micro_batches)
-    tokens = sum(batch.num_tokens for batch in micro_batches)
-    totals = world.sum_known([positions, tokens])
-    counts = StepCounts(positions=max(totals[0], 1.0), tokens=max(totals[1], 1.0))
-    shares = []
-    for index, batch in enumerate(micro_batches):
-        with _synchronised(parallel, is_last=index == len(micro_batches) - 1):
-            output = parallel(batch, progress, counts)
-            (output.loss * world.size).backward()
-        shares.append(torch.stack([output.loss.detach(), *output.terms]).double())
-    counted = _Counted(positions=round(totals[0]), tokens=round(totals[1]))
-    return world.all_reduce_sum(torch.stack(shares).sum(0)), counted
 
 
 def _synchronised(

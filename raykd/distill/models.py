@@ -8,14 +8,13 @@ import torch
 
 from raykd.config.schema.model import TeacherConfig
 from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import Manifest
-from raykd.data.stream import chosen_shards
 from raykd.distill.methods import source_layers
+from raykd.distill.setup import RunSetup
 from raykd.distill.start import source_of
 from raykd.errors import ConfigError, ModelError
 from raykd.losses.comparisons import ModelShape
 from raykd.losses.layer_terms import LayerTerm, build_layer_terms
-from raykd.models.build import Vocabulary, build_config, build_model
+from raykd.models.build import Vocabulary, build_config, build_model, class_fields
 from raykd.models.families import family_of
 from raykd.models.internals import require_product_scores
 from raykd.models.labels import class_order, has_classes, label_list
@@ -29,34 +28,33 @@ logger = logging.getLogger(__name__)
 
 
 def load_teachers(
-    config: RunConfig, manifest: Manifest, *, names: Collection[str] | None = None
+    setup: RunSetup, *, names: Collection[str] | None = None
 ) -> dict[str, ScoredModel]:
     """Load teachers of a run; they score the data's classes in the data's order.
 
     Args:
-        config: The run.
-        manifest: Of its data.
+        setup: The run and its data.
         names: Those to load; None is all.
 
     Raises:
         ModelError: One is missing, or does not fit the task, the classes or the data.
     """
     return {
-        name: _load_teacher(name, config, manifest)
-        for name in config.teachers
+        name: _load_teacher(name, setup)
+        for name in setup.config.teachers
         if names is None or name in names
     }
 
 
 def live_teachers(
-    config: RunConfig, manifest: Manifest, names: Collection[str], device: torch.device
+    setup: RunSetup, names: Collection[str], device: torch.device
 ) -> dict[str, LiveTeacher]:
     """Load teachers of a run onto a device, to be asked there."""
-    loaded = load_teachers(config, manifest, names=names)
+    loaded = load_teachers(setup, names=names)
     return {name: LiveTeacher(model.to(device)) for name, model in loaded.items()}
 
 
-def build_student(config: RunConfig, manifest: Manifest) -> Any:
+def build_student(setup: RunSetup) -> Any:
     """Return the student of a run: pretrained, or with random weights of ``train.seed`` alone.
 
     Raises:
@@ -64,35 +62,47 @@ def build_student(config: RunConfig, manifest: Manifest) -> Any:
             classes in another order.
         ConfigError: The architecture contradicts itself.
     """
-    section, labels = config.student, manifest.labels_of(config.task)
+    config, section = setup.config, setup.config.student
     torch.manual_seed(config.train.seed)
     if section.pretrained is not None:
-        check_pretrained(config, manifest, student_config(config, manifest))
+        check_pretrained(setup, student_config(setup))
         model = load_model(
-            section.pretrained, config.task, labels=labels, revision=section.revision
+            section.pretrained, config.task, labels=setup.labels, revision=section.revision
         )
         if family_of(model.config.model_type, where=section.pretrained).summary == "last":
             # By it the token that stands for an example is found, here and in what is exported.
-            model.config.pad_token_id = manifest.tokenizer.pad_id
+            model.config.pad_token_id = setup.manifest.tokenizer.pad_id
         return model
-    model = build_model(student_config(config, manifest), config.task)
+    model = build_model(student_config(setup), config.task)
     if (like := _model_like(config)) is not None and model.can_generate():
         generation = load_generation_config(like.model, revision=like.revision)
         model.generation_config = generation or model.generation_config
     return model
 
 
-def student_config(config: RunConfig, manifest: Manifest) -> Any:
+def random_student(setup: RunSetup) -> ScoredModel:
+    """Return the student with random weights in float32, one that is pretrained too."""
+    config, described = setup.config, student_config(setup)
+    if setup.labels is not None:
+        described.update(class_fields(setup.labels))
+    torch.manual_seed(config.train.seed)
+    model = build_model(described, config.task).float()
+    if config.student.projections == "per_language":
+        model = PerLanguageModel(model, setup.trained_languages)
+    return scored(model, setup)
+
+
+def student_config(setup: RunSetup) -> Any:
     """Return the transformers configuration of the student, without building it."""
-    section = config.student
+    section = setup.config.student
     if section.pretrained is not None:
         return load_config(section.pretrained, revision=section.revision)
     assert section.architecture is not None  # noqa: S101  one of the two, checked on loading
-    like = _model_like(config)
+    like = _model_like(setup.config)
     return build_config(
         section.architecture,
         like=None if like is None else load_config(like.model, revision=like.revision),
-        vocabulary=vocabulary_of(config, manifest),
+        vocabulary=_vocabulary(setup),
     )
 
 
@@ -104,7 +114,7 @@ def _model_like(config: RunConfig) -> TeacherConfig | None:
     return next(iter(config.teachers.values()))
 
 
-def check_pretrained(config: RunConfig, manifest: Manifest, model_config: Any) -> None:
+def check_pretrained(setup: RunSetup, model_config: Any) -> None:
     """Refuse a pretrained student with the data's classes in another order.
 
     Its head would begin with every class mistaken for another; a teacher's scores are brought to
@@ -114,13 +124,13 @@ def check_pretrained(config: RunConfig, manifest: Manifest, model_config: Any) -
     Raises:
         ModelError: The message says how to prepare the data.
     """
-    labels = manifest.labels_of(config.task)
-    if labels is None or not has_classes(model_config, config.task):
+    labels, section = setup.labels, setup.config.student
+    if labels is None or not has_classes(model_config, setup.config.task):
         return
     names = label_list(model_config)
     if sorted(names) == sorted(labels) and names != labels:
         message = (
-            f"student.pretrained: {config.student.pretrained} scores the classes {list(names)}, "
+            f"student.pretrained: {section.pretrained} scores the classes {list(names)}, "
             f"but the data has {list(labels)}; prepare the data with raykd prepare --labels "
             f"{','.join(names)}"
         )
@@ -133,44 +143,45 @@ def check_pretrained(config: RunConfig, manifest: Manifest, model_config: Any) -
         )
 
 
-def scored(model: Any, config: RunConfig, manifest: Manifest) -> ScoredModel:
-    """Return a student read at the positions that the task scores."""
+def scored(
+    model: Any, setup: RunSetup, *, class_order: tuple[int, ...] | None = None
+) -> ScoredModel:
+    """Return a model read at the positions that the task scores.
+
+    Args:
+        model: Of transformers, or a PerLanguageModel.
+        setup: The run and its data.
+        class_order: The model's class of each class of the data; None where they are the same.
+    """
     return ScoredModel(
         model,
-        task=config.task,
-        num_classes=_num_classes(config, manifest),
-        languages=manifest.languages if isinstance(model, PerLanguageModel) else None,
+        task=setup.config.task,
+        num_classes=setup.num_classes,
+        class_order=class_order,
+        languages=setup.manifest.languages if isinstance(model, PerLanguageModel) else None,
     )
 
 
-def vocabulary_of(config: RunConfig, manifest: Manifest) -> Vocabulary:
+def _vocabulary(setup: RunSetup) -> Vocabulary:
     """Return what the data decides about a model."""
+    manifest = setup.manifest
     return Vocabulary(
         size=manifest.tokenizer.vocab_size,
         pad_id=manifest.tokenizer.pad_id,
         max_length=manifest.max_length,
-        labels=manifest.labels_of(config.task),
+        labels=setup.labels,
     )
 
 
-def trained_languages(config: RunConfig, manifest: Manifest) -> tuple[str, ...]:
-    """Return the languages that the run trains on, sorted."""
-    shards = chosen_shards(manifest, config.data, config.data.train_split)
-    return tuple(sorted({shard.language for shard in shards}))
-
-
-def teacher_class_order(
-    name: str, model_config: Any, config: RunConfig, manifest: Manifest
-) -> tuple[int, ...] | None:
+def teacher_class_order(name: str, model_config: Any, setup: RunSetup) -> tuple[int, ...] | None:
     """Return the teacher's class of each class of the data; None where they are the same.
 
     Raises:
         ModelError: The teacher has other classes; the message shows both lists.
     """
-    labels = manifest.labels_of(config.task)
-    if labels is None:
+    if setup.labels is None:
         return None
-    return class_order(model_config, labels, where=f"teachers.{name}")
+    return class_order(model_config, setup.labels, where=f"teachers.{name}")
 
 
 def layer_terms(
@@ -234,27 +245,16 @@ def served_languages(config: RunConfig) -> Mapping[str, tuple[str, ...] | None]:
     return {name: section.languages for name, section in config.teachers.items()}
 
 
-def _load_teacher(name: str, config: RunConfig, manifest: Manifest) -> ScoredModel:
-    section = config.teachers[name]
+def _load_teacher(name: str, setup: RunSetup) -> ScoredModel:
+    section = setup.config.teachers[name]
     model_config = load_config(section.model, revision=section.revision)
-    order = teacher_class_order(name, model_config, config, manifest)
+    order = teacher_class_order(name, model_config, setup)
     model = load_model(
         section.model,
-        config.task,
-        labels=None if manifest.labels_of(config.task) is None else label_list(model_config),
+        setup.config.task,
+        labels=None if setup.labels is None else label_list(model_config),
         revision=section.revision,
         dtype=section.dtype,
         new_head="refused",
     )
-    return ScoredModel(
-        model,
-        task=config.task,
-        num_classes=_num_classes(config, manifest),
-        class_order=order,
-        languages=manifest.languages if isinstance(model, PerLanguageModel) else None,
-    )
-
-
-def _num_classes(config: RunConfig, manifest: Manifest) -> int:
-    labels = manifest.labels_of(config.task)
-    return manifest.tokenizer.vocab_size if labels is None else len(labels)
+    return scored(model, setup, class_order=order)

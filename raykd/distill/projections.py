@@ -9,10 +9,7 @@ import torch
 
 from raykd.batch import Batch
 from raykd.config.schema.model import StudentConfig
-from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import Manifest
-from raykd.data.stream import chosen_shards
-from raykd.distill.models import trained_languages
+from raykd.distill.setup import RunSetup
 from raykd.errors import ConfigError, ModelError
 from raykd.losses.cross_entropy import cross_entropy
 from raykd.models.files import languages_of
@@ -31,7 +28,7 @@ BatchesOf = Callable[[str], Iterator[Batch]]
 
 def with_projections(
     model: Any,
-    config: RunConfig,
+    section: StudentConfig,
     languages: tuple[str, ...],
     *,
     read: Callable[[Any], ScoredModel],
@@ -41,7 +38,7 @@ def with_projections(
 
     Args:
         model: A student: a transformers model or a PerLanguageModel.
-        config: The run.
+        section: Of the run.
         languages: That the run trains on.
         read: Reads a model at the positions that the task scores.
         batches_of: To find the nearest language; None where the weights will be restored.
@@ -50,7 +47,6 @@ def with_projections(
         ConfigError: The student has projections that the run does not ask for, or a language
             is named that has none.
     """
-    section = config.student
     _check(section, model.languages if isinstance(model, PerLanguageModel) else ())
     if not isinstance(model, PerLanguageModel):
         is_shared = section.projections == "shared"
@@ -65,26 +61,25 @@ def with_projections(
     return with_languages(model, languages, sources=sources)
 
 
-def check_projections(config: RunConfig, manifest: Manifest, *, student: Any) -> None:
+def check_projections(setup: RunSetup, *, student: Any) -> None:
     """Refuse what ``with_projections`` would, and languages without one, before weights load.
 
     Args:
-        config: The run.
-        manifest: Of the data.
+        setup: The run and its data.
         student: The transformers configuration of the student.
 
     Raises:
         ConfigError: As ``with_projections``, or a language is evaluated that has no projection.
     """
-    labels, data = manifest.labels_of(config.task), config.data
+    config, split = setup.config, setup.config.data.eval_split
     known: tuple[str, ...] = ()
-    if has_classes(student, config.task) and student.num_labels == len(labels or ()):
+    if has_classes(student, config.task) and student.num_labels == len(setup.labels or ()):
         known = languages_of(student) or ()
     _check(config.student, known)
-    if config.student.projections == "shared" or data.eval_split is None:
+    if config.student.projections == "shared" or split is None:
         return
-    evaluated = {shard.language for shard in chosen_shards(manifest, data, data.eval_split)}
-    served = {*known, *trained_languages(config, manifest)}
+    evaluated = {shard.language for shard in setup.shards(split)}
+    served = {*known, *setup.trained_languages}
     if missing := sorted(evaluated - served):
         message = (
             f"data.eval_split: has rows in {missing}, but the student has projections for "
@@ -93,15 +88,12 @@ def check_projections(config: RunConfig, manifest: Manifest, *, student: Any) ->
         raise ConfigError(message)
 
 
-def check_teacher_projections(
-    name: str, config: RunConfig, manifest: Manifest, *, teacher: Any
-) -> None:
+def check_teacher_projections(name: str, setup: RunSetup, *, teacher: Any) -> None:
     """Refuse a teacher that is asked about languages it has no projection for.
 
     Args:
         name: Of the teacher in the run.
-        config: The run.
-        manifest: Of the data.
+        setup: The run and its data.
         teacher: The transformers configuration of the teacher.
 
     Raises:
@@ -110,9 +102,9 @@ def check_teacher_projections(
     known = languages_of(teacher)
     if known is None:
         return
-    data, served = config.data, config.teachers[name].languages
+    data, served = setup.config.data, setup.config.teachers[name].languages
     splits = [split for split in (data.train_split, data.eval_split) if split is not None]
-    asked = {s.language for split in splits for s in chosen_shards(manifest, data, split)}
+    asked = {s.language for split in splits for s in setup.shards(split)}
     if missing := sorted((asked if served is None else asked & set(served)) - set(known)):
         message = (
             f"teachers.{name}: has projections for {list(known)}, but is asked about {missing}; "

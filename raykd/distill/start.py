@@ -10,9 +10,9 @@ import torch
 from raykd.batch import Batch
 from raykd.config.schema.init import ExpandConfig, InitConfig, LigoConfig, SubcloneConfig
 from raykd.config.schema.run import RunConfig, TaskName
-from raykd.data.manifest import Manifest
 from raykd.distill.growth import learn_growth
 from raykd.distill.methods import InitPair, applied, growth_operator, source_layers
+from raykd.distill.setup import RunSetup
 from raykd.errors import ModelError
 from raykd.init.provenance import InitResult, Origin
 from raykd.models.activations import activation_scores
@@ -51,29 +51,27 @@ def source_of(config: RunConfig) -> str:
     return _init_of(config).method.source or next(iter(config.teachers))
 
 
-def plan_start(config: RunConfig, manifest: Manifest, *, student: Any) -> StudentStart:
+def plan_start(setup: RunSetup, *, student: Any) -> StudentStart:
     """Say where every tensor of a student would come from, without loading any weights.
 
     Args:
-        config: With a section student.init.
-        manifest: Of the data.
+        setup: Of a run with a section student.init.
         student: The transformers configuration of the student.
 
     Raises:
         ConfigError: The layers asked for are not there.
         ModelError: The source does not fit the student.
     """
-    source = _source_config(config)
+    config = setup.config
     with torch.device("meta"):
-        models = build_model(source, config.task), build_model(student, config.task)
-    pair = _pair(config, manifest, source=models[0], student=models[1])
+        source = build_model(_source_config(config), config.task)
+        pair = _pair(setup, source=source, student=build_model(student, config.task))
     return _start(config, pair, applied(_init_of(config), pair, scores=None))
 
 
 def start_student(
     student: Any,
-    config: RunConfig,
-    manifest: Manifest,
+    setup: RunSetup,
     *,
     teachers: Mapping[str, ScoredModel],
     batches: Batches,
@@ -83,8 +81,7 @@ def start_student(
 
     Args:
         student: A transformers model with random weights, on its device.
-        config: With a section student.init.
-        manifest: Of the data.
+        setup: Of a run with a section student.init.
         teachers: Of the run, one of which may be the source.
         batches: For methods that look at data.
         read: Reads a model at the positions that the task scores.
@@ -93,13 +90,14 @@ def start_student(
         ConfigError: The layers asked for are not there.
         ModelError: The source is missing or does not fit the student.
     """
+    config = setup.config
     init, name = _init_of(config), source_of(config)
     model = (
         teachers[name].model if name in teachers else load_model(name, config.task, labels=None)
     )
     source = model.model if isinstance(model, PerLanguageModel) else model
-    pair = _pair(config, manifest, source=source.to(student.device), student=student)
-    is_classifier = manifest.labels_of(config.task) is not None
+    pair = _pair(setup, source=source.to(student.device), student=student)
+    is_classifier = setup.labels is not None
     reader = _classifier(pair, config.task) if is_classifier else read(source)
     result = _result(init, pair, reader=reader, batches=batches, read=read)
     set_tensors(student, result.state)
@@ -151,14 +149,13 @@ def _init_of(config: RunConfig) -> InitConfig:
     return config.student.init
 
 
-def _pair(config: RunConfig, manifest: Manifest, *, source: Any, student: Any) -> InitPair:
+def _pair(setup: RunSetup, *, source: Any, student: Any) -> InitPair:
+    config = setup.config
     return InitPair(
         source=source,
         student=student,
         layers=source_layers(_init_of(config), student=student.config, source=source.config),
-        class_order=_class_order(
-            _source_config(config), manifest.labels_of(config.task), config.task
-        ),
+        class_order=_class_order(_source_config(config), setup.labels, config.task),
         seed=config.train.seed,
     )
 

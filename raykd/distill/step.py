@@ -41,8 +41,8 @@ class StepOutput:
     loss: torch.Tensor
     """Weighted sum of the terms, to call backward on; a scalar."""
 
-    terms: tuple[torch.Tensor, ...]
-    """Unweighted, detached share of each active term, for metrics."""
+    terms: dict[str, torch.Tensor]
+    """Unweighted, detached share of each active term, for metrics; in the order of the terms."""
 
 
 class DistillationStep(torch.nn.Module):
@@ -97,15 +97,16 @@ class DistillationStep(torch.nn.Module):
                 _sums([term for term, _ in on_positions], signals, batch, progress),
                 [weight / counts.positions for _, weight in on_positions],
             )
-            values = list((sums_M / counts.positions).unbind())
+            shares = (sums_M / counts.positions).unbind()
+            terms = {term.name: of for (term, _), of in zip(on_positions, shares, strict=True)}
         else:
-            loss, values = student.scores.logits(slice(0)).float().sum(), []
+            loss, terms = student.scores.logits(slice(0)).float().sum(), {}
         for term, weight in active:
             if isinstance(term, LayerTerm):
                 value = _over_tokens(term, student, signals, batch) / counts.tokens
                 loss = loss + weight * value
-                values.append(value.detach())
-        return StepOutput(loss=sum(nothing, start=loss), terms=tuple(values))
+                terms[term.name] = value.detach()
+        return StepOutput(loss=sum(nothing, start=loss), terms=terms)
 
     def active_terms(self, progress: float) -> list[tuple[Term, float]]:
         """Return the terms that count at a progress, with their weights.

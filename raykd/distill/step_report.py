@@ -83,16 +83,17 @@ def report_next_step(run: Distillation, *, decode: Callable[[IntArray], str]) ->
     # Ends the thread that reads ahead.
     steps.restart()
     run.objective.zero_grad(set_to_none=True)
-    found = backward(
+    totals = backward(
         run.objective, batches, step=run.state.step, options=run.loop_options, world=run.world
     )
+    loss, *terms = totals.values.tolist()
     grad_norm = _grad_norm(run.objective)
     return StepReport(
         step=run.state.step + 1,
-        loss=found.loss,
-        terms=found.terms,
+        loss=loss,
+        terms=dict(zip(totals.names, terms, strict=True)),
         grad_norm=grad_norm,
-        error=_error_of(run, loss=found.loss, grad_norm=grad_norm),
+        error=_error_of(run, loss=loss, grad_norm=grad_norm),
         gradients=_gradients(run.objective),
         rows=_row_reports(run, run.next_rows(), decode),
     )
@@ -191,7 +192,7 @@ def _row_report(run: Distillation, row: Rows, decode: Callable[[IntArray], str])
     output.loss.backward()
     return RowReport(
         row_id=int(row.row_ids_B[0]),
-        language=run.manifest.languages[int(row.languages_B[0])],
+        language=run.setup.manifest.languages[int(row.languages_B[0])],
         tokens=int(row.lengths_B[0]),
         loss=float(output.loss.detach()),
         grad_norm=_grad_norm(run.objective),

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 from raykd.cached_teachers.modes import candidates_of
 from raykd.cached_teachers.targets import coverages_of, root_of
-from raykd.config.schema.run import RunConfig
 from raykd.config.schema.teachers import CacheConfig
-from raykd.data.manifest import Manifest
+from raykd.distill.setup import RunSetup
 from raykd.errors import ConfigError
 from raykd.storage import uris
 from raykd.storage.remote.local_place import require_writable
@@ -32,26 +31,26 @@ class CachePlan:
         return f"{self.kept} of {self.rows:,} rows{epochs}, in {self.root}"
 
 
-def plan_caches(config: RunConfig, manifest: Manifest) -> dict[str, CachePlan]:
+def plan_caches(setup: RunSetup) -> dict[str, CachePlan]:
     """Find out what a run would keep of its teachers' outputs, by their names.
 
     Raises:
         ConfigError: There is no place for it, or a teacher serves no language of the data.
     """
     return {
-        name: _planned(name, section.cache, config, manifest)
-        for name, section in config.teachers.items()
+        name: _planned(name, section.cache, setup)
+        for name, section in setup.config.teachers.items()
         if section.cache is not None
     }
 
 
-def _planned(name: str, section: CacheConfig, config: RunConfig, manifest: Manifest) -> CachePlan:
-    coverages = coverages_of(name, config, manifest)
+def _planned(name: str, section: CacheConfig, setup: RunSetup) -> CachePlan:
+    coverages = coverages_of(name, setup)
     if not coverages:
         message = f"teachers.{name}.cache: the teacher serves no language that the run reads"
         raise ConfigError(message)
-    candidates = candidates_of(section, config, manifest)
-    root = root_of(name, section, config)
+    candidates = candidates_of(section, setup)
+    root = root_of(name, section, setup.config)
     require_writable(uris.join(root, "any"), f"teachers.{name}.cache.uri")
     return CachePlan(
         kept=str(candidates[0]) if len(candidates) == 1 else "auto",

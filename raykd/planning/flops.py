@@ -25,9 +25,9 @@ from raykd.batch import Batch
 from raykd.cached_teachers.targets import coverages_of
 from raykd.config.schedule import parse_schedule
 from raykd.config.schema.run import RunConfig, TaskName
-from raykd.data.manifest import Manifest
-from raykd.data.stream import ALL_LANGUAGES, chosen_shards, mixing_weights
+from raykd.data.stream import ALL_LANGUAGES, mixing_weights
 from raykd.distill.assemble import running_teachers
+from raykd.distill.setup import RunSetup
 from raykd.models.build import build_model
 from raykd.models.families import family_of
 from raykd.models.parts import num_layers
@@ -86,9 +86,7 @@ class _Pass:
     head_per_position: float
 
 
-def run_flops(
-    config: RunConfig, manifest: Manifest, *, student: ModelPlan, teachers: dict[str, ModelPlan]
-) -> RunFlops:
+def run_flops(setup: RunSetup, *, student: ModelPlan, teachers: dict[str, ModelPlan]) -> RunFlops:
     """Count the operations of a run for each token.
 
     A teacher counts for the share of the run in which some loss compares with the teachers, and
@@ -96,8 +94,7 @@ def run_flops(
     is measured when training begins, is taken to ask every teacher that serves a language.
 
     Args:
-        config: The run.
-        manifest: Of its data.
+        setup: The run and its data.
         student: Its student.
         teachers: All its teachers, by name.
 
@@ -105,7 +102,8 @@ def run_flops(
         ConfigError: The data lacks a language that is asked for.
         ModelError: A family does not serve the task.
     """
-    row, losses = _mean_row(config, manifest), config.losses
+    config, row = setup.config, _mean_row(setup)
+    losses = config.losses
     share = _active_share(tuple(getattr(losses, name).weight for name in losses.teacher_terms))
     asked = {name: share * _asked_share(name, config, row) for name in teachers}
     cached = [name for name in teachers if config.teachers[name].cache is not None]
@@ -124,7 +122,7 @@ def run_flops(
             if asked[name]
         ),
         caches={
-            name: _kept_tokens(name, config, manifest)
+            name: sum(coverage.tokens for coverage in coverages_of(name, setup))
             * _per_token(teachers[name], config, row, is_trained=False)
             for name in cached
         },
@@ -143,11 +141,6 @@ def _read_per_token(plan: ModelPlan, config: RunConfig, row: _MeanRow) -> float:
         return 0.0
     counted = _passes(plan, config, row, is_trained=False)
     return counted.head_per_position * _positions_per_token(config, row)
-
-
-def _kept_tokens(name: str, config: RunConfig, manifest: Manifest) -> float:
-    """Return about how many tokens a teacher is asked about once, for all runs."""
-    return sum(coverage.tokens for coverage in coverages_of(name, config, manifest))
 
 
 def _passes(plan: ModelPlan, config: RunConfig, row: _MeanRow, *, is_trained: bool) -> _Pass:
@@ -219,13 +212,13 @@ def _length(row: _MeanRow) -> int:
     return max(1, round(sum(row.values())))
 
 
-def _mean_row(config: RunConfig, manifest: Manifest) -> _MeanRow:
+def _mean_row(setup: RunSetup) -> _MeanRow:
     tokens: dict[str, int] = {}
     rows: dict[str, int] = {}
-    for shard in chosen_shards(manifest, config.data, config.data.train_split):
+    for shard in setup.shards(setup.config.data.train_split):
         tokens[shard.language] = tokens.get(shard.language, 0) + shard.tokens
         rows[shard.language] = rows.get(shard.language, 0) + shard.rows
-    weights = mixing_weights(manifest, config.data)
+    weights = mixing_weights(setup.manifest, setup.config.data)
     if ALL_LANGUAGES in weights:
         weights = {language: rows[language] / sum(rows.values()) for language in rows}
     return {name: weights[name] * tokens[name] / rows[name] for name in tokens}

@@ -5,9 +5,10 @@ from typing import Any
 
 from raykd.cached_teachers.writer import BATCHES_AT_ONCE
 from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import RECORD_BATCH_BYTES, Manifest
-from raykd.data.stream import ALL_LANGUAGES, chosen_shards, mixing_weights
+from raykd.data.manifest import RECORD_BATCH_BYTES
+from raykd.data.stream import ALL_LANGUAGES, mixing_weights
 from raykd.distill.assemble import running_teachers
+from raykd.distill.setup import RunSetup
 from raykd.models.parts import ParameterCount, num_layers
 from raykd.scores import chunk_positions
 
@@ -63,12 +64,12 @@ class ModelPlan:
         )
 
 
-def planned_data(config: RunConfig, manifest: Manifest) -> DataPlan:
+def planned_data(setup: RunSetup) -> DataPlan:
     """Describe what a run reads."""
-    train = chosen_shards(manifest, config.data, config.data.train_split)
-    split = config.data.eval_split
-    evaluated = () if split is None else chosen_shards(manifest, config.data, split)
-    shares = mixing_weights(manifest, config.data)
+    data = setup.config.data
+    train = setup.shards(data.train_split)
+    evaluated = () if data.eval_split is None else setup.shards(data.eval_split)
+    shares = mixing_weights(setup.manifest, data)
     return DataPlan(
         train_rows=sum(shard.rows for shard in train),
         train_tokens=sum(shard.tokens for shard in train),
@@ -104,24 +105,19 @@ def trained_bytes(plan: ModelPlan, *, rows: int, tokens: int, dtype: str) -> int
     return plan.parameters.total * _STATE_BYTES + activations
 
 
-def memory_bytes(
-    config: RunConfig,
-    manifest: Manifest,
-    *,
-    student: ModelPlan,
-    teachers: dict[str, ModelPlan],
-) -> int:
+def memory_bytes(setup: RunSetup, *, student: ModelPlan, teachers: dict[str, ModelPlan]) -> int:
     """Estimate the peak memory of a worker, in bytes.
 
     Parameters and their state are exact, of a student in shares too.
     """
-    rows, tokens = config.train.micro_batch_size, manifest.max_length
+    config = setup.config
+    rows, tokens = config.train.micro_batch_size, setup.manifest.max_length
     training = (
         shared_bytes(config, teachers)
         + _student_bytes(config, student, rows=rows, tokens=tokens)
         + _checkpoint_bytes(config, student.parameters)
-        + _scores_bytes(config, manifest)
-        + _reading_bytes(config, manifest)
+        + _scores_bytes(setup)
+        + _reading_bytes(setup)
     )
     # Before it trains it may have to write what the teachers say, one after the other.
     asking = (
@@ -179,20 +175,20 @@ def _frozen_parameters(plan: ModelPlan, *, is_running: bool) -> int:
     return counts.total if is_running else counts.head + counts.embeddings
 
 
-def _reading_bytes(config: RunConfig, manifest: Manifest) -> int:
+def _reading_bytes(setup: RunSetup) -> int:
     """Bound what the windows of a worker's lanes hold, each with its next one read ahead."""
-    shards = chosen_shards(manifest, config.data, config.data.train_split)
+    config = setup.config
+    shards = setup.shards(config.data.train_split)
     streams = len({shard.language for shard in shards}) if config.data.mixing else 1
     lanes = -(-config.data.num_lanes // max(config.cluster.num_workers, 1))
     windows = 2 * streams * lanes * config.data.shuffle_window * RECORD_BATCH_BYTES
     return min(windows, 2 * _STORED_TOKEN_BYTES * sum(shard.tokens for shard in shards))
 
 
-def _scores_bytes(config: RunConfig, manifest: Manifest) -> int:
+def _scores_bytes(setup: RunSetup) -> int:
     """Bound what the losses hold: of a vocabulary, no more positions at a time than a chunk."""
-    rows, tokens = config.train.micro_batch_size, manifest.max_length
-    classes = _num_classes(config, manifest)
-    positions = _scored_positions(config, rows, tokens)
+    config, classes = setup.config, setup.num_classes
+    positions = _scored_positions(config, config.train.micro_batch_size, setup.manifest.max_length)
     if config.task.endswith("_lm"):
         on_gpu = config.cluster.gpus_per_worker > 0
         positions = min(positions, chunk_positions(classes, on_gpu=on_gpu))
@@ -203,8 +199,3 @@ def _scored_positions(config: RunConfig, rows: int, tokens: int) -> int:
     if config.task == "masked_lm":
         return round(rows * tokens * config.data.masking.fraction)
     return rows if config.task == "sequence_classification" else rows * tokens
-
-
-def _num_classes(config: RunConfig, manifest: Manifest) -> int:
-    labels = manifest.labels_of(config.task)
-    return manifest.tokenizer.vocab_size if labels is None else len(labels)

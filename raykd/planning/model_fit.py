@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from raykd.config.schema.init import CopyLayersConfig
-from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import Manifest, TokenizerInfo
 from raykd.data.tokenizers import load_tokenizer, tokenizer_info
+from raykd.distill.setup import RunSetup
 from raykd.distill.start import StudentStart, source_of
 from raykd.errors import ModelError
 from raykd.models.build import count_parameters
@@ -20,8 +20,7 @@ from raykd.tasks.entities import why_no_entities
 
 
 def planned_model(
-    config: RunConfig,
-    manifest: Manifest,
+    setup: RunSetup,
     *,
     key: str,
     source: str,
@@ -31,8 +30,7 @@ def planned_model(
     """Describe a model that is loaded, once it is known to read the data and to have its weights.
 
     Args:
-        config: The run.
-        manifest: Of its data.
+        setup: The run and its data.
         key: That names the model.
         source: What it names.
         revision: Of a model on the Hub.
@@ -43,22 +41,22 @@ def planned_model(
             data has.
         DataError: The tokenizer beside the model cannot be read.
     """
-    loaded = load_config(source, revision=revision)
-    _check_length(key, source, loaded, manifest)
+    loaded, task = load_config(source, revision=revision), setup.config.task
+    _check_length(key, source, loaded, setup.manifest)
     if (tokenizer := tokenizer_beside(resolve_model(source))) is not None:
-        check_same_tokenizer(key, source, tokenizer_info(tokenizer), manifest)
-    _check_vocabulary(key, source, loaded, manifest)
-    check_loadable(source, loaded, config.task, new_head=new_head)
-    return ModelPlan(config=loaded, parameters=count_parameters(loaded, config.task))
+        check_same_tokenizer(key, source, tokenizer_info(tokenizer), setup.manifest)
+    _check_vocabulary(key, source, loaded, setup.manifest)
+    check_loadable(source, loaded, task, new_head=new_head)
+    return ModelPlan(config=loaded, parameters=count_parameters(loaded, task))
 
 
-def check_source(config: RunConfig, manifest: Manifest) -> None:
+def check_source(setup: RunSetup) -> None:
     """Check the model that the student starts from, where it is no teacher, as any that is loaded.
 
     Raises:
         RaykdError: As ``planned_model``.
     """
-    init = config.student.init
+    config, init = setup.config, setup.config.student.init
     if init is None or (source := source_of(config)) in config.teachers:
         return
     if isinstance(init.method, CopyLayersConfig) and "embeddings" not in init.method.parts:
@@ -66,7 +64,7 @@ def check_source(config: RunConfig, manifest: Manifest) -> None:
         check_loadable(source, load_config(source), config.task, new_head="allowed")
         return
     key = f"student.init.{init.name}.source"
-    planned_model(config, manifest, key=key, source=source, new_head="allowed")
+    planned_model(setup, key=key, source=source, new_head="allowed")
 
 
 def _check_length(key: str, source: str, loaded: Any, manifest: Manifest) -> None:
@@ -130,8 +128,7 @@ def check_same_tokenizer(
 
 
 def remarks(
-    config: RunConfig,
-    manifest: Manifest,
+    setup: RunSetup,
     *,
     teachers: Mapping[str, Any],
     start: StudentStart | None,
@@ -139,19 +136,19 @@ def remarks(
     """Say what is taken for granted of the classes, and what evaluations will lack.
 
     Args:
-        config: The run.
-        manifest: Of its data.
+        setup: The run and its data.
         teachers: Their configurations, by name.
         start: Of a student that is grown or shrunk.
     """
-    if (labels := manifest.labels_of(config.task)) is None:
+    task, labels = setup.config.task, setup.labels
+    if labels is None:
         return
     scoring = {f"teachers.{name}": teacher for name, teacher in teachers.items()}
     if start is not None and start.source not in teachers:
         source = load_config(start.source)
-        scoring |= {"student.init": source} if has_classes(source, config.task) else {}
+        scoring |= {"student.init": source} if has_classes(source, task) else {}
     for where, model_config in scoring.items():
         if remark := assumed_order(model_config, labels, where=where):
             yield remark
-    if config.task == "token_classification" and (remark := why_no_entities(labels)):
+    if task == "token_classification" and (remark := why_no_entities(labels)):
         yield remark

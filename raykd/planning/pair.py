@@ -27,6 +27,7 @@ from raykd.data.manifest import Manifest, Shard, TokenizerInfo, read_manifest
 from raykd.data.tokenizers import load_tokenizer, tokenizer_info
 from raykd.distill.assemble import assemble
 from raykd.distill.models import check_layer_terms
+from raykd.distill.setup import RunSetup
 from raykd.distill.world import World
 from raykd.errors import DataError, MissingHeadError, ModelError, RaykdError
 from raykd.models.families import family_of, num_positions
@@ -112,24 +113,24 @@ def examine_pair(
     task = task or _task_of(models[0])
     manifest = _assumed_data(models, split) if data_uri is None else read_manifest(data_uri)
     manifest.shards(split)
-    config = _implied_run(models, manifest, task, split)
+    setup = RunSetup(config=_implied_run(models, manifest, task, split), manifest=manifest)
     problems = Problems()
     for key, model in (("teachers.teacher.model", models[0]), ("student.pretrained", models[1])):
         if model.info is not None:  # here, too: the plan reads no tokenizers of the Hub
             check = partial(check_same_tokenizer, key, model.source, model.info, manifest)
             problems.collect(check)
-    planned, teachers = plan_models(config, manifest, problems)
+    planned, teachers = plan_models(setup, problems)
     facts = _facts(models[0], teachers.get(_TEACHER), task), _facts(models[1], planned, task)
-    lines = [("losses", _layer_losses(config, models))]
+    lines = [("losses", _layer_losses(setup.config, models))]
     if planned is not None and teachers:
-        lines += _sizes(config, manifest, planned, teachers[_TEACHER])
-    warnings = [*remarks(config, manifest, teachers={_TEACHER: models[0].config}, start=None)]
+        lines += _sizes(setup, planned, teachers[_TEACHER])
+    warnings = [*remarks(setup, teachers={_TEACHER: models[0].config}, start=None)]
     warnings += _warnings(models, manifest)
-    has_head = _has_head(models[1], manifest.labels_of(task), task)
+    has_head = _has_head(models[1], setup.labels, task)
     if not has_head:
         warnings.append(f"{student}: has no head for {task} and these classes: one starts anew")
     if data_uri is not None and not problems.found():
-        scores = problems.collect(partial(_scores, config)) or {}
+        scores = problems.collect(partial(_scores, setup)) or {}
         for name, (theirs, mine) in scores.items():
             facts[0][f"{name}, {split}"] = f"{theirs:.4f}"
             facts[1][f"{name}, {split}"] = f"{mine:.4f}" if has_head else "no trained head"
@@ -223,7 +224,7 @@ def _has_classes(model: _Model, labels: tuple[str, ...]) -> bool:
     return True
 
 
-def _scores(config: RunConfig) -> dict[str, tuple[float, float]]:
+def _scores(setup: RunSetup) -> dict[str, tuple[float, float]]:
     """Return the losses and accuracies of teacher and student, by name.
 
     Raises:
@@ -231,9 +232,10 @@ def _scores(config: RunConfig) -> dict[str, tuple[float, float]]:
         DataError: Nothing of the split is scored.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    run = assemble(config, world=World(device=device), is_restored=True)
-    found = run.evaluate().metrics(run.task, run.manifest.languages)
-    sources = {"teacher/loss": config.teachers[_TEACHER].model, "loss": config.student.pretrained}
+    run = assemble(setup, world=World(device=device), is_restored=True)
+    found = run.evaluate().metrics()
+    teachers, student = setup.config.teachers, setup.config.student
+    sources = {"teacher/loss": teachers[_TEACHER].model, "loss": student.pretrained}
     for name, source in sources.items():
         if not math.isfinite(found[name]):
             message = f"{source}: says NaN or infinity about some rows; take another model"
@@ -309,17 +311,16 @@ def _layer_losses(config: RunConfig, models: _Models) -> str:
     return "; ".join([", ".join(possible), *impossible])
 
 
-def _sizes(
-    config: RunConfig, manifest: Manifest, student: ModelPlan, teacher: ModelPlan
-) -> Iterator[tuple[str, str]]:
+def _sizes(setup: RunSetup, student: ModelPlan, teacher: ModelPlan) -> Iterator[tuple[str, str]]:
     """Say what a worker needs with the teacher in it and with its outputs cached, and a cache."""
     for dtype in _PRECISIONS:
         live = TeacherConfig(model=_TEACHER, dtype=dtype)
-        train = replace(config.train, precision=dtype)
+        train = replace(setup.config.train, precision=dtype)
         sizes = [
             memory_bytes(
-                replace(config, train=train, teachers={_TEACHER: section}),
-                manifest,
+                replace(
+                    setup, config=replace(setup.config, train=train, teachers={_TEACHER: section})
+                ),
                 student=student,
                 teachers={_TEACHER: teacher},
             )
@@ -328,11 +329,9 @@ def _sizes(
         yield (
             f"memory, {dtype}",
             f"about {sizes[0] / 1e9:.2f} GB a worker, {sizes[1] / 1e9:.2f} GB to write and read a "
-            f"cache, at {train.micro_batch_size} x {manifest.max_length} tokens",
+            f"cache, at {train.micro_batch_size} x {setup.manifest.max_length} tokens",
         )
-    labels = manifest.labels_of(config.task)
-    num_scores = manifest.tokenizer.vocab_size if labels is None else len(labels)
-    scores, states = num_scores * _SCORE_BYTES, teacher.config.hidden_size * _HIDDEN_BYTES
+    scores, states = setup.num_classes * _SCORE_BYTES, teacher.config.hidden_size * _HIDDEN_BYTES
     yield (
         "cache",
         f"{scores / 1e3:,.2f} GB of scores or {states / 1e3:,.2f} GB of hidden states for a "

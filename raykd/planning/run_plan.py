@@ -6,17 +6,15 @@ from functools import partial
 from typing import TypeVar
 
 from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import Manifest, read_manifest
-from raykd.distill.assemble import num_steps, task_of
 from raykd.distill.models import (
     check_layer_terms,
     check_pretrained,
     served_languages,
     student_config,
     teacher_class_order,
-    trained_languages,
 )
 from raykd.distill.projections import check_projections, check_teacher_projections
+from raykd.distill.setup import RunSetup, read_setup
 from raykd.distill.start import StudentStart, plan_start
 from raykd.errors import ConfigError, RaykdError
 from raykd.models.build import count_parameters
@@ -66,6 +64,9 @@ class Plan:
     """What holds something else by now than for runs of the same configuration, where the run
     would begin."""
 
+    setup: RunSetup | None = None
+    """None where the data cannot be read."""
+
     data: DataPlan | None = None
     student: ModelPlan | None = None
     teachers: dict[str, ModelPlan] = field(default_factory=dict)
@@ -94,8 +95,8 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
     place = _place(config, problems)
     begins = fresh or place.is_empty
     problems.collect(lambda: check_trackers(config))
-    manifest = problems.collect(lambda: read_manifest(config.data.uri))
-    if manifest is None:
+    setup = problems.collect(lambda: read_setup(config))
+    if setup is None:
         for source, revision in _named_models(config):
             problems.collect(partial(load_config, source, revision=revision))
         return Plan(
@@ -106,14 +107,14 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
             num_steps=config.train.num_steps or 0,
         )
     problems.collect(lambda: check_inputs(config))
-    data = problems.collect(lambda: planned_data(config, manifest))
-    student, teachers = plan_models(config, manifest, problems)
-    caches = problems.collect(lambda: plan_caches(config, manifest)) or {}
+    data = problems.collect(lambda: planned_data(setup))
+    student, teachers = plan_models(setup, problems)
+    caches = problems.collect(lambda: plan_caches(setup)) or {}
     start = None
     if student is not None:
         if config.student.init is not None and begins:
-            problems.collect(lambda: check_source(config, manifest))
-            start = problems.collect(lambda: plan_start(config, manifest, student=student.config))
+            problems.collect(lambda: check_source(setup))
+            start = problems.collect(lambda: plan_start(setup, student=student.config))
         if (paths := place.paths) is not None:
             problems.collect(lambda: _check_room(paths, student))
     return Plan(
@@ -123,19 +124,19 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
         problems=problems.found() or place.problems,
         remarks=tuple(
             remarks(
-                config,
-                manifest,
+                setup,
                 teachers={name: plan.config for name, plan in teachers.items()},
                 start=start,
             )
         ),
-        num_steps=num_steps(config, manifest) if data is not None else 0,
+        num_steps=setup.num_steps if data is not None else 0,
+        setup=setup,
         data=data,
         student=student,
         teachers=teachers,
         caches=caches,
         start=start,
-        memory_bytes=memory_bytes(config, manifest, student=student, teachers=teachers)
+        memory_bytes=memory_bytes(setup, student=student, teachers=teachers)
         if student is not None and data is not None and teachers.keys() == config.teachers.keys()
         else None,
         shared_bytes=shared_bytes(config, teachers),
@@ -229,46 +230,40 @@ def _check_room(paths: RunPaths, student: ModelPlan) -> None:
 
 
 def plan_models(
-    config: RunConfig, manifest: Manifest, problems: Problems
+    setup: RunSetup, problems: Problems
 ) -> tuple[ModelPlan | None, dict[str, ModelPlan]]:
     """Describe the student and the teachers that can be read, by name.
 
     Args:
-        config: The run.
-        manifest: Of its data.
+        setup: The run and its data.
         problems: Given what is wrong with a model, for the data or beside the others.
     """
-    teachers = _plan_teachers(config, manifest, problems)
-    student = problems.collect(lambda: _plan_student(config, manifest))
+    teachers = _plan_teachers(setup, problems)
+    student = problems.collect(lambda: _plan_student(setup))
     problems.collect(
         lambda: check_languages(
-            config.teacher_weights,
-            served_languages(config),
-            languages=manifest.languages,
-            trained=trained_languages(config, manifest),
+            setup.config.teacher_weights,
+            served_languages(setup.config),
+            languages=setup.manifest.languages,
+            trained=setup.trained_languages,
         )
     )
     if student is not None:
-        problems.collect(lambda: check_projections(config, manifest, student=student.config))
-        problems.collect(lambda: _check_models(config, manifest, student, teachers))
+        problems.collect(lambda: check_projections(setup, student=student.config))
+        problems.collect(lambda: _check_models(setup, student, teachers))
     return student, teachers
 
 
-def _plan_teachers(
-    config: RunConfig, manifest: Manifest, problems: Problems
-) -> dict[str, ModelPlan]:
-    plans = {name: _plan_teacher(name, config, manifest, problems) for name in config.teachers}
+def _plan_teachers(setup: RunSetup, problems: Problems) -> dict[str, ModelPlan]:
+    plans = {name: _plan_teacher(name, setup, problems) for name in setup.config.teachers}
     return {name: plan for name, plan in plans.items() if plan is not None}
 
 
-def _plan_teacher(
-    name: str, config: RunConfig, manifest: Manifest, problems: Problems
-) -> ModelPlan | None:
-    section = config.teachers[name]
+def _plan_teacher(name: str, setup: RunSetup, problems: Problems) -> ModelPlan | None:
+    section = setup.config.teachers[name]
     plan = problems.collect(
         lambda: planned_model(
-            config,
-            manifest,
+            setup,
             key=f"teachers.{name}.model",
             source=section.model,
             revision=section.revision,
@@ -276,38 +271,36 @@ def _plan_teacher(
         )
     )
     if plan is not None:
-        problems.collect(lambda: _check_teacher(name, config, manifest, plan))
+        problems.collect(lambda: _check_teacher(name, setup, plan))
     return plan
 
 
-def _check_teacher(name: str, config: RunConfig, manifest: Manifest, plan: ModelPlan) -> None:
+def _check_teacher(name: str, setup: RunSetup, plan: ModelPlan) -> None:
     """Check that a teacher scores the data's classes, in every language it is asked about."""
-    teacher_class_order(name, plan.config, config, manifest)
-    check_teacher_projections(name, config, manifest, teacher=plan.config)
+    teacher_class_order(name, plan.config, setup)
+    check_teacher_projections(name, setup, teacher=plan.config)
 
 
-def _plan_student(config: RunConfig, manifest: Manifest) -> ModelPlan:
-    section = config.student
+def _plan_student(setup: RunSetup) -> ModelPlan:
+    section = setup.config.student
     if section.pretrained is not None:
         return planned_model(
-            config,
-            manifest,
+            setup,
             key="student.pretrained",
             source=section.pretrained,
             revision=section.revision,
             new_head="allowed",
         )
-    built = student_config(config, manifest)
-    return ModelPlan(config=built, parameters=count_parameters(built, config.task))
+    built = student_config(setup)
+    return ModelPlan(config=built, parameters=count_parameters(built, setup.config.task))
 
 
-def _check_models(
-    config: RunConfig, manifest: Manifest, student: ModelPlan, teachers: dict[str, ModelPlan]
-) -> None:
+def _check_models(setup: RunSetup, student: ModelPlan, teachers: dict[str, ModelPlan]) -> None:
     """Check what the student has to do with the task, and its layers with the teachers'."""
+    config = setup.config
     if config.student.pretrained is not None:
-        check_pretrained(config, manifest, student.config)
-    task_of(config, manifest, model_type=student.config.model_type)
+        check_pretrained(setup, student.config)
+    setup.task(student.config.model_type)
     if teachers.keys() == config.teachers.keys():
         check_layer_terms(
             config,

@@ -17,19 +17,12 @@ import torch
 
 from raykd.config.schema.losses import CrossEntropyConfig, LossesConfig
 from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import Manifest, read_manifest
-from raykd.data.stream import initial_state
-from raykd.distill.assemble import num_steps, task_of
+from raykd.distill.assemble import RunModels, build_objective, build_state, loop_options
 from raykd.distill.batches import StepReader
-from raykd.distill.loop import LoopOptions, TrainState, training_steps
-from raykd.distill.models import scored, student_config, trained_languages
-from raykd.distill.optimizer import build_optimizer
-from raykd.distill.step import DistillationStep
+from raykd.distill.loop import training_steps
+from raykd.distill.models import random_student
+from raykd.distill.setup import RunSetup, read_setup
 from raykd.distill.world import World
-from raykd.losses.terms import build_terms
-from raykd.models.build import build_model, class_fields
-from raykd.models.per_language import PerLanguageModel
-from raykd.models.scored import ScoredModel
 from raykd.planning.flops import RunFlops
 
 _TIMED_STEPS = 3
@@ -75,7 +68,7 @@ def measured_speed(config: RunConfig, flops: RunFlops) -> Speed | None:
         return None
     device = torch.device("cuda" if has_gpu else "cpu")
     with _threads(max(1, math.floor(config.cluster.cpus_per_worker))):
-        timed = _timed_steps(config, read_manifest(config.data.uri), World(device=device))
+        timed = _timed_steps(read_setup(config), World(device=device))
         where = _where(device)
     rate = statistics.median(step.tokens / step.seconds for step in timed)
     return Speed(
@@ -85,27 +78,17 @@ def measured_speed(config: RunConfig, flops: RunFlops) -> Speed | None:
     )
 
 
-def _timed_steps(config: RunConfig, manifest: Manifest, world: World) -> list[_Timed]:
-    alone = _of_one_worker(config)
-    student = _student(config, manifest).to(world.device)
-    objective = _objective(alone, student).to(world.device).train()
-    state = TrainState(
-        step=0,
-        tokens=0,
-        data=initial_state(manifest, alone.data),
-        optimizer=build_optimizer(objective, alone.optimizer),
-        student=student,
-        projections=objective.projections,
-    )
-    options = LoopOptions(
-        num_steps=max(num_steps(config, manifest), 1 + _TIMED_STEPS),
-        seed=alone.train.seed,
-        optimizer=alone.optimizer,
-    )
-    task = task_of(alone, manifest, model_type=student.model.config.model_type)
-    reader = StepReader(alone, manifest, task, state=state, world=world)
+def _timed_steps(setup: RunSetup, world: World) -> list[_Timed]:
+    student = random_student(setup).to(world.device)
+    models = RunModels(student=student, task=setup.task(student.model.config.model_type))
+    alone = _of_one_worker(setup)
+    objective = build_objective(alone, models, world=world)
+    state = build_state(alone, objective)
+    reader = StepReader(alone, models.task, state=state, world=world)
     try:
-        finished = training_steps(state, objective, reader, options=options, world=world)
+        finished = training_steps(
+            state, objective, reader, options=loop_options(alone), world=world
+        )
         tokens = (step.tokens for step in itertools.islice(finished, 1 + _TIMED_STEPS))
         return _timed(tokens, world.device)[1:]
     finally:
@@ -126,37 +109,26 @@ def _timed(steps: Iterator[int], device: torch.device) -> list[_Timed]:
     return timed
 
 
-def _of_one_worker(config: RunConfig) -> RunConfig:
+def _of_one_worker(setup: RunSetup) -> RunSetup:
     """Return the run that trains on labels what one worker of a run trains on in a step."""
-    workers = max(config.cluster.num_workers, 1)
-    rows = -(-config.train.global_batch_size // workers)
-    return replace(
+    config = setup.config
+    train = replace(
+        config.train,
+        global_batch_size=-(-config.train.global_batch_size // max(config.cluster.num_workers, 1)),
+        num_steps=max(setup.num_steps, 1 + _TIMED_STEPS),
+        loss_spike_factor=None,
+        # Compiling takes longer than the steps that are timed.
+        compile=False,
+    )
+    alone = replace(
         config,
+        teachers={},
+        teacher_weights=None,
+        student=replace(config.student, init=None),
         losses=LossesConfig(cross_entropy=CrossEntropyConfig()),
-        train=replace(config.train, global_batch_size=rows),
+        train=train,
     )
-
-
-def _student(config: RunConfig, manifest: Manifest) -> ScoredModel:
-    torch.manual_seed(config.train.seed)
-    described = student_config(config, manifest)
-    if (labels := manifest.labels_of(config.task)) is not None:
-        described.update(class_fields(labels))
-    # Trained in float32 whatever a pretrained student's configuration says.
-    model = build_model(described, config.task).float()
-    if config.student.projections == "per_language":
-        model = PerLanguageModel(model, trained_languages(config, manifest))
-    return scored(model, config, manifest)
-
-
-def _objective(config: RunConfig, student: ScoredModel) -> DistillationStep:
-    is_bfloat16 = config.train.precision == "bfloat16"
-    return DistillationStep(
-        student,
-        ensemble=None,
-        terms=build_terms(config.losses),
-        autocast_dtype=torch.bfloat16 if is_bfloat16 else None,
-    )
+    return replace(setup, config=alone)
 
 
 @contextmanager

@@ -68,11 +68,12 @@ class Checkpointer:
             ConfigError: The data has changed since the checkpoint was written.
         """
         saved = restore_checkpoint(uri, self._run.state)
-        if saved.data_fingerprint != self._run.manifest.fingerprint:
+        manifest = self._run.setup.manifest
+        if saved.data_fingerprint != manifest.fingerprint:
             message = (
-                f"{uri}: was trained on other data than {self._run.manifest.uri} holds: its "
+                f"{uri}: was trained on other data than {manifest.uri} holds: its "
                 f"fingerprint was {saved.data_fingerprint[:12]} and is "
-                f"{self._run.manifest.fingerprint[:12]}. Use --fresh to start over"
+                f"{manifest.fingerprint[:12]}. Use --fresh to start over"
             )
             raise ConfigError(message)
         self._best = saved.best
@@ -169,7 +170,7 @@ class Checkpointer:
             step=state.step,
             tokens=state.tokens,
             data=state.data,
-            data_fingerprint=self._run.manifest.fingerprint,
+            data_fingerprint=self._run.setup.manifest.fingerprint,
             world_size=self._run.world.size,
             best=self._best,
             first_evaluation=self.first_evaluation,

@@ -9,11 +9,11 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from raykd.batch import Batch
-from raykd.config.schema.run import RunConfig, TaskName
-from raykd.data.manifest import TOKENIZER_DIRECTORY, Manifest, read_manifest
-from raykd.distill.assemble import task_of
+from raykd.config.schema.run import TaskName
+from raykd.data.manifest import TOKENIZER_DIRECTORY
 from raykd.distill.batches import first_batches
 from raykd.distill.models import scored
+from raykd.distill.setup import RunSetup
 from raykd.distill.world import World
 from raykd.errors import ModelError
 from raykd.models.build import AUTO_CLASSES
@@ -27,26 +27,26 @@ _TOLERANCE = 1e-3
 """Of scores, absolute and relative: float32 after other paddings and kernels, and no more."""
 
 
-def check_alone(path: Path, model: Any, config: RunConfig) -> None:
+def check_alone(path: Path, model: Any, setup: RunSetup) -> None:
     """Read a few texts of a run's data by transformers alone, and compare ids and scores.
 
     Args:
         path: Local directory of the exported model.
         model: The one that was exported: a task model of transformers, or a PerLanguageModel.
-        config: The run; its data give the texts.
+        setup: The run and its data, which give the texts.
 
     Raises:
         ModelError: transformers cannot load the directory, or the ids or scores of a text are
             others; the message shows the first.
     """
-    manifest = read_manifest(config.data.uri)
+    manifest, task = setup.manifest, setup.config.task
     uri = uris.join(manifest.uri, TOKENIZER_DIRECTORY, "tokenizer.json")
     trained = Tokenizer.from_str(uris.read_bytes(uri).decode())
-    tokenizer, exported = check_loads(path, config.task)
+    tokenizer, exported = check_loads(path, task)
     # What from_pretrained reads of a model with several heads is that of the first language.
     plain = model.model if isinstance(model, PerLanguageModel) else model
-    student = scored(plain, config, manifest).eval()
-    texts = _texts(config, manifest, trained, model_type=plain.config.model_type)
+    student = scored(plain, setup).eval()
+    texts = _texts(setup, trained, model_type=plain.config.model_type)
     with quiet_transformers(), torch.no_grad():
         _check_ids(tokenizer, trained, texts, max_length=manifest.max_length)
         if texts:
@@ -57,7 +57,7 @@ def check_alone(path: Path, model: Any, config: RunConfig) -> None:
                 padding=True,
                 return_tensors="pt",
             )
-            is_of_texts = config.task == "sequence_classification"
+            is_of_texts = task == "sequence_classification"
             _check_scores(exported, student, inputs, is_of_texts=is_of_texts)
 
 
@@ -72,12 +72,9 @@ def check_loads(path: Path, task: TaskName) -> tuple[Any, Any]:
         return tokenizer, _loaded(AUTO_CLASSES[task].from_pretrained, path).eval()
 
 
-def _texts(
-    config: RunConfig, manifest: Manifest, tokenizer: Tokenizer, *, model_type: str
-) -> list[str]:
+def _texts(setup: RunSetup, tokenizer: Tokenizer, *, model_type: str) -> list[str]:
     """Return texts like those of the data, of whose rows there are ids alone."""
-    task = task_of(config, manifest, model_type=model_type)
-    batch = next(first_batches(config, manifest, task, world=World()))
+    batch = next(first_batches(setup, setup.task(model_type), world=World()))
     rows = zip(batch.input_ids_BL, batch.is_token_BL, strict=True)
     texts = [tokenizer.decode(ids_L[is_token_L].tolist()) for ids_L, is_token_L in rows]
     readable = (text for text in texts if tokenizer.encode(text, add_special_tokens=False).ids)

@@ -9,11 +9,12 @@ import torch
 from raykd.batch import IntArray
 from raykd.cached_teachers.build import Caches, opened_caches
 from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import TOKENIZER_DIRECTORY, read_manifest
+from raykd.data.manifest import TOKENIZER_DIRECTORY
 from raykd.data.tokenizers import load_tokenizer
-from raykd.distill.assemble import assemble, num_steps
+from raykd.distill.assemble import assemble
 from raykd.distill.distillation import Distillation
 from raykd.distill.loop import training_steps
+from raykd.distill.setup import RunSetup, read_setup
 from raykd.distill.step_report import StepReport, report_next_step, with_cause
 from raykd.distill.world import World
 from raykd.errors import ConfigError, DivergedError
@@ -66,18 +67,17 @@ def replay_step(uri: str, *, step: int, on_message: Callable[[str], None]) -> St
     if changes := changed_inputs(config):
         message = f"{changes[0]}. A step can be replayed with the same inputs only"
         raise ConfigError(message)
-    manifest = read_manifest(config.data.uri)
-    last = num_steps(config, manifest)
-    if not 1 <= step <= last:
-        message = f"--step {step}: the run has the steps 1 to {last}"
+    setup = read_setup(config)
+    if not 1 <= step <= setup.num_steps:
+        message = f"--step {step}: the run has the steps 1 to {setup.num_steps}"
         raise ConfigError(message)
     tokenizer = load_tokenizer(uris.join(config.data.uri, TOKENIZER_DIRECTORY))
 
     def decode(token_ids_T: IntArray) -> str:
         return str(tokenizer.decode(token_ids_T.tolist(), skip_special_tokens=True))
 
-    with opened_caches(config, World()) as caches:
-        run = _run_before(step, config, paths=paths, caches=caches, on_message=on_message)
+    with opened_caches(setup, World()) as caches:
+        run = _run_before(step, setup, paths=paths, caches=caches, on_message=on_message)
         for line in _differences(run):
             on_message(line)
         _take_steps(run, step - 1)
@@ -86,7 +86,7 @@ def replay_step(uri: str, *, step: int, on_message: Callable[[str], None]) -> St
 
 def _run_before(
     step: int,
-    config: RunConfig,
+    setup: RunSetup,
     *,
     paths: RunPaths,
     caches: Caches,
@@ -94,9 +94,9 @@ def _run_before(
 ) -> Distillation:
     """Return the run as it was at the newest checkpoint before a step, or at its start."""
     with newest_checkpoint(paths.checkpoints, before=step) as found:
-        device = _device(config)
+        device = _device(setup.config)
         run = assemble(
-            config, world=World(device=device), is_restored=found is not None, caches=caches
+            setup, world=World(device=device), is_restored=found is not None, caches=caches
         )
         if found is None:
             on_message(f"no checkpoint before step {step} is left: from the start of the run")

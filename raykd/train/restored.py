@@ -14,6 +14,7 @@ from raykd.config.yaml_text import read_yaml
 from raykd.data.manifest import read_manifest
 from raykd.data.tokenizers import load_tokenizer, tokenizer_info
 from raykd.distill.assemble import assemble
+from raykd.distill.setup import RunSetup, read_setup
 from raykd.distill.world import World
 from raykd.errors import CheckpointError, ConfigError, DataError, RaykdError
 from raykd.models.files import languages_of
@@ -93,10 +94,11 @@ def evaluate_run(
     changes = changed_inputs(config)
     for line in changes:
         on_change(line)
+    setup = read_setup(config)
     if changes or data_uri is not None:
-        _check_same_ids(config, place)
+        _check_same_ids(setup, place)
     languages = languages_of(place.saved_config)
-    run = assemble(config, world=World(), is_restored=True, languages=languages)
+    run = assemble(setup, world=World(), is_restored=True, languages=languages)
     restore_checkpoint(place.checkpoint_uri, run.state)
     labels = run.task.class_names or ()
     if run.task.name == "token_classification" and (reason := why_no_entities(labels)):
@@ -210,9 +212,9 @@ def _on_other_data(config: RunConfig, uri: str) -> RunConfig:
     )
 
 
-def _check_same_ids(config: RunConfig, place: _Place) -> None:
+def _check_same_ids(setup: RunSetup, place: _Place) -> None:
     """Refuse data whose token ids or classes mean something else to the model."""
-    manifest = read_manifest(config.data.uri)
+    manifest = setup.manifest
     tokenizer = tokenizer_info(load_tokenizer(place.student_uri))
     if manifest.tokenizer.fingerprint != tokenizer.fingerprint:
         message = (
@@ -220,7 +222,7 @@ def _check_same_ids(config: RunConfig, place: _Place) -> None:
             f"it with --tokenizer {place.student_uri}"
         )
         raise DataError(message)
-    theirs, mine = manifest.labels_of(config.task), place.labels
+    theirs, mine = setup.labels, place.labels
     if theirs != mine:
         message = (
             f"{manifest.uri}: has the classes {theirs}, but the run was trained on {mine}; "
@@ -232,14 +234,15 @@ def _check_same_ids(config: RunConfig, place: _Place) -> None:
 def _check_exported(path: Path, *, place: _Place, model: Any) -> None:
     """Compare an exported directory with the student, on rows of the run's data if it is there."""
     try:
-        _check_same_ids(place.config, place)
+        setup = read_setup(place.config)
+        _check_same_ids(setup, place)
     except RaykdError as error:
         logger.warning(
             "the exported model is loaded, but not tried on rows of its data: %s", error
         )
         check_loads(path, place.config.task)
         return
-    check_alone(path, model, place.config)
+    check_alone(path, model, setup)
 
 
 def _of_language(model: Any, language: str) -> Any:

@@ -12,8 +12,7 @@ from raykd.cached_teachers.build import ensure_caches, told_in_lines
 from raykd.cached_teachers.writer import CacheWatch, Workers
 from raykd.config.load import as_yaml
 from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import read_manifest
-from raykd.distill.assemble import num_steps
+from raykd.distill.setup import read_setup
 from raykd.distill.world import World
 from raykd.errors import ConfigError, StorageError
 from raykd.machine.process import machine_warnings, prepare_process
@@ -206,7 +205,7 @@ def _stopped(config: RunConfig, paths: RunPaths) -> RunResult:
     return RunResult(
         is_done=False,
         step=max(committed_steps(paths.checkpoints), default=0),
-        num_steps=num_steps(config, read_manifest(config.data.uri)),
+        num_steps=read_setup(config).num_steps,
         metrics={},
         model_uri=None,
         leave=Leave.STOPPED,

@@ -14,6 +14,7 @@ from raykd.distill.assemble import LiveTeachers, assemble
 from raykd.distill.distillation import Distillation
 from raykd.distill.loop import training_steps
 from raykd.distill.models import live_teachers
+from raykd.distill.setup import read_setup
 from raykd.distill.start import StudentStart
 from raykd.distill.world import World
 from raykd.errors import DivergedError
@@ -81,11 +82,12 @@ def training_turns(config: RunConfig, paths: RunPaths, context: Context) -> Turn
     with ExitStack() as stack:
         stack.enter_context(uris.retry_for(RETRY_SECONDS))
         context.note("looking for the newest checkpoint")
-        caches = stack.enter_context(opened_caches(config, context.world))
+        setup = read_setup(config)
+        caches = stack.enter_context(opened_caches(setup, context.world))
         with found_checkpoint(paths, context.world) as checkpoint:
             context.note("assembling the run")
             run = assemble(
-                config,
+                setup,
                 world=context.world,
                 is_restored=checkpoint is not None,
                 caches=caches,

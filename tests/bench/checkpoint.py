@@ -32,6 +32,7 @@ from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import TOKENIZER_DIRECTORY
 from raykd.distill.assemble import assemble
 from raykd.distill.loop import FinishedStep, training_steps
+from raykd.distill.setup import read_setup
 from raykd.distill.world import World
 from raykd.runs.checkpointer import Checkpointer
 from raykd.runs.paths import run_paths
@@ -133,7 +134,7 @@ def measured(config: RunConfig, *, rounds: int) -> Figures:
     """Train, and write checkpoints in both ways in turn; return seconds of everything."""
     torch.set_num_threads(1)
     world = World()
-    run = assemble(config, world=world)
+    run = assemble(read_setup(config), world=world)
     tokenizer = uris.local_path(uris.join(config.data.uri, TOKENIZER_DIRECTORY))
     checkpointer = Checkpointer(config, run_paths(config), run, companions=tokenizer)
     steps = training_steps(

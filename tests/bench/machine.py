@@ -133,6 +133,7 @@ def taken(case: Case, material: Material, way: Way) -> Figures:
     import torch  # noqa: PLC0415  the parent needs none of it
     from raykd.distill.assemble import assemble  # noqa: PLC0415
     from raykd.distill.loop import training_steps  # noqa: PLC0415
+    from raykd.distill.setup import read_setup  # noqa: PLC0415
     from raykd.distill.world import World  # noqa: PLC0415
     from raykd.machine.allocator import keep_large_blocks  # noqa: PLC0415
     from raykd.machine.cores import usable_cores  # noqa: PLC0415
@@ -149,7 +150,7 @@ def taken(case: Case, material: Material, way: Way) -> Figures:
         micro_batch_rows=case.micro_batch_rows,
         changes=dict(way.changes),
     )
-    run = assemble(config, world=World())
+    run = assemble(read_setup(config), world=World())
     steps = training_steps(
         run.state, run.objective, run.steps(), options=run.loop_options, world=run.world
     )

@@ -175,10 +175,11 @@ def bare_loop(config: Any) -> dict[str, Any]:
     from raykd.batch import LayersWanted  # noqa: PLC0415
     from raykd.distill.assemble import assemble  # noqa: PLC0415
     from raykd.distill.optimizer import learning_rate  # noqa: PLC0415
+    from raykd.distill.setup import read_setup  # noqa: PLC0415
     from raykd.distill.world import World  # noqa: PLC0415
     from torch.nn import functional as F  # noqa: PLC0415
 
-    run = assemble(config, world=World())
+    run = assemble(read_setup(config), world=World())
     assert run.objective.ensemble is not None
     (teacher,) = run.objective.ensemble.teachers.values()
     student, optimizer = run.student.train(), run.state.optimizer

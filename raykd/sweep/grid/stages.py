@@ -11,8 +11,7 @@ from raykd.config.load import checked_run
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.sweep import SweepConfig, SweepTeacherConfig
 from raykd.config.schema.teachers import CacheConfig
-from raykd.data.manifest import read_manifest
-from raykd.distill.assemble import num_steps
+from raykd.distill.setup import read_setup
 from raykd.errors import RaykdError
 from raykd.models.fingerprint import origin_of
 from raykd.runs.checkpoint import checkpoint_name, committed_steps
@@ -83,7 +82,7 @@ def teacher_models(
 def _num_steps(config: RunConfig) -> int:
     """Return the steps of a stage; as if they were many, where its data cannot be read."""
     try:
-        return num_steps(config, read_manifest(config.data.uri))
+        return read_setup(config).num_steps
     except RaykdError:
         return _MANY_STEPS
 

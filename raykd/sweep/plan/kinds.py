@@ -11,7 +11,6 @@ from raykd.config.schedule import parse_schedule
 from raykd.config.schema.losses import LossesConfig
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.train import CheckpointConfig, OptimizerConfig, TrackingConfig
-from raykd.data.manifest import read_manifest
 from raykd.errors import RaykdError
 from raykd.planning.flops import RunFlops, run_flops
 from raykd.planning.memory import ModelPlan
@@ -78,9 +77,9 @@ class Planner:
         plan = plan_run(kind, fresh=True)
         problems = list(plan.problems)
         flops = None
-        if not problems:
+        if not problems and plan.setup is not None and plan.student is not None:
             try:
-                flops = _flops(kind, plan)
+                flops = run_flops(plan.setup, student=plan.student, teachers=plan.teachers)
             except RaykdError as error:
                 problems.append(str(error))
         return KindPlan(
@@ -93,12 +92,6 @@ class Planner:
             memory_bytes=plan.memory_bytes,
             shared_bytes=plan.shared_bytes,
         )
-
-
-def _flops(kind: RunConfig, plan: Plan) -> RunFlops:
-    assert plan.student is not None  # noqa: S101  a plan without problems has one
-    manifest = read_manifest(kind.data.uri)
-    return run_flops(kind, manifest, student=plan.student, teachers=plan.teachers)
 
 
 def _tokens(kind: RunConfig, plan: Plan) -> int:

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import TOKENIZER_DIRECTORY, read_manifest
-from raykd.distill.models import trained_languages
+from raykd.data.manifest import TOKENIZER_DIRECTORY
+from raykd.distill.setup import read_setup
 from raykd.models.build import build_model, class_fields
 from raykd.models.files import (
     PROJECTIONS_FILE,
@@ -99,12 +99,12 @@ def placeholder_models() -> Iterator[PlaceholderModels]:
 
 def _as_trained(stage: RunConfig, student: Any) -> Any:
     """Return the configuration that is saved with the student of a run."""
-    manifest = read_manifest(stage.data.uri)
+    setup = read_setup(stage)
     described = copy.deepcopy(student)
-    if (labels := manifest.labels_of(stage.task)) is not None:
-        described.update(class_fields(labels))
+    if setup.labels is not None:
+        described.update(class_fields(setup.labels))
     languages = None
     if stage.student.projections == "per_language":
         known = languages_of(student) or ()
-        languages = tuple(dict.fromkeys((*known, *trained_languages(stage, manifest))))
+        languages = tuple(dict.fromkeys((*known, *setup.trained_languages)))
     return config_with_languages(described, languages)

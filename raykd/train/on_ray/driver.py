@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from ray.train import UserCallback
 
 from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import read_manifest
-from raykd.distill.assemble import num_steps
+from raykd.distill.setup import read_setup
 from raykd.errors import RaykdError, StorageError, TrainingFailedError
 from raykd.ray_cluster.placement import described_room, worker_resources, workers_with_room
 from raykd.runs.checkpoint import committed_steps
@@ -209,7 +208,7 @@ class _Run:
         return RunResult(
             is_done=False,
             step=step,
-            num_steps=num_steps(config, read_manifest(config.data.uri)),
+            num_steps=read_setup(config).num_steps,
             metrics={},
             model_uri=None,
             leave=Leave.STOPPED,

@@ -20,6 +20,7 @@ from raykd.data.manifest import (
 from raykd.data.prepare.writer import ShardWriter
 from raykd.data.tokenizers import tokenizer_info
 from raykd.distill.assemble import assemble
+from raykd.distill.setup import read_setup
 from raykd.distill.world import World
 from raykd.storage.published.publishing import publishing
 from tokenizers import Tokenizer
@@ -42,7 +43,7 @@ def make_material(case: Case, material: Material) -> None:
     save_model(case, case.teacher, material.teacher, spread=_TEACHER_INITIALIZER_RANGE)
     save_model(case, case.student, material.student, spread=0.02)
     config = run_config(case, material, name="rows", micro_batch_rows=case.batch_rows, changes={})
-    run = assemble(config, world=World())
+    run = assemble(read_setup(config), world=World())
     batches = [step.micro_batches[0] for step in itertools.islice(run.steps(), run.num_steps)]
     save_rows(material.rows, [_step_rows(case, batch) for batch in batches])
 

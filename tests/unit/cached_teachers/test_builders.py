@@ -8,7 +8,7 @@ import pytest
 from raykd.cached_teachers.build import ensure_caches
 from raykd.cached_teachers.targets import cache_targets
 from raykd.cached_teachers.writer import CacheWatch
-from raykd.data.manifest import read_manifest
+from raykd.distill.setup import read_setup
 from raykd.storage import uris
 from raykd.storage.leases.lease import held_lease
 from raykd.teachers.cache.building import Progress
@@ -21,7 +21,7 @@ def test_a_run_that_is_stopped_while_its_cache_is_built_goes_on_building(directo
     config = distilled(directory, {"mode": "logits"})
     stopped = train(config, should_stop=stop_after(2))
     assert (stopped.is_done, stopped.step, stopped.num_steps) == (False, 0, 6)
-    target = cache_targets(config, read_manifest(config.data.uri))["big"]
+    target = cache_targets(read_setup(config))["big"]
     uri = target.uri(target.candidates[0])
     written = [name for name in uris.list_files(uri) if name.endswith(".json")]
     assert len(written) == 1
@@ -68,7 +68,7 @@ def test_whoever_waits_for_the_build_of_another_stops_when_asked(
     directory: Path, mode: str
 ) -> None:
     config = distilled(directory, {"mode": mode})
-    target = cache_targets(config, read_manifest(config.data.uri))["big"]
+    target = cache_targets(read_setup(config))["big"]
     cache = uris.join(target.uri(target.candidates[0]), "lease.json")
     said: list[str] = []
     watch = CacheWatch(on_message=said.append, should_stop=lambda: bool(said))

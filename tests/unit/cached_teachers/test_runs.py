@@ -10,9 +10,9 @@ from raykd.cached_teachers.build import ensure_caches, opened_caches
 from raykd.cached_teachers.targets import cache_targets
 from raykd.cached_teachers.writer import CacheWatch
 from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import read_manifest
 from raykd.distill.assemble import assemble
 from raykd.distill.batches import StepReader
+from raykd.distill.setup import read_setup
 from raykd.distill.step import StepCounts
 from raykd.distill.world import World
 from raykd.runs.metrics import read_metrics
@@ -84,9 +84,12 @@ def test_a_step_on_a_cache_in_a_store_waits_for_no_request(
     assert train(far).is_done
     for name, tensor in weights(near).items():
         assert torch.equal(tensor, weights(far)[name]), name
-    with opened_caches(near, World()) as here, opened_caches(far, World()) as there:
+    with (
+        opened_caches(read_setup(near), World()) as here,
+        opened_caches(read_setup(far), World()) as there,
+    ):
         expected = CachedTeacher(here["big"], device=torch.device("cpu"))
-        run = assemble(far, world=World(), caches=there)
+        run = assemble(read_setup(far), world=World(), caches=there)
         assert run.objective.ensemble is not None
         steps = run.steps()
         ready = [next(steps) for _ in range(2)]
@@ -110,8 +113,8 @@ def test_the_weights_of_a_cached_teacher_are_loaded_where_they_are_needed(
 ) -> None:
     config = distilled(directory, {"mode": "hidden"}, **changes)
     assert ensure_caches(config, watch=CacheWatch())
-    with opened_caches(config, World()) as caches:
-        run = assemble(config, world=World(), caches=caches)
+    with opened_caches(read_setup(config), World()) as caches:
+        run = assemble(read_setup(config), world=World(), caches=caches)
         assert run.objective.ensemble is not None
         teacher = run.objective.ensemble.teachers["big"]
         assert isinstance(teacher, CachedTeacher)
@@ -125,7 +128,7 @@ def test_a_cache_of_a_part_of_an_epoch_is_enough_to_train_and_to_train_on(direct
     few = {"data__num_lanes": 2, "data__shuffle_window": 1}
     config = distilled(directory, cache, train__num_steps=2, **few)
     assert train(config).is_done
-    target = cache_targets(config, read_manifest(config.data.uri))["big"]
+    target = cache_targets(read_setup(config))["big"]
     key = target.key(target.candidates[0])
     index = read_index(target.uri(key.payload), key)
     assert index is not None
@@ -151,15 +154,15 @@ def test_epochs_of_a_mixture_are_enough_to_train(directory: Path) -> None:
 
 def test_every_worker_of_several_reads_what_the_teacher_says(directory: Path) -> None:
     config = distilled(directory, {"mode": "hidden", "precision": "exact"})
-    live = assemble(distilled(directory, None), world=World())
+    live = assemble(read_setup(distilled(directory, None)), world=World())
     ensure_caches(config, watch=CacheWatch())
     assert live.objective.ensemble is not None
     teacher, rows = live.objective.ensemble.teachers["big"], 0
-    with opened_caches(config, World()) as caches:
+    with opened_caches(read_setup(config), World()) as caches:
         cached = CachedTeacher(caches["big"], device=torch.device("cpu"))
         for rank in range(3):
             world = World(rank=rank, size=3)
-            reader = StepReader(config, live.manifest, live.task, state=live.state, world=world)
+            reader = StepReader(live.setup, live.task, state=live.state, world=world)
             for batch in (batch for _ in range(4) for batch in next(reader).micro_batches):
                 rows += int((batch.row_ids_B >= 0).sum())
                 expected_PK = teacher(batch, LayersWanted()).logits_PK

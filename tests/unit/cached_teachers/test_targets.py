@@ -9,7 +9,7 @@ import pytest
 from raykd.cached_teachers.build import ensure_caches, opened_caches
 from raykd.cached_teachers.targets import cache_targets, coverages_of
 from raykd.cached_teachers.writer import CacheWatch
-from raykd.data.manifest import read_manifest
+from raykd.distill.setup import read_setup
 from raykd.distill.world import World
 from raykd.errors import ConfigError, PublicationError
 from raykd.models.load import save_model
@@ -23,12 +23,11 @@ from tests.unit.train.test_run import train
 
 
 def test_what_is_kept_is_what_the_steps_reach(directory: Path) -> None:
-    manifest = read_manifest(str(directory / "data"))
 
     def rows(steps: int, **changes: Any) -> dict[tuple[str, int], int]:
         """Return the rows of each language and epoch, without those to evaluate on."""
         config = distilled(directory, {"mode": "hidden"}, train__num_steps=steps, **changes)
-        found = coverages_of("big", config, manifest)
+        found = coverages_of("big", read_setup(config))
         return {
             (each.shard.language, each.epoch): each.rows
             for each in found
@@ -60,9 +59,8 @@ def test_what_is_kept_is_what_the_steps_reach(directory: Path) -> None:
 def test_the_place_of_a_cache_is_beside_the_data_unless_it_is_named(directory: Path) -> None:
     beside = distilled(directory, {"mode": "hidden"})
     elsewhere = distilled(directory, {"mode": "hidden", "uri": str(directory / "there")})
-    manifest = read_manifest(beside.data.uri)
-    assert cache_targets(beside, manifest)["big"].root == str(directory / "cache")
-    assert cache_targets(elsewhere, manifest)["big"].root == str(directory / "there")
+    assert cache_targets(read_setup(beside))["big"].root == str(directory / "cache")
+    assert cache_targets(read_setup(elsewhere))["big"].root == str(directory / "there")
     assert run_paths(beside) == run_paths(elsewhere)
     train(elsewhere)
     assert not (directory / "cache").exists()
@@ -72,16 +70,15 @@ def test_auto_keeps_all_scores_of_few_classes_and_chooses_once_for_a_vocabulary(
     directory: Path,
 ) -> None:
     classes = distilled(directory, {}, task="sequence_classification")
-    manifest = read_manifest(classes.data.uri)
-    assert str(cache_targets(classes, manifest)["big"].payload) == "logits exact"
+    assert str(cache_targets(read_setup(classes))["big"].payload) == "logits exact"
     said: list[str] = []
     words = distilled(directory, {"max_gradient_error": 0.1})
-    assert cache_targets(words, manifest)["big"].payload is None
+    assert cache_targets(read_setup(words))["big"].payload is None
     watch = CacheWatch(on_message=said.append)
     assert ensure_caches(words, watch=watch)
     assert len(said) == 2
     assert "cache of teacher big: hidden int8, " in said[0]
-    assert str(cache_targets(words, manifest)["big"].payload) == "hidden int8"
+    assert str(cache_targets(read_setup(words))["big"].payload) == "hidden int8"
     assert ensure_caches(words, watch=watch)
     assert len(said) == 2
 
@@ -99,7 +96,7 @@ def test_auto_chooses_from_what_the_losses_can_be_computed_from(
     directory: Path, changes: dict[str, Any], has_sparse: bool
 ) -> None:
     config = distilled(directory, {"top_k": 7}, **changes)
-    target = cache_targets(config, read_manifest(config.data.uri))["big"]
+    target = cache_targets(read_setup(config))["big"]
     ways = [str(payload) for payload in target.candidates]
     assert ways[:3] == ["hidden exact", "hidden float16", "hidden int8"]
     assert ways[3:] == (["top_k 7", "sampled 64"] if has_sparse else [])
@@ -135,19 +132,18 @@ def test_what_a_cache_cannot_serve_is_refused_with_the_reason(
 
 def test_another_teacher_under_the_same_name_is_another_cache(directory: Path) -> None:
     config = distilled(directory, {"mode": "hidden"})
-    manifest = read_manifest(config.data.uri)
-    before = cache_targets(config, manifest)["big"]
+    before = cache_targets(read_setup(config))["big"]
     train(config)
     save_model(
         tiny_model("bert", "masked_lm", hidden_size=16, num_heads=2, seed=5),
         directory / "teacher-masked_lm",
     )
-    after = cache_targets(config, manifest)["big"]
+    after = cache_targets(read_setup(config))["big"]
     payload = before.candidates[0]
     assert before.uri(payload) != after.uri(payload)
     with (
         pytest.raises(PublicationError, match="holds no teacher's outputs yet"),
-        opened_caches(config, World()),
+        opened_caches(read_setup(config), World()),
     ):
         pass
     with pytest.raises(PublicationError, match=r"another teacher: it has .{12}, this run .{12};"):
@@ -164,7 +160,7 @@ def test_a_checkpoint_of_the_same_run_with_other_weights_is_another_cache(direct
             (publication.path / "state.json").touch()
             publication.content |= {"run": "teacher-0a1b2c3d", "step": 3}
         config = distilled(directory, {"mode": "hidden"}, teachers__big__model=str(uri))
-        target = cache_targets(config, read_manifest(config.data.uri))["big"]
+        target = cache_targets(read_setup(config))["big"]
         found.add(target.uri(target.candidates[0]))
     assert len(found) == 2
 
@@ -173,7 +169,7 @@ def test_of_a_teacher_for_some_languages_only_those_are_kept(directory: Path) ->
     config = distilled(directory, {"mode": "hidden"})
     teacher = replace(config.teachers["big"], languages=("en",))
     config = replace(config, teachers={"big": teacher})
-    target = cache_targets(config, read_manifest(config.data.uri))["big"]
+    target = cache_targets(read_setup(config))["big"]
     assert train(config).is_done
     index = read_index(target.uri(target.candidates[0]), target.key(target.candidates[0]))
     assert index is not None

@@ -3,7 +3,6 @@
 import pytest
 from raykd.cli.progress import (
     RunDisplay,
-    duration,
     evaluation_line,
     print_metrics,
     print_result,
@@ -77,14 +76,6 @@ def test_a_start_says_how_far_the_logits_are_from_the_source() -> None:
     assert evaluation_line(record, 100) == (
         "step   0/100  largest logit difference to the source of the weights 1.25e-06"
     )
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.2, "0 s"), (89, "89 s"), (90, "2 min"), (5_399, "90 min"), (5_400, "1.5 h")],
-)
-def test_a_duration_has_the_unit_that_suits_it(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 def test_in_a_log_every_record_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from raykd.distill.assemble import assemble
 from raykd.distill.distillation import Distillation
 from raykd.distill.diverged import mean_with, require_sound
 from raykd.distill.loop import FinishedStep, training_steps
+from raykd.distill.setup import read_setup
 from raykd.distill.world import World
 from raykd.errors import LossSpikeError, NonFiniteLossError
 
@@ -99,7 +100,9 @@ def steps_of(run: Distillation) -> Iterator[FinishedStep]:
 
 
 def test_a_spike_stops_before_the_weights_and_the_mean_change(directory: Path) -> None:
-    run = assemble(jumping_run(directory, "1 @ 0.5 -> 5 @ 0.5", factor=3), world=World())
+    run = assemble(
+        read_setup(jumping_run(directory, "1 @ 0.5 -> 5 @ 0.5", factor=3)), world=World()
+    )
     steps = steps_of(run)
     losses = [step.loss for step in islice(steps, 12)]
     before = [parameter.detach().clone() for parameter in run.student.parameters()]
@@ -118,7 +121,7 @@ def test_a_spike_stops_before_the_weights_and_the_mean_change(directory: Path) -
 def test_a_jump_that_is_no_spike_stops_nothing(
     directory: Path, weight: str, factor: float | None
 ) -> None:
-    run = assemble(jumping_run(directory, weight, factor=factor), world=World())
+    run = assemble(read_setup(jumping_run(directory, weight, factor=factor)), world=World())
     losses = [step.loss for step in steps_of(run)]
     assert len(losses) == 24
     assert losses[-1] > 3 * losses[0]
@@ -134,7 +137,7 @@ def test_a_step_that_scores_nothing_is_no_loss_of_0(tmp_path: Path) -> None:
         train__loss_spike_factor=3,
         data__masking={"fraction": 0.1},
     )
-    run = assemble(config, world=World())
+    run = assemble(read_setup(config), world=World())
     steps = list(steps_of(run))
     scored = [step.loss for step in steps if step.positions]
     assert 0 < len(scored) < 40

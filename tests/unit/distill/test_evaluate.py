@@ -79,7 +79,7 @@ def predictions(model: Teacher, batch: Batch) -> torch.Tensor:
 def test_one_teacher_stands_beside_the_student() -> None:
     teacher, (batch,) = live(1), batches()
     step = objective(a=(teacher, None))
-    found = evaluated(step, [batch]).metrics(TASK, LANGUAGES)
+    found = evaluated(step, [batch]).metrics()
     ours = predictions(step.student.eval(), batch)
     theirs = predictions(teacher, batch)
     assert found["accuracy"] == pytest.approx((ours == batch.labels_P).double().mean().item())
@@ -94,7 +94,7 @@ def test_one_teacher_stands_beside_the_student() -> None:
 def test_several_teachers_have_their_names_and_only_their_languages() -> None:
     a, b, (batch,) = live(1), live(2), batches()
     step = objective(a=(a, None), b=(b, ("en", "sw")))
-    found = evaluated(step, [batch]).metrics(TASK, LANGUAGES)
+    found = evaluated(step, [batch]).metrics()
     is_served_P = batch.languages_B > 0
     ours, theirs = predictions(step.student.eval(), batch), predictions(b, batch)
     is_right_P, is_same_P = theirs == batch.labels_P, theirs == ours
@@ -114,26 +114,24 @@ def test_several_teachers_have_their_names_and_only_their_languages() -> None:
 
 
 def test_without_a_teacher_the_student_stands_alone() -> None:
-    found = evaluated(objective(), batches()).metrics(TASK, LANGUAGES)
+    found = evaluated(objective(), batches()).metrics()
     assert not any("teacher" in key or "agreement" in key for key in found)
     assert "accuracy/en" in found
 
 
 def test_a_teacher_of_no_row_is_left_out() -> None:
     step = objective(a=(live(1), None), b=(live(2), ("sw",)))
-    found = evaluated(step, batches(languages=(0, 1))).metrics(TASK, LANGUAGES)
+    found = evaluated(step, batches(languages=(0, 1))).metrics()
     assert "teacher/a/accuracy" in found
     assert not any(key.startswith("teacher/b") for key in found)
 
 
 def test_metrics_do_not_depend_on_the_batches() -> None:
     step = objective(a=(live(1), None), b=(live(2), ("en",)))
-    whole = evaluated(step, batches()).metrics(TASK, LANGUAGES)
+    whole = evaluated(step, batches()).metrics()
     assert len(whole) > 30
     for size in (1, 5):
-        assert evaluated(step, batches(size=size)).metrics(TASK, LANGUAGES) == pytest.approx(
-            whole, rel=1e-6
-        )
+        assert evaluated(step, batches(size=size)).metrics() == pytest.approx(whole, rel=1e-6)
 
 
 def test_the_mode_of_the_objective_is_left_as_it_was() -> None:
@@ -166,8 +164,10 @@ def test_a_gap_is_the_best_teachers_accuracy_minus_the_students() -> None:
             "a": tally_of([(2, 4), (1, 4), (0, 0), (0, 0)]),
             "b": tally_of([(4, 4), (2, 4), (0, 0), (0, 0)]),
         },
+        task=TASK,
+        languages=("de", "en", "fr", "sw"),
     )
-    gaps = evaluation.accuracy_gaps(("de", "en", "fr", "sw"))
+    gaps = evaluation.accuracy_gaps()
     assert gaps == {"de": 0.75, "en": -0.25, "fr": 0.0, "sw": 0.0}
 
 
@@ -176,8 +176,8 @@ def test_an_equal_student_has_no_gap() -> None:
     step = objective(a=(teacher, ("de", "sw")))
     step.student.load_state_dict(teacher.model.state_dict())
     evaluation = evaluated(step, batches())
-    assert evaluation.accuracy_gaps(LANGUAGES) == {"de": 0.0, "en": 0.0, "sw": 0.0}
-    assert evaluation.metrics(TASK, LANGUAGES)["agreement"] == 1.0
+    assert evaluation.accuracy_gaps() == {"de": 0.0, "en": 0.0, "sw": 0.0}
+    assert evaluation.metrics()["agreement"] == 1.0
 
 
 def test_sums_are_over_all_workers_in_one_order_whoever_has_rows() -> None:

@@ -14,6 +14,7 @@ from raykd.distill.assemble import assemble
 from raykd.distill.distillation import Distillation
 from raykd.distill.loop import FinishedStep, training_steps
 from raykd.distill.optimizer import learning_rate
+from raykd.distill.setup import read_setup
 from raykd.distill.world import World
 from raykd.errors import NonFiniteLossError
 from raykd.models.load import save_model
@@ -38,7 +39,7 @@ def take_steps(run: Distillation, count: int) -> list[FinishedStep]:
 
 def gradient(config: RunConfig, dtype: torch.dtype) -> torch.Tensor:
     """Return the gradient of the first step, read off the weights that SGD moves by it."""
-    run = assemble(config, world=World())
+    run = assemble(read_setup(config), world=World())
     run.student.to(dtype)
     run.state.optimizer = torch.optim.SGD(run.student.parameters(), lr=1.0)
     before = [parameter.detach().clone() for parameter in run.student.parameters()]
@@ -77,10 +78,8 @@ def test_gradient_does_not_depend_on_the_micro_batches(
 
 
 def test_training_learns(directory: Path) -> None:
-    run = assemble(
-        small_run(directory, task="causal_lm", train__num_steps=40, **TASKS["causal_lm"]),
-        world=World(),
-    )
+    config = small_run(directory, task="causal_lm", train__num_steps=40, **TASKS["causal_lm"])
+    run = assemble(read_setup(config), world=World())
     finished = take_steps(run, 40)
     # The next token is the last one plus 1 or 2, modulo 59: ln 2 nats can be reached.
     assert finished[-1].loss < 0.7 * finished[0].loss
@@ -89,7 +88,7 @@ def test_training_learns(directory: Path) -> None:
 
 
 def test_an_infinite_loss_stops_before_the_weights_change(directory: Path) -> None:
-    run = assemble(small_run(directory), world=World())
+    run = assemble(read_setup(small_run(directory)), world=World())
     take_steps(run, 2)
     before = [parameter.detach().clone() for parameter in run.student.parameters()]
     term = dataclasses.replace(run.objective.terms[0], weight=parse_schedule("1e39"))
@@ -106,15 +105,13 @@ def test_an_infinite_loss_stops_before_the_weights_change(directory: Path) -> No
 def test_maps_of_layers_learn_beside_the_student(directory: Path) -> None:
     teacher = directory / "wide"
     save_model(tiny_model("bert", "masked_lm", num_layers=4), teacher)
-    run = assemble(
-        small_run(
-            directory,
-            teachers={"wide": {"model": str(teacher)}},
-            losses={"hidden_states": {}},
-            train__num_steps=30,
-        ),
-        world=World(),
+    config = small_run(
+        directory,
+        teachers={"wide": {"model": str(teacher)}},
+        losses={"hidden_states": {}},
+        train__num_steps=30,
     )
+    run = assemble(read_setup(config), world=World())
     assert list(run.state.projections) == ["hidden_states"]
     before = [parameter.detach().clone() for parameter in run.state.projections.parameters()]
     finished = take_steps(run, 30)
@@ -125,7 +122,7 @@ def test_maps_of_layers_learn_beside_the_student(directory: Path) -> None:
 
 def test_dropout_depends_on_seed_and_step_alone(directory: Path) -> None:
     config = small_run(directory, student__architecture__dropout=0.3)
-    runs = [assemble(config, world=World()) for _ in range(2)]
+    runs = [assemble(read_setup(config), world=World()) for _ in range(2)]
     first = take_steps(runs[0], 4)
     torch.rand(17)
     assert take_steps(runs[1], 2) + take_steps(runs[1], 2) == first
@@ -133,7 +130,7 @@ def test_dropout_depends_on_seed_and_step_alone(directory: Path) -> None:
 
 def test_weights_follow_their_schedules(directory: Path) -> None:
     config = small_run(directory, losses__cross_entropy__weight="4 -> 1", train__num_steps=4)
-    finished = take_steps(assemble(config, world=World()), 4)
+    finished = take_steps(assemble(read_setup(config), world=World()), 4)
     ratios = [step.loss / step.terms["cross_entropy"] for step in finished]
     assert ratios == pytest.approx([4, 3, 2, 1])
 
@@ -155,7 +152,7 @@ def test_learning_rate(schedule: str, expected: list[float]) -> None:
 def test_bfloat16_follows_float32_closely(directory: Path) -> None:
     losses = {}
     for precision in ("float32", "bfloat16"):
-        run = assemble(small_run(directory, train__precision=precision), world=World())
+        run = assemble(read_setup(small_run(directory, train__precision=precision)), world=World())
         losses[precision] = [step.loss for step in take_steps(run, 6)]
         assert {p.dtype for p in run.student.parameters()} == {torch.float32}
     assert losses["bfloat16"] != losses["float32"]
@@ -164,14 +161,14 @@ def test_bfloat16_follows_float32_closely(directory: Path) -> None:
 
 def test_a_teacher_without_weight_is_not_asked(directory: Path) -> None:
     teacher = directory / "teacher"
-    save_model(assemble(small_run(directory), world=World()).student.model, teacher)
+    save_model(assemble(read_setup(small_run(directory)), world=World()).student.model, teacher)
     config = small_run(
         directory,
         teachers={"small": {"model": str(teacher)}},
         losses={"cross_entropy": {}, "forward_kl": {"weight": "1 @ 0.5 -> 0 @ 0.5"}},
         train__num_steps=4,
     )
-    run = assemble(config, world=World())
+    run = assemble(read_setup(config), world=World())
     assert run.objective.ensemble is not None
     live = run.objective.ensemble.teachers["small"]
     asked: list[int] = []
@@ -189,7 +186,7 @@ def test_a_teacher_without_weight_is_not_asked(directory: Path) -> None:
         ["cross_entropy"],
         ["cross_entropy"],
     ]
-    alone = assemble(small_run(directory, train__num_steps=4), world=World())
+    alone = assemble(read_setup(small_run(directory, train__num_steps=4)), world=World())
     assert take_steps(alone, 1)[0].terms["cross_entropy"] == pytest.approx(
         finished[0].terms["cross_entropy"]
     )

@@ -14,6 +14,7 @@ from raykd.distill.assemble import assemble
 from raykd.distill.distillation import Distillation
 from raykd.distill.loop import FinishedStep, training_steps
 from raykd.distill.passes import prepare_passes, require_compiler
+from raykd.distill.setup import read_setup
 from raykd.distill.world import World
 from raykd.errors import ConfigError
 from raykd.models.families import FAMILIES
@@ -48,7 +49,7 @@ def assembled(directory: Path, **changes: Any) -> Distillation:
         },
         **changes,
     )
-    return assemble(config, world=World())
+    return assemble(read_setup(config), world=World())
 
 
 def steps(run: Distillation, count: int) -> list[FinishedStep]:

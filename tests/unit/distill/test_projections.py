@@ -62,7 +62,7 @@ def config(tmp_path: Path, **sources: str) -> RunConfig:
 
 def grown(model: Any, run: RunConfig, *, is_restored: bool = False) -> Any:
     batches = None if is_restored else batches_of
-    return with_projections(model, run, DATA, read=read, batches_of=batches)
+    return with_projections(model, run.student, DATA, read=read, batches_of=batches)
 
 
 def assert_equal_heads(model: PerLanguageModel, language: str, other: str) -> None:

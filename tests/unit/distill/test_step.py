@@ -17,6 +17,7 @@ from raykd.config.schema.train import OptimizerConfig
 from raykd.distill.assemble import assemble
 from raykd.distill.distillation import Distillation
 from raykd.distill.loop import training_steps
+from raykd.distill.setup import read_setup
 from raykd.distill.step import StepCounts
 from raykd.distill.world import World
 from raykd.models.load import save_model
@@ -98,7 +99,7 @@ def test_several_teachers_count_by_their_weights_at_the_positions_they_serve(
         },
         train__micro_batch_size=8,
     )
-    run = in_double(assemble(config, world=World()))
+    run = in_double(assemble(read_setup(config), world=World()))
     batch = first_batch(run)
     assert set(batch.languages_B.tolist()) == {0, 1}
     with torch.no_grad():
@@ -120,7 +121,7 @@ def test_several_teachers_count_by_their_weights_at_the_positions_they_serve(
         kl = kl + (weights_P * 4 * kl_PK.sum(-1)).sum()
         mse = mse + (weights_P * (student_PK - teacher_PK).square().mean(-1)).sum()
     expected = torch.stack([hard, kl, mse]) / COUNTS.positions
-    torch.testing.assert_close(torch.stack(output.terms), expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(torch.stack([*output.terms.values()]), expected, rtol=1e-12, atol=0)
     total = (expected * expected.new_tensor([0.5, 2.0, 1.0])).sum()
     torch.testing.assert_close(output.loss, total, rtol=1e-12, atol=0)
 
@@ -134,7 +135,7 @@ def test_layers_are_averaged_over_tokens_and_logits_over_positions(directory: Pa
         losses={"cross_entropy": {}, "hidden_states": {"layers": [3, 0], "embeddings": False}},
         train__micro_batch_size=8,
     )
-    run = in_double(assemble(config, world=World()))
+    run = in_double(assemble(read_setup(config), world=World()))
     batch = first_batch(run)
     with torch.no_grad():
         output = run.objective(batch, 0.0, COUNTS)
@@ -155,13 +156,13 @@ def test_layers_are_averaged_over_tokens_and_logits_over_positions(directory: Pa
     )
     layers = squares_BL[batch.is_token_BL].sum()
     expected = torch.stack([hard / COUNTS.positions, layers / COUNTS.tokens])
-    torch.testing.assert_close(torch.stack(output.terms), expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(torch.stack([*output.terms.values()]), expected, rtol=1e-12, atol=0)
     torch.testing.assert_close(output.loss, expected.sum(), rtol=1e-12, atol=0)
 
 
 def step_gradient(config: RunConfig) -> dict[str, torch.Tensor]:
     """Return the gradient of the first step, read off the weights that SGD moves by it."""
-    run = in_double(assemble(config, world=World()))
+    run = in_double(assemble(read_setup(config), world=World()))
     run.state.optimizer = torch.optim.SGD(run.objective.parameters(), lr=1.0)
     before = {name: p.detach().clone() for name, p in run.objective.named_parameters()}
     options = dataclasses.replace(
@@ -212,7 +213,7 @@ def test_two_stages_follow_their_schedules(directory: Path) -> None:
         train__num_steps=4,
         train__micro_batch_size=8,
     )
-    run = assemble(config, world=World())
+    run = assemble(read_setup(config), world=World())
     before = {name: p.detach().clone() for name, p in run.objective.projections.named_parameters()}
     assert set(before) == {"hidden_states.embeddings.weight", "hidden_states.layers.weight"}
     steps = training_steps(
@@ -232,7 +233,7 @@ def test_what_rests_in_a_stage_has_a_gradient_of_zeros(
     config = run_of(
         directory, names=("a",), student=FOUR_HEADS, losses=STAGES, train__micro_batch_size=8
     )
-    run = assemble(config, world=World())
+    run = assemble(read_setup(config), world=World())
     run.objective(first_batch(run), progress, COUNTS).loss.backward()
     rests = {name: not gradient.any() for name, gradient in gradients(run)}
     resting = {name for name, is_zero in rests.items() if is_zero and is_resting in name}
@@ -244,11 +245,13 @@ def test_what_rests_in_a_stage_has_a_gradient_of_zeros(
 def test_no_rows_give_zeros_to_every_parameter(directory: Path, case: str) -> None:
     divergences = ["reverse_kl", "skewed_kl", "total_variation", "logit_mse", "taid"]
     changes = CASES.get(case, {"losses": {name: {} for name in divergences}})
-    run = assemble(run_of(directory, **changes), world=World())
+    run = assemble(read_setup(run_of(directory, **changes)), world=World())
     output = run.objective(idle_batch(pad_id=0), 0.0, StepCounts(positions=1.0, tokens=1.0))
     output.loss.backward()
     assert output.loss == 0
-    assert [float(term) for term in output.terms] == [0.0] * len(changes["losses"])
+    assert {name: float(term) for name, term in output.terms.items()} == dict.fromkeys(
+        changes["losses"], 0.0
+    )
     assert not any(gradient.any() for _, gradient in gradients(run))
 
 
@@ -256,7 +259,7 @@ def test_a_control_asks_no_teacher(directory: Path) -> None:
     losses: dict[str, dict[str, Any]] = {"cross_entropy": {}, "forward_kl": {"weight": "0"}}
     losses |= {name: section | {"weight": "0"} for name, section in LAYER_LOSSES.items()}
     config = run_of(directory, student=FOUR_HEADS, losses=losses, train__micro_batch_size=8)
-    run = assemble(config, world=World())
+    run = assemble(read_setup(config), world=World())
     assert run.objective.ensemble is not None
     asked: list[str] = []
 
@@ -266,10 +269,8 @@ def test_a_control_asks_no_teacher(directory: Path) -> None:
 
     run.objective.ensemble.teachers |= dict.fromkeys("ab", refusing)
     output = run.objective(first_batch(run), 0.5, COUNTS)
-    alone = assemble(
-        small_run(directory, task=CLASSES, student=FOUR_HEADS, train__micro_batch_size=8),
-        world=World(),
-    )
+    config = small_run(directory, task=CLASSES, student=FOUR_HEADS, train__micro_batch_size=8)
+    alone = assemble(read_setup(config), world=World())
     assert torch.equal(output.loss, alone.objective(first_batch(alone), 0.5, COUNTS).loss)
     assert not asked
 
@@ -280,7 +281,7 @@ def test_a_teacher_of_some_classes_is_followed_to_their_bucket(directory: Path) 
     config = run_of(
         directory, task="masked_lm", names=("a",), losses=losses, train__micro_batch_size=8
     )
-    run = assemble(config, world=World())
+    run = assemble(read_setup(config), world=World())
     batch, ensemble = first_batch(run), run.objective.ensemble
     assert ensemble is not None
     live = ensemble.teachers["a"]
@@ -299,4 +300,4 @@ def test_a_teacher_of_some_classes_is_followed_to_their_bucket(directory: Path) 
         output = run.objective(batch, 0.0, COUNTS)
         logits_PK = run.student(batch).logits_PK
     expected = sparse_forward_kl(logits_PK, sparse).sum() / COUNTS.positions
-    torch.testing.assert_close(output.terms[1], expected)
+    torch.testing.assert_close(output.terms["forward_kl"], expected)

@@ -8,6 +8,7 @@ import torch
 from raykd.config.schema.run import TaskName
 from raykd.distill.assemble import assemble
 from raykd.distill.loop import training_steps
+from raykd.distill.setup import read_setup
 from raykd.distill.world import World
 from raykd.models.load import save_model
 from raykd.models.shards import full_tensor
@@ -48,7 +49,7 @@ def trained(world: World, directory: Path, out: Path, changes: dict[str, Any]) -
     """Train some steps as one of several workers; the first writes weights and metrics."""
     # 8 rows in 6 lanes: workers have different numbers of rows and micro-batches.
     config = small_run(directory, train__num_steps=NUM_STEPS, train__micro_batch_size=2, **changes)
-    run = in_double(assemble(config, world=world))
+    run = in_double(assemble(read_setup(config), world=world))
     run.state.optimizer = torch.optim.SGD(run.objective.parameters(), lr=1.0)
     finished = list(
         training_steps(

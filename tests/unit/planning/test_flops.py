@@ -11,6 +11,7 @@ from raykd.config.schema.model import ArchitectureConfig
 from raykd.config.schema.run import TaskName
 from raykd.data.manifest import Manifest, Shard
 from raykd.distill.models import check_layer_terms
+from raykd.distill.setup import RunSetup
 from raykd.models.build import build_config, build_model, count_parameters
 from raykd.models.families import FAMILIES
 from raykd.planning.flops import RunFlops, run_flops
@@ -76,7 +77,7 @@ def flops(
         given |= {"teachers": {"big": {"model": "nowhere"}}, "losses": {"forward_kl": {}}}
     config = small_run(Path("nowhere"), task=task, **(given | changes))
     plans = {} if teacher is None else dict.fromkeys(config.teachers, teacher)
-    return run_flops(config, manifest, student=student, teachers=plans)
+    return run_flops(RunSetup(config=config, manifest=manifest), student=student, teachers=plans)
 
 
 def full_batch(model_type: str, task: TaskName) -> Batch:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import Manifest, read_manifest
 from raykd.distill.models import student_config
+from raykd.distill.setup import RunSetup, read_setup
 from raykd.errors import ModelError
 from raykd.models.build import count_parameters
 from raykd.planning.flops import RunFlops, run_flops
@@ -35,10 +35,10 @@ def measured(config: RunConfig, flops: RunFlops = FLOPS) -> Speed:
     return speed
 
 
-def flops_of(config: RunConfig, manifest: Manifest) -> RunFlops:
-    built = student_config(config, manifest)
-    student = ModelPlan(config=built, parameters=count_parameters(built, config.task))
-    return run_flops(config, manifest, student=student, teachers={})
+def flops_of(setup: RunSetup) -> RunFlops:
+    built = student_config(setup)
+    student = ModelPlan(config=built, parameters=count_parameters(built, setup.config.task))
+    return run_flops(setup, student=student, teachers={})
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,7 @@ def flops_of(config: RunConfig, manifest: Manifest) -> RunFlops:
         {"data__mixing": {"temperature": {}}},
         {"cluster": {"num_workers": 4}},
         {"train__num_steps": 1},
+        {"train__activation_checkpointing": True},
     ],
 )
 def test_a_run_is_measured(directory: Path, changes: dict[str, Any]) -> None:
@@ -74,10 +75,10 @@ def test_a_step_agrees_with_its_speed(directory: Path) -> None:
         train__micro_batch_size=16,
         cluster={"num_workers": 2},
     )
-    manifest = read_manifest(config.data.uri)
-    flops = flops_of(config, manifest)
+    setup = read_setup(config)
+    flops = flops_of(setup)
     speed = measured(config, flops)
-    per_step = flops.student_per_token * sum(s.tokens for s in manifest.splits["train"])
+    per_step = flops.student_per_token * sum(s.tokens for s in setup.shards("train"))
     assert speed.flops_per_second * speed.seconds_per_step == pytest.approx(per_step, rel=0.05)
 
 

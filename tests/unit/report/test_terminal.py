@@ -101,4 +101,6 @@ def test_amounts_have_a_unit() -> None:
         *("-", "0", "999", "12.3 k", "3 G", "45 P", "2.00e+21"),
     ]
     assert (share(0.125), share(None)) == ("12.5%", "-")
-    assert [duration(s) for s in (5, 120, 7_200)] == ["5 s", "2 min", "2.0 h"]
+    assert [duration(s) for s in (0.2, 89, 90, 5_399, 5_400)] == [
+        *("0 s", "89 s", "2 min", "90 min", "1.5 h"),
+    ]

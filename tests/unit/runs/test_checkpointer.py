@@ -15,6 +15,7 @@ from raykd.data.manifest import TOKENIZER_DIRECTORY
 from raykd.distill.assemble import assemble
 from raykd.distill.distillation import Distillation
 from raykd.distill.loop import training_steps
+from raykd.distill.setup import read_setup
 from raykd.distill.world import World
 from raykd.errors import CheckpointError, StorageError
 from raykd.models.fingerprint import RUN, origin_of
@@ -36,7 +37,7 @@ def directory(tmp_path: Path) -> Path:
 
 def kept(directory: Path, **changes: Any) -> tuple[Distillation, Checkpointer, RunPaths]:
     config = small_run(directory, **changes)
-    run = assemble(config, world=World())
+    run = assemble(read_setup(config), world=World())
     paths = run_paths(config)
     companions = directory / "data" / TOKENIZER_DIRECTORY
     return run, Checkpointer(config, paths, run, companions=companions), paths

@@ -10,6 +10,7 @@ from raykd.config.schema.run import TaskName
 from raykd.data.manifest import TOKENIZER_DIRECTORY, Manifest, read_manifest
 from raykd.data.tokenizers import load_tokenizer, save_tokenizer
 from raykd.distill.models import build_student
+from raykd.distill.setup import read_setup
 from raykd.runs.companions import companions_of
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
@@ -32,9 +33,8 @@ def with_tokenizer(directory: Path, **changes: Any) -> Manifest:
 
 def beside(directory: Path, task: TaskName, student: dict[str, Any]) -> tuple[Any, Any]:
     """Return the tokenizer that a student would be exported with, and how it generates."""
-    manifest = read_manifest(str(directory / "data"))
     config = small_run(directory, task=task, student=student)
-    with companions_of(build_student(config, manifest), config) as path:
+    with companions_of(build_student(read_setup(config)), config) as path:
         generation = path / "generation_config.json"
         generates = json.loads(generation.read_text()) if generation.exists() else None
         return PreTrainedTokenizerFast.from_pretrained(path), generates
@@ -66,14 +66,13 @@ def test_a_decoder_built_like_its_teacher_generates_as_that(tmp_path: Path) -> N
     teacher = tiny_model("llama", "causal_lm")
     teacher.generation_config = GenerationConfig(eos_token_id=[3, 7])
     teacher.save_pretrained(tmp_path / "teacher")
-    manifest = read_manifest(str(tmp_path / "data"))
     config = small_run(
         tmp_path,
         task="causal_lm",
         student={"architecture": {"num_layers": 1}},
         teachers={"big": {"model": str(tmp_path / "teacher")}},
     )
-    assert build_student(config, manifest).generation_config.eos_token_id == [3, 7]
+    assert build_student(read_setup(config)).generation_config.eos_token_id == [3, 7]
 
 
 def test_a_classifier_generates_nothing(tmp_path: Path) -> None:
@@ -114,7 +113,7 @@ def test_texts_are_cut_where_the_rows_were_and_the_models_positions_end(tmp_path
     tokenizer, _ = beside(tmp_path, "masked_lm", {"architecture": TINY_BERT})
     assert tokenizer.model_max_length == 40
     config = small_run(tmp_path)
-    model = build_student(config, read_manifest(str(tmp_path / "data")))
+    model = build_student(read_setup(config))
     model.config.max_position_embeddings = 24
     with companions_of(model, config) as path:
         cut = PreTrainedTokenizerFast.from_pretrained(path)
@@ -132,7 +131,7 @@ def test_the_padding_of_a_pretrained_decoder_is_the_datas(tmp_path: Path) -> Non
         task="sequence_classification",
         student={"pretrained": str(tmp_path / "start")},
     )
-    student = build_student(config, read_manifest(str(tmp_path / "data")))
+    student = build_student(read_setup(config))
     assert student.config.pad_token_id == 0
     assert student.config.problem_type == "single_label_classification"
     assert student.dtype == student.config.dtype == torch.float32

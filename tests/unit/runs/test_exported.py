@@ -11,6 +11,7 @@ from raykd.config.schema.run import TaskName
 from raykd.data.manifest import TOKENIZER_DIRECTORY
 from raykd.distill.assemble import assemble
 from raykd.distill.distillation import Distillation
+from raykd.distill.setup import read_setup
 from raykd.distill.world import World
 from raykd.errors import ModelError
 from raykd.models.load import model_files
@@ -34,7 +35,7 @@ def exported(directory: Path, task: TaskName, model_type: str) -> tuple[Distilla
     architecture = TINY_BERT | {"model_type": model_type}
     student = {"architecture": architecture}
     config = small_run(directory, task=task, student=student, data__eval_split=None)
-    run = assemble(config, world=World())
+    run = assemble(read_setup(config), world=World())
     model = run.student.model
     with companions_of(model, config) as companions:
         export_model(
@@ -59,7 +60,7 @@ def test_what_is_read_as_it_was_trained_passes(
     task: TaskName, model_type: str, tmp_path: Path
 ) -> None:
     run, path = exported(tmp_path, task, model_type)
-    check_alone(path, run.student.model, run.config)
+    check_alone(path, run.student.model, run.setup)
 
 
 def _swap_two_words(path: Path) -> None:
@@ -96,7 +97,7 @@ def test_what_is_read_otherwise_is_refused(
     run, path = exported(tmp_path, "sequence_classification", "bert")
     breaks(path)
     with pytest.raises(ModelError, match=message):
-        check_alone(path, run.student.model, run.config)
+        check_alone(path, run.student.model, run.setup)
 
 
 def test_export_checks_before_it_publishes_unless_told_not_to(

@@ -17,6 +17,7 @@ from raykd.data.prepare.examples import Encoder, Recipe
 from raykd.data.prepare.raw_rows import RawRows
 from raykd.data.tokenizers import load_tokenizer, tells_pairs_apart, tokenizer_info
 from raykd.distill.models import build_student, scored
+from raykd.distill.setup import RunSetup
 from raykd.models.families import FAMILIES
 from raykd.models.labels import label_list
 from raykd.models.load import load_config, model_files
@@ -45,7 +46,8 @@ def exported(
     """Export a student with weights far from zero; return it as raykd reads it."""
     given = student or {"architecture": dict(TINY_BERT) | {"model_type": family}}
     config = small_run(directory, task=task, data__uri=manifest.uri, student=given)
-    model = build_student(config, manifest).eval()
+    setup = RunSetup(config=config, manifest=manifest)
+    model = build_student(setup).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim > 1:
@@ -60,7 +62,7 @@ def exported(
             ),
             str(output),
         )
-    return scored(model, config, manifest).eval(), output
+    return scored(model, setup).eval(), output
 
 
 def rows_of(manifest: Manifest, pairs: list[str] | None) -> list[tuple[list[int], list[int]]]:

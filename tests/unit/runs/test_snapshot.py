@@ -12,6 +12,7 @@ from raykd.data.manifest import TOKENIZER_DIRECTORY
 from raykd.distill.assemble import assemble
 from raykd.distill.distillation import Distillation
 from raykd.distill.loop import training_steps
+from raykd.distill.setup import read_setup
 from raykd.distill.world import World
 from raykd.runs.checkpoint import KIND, RunState, restore_checkpoint
 from raykd.runs.snapshot import Copies, publish_snapshot, shares, take_snapshot
@@ -26,7 +27,7 @@ def run_state(run: Distillation) -> RunState:
         step=run.state.step,
         tokens=run.state.tokens,
         data=run.state.data,
-        data_fingerprint=run.manifest.fingerprint,
+        data_fingerprint=run.setup.manifest.fingerprint,
         world_size=1,
         best=None,
         first_evaluation=None,
@@ -55,7 +56,7 @@ def tensors(run: Distillation) -> dict[str, torch.Tensor]:
 @pytest.fixture
 def trained(tmp_path: Path) -> Distillation:
     small_data(tmp_path / "data")
-    run = assemble(small_run(tmp_path), world=World())
+    run = assemble(read_setup(small_run(tmp_path)), world=World())
     take_steps(run, 2)
     return run
 
@@ -87,7 +88,7 @@ def test_shares_of_any_number_of_workers_restore_bit_by_bit(
                 origin={"run": "small"},
                 companions=tmp_path / "data" / TOKENIZER_DIRECTORY,
             )
-    fresh = assemble(trained.config, world=World(), is_restored=True)
+    fresh = assemble(read_setup(trained.config), world=World(), is_restored=True)
     assert restore_checkpoint(uri, fresh.state) == saved
     found = tensors(fresh)
     assert found.keys() == expected.keys()

@@ -10,6 +10,7 @@ import torch
 from raykd.config.schema.run import RunConfig, TaskName
 from raykd.distill.assemble import assemble
 from raykd.distill.distillation import Distillation
+from raykd.distill.setup import read_setup
 from raykd.distill.world import World
 from raykd.errors import ConfigError, ModelError
 from raykd.models.load import load_model, save_model
@@ -80,7 +81,7 @@ def run_of(directory: Path, **changes: Any) -> RunConfig:
 
 
 def assembled(config: RunConfig) -> Distillation:
-    return assemble(config, world=World())
+    return assemble(read_setup(config), world=World())
 
 
 def assert_equal_heads(model: PerLanguageModel, language: str, other: str) -> None:

@@ -14,6 +14,7 @@ from raykd.config.schema.losses import LossesConfig
 from raykd.config.schema.run import RunConfig, TaskName
 from raykd.config.schema.teachers import TeacherWeightsConfig
 from raykd.distill.assemble import assemble
+from raykd.distill.setup import read_setup
 from raykd.distill.world import World
 from raykd.errors import ConfigError
 from raykd.models.labels import label_list
@@ -120,7 +121,7 @@ def test_a_run_starts_as_planned_and_says_so(
 
 def first_model(config: RunConfig) -> Any:
     """Return the transformers model of a run before its first step."""
-    return assemble(config, world=World()).student.model
+    return assemble(read_setup(config), world=World()).student.model
 
 
 @pytest.mark.parametrize("method", ["subclone", "ligo"])
@@ -140,7 +141,7 @@ def test_the_source_may_be_another_model_or_one_of_the_teachers(directory: Path)
     name = "bert.encoder.layer.1.output.dense.weight"
     for source, seed in (("b", 9), (str(directory / "a"), 8)):
         student = started("copy_layers", source, num_layers=2)
-        run = assemble(run_of(directory, "a", "b", student=student), world=World())
+        run = assemble(read_setup(run_of(directory, "a", "b", student=student)), world=World())
         assert run.start is not None
         assert run.start.source == source
         found = run.student.model.state_dict()[name]
@@ -151,7 +152,7 @@ def test_the_source_may_be_another_model_or_one_of_the_teachers(directory: Path)
 def test_an_encoder_starts_a_classifier_but_for_its_head(directory: Path, method: str) -> None:
     sizes = SIZES | STARTS[method][0]
     config = run_of(directory, student=started(method, str(directory / "encoder"), **sizes))
-    plan, start = plan_run(config), assemble(config, world=World()).start
+    plan, start = plan_run(config), assemble(read_setup(config), world=World()).start
     assert plan.problems == ()
     assert start is not None
     assert plan.start == start
@@ -170,7 +171,7 @@ def test_classes_in_another_order_are_brought_to_the_datas(
     save_model(model, tmp_path / "reordered")
     sizes = SIZES | STARTS[method][0]
     config = run_of(directory, student=started(method, str(tmp_path / "reordered"), **sizes))
-    run = assemble(config, world=World())
+    run = assemble(read_setup(config), world=World())
     assert label_list(run.student.model.config) == ("a", "b", "c")
     expected = model.classifier.bias[torch.tensor([1, 2, 0])]
     assert torch.equal(run.student.model.classifier.bias, expected)

@@ -12,11 +12,11 @@ import torch
 from raykd.batch import Rows
 from raykd.cli.main import main
 from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import read_manifest
 from raykd.distill.assemble import assemble
 from raykd.distill.batches import step_rows
 from raykd.distill.distillation import Distillation
 from raykd.distill.loop import training_steps
+from raykd.distill.setup import read_setup
 from raykd.distill.step_report import StepReport, report_next_step
 from raykd.distill.world import World
 from raykd.errors import ConfigError, DivergedError, LossSpikeError, NonFiniteLossError
@@ -44,7 +44,7 @@ def poisoned(tmp_path_factory: pytest.TempPathFactory) -> Path:
         labels=("a", "b", "c"),
         max_length=40,
     )
-    model = assemble(poisoned_run(directory, teachers={}), world=World()).student.model
+    model = assemble(read_setup(poisoned_run(directory, teachers={})), world=World()).student.model
     longest = longest_row(directory).lengths_B[0]
     with torch.no_grad():
         model.bert.embeddings.position_embeddings.weight[longest - 1 :] = 3e38
@@ -72,14 +72,13 @@ def poisoned_run(directory: Path, **changes: Any) -> RunConfig:
 
 def longest_row(directory: Path) -> Rows:
     config = small_run(directory, train__global_batch_size=20)
-    manifest = read_manifest(config.data.uri)
-    rows = step_rows(config, manifest, initial(config).state.data)
+    rows = step_rows(read_setup(config), initial(config).state.data)
     (index,) = (rows.lengths_B == rows.lengths_B.max()).nonzero()
     return rows.take(index)
 
 
 def initial(config: RunConfig) -> Distillation:
-    return assemble(config, world=World())
+    return assemble(read_setup(config), world=World())
 
 
 def ids_read(config: RunConfig, step: int, *, size: int = 1) -> list[int]:
@@ -136,7 +135,8 @@ def test_the_error_names_the_rows_that_all_workers_read_in_the_step(
 def test_of_many_rows_the_first_are_named_and_all_are_counted(poisoned: Path) -> None:
     run = initial(poisoned_run(poisoned))
     config = replace(run.config, train=replace(run.config.train, global_batch_size=11))
-    error = explained(NonFiniteLossError("nan"), replace(run, config=config), RunPaths("r"))
+    run = replace(run, setup=replace(run.setup, config=config))
+    error = explained(NonFiniteLossError("nan"), run, RunPaths("r"))
     assert len(ids_named(error)) == 8
     assert "trains on 11 rows, with the ids" in str(error)
     assert " and 3 more." in str(error)

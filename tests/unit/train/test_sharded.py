@@ -12,6 +12,7 @@ from raykd.distill.assemble import assemble
 from raykd.distill.distillation import Distillation
 from raykd.distill.loop import training_steps
 from raykd.distill.optimizer import build_optimizer
+from raykd.distill.setup import read_setup
 from raykd.distill.world import World
 from raykd.models.load import save_model
 from raykd.models.shards import full_tensor
@@ -93,7 +94,7 @@ def train_part(
     config = small_run(
         directory, train__micro_batch_size=2, optimizer__max_grad_norm=0.5, **changes
     )
-    run = in_double(assemble(config, world=world, is_restored=start is not None))
+    run = in_double(assemble(read_setup(config), world=world, is_restored=start is not None))
     run.state.optimizer = build_optimizer(run.objective, config.optimizer)
     if start is not None:
         restore_checkpoint(start, run.state)

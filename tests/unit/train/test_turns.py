@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 import torch
 from raykd.config.schema.run import RunConfig
-from raykd.data.manifest import read_manifest
-from raykd.distill.assemble import task_of
 from raykd.distill.batches import evaluation_batches
+from raykd.distill.setup import read_setup
 from raykd.distill.shared import SharedTeachers
 from raykd.distill.world import World
 from raykd.errors import DivergedError
@@ -99,17 +98,15 @@ class Pack:
         return result.step
 
     def teacher(self, config: RunConfig) -> SharedTeacher:
-        manifest = read_manifest(config.data.uri)
-        (teacher,) = self._shared.load(config, manifest, ["big"], CPU).values()
+        (teacher,) = self._shared.load(read_setup(config), ["big"], CPU).values()
         assert isinstance(teacher, SharedTeacher)
         return teacher
 
 
 def num_evaluation_batches(config: RunConfig) -> int:
-    manifest = read_manifest(config.data.uri)
-    task = task_of(config, manifest, model_type="bert")
+    setup = read_setup(config)
     split = config.data.eval_split or ""
-    return len(list(evaluation_batches(config, manifest, task, split=split, world=World())))
+    return len(list(evaluation_batches(setup, setup.task("bert"), split=split, world=World())))
 
 
 def files(config: RunConfig) -> dict[str, bytes]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from raykd.distill.models import student_config
+from raykd.distill.setup import read_setup
 from raykd.models.load import load_config, save_model
 from raykd.models.loadable import check_loadable
 from raykd.runs.paths import run_paths
@@ -15,7 +16,7 @@ from tests.tiny_models import tiny_model
 def test_a_stage_that_starts_from_another_task_stands_in_with_the_head_that_it_trains(
     tmp_path: Path,
 ) -> None:
-    manifest = small_data(tmp_path / "data")
+    small_data(tmp_path / "data")
     save_model(tiny_model("bert", "masked_lm"), tmp_path / "encoder")
     stage = small_run(
         tmp_path,
@@ -29,6 +30,6 @@ def test_a_stage_that_starts_from_another_task_stands_in_with_the_head_that_it_t
         losses={"forward_kl": {}},
     )
     with placeholder_models() as models:
-        models.add(stage, student_config(stage, manifest))
+        models.add(stage, student_config(read_setup(stage)))
         teacher = models.applied(trial).teachers["big"].model
         check_loadable(teacher, load_config(teacher), trial.task, new_head="refused")

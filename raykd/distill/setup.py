@@ -1,0 +1,86 @@
+"""A run and its data together: what is known before any model is read."""
+
+import math
+from dataclasses import dataclass
+
+from raykd.config.schema.run import RunConfig
+from raykd.data.manifest import Manifest, Shard, read_manifest
+from raykd.data.stream import chosen_shards, rows_per_epoch
+from raykd.models.families import family_of
+from raykd.tasks.build import build_task
+from raykd.tasks.task import Task
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSetup:
+    """A run and the prepared data that it reads."""
+
+    config: RunConfig
+    manifest: Manifest
+
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps of the run, given as steps or as passes over the data.
+
+        Raises:
+            ConfigError: The data lacks a language that is asked for.
+        """
+        train = self.config.train
+        if train.num_steps is not None:
+            return train.num_steps
+        rows = rows_per_epoch(self.manifest, self.config.data)
+        return max(1, math.ceil((train.num_epochs or 0) * rows / train.global_batch_size))
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Names of the classes of the task; None for language modelling."""
+        return self.manifest.labels_of(self.config.task)
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the task; for language modelling the tokenizer's vocabulary."""
+        return self.manifest.tokenizer.vocab_size if self.labels is None else len(self.labels)
+
+    @property
+    def trained_languages(self) -> tuple[str, ...]:
+        """Languages that the run trains on, sorted.
+
+        Raises:
+            ConfigError: The data lacks a language that is asked for.
+        """
+        shards = self.shards(self.config.data.train_split)
+        return tuple(sorted({shard.language for shard in shards}))
+
+    def shards(self, split: str) -> tuple[Shard, ...]:
+        """Return the shards of a split in the languages of the run.
+
+        Raises:
+            DataError: There is no such split.
+            ConfigError: The data lacks a language that is asked for.
+        """
+        return chosen_shards(self.manifest, self.config.data, split)
+
+    def task(self, model_type: str) -> Task:
+        """Return the task of the run, for models of a family.
+
+        Raises:
+            ConfigError: The tokenizer or the data lacks what the task needs.
+        """
+        return build_task(
+            self.config.task,
+            tokenizer=self.manifest.tokenizer,
+            labels=self.labels,
+            masking=self.config.data.masking,
+            seed=self.config.train.seed,
+            summary=family_of(model_type, where="student").summary,
+        )
+
+
+def read_setup(config: RunConfig) -> RunSetup:
+    """Read what the data of a run says of itself.
+
+    Raises:
+        PublicationError: Nothing is committed there.
+        DataError: The manifest cannot be.
+    """
+    return RunSetup(config=config, manifest=read_manifest(config.data.uri))
