@@ -193,8 +193,6 @@ def _left_in(tree: Tree, owner: str) -> Iterator[Garbage]:
     for name in names:
         if _LEASE_FILE.fullmatch(name):
             yield tree.garbage(f"{owner}{name}", what="lease", why="its holder is gone")
-        elif is_run and name == "leave.json":
-            yield tree.garbage(f"{owner}{name}", what="request", why="there is no driver")
         elif _ASIDE.fullmatch(name) and not name.startswith(_DIRECTORIES):
             yield tree.garbage(f"{owner}{name}", what="file", why="its writer died before the end")
     if is_run:

@@ -20,8 +20,8 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # The controller hears of reports and of the end of the workers this often: 2 s by default.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-    # How soon the workers hear that a machine is going to be taken away: 5 s by default.
-    "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",
+    # A process more for each attempt: the workers themselves ask whether a machine goes.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     # The farewell of workers, which one that hangs does not answer: 30 s by default.
     "TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S": "5",
     # Otherwise a warning on what it does about GPUs where there are none.

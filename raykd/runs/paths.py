@@ -8,7 +8,6 @@
       metrics.jsonl         one line per report or evaluation; metrics.parts/ until the end
                             in an object store, see raykd.runs.append_log
       checkpoints/step-00000100/   published: student/ optimizer/ state.json
-      leave.json            what the driver asks of the workers: to leave with a checkpoint
       model/                published: the final model as a transformers directory
       result.json           written last: the run is done
       log.txt               what a trial of a sweep printed
@@ -52,11 +51,6 @@ class RunPaths:
     def lease(self) -> str:
         """Who is writing the run."""
         return uris.join(self.run, "lease.json")
-
-    @property
-    def leave(self) -> str:
-        """What the driver asks of the workers."""
-        return uris.join(self.run, "leave.json")
 
     @property
     def metrics(self) -> str:
@@ -111,8 +105,7 @@ class RunPaths:
     @property
     def files(self) -> tuple[str, ...]:
         """What is written once, beside the lease and the metrics."""
-        decided = (self.config, self.inputs, self.init)
-        return (*decided, self.leave, self.result, self.log, self.tracking)
+        return (self.config, self.inputs, self.init, self.result, self.log, self.tracking)
 
     @property
     def marks(self) -> tuple[str, ...]:

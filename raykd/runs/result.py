@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from raykd import strict_json
 from raykd.runs.metrics import Record
 from raykd.runs.paths import RunPaths
-from raykd.runs.stop import Leave
+from raykd.runs.stop import StopReason
 from raykd.storage import uris
 
 
@@ -25,7 +25,7 @@ class RunResult:
     model_uri: str | None
     """The exported model of a run that is done."""
 
-    leave: Leave = Leave.NO
+    stop_reason: StopReason = StopReason.NONE
     """Why the run is not done."""
 
 
@@ -35,4 +35,11 @@ def read_result(paths: RunPaths) -> RunResult | None:
         saved = json.loads(uris.read_bytes(paths.result))
     except FileNotFoundError:
         return None
-    return RunResult(**{**saved, "metrics": strict_json.numbers(saved["metrics"])})
+    # One that is written is done: why it would have stopped is not asked.
+    return RunResult(
+        is_done=saved["is_done"],
+        step=saved["step"],
+        num_steps=saved["num_steps"],
+        metrics=strict_json.numbers(saved["metrics"]),
+        model_uri=saved["model_uri"],
+    )

@@ -1,12 +1,12 @@
-"""Why workers leave before the last step: with a checkpoint, and all after the same step."""
+"""Why a run stops before its last step: with a checkpoint, and all workers after the same step."""
 
 from enum import IntEnum
 
 
-class Leave(IntEnum):
-    """A reason to leave; of several, the highest counts."""
+class StopReason(IntEnum):
+    """A reason to stop; of several, the highest counts."""
 
-    NO = 0
+    NONE = 0
     PREEMPTED = 1
     """The machine is going to be taken away."""
 
@@ -14,4 +14,4 @@ class Leave(IntEnum):
     """The driver starts another number of workers."""
 
     STOPPED = 3
-    """The user wants the run to stop."""
+    """The user wants the run to stop, or its study does."""

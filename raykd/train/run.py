@@ -25,7 +25,7 @@ from raykd.runs.inputs import check_inputs, pinned, written_inputs
 from raykd.runs.metrics import MetricsTail, Record
 from raykd.runs.paths import RunPaths, run_paths
 from raykd.runs.result import RunResult, read_result
-from raykd.runs.stop import Leave
+from raykd.runs.stop import StopReason
 from raykd.runs.trackers.open import EVENTS
 from raykd.storage import uris
 from raykd.storage.leases.lease import HeldLease, held_lease
@@ -100,6 +100,7 @@ def claimed_run(
     fresh: bool = False,
     waits: bool = False,
     on_wait: Callable[[str], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Claim]:
     """Be the only one to write a run while the block runs; its configuration is written.
 
@@ -109,8 +110,10 @@ def claimed_run(
         fresh: Remove what an earlier start left.
         waits: Wait for another live driver of the run to end, instead of refusing.
         on_wait: Told in one line whom it waits for.
+        should_stop: Asked all the time while it waits.
 
     Raises:
+        StoppedError: It was asked to stop while it waited.
         ConfigError: Another live driver writes the run, and ``waits`` is false; or an input of
             the run is not what it was planned with.
         PublicationError: Something else than the run lies in its place.
@@ -120,7 +123,13 @@ def claimed_run(
     paths = run_paths(named)
     check_storage(paths.run)
     require_own(paths.run, marks=paths.marks, what="run")
-    with held_lease(paths.lease, has_workers=has_workers, waits=waits, on_wait=on_wait) as lease:
+    with held_lease(
+        paths.lease,
+        has_workers=has_workers,
+        waits=waits,
+        on_wait=on_wait,
+        should_stop=should_stop,
+    ) as lease:
         if fresh:
             _clear(paths)
         if read_result(paths) is None:
@@ -159,16 +168,15 @@ def _train_here(config: RunConfig, paths: RunPaths, world: World, listener: List
         return _stopped(config, paths)
     news = _News(paths, listener)
 
-    def leave() -> Leave:
+    def stop_reason() -> StopReason:
         # Told between steps, by the thread that takes them: nothing else prints while a debugger
         # has it.
         news.tell_in_time()
-        return Leave.STOPPED if listener.should_stop() else Leave.NO
+        return StopReason.STOPPED if listener.should_stop() else StopReason.NONE
 
     try:
-        return train_worker(
-            config, paths, Context(world=world, report=lambda _: None, leave=leave)
-        )
+        context = Context(world=world, report=lambda _: None, stop_reason=stop_reason)
+        return train_worker(config, paths, context)
     finally:
         news.tell()
 
@@ -208,7 +216,7 @@ def _stopped(config: RunConfig, paths: RunPaths) -> RunResult:
         num_steps=read_setup(config).num_steps,
         metrics={},
         model_uri=None,
-        leave=Leave.STOPPED,
+        stop_reason=StopReason.STOPPED,
     )
 
 

@@ -35,7 +35,7 @@ from raykd.runs.metrics import (
 from raykd.runs.paths import RunPaths
 from raykd.runs.result import RunResult
 from raykd.runs.snapshot import Copies, copied_files
-from raykd.runs.stop import Leave
+from raykd.runs.stop import StopReason
 from raykd.runs.trackers.open import open_trackers
 from raykd.storage import uris
 from raykd.storage.remote.retry_limit import RETRY_SECONDS
@@ -52,8 +52,8 @@ class Context:
     report: Callable[[Record], None]
     """Called by every worker alike, with the metrics of each evaluation."""
 
-    leave: Callable[[], Leave]
-    """Asked after every step; what one worker hears, all do: leave, with a checkpoint."""
+    stop_reason: Callable[[], StopReason]
+    """Asked after every step; what one worker hears, all do: stop, with a checkpoint."""
 
     note: Callable[[str], None] = lambda _: None
     """Told at once what this worker is doing, for others who wait for it in vain."""
@@ -101,7 +101,7 @@ def training_turns(config: RunConfig, paths: RunPaths, context: Context) -> Turn
             if run.start is not None and context.world.rank == 0:
                 _note_start(run.start, paths, log)
             try:
-                metrics, leave = yield from _train(
+                metrics, reason = yield from _train(
                     run, context, log=log, checkpointer=checkpointer
                 )
             except DivergedError as error:
@@ -115,7 +115,7 @@ def training_turns(config: RunConfig, paths: RunPaths, context: Context) -> Turn
             num_steps=run.num_steps,
             metrics=metrics,
             model_uri=paths.model if is_done else None,
-            leave=Leave.NO if is_done else leave,
+            stop_reason=StopReason.NONE if is_done else reason,
         )
         if is_done:
             is_first = context.world.rank == 0
@@ -156,8 +156,8 @@ def _note_start(start: StudentStart, paths: RunPaths, log: Log) -> None:
 
 def _train(
     run: Distillation, context: Context, *, log: Log, checkpointer: Checkpointer
-) -> Turns[tuple[Record, Leave]]:
-    """Take the steps that remain; return the last evaluation, and why it left before the end."""
+) -> Turns[tuple[Record, StopReason]]:
+    """Take the steps that remain; return the last evaluation, and why no more were taken."""
     try:
         found = yield from _stepped(run, context, log=log, checkpointer=checkpointer)
         checkpointer.wait()
@@ -175,7 +175,7 @@ def _train(
 
 def _stepped(
     run: Distillation, context: Context, *, log: Log, checkpointer: Checkpointer
-) -> Turns[tuple[Record, Leave]]:
+) -> Turns[tuple[Record, StopReason]]:
     """Log, evaluate and checkpoint when each is due."""
     metrics: Record = {}
     run.require_scored()
@@ -198,16 +198,16 @@ def _stepped(
             if run.mixes_adaptively:
                 steps.restart()
         checkpointer.raise_failure()
-        leave, is_busy = run.world.all_reduce_max([context.leave(), checkpointer.is_busy])
-        if checkpointer.is_due(finished.step, is_busy=bool(is_busy)) or leave:
+        reason, is_busy = run.world.all_reduce_max([context.stop_reason(), checkpointer.is_busy])
+        if checkpointer.is_due(finished.step, is_busy=bool(is_busy)) or reason:
             context.note(f"the checkpoint of step {finished.step}")
             checkpointer.write(before=log.flush)
-        if leave:
-            return metrics, Leave(leave)
+        if reason:
+            return metrics, StopReason(reason)
         context.note(f"step {finished.step + 1}")
         yield
         meter.resume()
-    return metrics, Leave.NO
+    return metrics, StopReason.NONE
 
 
 def _evaluated(

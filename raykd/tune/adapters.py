@@ -23,17 +23,18 @@ from raykd.runs.retry import FailureKind
 from raykd.sweep.ledger import Record
 from raykd.sweep.study.study import Study
 from raykd.train.on_ray.failure_cause import failure_kind
+from raykd.train.on_ray.stop_request import StopRequests
 from raykd.tune.arguments import END, MEMBERS, RUN, runs_of
-from raykd.tune.leaving import PreemptedError, Wishes
+from raykd.tune.trial import PreemptedError
 
 
 class StudySearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
     """Hands out the runs of a study when what they need is there."""
 
-    def __init__(self, study: Study, wishes: Wishes) -> None:
+    def __init__(self, study: Study, requests: StopRequests) -> None:
         super().__init__()
         self._study = study
-        self._wishes = wishes
+        self._requests = requests
 
     def __getstate__(self) -> dict[str, Any]:
         """Give Tune nothing to keep."""
@@ -43,7 +44,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         """Return the arguments of the next trial, None for none at present, or the end."""
         records = self._study.next_pack()
         if records:
-            return _arguments(records, self._wishes)
+            return _arguments(records, self._requests)
         return Searcher.FINISHED if self._study.is_over else None
 
     def on_trial_complete(
@@ -59,15 +60,15 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
 
 
 class StudyScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
-    """Passes evaluations to a study, and asks the trials to leave that it wants stopped.
+    """Passes evaluations to a study, and asks the trials to stop that it wants stopped.
 
     Tune itself stops none: a trial ends by itself when it has written a checkpoint.
     """
 
-    def __init__(self, study: Study, wishes: Wishes) -> None:
+    def __init__(self, study: Study, requests: StopRequests) -> None:
         super().__init__()
         self._study = study
-        self._wishes = wishes
+        self._requests = requests
 
     def __getstate__(self) -> dict[str, Any]:
         """Give Tune nothing to keep."""
@@ -82,7 +83,7 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
             run_id = result.get(RUN, trial.config[RUN])
             metrics = {k: v for k, v in result.items() if k in _TIME or "/" in k}
             self._study.reported(run_id, metrics)
-        self._wishes.tell(self._study.to_leave)
+        self._requests.add(self._study.to_leave)
         return str(TrialScheduler.CONTINUE)
 
 
@@ -92,9 +93,11 @@ class StudyCallback(TrialProgressCallback):  # type: ignore[misc]  # Ray is unty
     It takes the place of the callback with which Tune prints the ends of trials.
     """
 
-    def __init__(self, study: Study, wishes: Wishes, *, on_step: Callable[[], None]) -> None:
+    def __init__(
+        self, study: Study, requests: StopRequests, *, on_step: Callable[[], None]
+    ) -> None:
         self._study = study
-        self._wishes = wishes
+        self._requests = requests
         self._on_step = on_step
 
     def __getstate__(self) -> dict[str, Any]:
@@ -102,8 +105,8 @@ class StudyCallback(TrialProgressCallback):  # type: ignore[misc]  # Ray is unty
         return {}
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Ask those to leave that time or the user stops, and show where the sweep stands."""
-        self._wishes.tell(self._study.to_leave)
+        """Ask those to stop that time or the user stops, and show where the sweep stands."""
+        self._requests.add(self._study.to_leave)
         self._on_step()
 
     def on_trial_result(
@@ -158,14 +161,14 @@ class StudyCallback(TrialProgressCallback):  # type: ignore[misc]  # Ray is unty
 _TIME = ("step", "tokens")
 
 
-def _arguments(records: Sequence[Record], wishes: Wishes) -> dict[str, str]:
+def _arguments(records: Sequence[Record], requests: StopRequests) -> dict[str, str]:
     """Return what a trial of some runs is given."""
     members = [
         {
             "run": record.id,
             "config": record.config,
             "log": RunPaths(record.run_uri).log,
-            "wish": wishes.key(record.id),
+            "stop_key": requests.key(record.id),
         }
         for record in records
     ]

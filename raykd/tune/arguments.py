@@ -2,7 +2,7 @@
 
 It is given plain texts: the id of its first run, after which it is called, and a JSON list with,
 for each of its runs, ``run``, its id; ``config``, the run: Tune reads nothing into a text;
-``log``, the file that gets what it prints; ``wish``, where the driver asks it to leave.
+``log``, the file that gets what it prints; ``stop_key``, where it is asked to stop.
 
 It reports evaluations, and the end of a run while others go on: the error if it is one. The end of
 the last run is that of the trial.

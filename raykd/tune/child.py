@@ -5,10 +5,9 @@ that is killed is one failed trial. The process is forked from a server that has
 everything and done nothing else: it starts at once. The process that asks imports next to
 nothing.
 
-The process that asks must be there as long as the runs: where it goes, they end.
-
-SIGTERM asks all runs to leave: at once where they have not begun, else after their step, with a
-checkpoint. One of several is asked by a message.
+The process that asks must be there as long as the runs: where it goes, they end. It hears from Ray
+which of them are to stop, and passes that on: theirs is no process of Ray. A run stops at once
+where it has not begun, else after its step, with a checkpoint.
 """
 
 import logging
@@ -27,18 +26,18 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from raykd.machine.sockets import place_for_sockets
-from raykd.runs.stop import Leave
+from raykd.runs.stop import StopReason
 from raykd.tune.member import Member
 
 Metrics = dict[str, float]
 
 GRACE_SECONDS = 300.0
-"""For the step, the evaluation and the checkpoint of a run that is asked to leave."""
+"""For the step, the evaluation and the checkpoint of a run that is asked to stop."""
 
 _KILLED = ": killed; where memory was short, a smaller train.micro_batch_size needs less"
 
 _POLL_SECONDS = 0.5
-"""Between two looks whether a run is to leave, while it says nothing."""
+"""Between two looks whether a run is to stop, while it says nothing."""
 
 _PRELOADED = ["ray", "raykd.tune.training"]
 """Imported once by the server: Ray because it is in the main module of the process that asks."""
@@ -56,12 +55,12 @@ class Watch:
     report: Callable[[str, Metrics], None]
     """Told of each evaluation of each run; its process goes on when this returns."""
 
-    ended: Callable[[str, Leave | Exception], None]
-    """Told once of each run: why it left before its end, if it did, or what it raised; a
+    ended: Callable[[str, StopReason | Exception], None]
+    """Told once of each run: why it stopped before its end, if it did, or what it raised; a
     ChildProcessError where its process died."""
 
-    asked: Callable[[str], Leave]
-    """Looked at all the time: whether a run is to leave. A wish stands."""
+    stop_reason: Callable[[str], StopReason]
+    """Looked at all the time: whether a run is to stop. Its first reason stands."""
 
 
 def train_in_child(
@@ -72,13 +71,13 @@ def train_in_child(
     Args:
         members: Those who can share a teacher, or a single one.
         watch: Told of what they do.
-        grace_seconds: Given to the process when all are asked to leave, before it is killed.
+        grace_seconds: Given to the process when all are asked to stop, before it is killed.
     """
-    wishes = {member.run: watch.asked(member.run) for member in members}
-    for run, wish in wishes.items():
-        if wish is not Leave.NO:
-            watch.ended(run, wish)
-    begun = [member for member in members if wishes[member.run] is Leave.NO]
+    reasons = {member.run: watch.stop_reason(member.run) for member in members}
+    for run, reason in reasons.items():
+        if reason is not StopReason.NONE:
+            watch.ended(run, reason)
+    begun = [member for member in members if reasons[member.run] is StopReason.NONE]
     if not begun:
         return
     context = multiprocessing.get_context("forkserver")
@@ -127,21 +126,21 @@ class _Child:
     running: list[str]
     """Runs that have not ended."""
 
-    wishes: dict[str, Leave] = field(default_factory=dict)
-    """Runs that have been asked to leave, and why."""
+    reasons: dict[str, StopReason] = field(default_factory=dict)
+    """Of the runs that have been asked to stop."""
 
-    asked_at: float = math.inf
-    """When all were."""
+    deadline: float = math.inf
+    """For all of them to have stopped, by the monotonic clock."""
 
     def attend(self) -> None:
         """Wait for the next thing to happen in it, and tell of it."""
         while not self.connection.poll(_POLL_SECONDS):
-            self._pass_on_wishes()
-            if time.monotonic() - self.asked_at > self.grace_seconds:
-                logger.warning("not left in %g s and killed: %s", self.grace_seconds, self.running)
-                self._end_all(None)
+            self._pass_on_requests()
+            if time.monotonic() > self.deadline:
+                logger.warning("still there after %g s: %s", self.grace_seconds, self.running)
+                self._end_all(StopReason.STOPPED)
                 return
-        message: Metrics | Leave | Exception
+        message: Metrics | StopReason | Exception
         try:
             run, message = self.connection.recv()
         except (EOFError, ConnectionError) as error:
@@ -154,47 +153,41 @@ class _Child:
             self._end(run, message)
 
     def _answer(self) -> None:
-        """Let it go on after an evaluation, asked to leave where that has just been decided."""
-        self._pass_on_wishes()
+        """Let it go on after an evaluation, asked to stop where that has just been decided."""
+        self._pass_on_requests()
         self._send(None)
 
-    def _pass_on_wishes(self) -> None:
-        asked = {run: self.watch.asked(run) for run in self.running if run not in self.wishes}
-        new = {run: wish for run, wish in asked.items() if wish is not Leave.NO}
+    def _pass_on_requests(self) -> None:
+        others = [run for run in self.running if run not in self.reasons]
+        reasons = {run: self.watch.stop_reason(run) for run in others}
+        new = {run: reason for run, reason in reasons.items() if reason is not StopReason.NONE}
         if not new:
             return
-        self.wishes |= new
-        if len(new) == len(asked):
-            self.asked_at = time.monotonic()
-            self.process.terminate()
-        else:
-            self._send(frozenset(new))
+        self.reasons |= new
+        self._send(frozenset(new))
+        if len(new) == len(others):
+            self.deadline = time.monotonic() + self.grace_seconds
 
     def _send(self, message: frozenset[str] | None) -> None:
         # Where the child is gone, the next look for a message says so.
         with suppress(ConnectionError):
             self.connection.send(message)
 
-    def _end(self, run: str, end: Leave | Exception) -> None:
-        """Tell how a run ended.
-
-        SIGTERM from elsewhere is how a machine ends what runs on it.
-        """
+    def _end(self, run: str, end: StopReason | Exception) -> None:
+        """Tell how a run ended; one that has stopped unasked has lost its lease, and goes on."""
         self.running.remove(run)
-        if isinstance(end, Leave) and end is not Leave.NO:
-            end = self.wishes.get(run, Leave.PREEMPTED)
+        if end is StopReason.STOPPED:
+            end = self.reasons.get(run, StopReason.PREEMPTED)
         self.watch.ended(run, end)
 
-    def _end_all(self, error: Exception | None) -> None:
+    def _end_all(self, end: StopReason | Exception) -> None:
         for run in list(self.running):
-            self._end(run, error or Leave.STOPPED)
+            self._end(run, end)
 
-    def _death(self, error: Exception) -> Exception | None:
-        """Return what to say of a process that died; nothing where it died of being asked."""
+    def _death(self, error: Exception) -> Exception:
+        """Return what to say of a process that died."""
         self.process.join()
         code = self.process.exitcode
-        if code == -signal.SIGTERM:
-            return None
         hint = _KILLED if code == -signal.SIGKILL else ""
         death = ChildProcessError(f"the process of the run ended with exit code {code}{hint}")
         death.__cause__ = error

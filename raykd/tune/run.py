@@ -60,7 +60,7 @@ def run_sweep(
         plan: Of the sweep.
         options: Of this start.
         on_step: Called several times a second while trials run, with why some wait, if they do.
-        should_stop: Asked as often. The trials then leave, each with a checkpoint, and wait for
+        should_stop: Asked as often. The trials then stop, each with a checkpoint, and wait for
             the next start.
 
     Raises:
@@ -157,14 +157,14 @@ def _run_trials(
 
         from ray import tune  # noqa: PLC0415
         from raykd.ray_cluster.pending_watch import PlaceWatch  # noqa: PLC0415
+        from raykd.train.on_ray.stop_request import StopRequests  # noqa: PLC0415
         from raykd.tune.adapters import StudyCallback, StudyScheduler, StudySearcher  # noqa: PLC0415
         from raykd.tune.arguments import RUN  # noqa: PLC0415
-        from raykd.tune.leaving import Wishes  # noqa: PLC0415
         from raykd.tune.trial import train_trial  # noqa: PLC0415
 
         # Ray logs what Tune hands on where every user of the machine can read it.
         ENV_VARS_TO_PROPAGATE.difference_update(_CREDENTIALS)
-        wishes = Wishes()
+        requests = StopRequests()
         watch = PlaceWatch()
 
         def step() -> None:
@@ -175,8 +175,8 @@ def _run_trials(
             tune.with_resources(train_trial, _resources),
             tune_config=tune.TuneConfig(
                 num_samples=-1,
-                search_alg=StudySearcher(study, wishes),
-                scheduler=StudyScheduler(study, wishes),
+                search_alg=StudySearcher(study, requests),
+                scheduler=StudyScheduler(study, requests),
                 # Runs of one worker have processes of their own: what Tune keeps between them is
                 # empty. One with workers of Ray Train ends only with the process that has them.
                 reuse_actors=_are_alone(plan),
@@ -186,7 +186,7 @@ def _run_trials(
             run_config=tune.RunConfig(
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[StudyCallback(study, wishes, on_step=step)],
+                callbacks=[StudyCallback(study, requests, on_step=step)],
                 failure_config=tune.FailureConfig(max_failures=0),
             ),
         )
@@ -195,7 +195,7 @@ def _run_trials(
         finally:
             study.interrupted()
             on_step(None)
-        wishes.forget()
+        requests.withdraw()
 
 
 def _resources(arguments: dict[str, Any]) -> Any:

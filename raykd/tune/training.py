@@ -3,7 +3,6 @@
 import logging
 import os
 import pickle
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -16,11 +15,11 @@ from raykd.cached_teachers.writer import CacheWatch
 from raykd.distill.models import live_teachers
 from raykd.distill.shared import SharedTeachers
 from raykd.distill.world import World
-from raykd.errors import StorageError, TrainingFailedError
+from raykd.errors import StoppedError, StorageError, TrainingFailedError
 from raykd.machine.process import prepare_process
 from raykd.runs.metrics import Record
 from raykd.runs.result import read_result
-from raykd.runs.stop import Leave
+from raykd.runs.stop import StopReason
 from raykd.storage import uris
 from raykd.train.run import claimed_run, device_of
 from raykd.train.turns import Turns, by_turns
@@ -33,7 +32,7 @@ logger = logging.getLogger(__name__)
 def train_and_tell(members: Sequence[Member], connection: Connection) -> None:
     """Train runs; send each evaluation and wait for an answer; of each run send how it ended.
 
-    That is the error, or the reason to leave where it was asked to, or that there is none.
+    That is the error, or the reason to stop where it was asked to, or that there is none.
     """
     _log_to_stderr()
     # Claimed in one order, whatever that of a sweep: two sweeps never wait for each other's runs.
@@ -51,12 +50,7 @@ class _Process:
         self.runs = [member.run for member in members]
         self.load = SharedTeachers().load if len(members) > 1 else live_teachers
         self._connection = connection
-        self._leaving: set[str] = set()
-        self._is_ending = False
-
-    def listen(self) -> None:
-        """From now on SIGTERM asks all runs to leave; before, it ends the process."""
-        signal.signal(signal.SIGTERM, self._end)
+        self._stopping: set[str] = set()
 
     def report(self, run: str, metrics: Record) -> None:
         """Tell of an evaluation, and wait until it is known what follows from it."""
@@ -64,24 +58,24 @@ class _Process:
         while not self._hears_answer():
             pass
 
-    def is_to_leave(self, run: str) -> bool:
-        """Tell whether a run has been asked to leave."""
+    def should_stop(self, run: str) -> bool:
+        """Tell whether a run has been asked to stop."""
         while self._connection.poll():
             self._hears_answer()
-        return self._is_ending or run in self._leaving
+        return run in self._stopping
 
     def _hears_answer(self) -> bool:
-        """Take the next message: runs that are to leave, or None, which answers an evaluation."""
+        """Take the next message: runs that are to stop, or None, which answers an evaluation."""
         message: frozenset[str] | None = self._connection.recv()
-        self._leaving |= message or set()
+        self._stopping |= message or set()
         return message is None
 
-    def _end(self, _number: int, _frame: object) -> None:
-        self._is_ending = True
 
-
-def _turns(member: Member, process: _Process) -> Turns[Leave | Exception]:
+def _turns(member: Member, process: _Process) -> Turns[StopReason | Exception]:
     """Train a run; what is printed in its turns is in its log."""
+    if process.should_stop(member.run):
+        # Those before it have waited long to be claimed; this one leaves nothing behind.
+        return StopReason.STOPPED
     with _opened_log(member.log_uri) as take:
         turns = _train(member, process)
         while True:
@@ -89,42 +83,49 @@ def _turns(member: Member, process: _Process) -> Turns[Leave | Exception]:
             try:
                 next(turns)
             except StopIteration as end:
-                left: Leave = end.value
-                return left
+                reason: StopReason = end.value
+                return reason
+            except StoppedError:
+                return StopReason.STOPPED
             except Exception as error:
                 logger.exception("the run failed")
                 return _portable(error)
             yield
 
 
-def _train(member: Member, process: _Process) -> Turns[Leave]:
+def _train(member: Member, process: _Process) -> Turns[StopReason]:
     config = member.config
     prepare_process(cores=config.cluster.cpus_per_worker)
     if others := [run for run in process.runs if run != member.run]:
         logger.info("by turns, in one process, with %s", ", ".join(others))
-    with claimed_run(config, has_workers=False, waits=True, on_wait=logger.warning) as claim:
+    with claimed_run(
+        config,
+        has_workers=False,
+        waits=True,
+        on_wait=logger.warning,
+        should_stop=lambda: process.should_stop(member.run),
+    ) as claim:
         found = read_result(claim.paths)
         if found is not None and found.is_done:
-            return Leave.NO
-        # The others wait for their turn to be claimed until they, too, can be ended at once.
+            return StopReason.NONE
+        # All are claimed before one of them trains.
         yield
-        process.listen()
         world = World(device=device_of(config))
 
         def should_stop() -> bool:
-            return process.is_to_leave(member.run) or claim.lease.is_lost
+            return process.should_stop(member.run) or claim.lease.is_lost
 
         watch = CacheWatch(on_message=logger.info, should_stop=should_stop)
         if not ensure_caches(claim.config, watch=watch):
-            return Leave.STOPPED
+            return StopReason.STOPPED
         context = Context(
             world=world,
             report=lambda metrics: process.report(member.run, metrics),
-            leave=lambda: Leave.STOPPED if should_stop() else Leave.NO,
+            stop_reason=lambda: StopReason.STOPPED if should_stop() else StopReason.NONE,
             load=process.load,
         )
         result = yield from training_turns(claim.config, claim.paths, context)
-        return result.leave
+        return result.stop_reason
 
 
 def _log_to_stderr() -> None:

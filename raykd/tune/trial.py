@@ -4,7 +4,7 @@ Runs of one worker train in a process of their own, at the place that Tune reser
 several starts Ray Train, which places its workers beside it. Either way a run finds its newest
 checkpoint itself. Tune hears of evaluations, and of the ends of runs while others go on.
 
-Tune never stops a trial: the driver asks its runs to leave, and it ends by itself, with
+Tune never stops a trial: the driver asks its runs to stop, and it ends by itself, with
 checkpoints.
 """
 
@@ -14,11 +14,15 @@ from typing import Any
 
 from ray import tune
 from raykd.config.load import checked_run
-from raykd.runs.stop import Leave
+from raykd.runs.stop import StopReason
+from raykd.train.on_ray.stop_request import stop_requested
 from raykd.tune.arguments import END, MEMBERS, RUN
 from raykd.tune.child import Metrics, Watch, train_in_child
-from raykd.tune.leaving import PreemptedError, asked_to_leave
 from raykd.tune.member import Member
+
+
+class PreemptedError(Exception):
+    """The machine of a trial is being taken away; the trial has stopped, with a checkpoint."""
 
 
 def train_trial(arguments: dict[str, Any]) -> None:
@@ -28,7 +32,7 @@ def train_trial(arguments: dict[str, Any]) -> None:
         arguments: See ``raykd.tune.arguments``.
 
     Raises:
-        PreemptedError: The last of the runs has left because its machine is taken away.
+        PreemptedError: The last of the runs has stopped because its machine is taken away.
         RaykdError: The last of the runs failed.
     """
     given = json.loads(arguments[MEMBERS])
@@ -40,40 +44,44 @@ def train_trial(arguments: dict[str, Any]) -> None:
         )
         for each in given
     ]
-    wishes = {each["run"]: each["wish"] for each in given}
+    keys = {each["run"]: each["stop_key"] for each in given}
     if members[0].config.cluster.num_workers > 1:
         # Imported here: it takes seconds that most trials need not wait.
         from raykd.tune.with_workers import train_with_workers  # noqa: PLC0415
 
-        asked = functools.partial(asked_to_leave, wishes[members[0].run])
-        last: Leave | Exception = train_with_workers(members[0].config, asked=asked)
+        stop_reason = functools.partial(stop_requested, keys[members[0].run])
+        last: StopReason | Exception = train_with_workers(
+            members[0].config, stop_reason=stop_reason
+        )
     else:
-        last = _trained(members, wishes)
+        last = _trained(members, keys)
     if (error := _error_of(last)) is not None:
         raise error
 
 
-def _trained(members: list[Member], wishes: dict[str, str]) -> Leave | Exception:
+def _trained(members: list[Member], stop_keys: dict[str, str]) -> StopReason | Exception:
     """Tell how runs ended but for the last one; that is returned, and ends the trial."""
-    ends: list[Leave | Exception] = []
+    ends: list[StopReason | Exception] = []
 
     def report(run: str, metrics: Metrics) -> None:
         tune.report({RUN: run, **metrics})
 
-    def ended(run: str, end: Leave | Exception) -> None:
+    def ended(run: str, end: StopReason | Exception) -> None:
         ends.append(end)
         if len(ends) < len(members):
             tune.report({RUN: run, END: _error_of(end)})
 
-    watch = Watch(report=report, ended=ended, asked=lambda run: asked_to_leave(wishes[run]))
+    watch = Watch(
+        report=report, ended=ended, stop_reason=lambda run: stop_requested(stop_keys[run])
+    )
     train_in_child(members, watch)
     return ends[-1]
 
 
-def _error_of(end: Leave | Exception) -> Exception | None:
+def _error_of(end: StopReason | Exception) -> Exception | None:
     """Return what the study is to take the end of a run for, if not for one as it should be."""
     if isinstance(end, Exception):
         return end
-    if end is Leave.PREEMPTED:
-        return PreemptedError("its machine is being taken away; it has left")
+    if end is StopReason.PREEMPTED:
+        return PreemptedError("its machine is being taken away; it has stopped")
     return None

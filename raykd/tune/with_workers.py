@@ -11,8 +11,9 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from raykd.cached_teachers.build import ensure_caches
 from raykd.cached_teachers.writer import CacheWatch
 from raykd.config.schema.run import RunConfig
+from raykd.errors import StoppedError
 from raykd.runs.result import read_result
-from raykd.runs.stop import Leave
+from raykd.runs.stop import StopReason
 from raykd.storage.published import ownership
 from raykd.train.on_ray.cache_workers import cache_workers
 from raykd.train.on_ray.driver import train_under_ray
@@ -22,31 +23,46 @@ from raykd.tune.child import GRACE_SECONDS
 logger = logging.getLogger(__name__)
 
 
-def train_with_workers(config: RunConfig, *, asked: Callable[[], Leave]) -> Leave:
-    """Train a run on workers of Ray Train; return why it left before its end, if it did.
+def train_with_workers(config: RunConfig, *, stop_reason: Callable[[], StopReason]) -> StopReason:
+    """Train a run on workers of Ray Train; return why it stopped before its end, if it did.
 
     Args:
         config: A run of several workers.
-        asked: Looked at all the time: whether the run is to leave. A wish stands.
+        stop_reason: Looked at all the time: whether the run is to stop. Its first reason stands.
 
     Raises:
         RaykdError: The run failed for good.
     """
-    wish = _Wish(asked=asked)
-    if wish.is_there():
-        return wish.leave
-    with claimed_run(config, has_workers=True, waits=True, on_wait=logger.warning) as claim:
+    request = _Request(stop_reason=stop_reason)
+    try:
+        is_done = not request.is_there() and _is_trained(config, request)
+    except StoppedError:
+        is_done = False
+    finally:
+        request.grace.cancel()
+    return StopReason.NONE if is_done else request.reason
+
+
+def _is_trained(config: RunConfig, request: "_Request") -> bool:
+    """Train a run; tell whether it is done then."""
+    with claimed_run(
+        config,
+        has_workers=True,
+        waits=True,
+        on_wait=logger.warning,
+        should_stop=request.is_there,
+    ) as claim:
         found = read_result(claim.paths)
         if found is not None and found.is_done:
-            return Leave.NO
+            return True
 
         def should_stop() -> bool:
-            return wish.is_there() or claim.lease.is_lost
+            return request.is_there() or claim.lease.is_lost
 
         try:
             watch = CacheWatch(on_message=logger.warning, should_stop=should_stop)
             if not ensure_caches(claim.config, watch=watch, workers=cache_workers):
-                return wish.leave
+                return False
             result = train_under_ray(
                 claim.config,
                 claim.paths,
@@ -55,13 +71,12 @@ def train_with_workers(config: RunConfig, *, asked: Callable[[], Leave]) -> Leav
                 callbacks=[TuneReportCallback()],
             )
         finally:
-            wish.grace.cancel()
             ownership.remove(claim.paths.ray)
-    return Leave.NO if result.is_done else wish.leave
+    return result.is_done
 
 
 def _end() -> None:
-    """End this process, and with it Ray Train and its workers: they have not left in time."""
+    """End this process, and with it Ray Train and its workers: they have not stopped in time."""
     os._exit(1)
 
 
@@ -72,16 +87,17 @@ def _grace() -> threading.Timer:
 
 
 @dataclass(kw_only=True, slots=True)
-class _Wish:
-    """Whether a run is to leave; from then on, it has so much time."""
+class _Request:
+    """Whether a run is to stop; from then on, it has so much time."""
 
-    asked: Callable[[], Leave]
-    leave: Leave = Leave.NO
+    stop_reason: Callable[[], StopReason]
+    reason: StopReason = StopReason.NONE
     grace: threading.Timer = field(default_factory=_grace)
 
     def is_there(self) -> bool:
         """Look once more."""
-        if self.leave is Leave.NO and (leave := self.asked()) is not Leave.NO:
-            self.leave = leave
-            self.grace.start()
-        return self.leave is not Leave.NO
+        if self.reason is StopReason.NONE:
+            self.reason = self.stop_reason()
+            if self.reason is not StopReason.NONE:
+                self.grace.start()
+        return self.reason is not StopReason.NONE

@@ -31,7 +31,7 @@ from raykd.machine.process import prepare_process
 from raykd.models.load import save_model
 from raykd.runs.metrics import read_metrics
 from raykd.runs.paths import run_paths
-from raykd.runs.stop import Leave
+from raykd.runs.stop import StopReason
 from raykd.train.turns import by_turns
 from raykd.train.worker import Context, training_turns
 from rich.console import Console
@@ -122,11 +122,11 @@ def trained(directory: Path, weights: list[int], *, small: bool) -> Figures:
     clock: list[float] = []
     last = (1 + _TIMED_STEPS) * len(weights)
 
-    def leave() -> Leave:
+    def stop_reason() -> StopReason:
         clock.append(time.process_time())
-        return Leave.NO if len(clock) <= last else Leave.STOPPED
+        return StopReason.NONE if len(clock) <= last else StopReason.STOPPED
 
-    context = Context(world=World(), report=lambda _: None, leave=leave, load=load)
+    context = Context(world=World(), report=lambda _: None, stop_reason=stop_reason, load=load)
     turns = {
         name: training_turns(config, run_paths(config), context)
         for name, config in configs.items()

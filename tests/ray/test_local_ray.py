@@ -15,7 +15,7 @@ import pytest
 from raykd.cli.main import main as raykd
 from raykd.ray_cluster.connect import LOCAL, ray_cluster
 from raykd.runs.metrics import Record
-from raykd.runs.stop import Leave
+from raykd.runs.stop import StopReason
 from raykd.train.run import Listener, train_run
 
 from tests.small_runs import small_data, small_run
@@ -116,7 +116,7 @@ def test_the_workers_of_a_run_listen_on_loopback_alone(node: Any, tmp_path: Path
 
     listener = Listener(on_record=look, on_message=print, should_stop=has_seen_workers)
     result = train_run(config, fresh=False, address=LOCAL, listener=listener)
-    assert result.leave is Leave.STOPPED
+    assert result.stop_reason is StopReason.STOPPED
     assert [beyond for found in seen if (beyond := elsewhere(found))] == []
 
 

@@ -2,11 +2,10 @@
 
 Ray's own retries stay off: what it remembers of an attempt that failed may not load, and its view
 of the cluster is stale after a loss. Ray is given a thread of its own, so that this one can ask
-the workers to leave, and signals stay with the program.
+the workers to stop, and signals stay with the program.
 """
 
 import concurrent.futures
-import logging
 import textwrap
 import threading
 import time
@@ -24,7 +23,7 @@ from ray.train.torch import TorchTrainer
 import ray
 from raykd.config.load import plain
 from raykd.config.schema.run import RunConfig
-from raykd.errors import RaykdError, StorageError
+from raykd.errors import RaykdError
 from raykd.machine.allocator import ONE_HEAP
 from raykd.ray_cluster.pending_watch import PlaceWatch
 from raykd.ray_cluster.placement import (
@@ -40,11 +39,11 @@ from raykd.ray_cluster.placement import (
 from raykd.runs.paths import RunPaths
 from raykd.runs.result import RunResult
 from raykd.runs.retry import FailureKind
-from raykd.runs.stop import Leave
+from raykd.runs.stop import StopReason
 from raykd.storage.remote.filesystem import arrow_filesystem
 from raykd.train.on_ray.failure_cause import failure_kind, telling_error
 from raykd.train.on_ray.process_group import NodeTorchConfig
-from raykd.train.on_ray.stop_request import ask_to_leave, forget_request
+from raykd.train.on_ray.stop_request import request_stop, withdraw_stop
 from raykd.train.on_ray.worker import train_loop
 
 _PLACEMENT_ATTEMPTS = 5
@@ -61,21 +60,13 @@ _SHORT_TEXT = 150
 
 _MAY_BE_LOSS = (FailureKind.WORKER_DIED, FailureKind.FAILED, FailureKind.CONTROLLER_DIED)
 
-_KINDS = {
-    Leave.PREEMPTED: FailureKind.PREEMPTED,
-    Leave.RESIZED: FailureKind.RESIZED,
-    Leave.STOPPED: FailureKind.STOPPED,
-}
-
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attempt:
     """How one group of workers ended."""
 
     result: RunResult | None
-    """Where all of them returned, at the end or asked to leave."""
+    """Where all of them returned, at the end or asked to stop."""
 
     kind: FailureKind | None = None
     """Why it ended; None where the run is done."""
@@ -101,7 +92,7 @@ class AttemptSpec:
     config: RunConfig
     paths: RunPaths
     name: str
-    """Of its own: requests to leave carry it, and Ray's records."""
+    """Of its own: its workers are asked to stop by it, and Ray's records carry it."""
 
     num_workers: int
     callbacks: Sequence[UserCallback]
@@ -112,8 +103,7 @@ class AttemptSpec:
 
 
 def run_attempt(order: AttemptSpec) -> Attempt:
-    """Run a group of workers until it ends; ask it to leave where that is wanted."""
-    forget_request(order.paths)
+    """Run a group of workers until it ends; ask it to stop where that is wanted."""
     nodes = alive_nodes()
     groups = groups_of_this_job()
     fitted = _started(_trainer(order).fit)
@@ -136,36 +126,33 @@ def run_attempt(order: AttemptSpec) -> Attempt:
 
 
 class _Watch:
-    """Asks the workers of an attempt to leave: the user wants it, or there is room for more."""
+    """Asks the workers of an attempt to stop: the user wants it, or there is room for more."""
 
     def __init__(self, order: AttemptSpec) -> None:
         self._order = order
-        self._asked = Leave.NO
+        self._asked = StopReason.NONE
         self._room: Reservation | None = None
         self._next_look = 0.0
         self._places = PlaceWatch() if order.is_alone else None
         self._told = ""
 
     def look(self) -> None:
-        """Look once; what storage does not take is asked again."""
+        """Look once."""
         self._tell_wait()
-        wish = self._wish()
-        if wish <= self._asked:
-            return
-        try:
-            ask_to_leave(self._order.paths, attempt=self._order.name, reason=wish)
-            self._asked = wish
-        except StorageError as error:
-            logger.warning("the workers could not be asked to leave: %s", error)
+        reason = self._reason()
+        if reason > self._asked:
+            request_stop(self._order.name, reason)
+            self._asked = reason
 
     @property
     def is_futile(self) -> bool:
-        """Whether nobody is there to leave: the workers have no places, and end with the job."""
+        """Whether nobody is there to stop: the workers have no places, and end with the job."""
         order = self._order
-        return order.is_alone and self._asked is Leave.STOPPED and not are_placed(order.name)
+        return order.is_alone and self._asked is StopReason.STOPPED and not are_placed(order.name)
 
     def close(self) -> None:
-        """Give back what is reserved for more workers."""
+        """Give back what is reserved for more workers, and remove what was said and asked."""
+        withdraw_stop(self._order.name)
         forget_placed(self._order.name)
         if self._room is not None:
             self._room.release()
@@ -177,13 +164,13 @@ class _Watch:
             self._told = wait.reason
             self._order.tell(str(wait))
 
-    def _wish(self) -> Leave:
+    def _reason(self) -> StopReason:
         if self._order.should_stop():
-            return Leave.STOPPED
+            return StopReason.STOPPED
         if self._asked or time.monotonic() < self._next_look:
-            return Leave.NO
+            return StopReason.NONE
         self._next_look = time.monotonic() + _ROOM_POLL_SECONDS
-        return Leave.RESIZED if self._has_room() else Leave.NO
+        return StopReason.RESIZED if self._has_room() else StopReason.NONE
 
     def _has_room(self) -> bool:
         cluster = self._order.config.cluster
@@ -256,7 +243,9 @@ def _end(fitted: "Future[Any]") -> None:
 
 
 def _returned(result: RunResult) -> Attempt:
-    return Attempt(result=result, kind=None if result.is_done else _KINDS[Leave(result.leave)])
+    # Each reason is a kind of the same name.
+    kind = None if result.is_done else FailureKind[result.stop_reason.name]
+    return Attempt(result=result, kind=kind)
 
 
 def _failed(error: Exception, nodes: set[str]) -> Attempt:

@@ -28,10 +28,9 @@ from raykd.runs.retry import (
     decide_retry,
     is_deterministic,
 )
-from raykd.runs.stop import Leave
+from raykd.runs.stop import StopReason
 from raykd.storage import uris
 from raykd.train.on_ray.attempt import Attempt, AttemptSpec, run_attempt
-from raykd.train.on_ray.stop_request import forget_request
 
 _POLL_SECONDS = 0.2
 _RETRY_SECONDS = 10.0
@@ -59,7 +58,7 @@ def train_under_ray(
         paths: Where it writes.
         on_message: Told in one line why the workers are started again, and where they continue;
             and what they wait for, where that takes long.
-        should_stop: Looked at all the time; the workers then leave with a checkpoint.
+        should_stop: Looked at all the time; the workers then stop with a checkpoint.
         callbacks: Of Ray Train, told of every evaluation.
         is_alone: Whether nothing else in this Ray job has workers.
 
@@ -75,10 +74,7 @@ def train_under_ray(
         callbacks=callbacks,
         is_alone=is_alone,
     )
-    try:
-        return run.train()
-    finally:
-        forget_request(paths)
+    return run.train()
 
 
 @dataclass(kw_only=True, slots=True)
@@ -211,7 +207,7 @@ class _Run:
             num_steps=read_setup(config).num_steps,
             metrics={},
             model_uri=None,
-            leave=Leave.STOPPED,
+            stop_reason=StopReason.STOPPED,
         )
 
     def _pause(self, seconds: float) -> None:

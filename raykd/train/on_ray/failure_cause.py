@@ -12,7 +12,7 @@ from ray.exceptions import (
     RayError,
     RayTaskError,
 )
-from ray.train import ControllerError, PreemptionError, WorkerGroupError
+from ray.train import ControllerError, WorkerGroupError
 from ray.train.v2._internal.exceptions import (
     InsufficientClusterResourcesError,
     UserExceptionWithTraceback,
@@ -55,7 +55,6 @@ _KINDS: tuple[tuple[tuple[type[BaseException], ...], FailureKind], ...] = (
     ((DiskFullError, OutOfDiskError), FailureKind.DISK_FULL),
     ((StorageError,), FailureKind.STORAGE_AWAY),
     ((HungWorkerError, WorkerHealthCheckTimeoutError), FailureKind.HUNG),
-    ((PreemptionError,), FailureKind.PREEMPTED),
     ((WorkerGroupStartupTimeoutError, InsufficientClusterResourcesError), FailureKind.NO_PLACE),
     ((OutOfMemoryError, torch.OutOfMemoryError, MemoryError), FailureKind.OUT_OF_MEMORY),
     ((NodeDiedError,), FailureKind.NODE_LOST),

@@ -1,82 +1,99 @@
-"""The driver asks the workers of an attempt to leave, through a file in the run's directory.
+"""How work on a Ray cluster is asked to stop with a checkpoint: through the head of the cluster.
 
-It names the attempt: what was asked of another one is no request. The first worker looks for it
-in a thread of its own, so that steps do not wait for storage; all leave after the same step.
+This is the one channel from a driver to what it has started. The driver puts a request into the
+head's key-value store, under a key that it gave the work; whoever does the work looks there, and
+whether the head is draining its node. So it does not matter why a run is to stop (the user, the
+scheduler of a study, room for more workers, a machine that is taken away), where it stores its
+files, or on which machine it runs: every process of the cluster reaches the head at once. A
+driver that dies asks for nothing: Ray ends what it has started.
+
+Two ways are left that no store can take the place of. What asks the driver is a signal of the
+operating system: from a terminal, from Slurm, or from Ray's job server for ``raykd stop``. And
+the process in which a trial trains its runs is none of Ray's: the trial, which is, passes the
+requests on (``raykd.tune.child``).
 """
 
-import json
-import logging
 import threading
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from raykd.errors import RaykdError
-from raykd.runs.paths import RunPaths
-from raykd.runs.stop import Leave
-from raykd.storage import uris
+from ray._private.state import state as _cluster
+from ray.exceptions import RayError
+from ray.experimental.internal_kv import _internal_kv_del as _delete
+from ray.experimental.internal_kv import _internal_kv_get as _get
+from ray.experimental.internal_kv import _internal_kv_put as _put
 
+import ray
+from raykd.runs.stop import StopReason
+
+_NAMESPACE = "raykd/stop"
 _POLL_SECONDS = 0.5
-_REMOTE_POLL_SECONDS = 5.0
-_RETRY_SECONDS = 10.0
-"""Of one request: who asks and who is asked will try again."""
-
-logger = logging.getLogger(__name__)
 
 
-class LeaveWatch:
-    """What the driver has asked of an attempt so far."""
+class StopRequests:
+    """Which runs the driver of a sweep has asked to stop: one start of a sweep has one."""
 
-    def __init__(self, paths: RunPaths, *, attempt: str) -> None:
-        self._uri = paths.leave
-        self._attempt = attempt
-        self.asked = Leave.NO
+    def __init__(self) -> None:
+        self._token = uuid.uuid4().hex
+        self._asked: set[str] = set()
 
-    def look(self) -> None:
-        """Look once; where storage does not answer, nothing is asked."""
-        try:
-            with uris.retry_for(_RETRY_SECONDS):
-                text = uris.read_bytes(self._uri)
-            request = json.loads(text)
-            if request["attempt"] == self._attempt:
-                self.asked = Leave[request["reason"]]
-        except FileNotFoundError:
-            return
-        except (RaykdError, ValueError, KeyError, TypeError) as error:
-            logger.warning("%s: could not be read: %s", self._uri, error)
+    def key(self, run_id: str) -> str:
+        """Return where a run looks for a request."""
+        return f"{self._token}-{run_id}"
 
+    def add(self, run_ids: Iterable[str]) -> None:
+        """Ask runs to stop, those too that only wait to begin."""
+        for run_id in set(run_ids) - self._asked:
+            request_stop(self.key(run_id))
+            self._asked.add(run_id)
 
-def ask_to_leave(paths: RunPaths, *, attempt: str, reason: Leave) -> None:
-    """Ask the workers of an attempt to leave with a checkpoint.
-
-    Raises:
-        StorageError: It could not be written soon.
-    """
-    request = {"attempt": attempt, "reason": reason.name}
-    with uris.retry_for(_RETRY_SECONDS):
-        uris.write_bytes(paths.leave, json.dumps(request).encode())
+    def withdraw(self) -> None:
+        """Remove every request: the cluster may outlive the sweep."""
+        for run_id in self._asked:
+            withdraw_stop(self.key(run_id))
 
 
-def forget_request(paths: RunPaths) -> None:
-    """Remove what was asked of an attempt that has ended."""
-    uris.delete(paths.leave)
+def request_stop(key: str, reason: StopReason = StopReason.STOPPED) -> None:
+    """Ask who looks at a key to stop."""
+    _put(key, reason.name, namespace=_NAMESPACE)
+
+
+def withdraw_stop(key: str) -> None:
+    """Remove what was asked, if anything."""
+    _delete(key, namespace=_NAMESPACE)
+
+
+def stop_requested(key: str) -> StopReason:
+    """Return why this process is to stop: what is asked at its key, or that its node goes."""
+    try:
+        request = _get(key, namespace=_NAMESPACE)
+        draining = _cluster.get_draining_nodes()
+    except RayError:
+        # Without its head, Ray ends this process by itself.
+        return StopReason.NONE
+    if request is not None:
+        return StopReason[request.decode()]
+    is_draining = ray.get_runtime_context().get_node_id() in draining
+    return StopReason.PREEMPTED if is_draining else StopReason.NONE
 
 
 @contextmanager
-def watched_request(paths: RunPaths, *, attempt: str) -> Iterator[LeaveWatch]:
-    """Look for a request again and again while the block runs."""
-    watch = LeaveWatch(paths, attempt=attempt)
+def watched_requests(key: str) -> Iterator[Callable[[], StopReason]]:
+    """Yield what tells why this process is to stop; who asks does not wait for the head."""
+    reason = StopReason.NONE
     ended = threading.Event()
-    seconds = _POLL_SECONDS if uris.is_local(paths.run) else _REMOTE_POLL_SECONDS
 
     def follow() -> None:
-        watch.look()
-        while watch.asked is Leave.NO and not ended.wait(seconds):
-            watch.look()
+        nonlocal reason
+        while (reason := stop_requested(key)) is StopReason.NONE:
+            if ended.wait(_POLL_SECONDS):
+                return
 
-    thread = threading.Thread(target=follow, name="raykd-leave", daemon=True)
+    thread = threading.Thread(target=follow, name="raykd-stop", daemon=True)
     thread.start()
     try:
-        yield watch
+        yield lambda: reason
     finally:
         ended.set()
         thread.join()

@@ -1,21 +1,19 @@
 """One worker of Ray Train: what the adapter gives the run, and what it hears from outside."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
 import ray.train
-from ray.train.v2._internal.execution.context import get_train_context
 
 from raykd.config.load import checked_run
 from raykd.distill.world import World
 from raykd.machine.process import prepare_process
 from raykd.ray_cluster.placement import note_placed
 from raykd.runs.paths import RunPaths
-from raykd.runs.stop import Leave
+from raykd.runs.stop import StopReason
 from raykd.train.on_ray.hang import beacon
-from raykd.train.on_ray.stop_request import watched_request
+from raykd.train.on_ray.stop_request import watched_requests
 from raykd.train.worker import Context, train_worker
 
 
@@ -30,38 +28,20 @@ def train_loop(arguments: dict[str, Any]) -> dict[str, Any]:
         size=context.get_world_size(),
         device=ray.train.torch.get_device(),
     )
-    with (
-        _asked(paths, attempt=arguments["attempt"], rank=world.rank) as asked,
-        beacon(world) as note,
-    ):
+    attempt = arguments["attempt"]
+    if world.rank == 0:
+        note_placed(attempt)
+    # One on each node: what one worker hears, all do.
+    is_first_of_node = context.get_local_rank() == 0
+    watch = watched_requests(attempt) if is_first_of_node else nullcontext(_never)
+    with watch as stop_reason, beacon(world) as note:
         result = train_worker(
             config,
             paths,
-            Context(
-                world=world,
-                report=ray.train.report,
-                leave=lambda: max(asked(), _announced()),
-                note=note,
-            ),
+            Context(world=world, report=ray.train.report, stop_reason=stop_reason, note=note),
         )
     return asdict(result)
 
 
-@contextmanager
-def _asked(paths: RunPaths, *, attempt: str, rank: int) -> Iterator[Callable[[], Leave]]:
-    """Yield what the driver asks; the first worker alone looks for it."""
-    if rank != 0:
-        yield lambda: Leave.NO
-        return
-    note_placed(attempt)
-    with watched_request(paths, attempt=attempt) as watch:
-        yield lambda: watch.asked
-
-
-def _announced() -> Leave:
-    """Return whether a machine of the workers is going to be taken away.
-
-    Ray's own question is a barrier between all workers, in every step; what it asks for is here.
-    """
-    found = get_train_context().preemption_context.preemption_info
-    return Leave.NO if found is None else Leave.PREEMPTED
+def _never() -> StopReason:
+    return StopReason.NONE

@@ -277,7 +277,6 @@ def test_cleaning_keeps_what_only_looks_like_a_run(
     for name in (
         "run.yaml",
         "sweep.yaml",
-        "leave.json",
         "tokenizer/vocab.txt",
         "data/tokenizer/a",
     ):

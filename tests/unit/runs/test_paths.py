@@ -44,7 +44,6 @@ def test_everything_of_a_run_lies_in_its_directory_and_apart() -> None:
         "init": "s3://bucket/runs/a/init.json",
         "inputs": "s3://bucket/runs/a/inputs.json",
         "lease": "s3://bucket/runs/a/lease.json",
-        "leave": "s3://bucket/runs/a/leave.json",
         "log": "s3://bucket/runs/a/log.txt",
         "metrics": "s3://bucket/runs/a/metrics.jsonl",
         "model": "s3://bucket/runs/a/model",

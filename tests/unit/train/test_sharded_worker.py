@@ -9,7 +9,7 @@ from raykd.distill.world import World
 from raykd.models.load import load_model
 from raykd.runs.paths import run_paths
 from raykd.runs.result import read_result
-from raykd.runs.stop import Leave
+from raykd.runs.stop import StopReason
 from raykd.train.worker import Context, train_worker
 
 from tests.processes import in_processes
@@ -22,13 +22,13 @@ def train(world: World, config: RunConfig, *, leaves: bool) -> None:
     """Train as one of the workers; the first may hear after some steps that it is to leave."""
     asked = 0
 
-    def leave() -> Leave:
+    def stop_reason() -> StopReason:
         nonlocal asked
         asked += 1
         is_time = leaves and world.rank == 0 and asked == LEFT_AFTER
-        return Leave.PREEMPTED if is_time else Leave.NO
+        return StopReason.PREEMPTED if is_time else StopReason.NONE
 
-    context = Context(world=world, report=lambda _: None, leave=leave)
+    context = Context(world=world, report=lambda _: None, stop_reason=stop_reason)
     train_worker(config, run_paths(config), context)
 
 

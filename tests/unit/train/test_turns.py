@@ -16,7 +16,7 @@ from raykd.models.load import save_model
 from raykd.runs.checkpoint import committed_steps
 from raykd.runs.inputs import with_absolute_paths
 from raykd.runs.paths import run_paths
-from raykd.runs.stop import Leave
+from raykd.runs.stop import StopReason
 from raykd.teachers.shared import SharedTeacher
 from raykd.train.turns import Turns, by_turns
 from raykd.train.worker import Context, training_turns
@@ -82,12 +82,12 @@ class Pack:
     def _turns(
         self, name: str, config: RunConfig, leaves: Callable[[], bool]
     ) -> Turns[int | DivergedError]:
-        def leave() -> Leave:
+        def stop_reason() -> StopReason:
             self.order.append(name)
-            return Leave.STOPPED if leaves() else Leave.NO
+            return StopReason.STOPPED if leaves() else StopReason.NONE
 
         context = Context(
-            world=World(), report=lambda _: None, leave=leave, load=self._shared.load
+            world=World(), report=lambda _: None, stop_reason=stop_reason, load=self._shared.load
         )
         try:
             result = yield from training_turns(

@@ -15,7 +15,7 @@ from raykd.config.load import load_run
 from raykd.distill.world import World
 from raykd.runs.checkpoint import committed_steps
 from raykd.runs.paths import RunPaths, run_paths
-from raykd.runs.stop import Leave
+from raykd.runs.stop import StopReason
 from raykd.train.on_ray.hang import beacon
 from raykd.train.on_ray.process_group import join, open_store
 from raykd.train.worker import Context, train_worker
@@ -39,7 +39,9 @@ def main() -> None:
                 await_checkpoint(paths, step - config.checkpoint.every_steps)
                 tell(f"evaluated after step {step}")
 
-        context = Context(world=world, report=report, leave=lambda: Leave.NO, note=note)
+        context = Context(
+            world=world, report=report, stop_reason=lambda: StopReason.NONE, note=note
+        )
         train_worker(config, paths, context)
 
 

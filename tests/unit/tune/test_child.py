@@ -16,7 +16,7 @@ from raykd.runs.checkpoint import committed_steps
 from raykd.runs.metrics import evaluations
 from raykd.runs.paths import run_paths
 from raykd.runs.result import read_result
-from raykd.runs.stop import Leave
+from raykd.runs.stop import StopReason
 from raykd.train.run import Listener, claimed_run, train_run
 from raykd.tune.child import GRACE_SECONDS, Metrics, Watch, train_in_child
 from raykd.tune.member import Member
@@ -52,15 +52,15 @@ def member(config: RunConfig) -> Member:
 def train(
     config: RunConfig,
     report: Callable[[Metrics], None],
-    asked: Callable[[], Leave] = lambda: Leave.NO,
+    asked: Callable[[], StopReason] = lambda: StopReason.NONE,
     grace_seconds: float = GRACE_SECONDS,
-) -> Leave:
-    """Train a run in a child; return why it left, or raise what it raised."""
-    ends: list[Leave | Exception] = []
+) -> StopReason:
+    """Train a run in a child; return why it stopped, or raise what it raised."""
+    ends: list[StopReason | Exception] = []
     watch = Watch(
         report=lambda _, metrics: report(metrics),
         ended=lambda _, end: ends.append(end),
-        asked=lambda _: asked(),
+        stop_reason=lambda _: asked(),
     )
     train_in_child([member(config)], watch, grace_seconds=grace_seconds)
     (end,) = ends
@@ -75,7 +75,7 @@ def refuse(_: Metrics) -> None:
 
 def trained(config: RunConfig) -> list[Metrics]:
     told: list[Metrics] = []
-    assert train(config, told.append) is Leave.NO
+    assert train(config, told.append) is StopReason.NONE
     return told
 
 
@@ -140,7 +140,7 @@ def test_a_run_ends_with_whoever_asked_for_it(directory: Path) -> None:
     assert not psutil.pid_exists(pids[0])
 
 
-def test_a_run_that_is_asked_to_leave_writes_a_checkpoint_and_repeats_nothing(
+def test_a_run_that_is_asked_to_stop_writes_a_checkpoint_and_repeats_nothing(
     directory: Path,
 ) -> None:
     config = child_run(
@@ -149,11 +149,11 @@ def test_a_run_that_is_asked_to_leave_writes_a_checkpoint_and_repeats_nothing(
     paths = run_paths(config)
     told: list[Metrics] = []
 
-    def asked() -> Leave:
-        return Leave.STOPPED if len(told) == 2 else Leave.NO
+    def asked() -> StopReason:
+        return StopReason.STOPPED if len(told) == 2 else StopReason.NONE
 
-    assert train(config, told.append, asked) is Leave.STOPPED
-    # It hears of the wish with the answer to its evaluation.
+    assert train(config, told.append, asked) is StopReason.STOPPED
+    # It hears of the request with the answer to its evaluation.
     assert committed_steps(paths.checkpoints) == [told[-1]["step"]]
     assert read_result(paths) is None
     rest = trained(config)
@@ -163,24 +163,13 @@ def test_a_run_that_is_asked_to_leave_writes_a_checkpoint_and_repeats_nothing(
     assert evaluations(paths.metrics) == told + rest == evaluations(run_paths(whole).metrics)
 
 
-def test_a_wish_that_is_there_before_leaves_nothing(directory: Path) -> None:
+def test_a_request_that_is_there_before_leaves_nothing(directory: Path) -> None:
     config = child_run(directory)
-    assert train(config, refuse, lambda: Leave.PREEMPTED) is Leave.PREEMPTED
+    assert train(config, refuse, lambda: StopReason.PREEMPTED) is StopReason.PREEMPTED
     assert not Path(run_paths(config).run).exists()
 
 
-def test_a_signal_from_elsewhere_is_a_preemption(directory: Path) -> None:
-    config = child_run(directory, train__num_steps=12)
-
-    def warn(_: Metrics) -> None:
-        os.kill(holder(config), signal.SIGTERM)
-
-    assert train(config, warn) is Leave.PREEMPTED
-    assert committed_steps(run_paths(config).checkpoints)
-    trained(config)
-
-
-def test_a_run_that_does_not_leave_in_time_is_killed(directory: Path) -> None:
+def test_a_run_that_does_not_stop_in_time_is_killed(directory: Path) -> None:
     config = child_run(directory, train__num_steps=10_000)
     pids: list[int] = []
 
@@ -188,19 +177,19 @@ def test_a_run_that_does_not_leave_in_time_is_killed(directory: Path) -> None:
         pids.append(holder(config))
         os.kill(pids[0], signal.SIGSTOP)
 
-    def asked() -> Leave:
-        return Leave.STOPPED if pids else Leave.NO
+    def asked() -> StopReason:
+        return StopReason.STOPPED if pids else StopReason.NONE
 
-    assert train(config, hang, asked, grace_seconds=0) is Leave.STOPPED
+    assert train(config, hang, asked, grace_seconds=0) is StopReason.STOPPED
     assert not psutil.pid_exists(pids[0])
 
 
-def test_a_run_that_waits_for_another_driver_leaves_at_once(directory: Path) -> None:
+def test_a_run_that_waits_for_another_driver_stops_at_once(directory: Path) -> None:
     config = child_run(directory)
-    looks = iter([Leave.NO, Leave.NO])
+    looks = iter([StopReason.NONE, StopReason.NONE])
     with claimed_run(config, has_workers=False):
-        left = train(config, refuse, lambda: next(looks, Leave.STOPPED))
-    assert left is Leave.STOPPED
+        reason = train(config, refuse, lambda: next(looks, StopReason.STOPPED))
+    assert reason is StopReason.STOPPED
 
 
 # Packs
@@ -231,7 +220,7 @@ def test_a_pack_trains_in_one_process_and_each_ends_for_itself(
     directory: Path, pack: dict[str, RunConfig]
 ) -> None:
     told: list[tuple[str, Metrics]] = []
-    ends: dict[str, Leave | Exception] = {}
+    ends: dict[str, StopReason | Exception] = {}
     pids: set[int] = set()
     first, second, bad = pack
 
@@ -239,16 +228,16 @@ def test_a_pack_trains_in_one_process_and_each_ends_for_itself(
         told.append((run, metrics))
         pids.add(holder(pack[run]))
 
-    def asked(run: str) -> Leave:
+    def asked(run: str) -> StopReason:
         # Decided by its own second evaluation, and heard with the answer to that.
         is_second = [name for name, _ in told].count(second) == 2
-        return Leave.STOPPED if run == second and is_second else Leave.NO
+        return StopReason.STOPPED if run == second and is_second else StopReason.NONE
 
-    watch = Watch(report=report, ended=ends.__setitem__, asked=asked)
+    watch = Watch(report=report, ended=ends.__setitem__, stop_reason=asked)
     train_in_child([member(config) for config in pack.values()], watch)
     assert list(ends) == [bad, second, first]
     assert isinstance(ends[bad], NonFiniteLossError)
-    assert (ends[second], ends[first]) == (Leave.STOPPED, Leave.NO)
+    assert (ends[second], ends[first]) == (StopReason.STOPPED, StopReason.NONE)
     assert len(pids) == 1
     assert [m["step"] for run, m in told if run == second] == [3, 6]
     assert committed_steps(run_paths(pack[second]).checkpoints)[-1] == 6
@@ -269,45 +258,45 @@ def test_a_pack_trains_in_one_process_and_each_ends_for_itself(
 def test_the_death_of_a_process_is_that_of_its_runs_but_for_those_that_had_ended(
     pack: dict[str, RunConfig],
 ) -> None:
-    ends: dict[str, Leave | Exception] = {}
+    ends: dict[str, StopReason | Exception] = {}
     *living, bad = pack
 
     def kill(run: str, _: Metrics) -> None:
         os.kill(holder(pack[run]), signal.SIGKILL)
 
-    watch = Watch(report=kill, ended=ends.__setitem__, asked=lambda _: Leave.NO)
+    watch = Watch(report=kill, ended=ends.__setitem__, stop_reason=lambda _: StopReason.NONE)
     train_in_child([member(config) for config in pack.values()], watch)
     assert isinstance(ends[bad], NonFiniteLossError)
     assert {type(ends[run]) for run in living} == {ChildProcessError}
 
 
-def test_a_pack_that_is_asked_to_leave_leaves_together(pack: dict[str, RunConfig]) -> None:
+def test_a_pack_that_is_asked_to_stop_stops_together(pack: dict[str, RunConfig]) -> None:
     pack.popitem()
     told: list[str] = []
-    ends: dict[str, Leave | Exception] = {}
+    ends: dict[str, StopReason | Exception] = {}
     watch = Watch(
         report=lambda run, _: told.append(run),
         ended=ends.__setitem__,
-        asked=lambda _: Leave.PREEMPTED if told else Leave.NO,
+        stop_reason=lambda _: StopReason.PREEMPTED if told else StopReason.NONE,
     )
     train_in_child([member(config) for config in pack.values()], watch)
-    assert ends == dict.fromkeys(pack, Leave.PREEMPTED)
+    assert ends == dict.fromkeys(pack, StopReason.PREEMPTED)
     steps = [committed_steps(run_paths(config).checkpoints)[-1] for config in pack.values()]
     assert set(steps) == {3}
 
 
 def test_a_pack_that_waits_for_its_first_run_holds_none(pack: dict[str, RunConfig]) -> None:
     first, *others = sorted(pack)
-    told: list[Leave] = []
+    told: list[StopReason] = []
 
-    def asked(_: str) -> Leave:
+    def asked(_: str) -> StopReason:
         is_waiting = Path(run_paths(pack[first]).log).exists()
-        told.extend([Leave.STOPPED] if is_waiting else [])
+        told.extend([StopReason.STOPPED] if is_waiting else [])
         # Asked once more than needed, so that what it does while it waits can be seen.
-        return Leave.STOPPED if len(told) > 3 else Leave.NO
+        return StopReason.STOPPED if len(told) > 3 else StopReason.NONE
 
     with claimed_run(pack[first], has_workers=False):
         members = [member(pack[run]) for run in (*others, first)]
-        watch = Watch(report=lambda *_: refuse({}), ended=lambda *_: None, asked=asked)
+        watch = Watch(report=lambda *_: refuse({}), ended=lambda *_: None, stop_reason=asked)
         train_in_child(members, watch)
     assert not any(Path(run_paths(pack[run]).run).exists() for run in others)

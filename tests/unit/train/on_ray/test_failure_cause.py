@@ -9,7 +9,7 @@ from ray.exceptions import (
     OutOfMemoryError,
     RayActorError,
 )
-from ray.train import ControllerError, PreemptionError, PreemptionInfo, WorkerGroupError
+from ray.train import ControllerError, WorkerGroupError
 from ray.train.v2._internal.exceptions import (
     UserExceptionWithTraceback,
     WorkerGroupStartupFailedError,
@@ -64,7 +64,6 @@ def group(*errors: Exception) -> WorkerGroupError:
         (group(HungWorkerError("worker 1"), LONELY), FailureKind.HUNG),
         (group(WorkerHealthCheckTimeoutError("600 s")), FailureKind.HUNG),
         (group(health(TAKEN), LONELY), FailureKind.PREEMPTED),
-        (PreemptionError(PreemptionInfo(None, {"node": [0]})), FailureKind.PREEMPTED),
         (ControllerError(WorkerGroupStartupTimeoutError(2)), FailureKind.NO_PLACE),
         (ControllerError(WorkerGroupStartupFailedError("died")), FailureKind.WORKER_DIED),
         (ControllerError(OSError("snapshot")), FailureKind.CONTROLLER_DIED),
