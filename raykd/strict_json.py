@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def text(value: Any, *, indent: int | None = None) -> str:
+def text(value: object, *, indent: int | None = None) -> str:
     """Return a value as JSON in ASCII; a dataclass is an object of its fields."""
     return _dumped(value, indent=indent, ensure_ascii=True)
 
 
-def file_content(value: Any) -> bytes:
+def file_content(value: object) -> bytes:
     """Return a value as a JSON file for people: indented, every script as it is."""
     readable = _dumped(value, indent=1, ensure_ascii=False)
     # Names of files may hold bytes that are no UTF-8, as surrogates: JSON can escape those.
@@ -29,7 +29,7 @@ def numbers(saved: Mapping[str, float | None]) -> dict[str, float]:
     return {name: number(value) for name, value in saved.items()}
 
 
-def _dumped(value: Any, **options: Any) -> str:
+def _dumped(value: object, **options: Any) -> str:
     options |= {"allow_nan": False, "default": dataclasses.asdict}
     try:
         return json.dumps(value, **options)
@@ -37,7 +37,7 @@ def _dumped(value: Any, **options: Any) -> str:
         return json.dumps(_finite(value), **options)
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -6,7 +6,6 @@ The environment or a profile gives them to the store or the server that asks.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
-from typing import Any
 
 from raykd.errors import ConfigError
 
@@ -27,7 +26,7 @@ def has_credentials(text: str) -> bool:
     return any(found.search(text) for found in (_PASSWORD, _HTTP_USER, _SIGNATURE))
 
 
-def refuse_credentials(given: Any, *, origin: str) -> None:
+def refuse_credentials(given: object, *, origin: str) -> None:
     """Check that no text in nested mappings and sequences carries credentials.
 
     Raises:
@@ -51,7 +50,7 @@ def refuse_in_overrides(overrides: Sequence[str]) -> None:
     refuse_credentials(dict(one.partition("=")[::2] for one in overrides), origin="overrides")
 
 
-def _texts(given: Any, place: str) -> Iterator[tuple[str, str]]:
+def _texts(given: object, place: str) -> Iterator[tuple[str, str]]:
     """Yield every text with its place: keys too, which name no place if they are secret."""
     if isinstance(given, str | PurePath):
         yield place, str(given)

@@ -39,7 +39,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return given or {}
 
 
-def replace_value(given: dict[str, Any], key: str, value: Any) -> None:
+def replace_value(given: dict[str, Any], key: str, value: object) -> None:
     """Put a value in its place in a mapping, making the sections on the way.
 
     Raises:
@@ -92,7 +92,7 @@ def override_key(override: str) -> str:
     return key
 
 
-def override_value(override: str, doc: KeyDoc | None) -> Any:
+def override_value(override: str, doc: KeyDoc | None) -> object:
     """Return the value of an override: all that stands behind the sign.
 
     Args:

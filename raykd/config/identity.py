@@ -38,7 +38,7 @@ def _drop(stated: dict[str, Any], parts: list[str]) -> None:
     stated.pop(parts[-1], None)
 
 
-def _stated(value: Any) -> Any:
+def _stated(value: object) -> Any:
     """Return a configuration without what is as by default: a key that is added renames no run."""
     if dataclasses.is_dataclass(value):
         return {
@@ -51,7 +51,7 @@ def _stated(value: Any) -> Any:
     return value
 
 
-def _default(field: "dataclasses.Field[Any]") -> Any:
+def _default(field: "dataclasses.Field[object]") -> object:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return field.default

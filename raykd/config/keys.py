@@ -99,7 +99,7 @@ def _walk(schema: type, parents: tuple[str, ...]) -> Iterator[KeyDoc]:
             yield from _walk(section, parts)
 
 
-def _key_doc(parts: tuple[str, ...], hint: Any, *, default: str | None, text: str) -> KeyDoc:
+def _key_doc(parts: tuple[str, ...], hint: object, *, default: str | None, text: str) -> KeyDoc:
     section = _section_in(hint)
     return KeyDoc(
         parts=parts,
@@ -110,7 +110,7 @@ def _key_doc(parts: tuple[str, ...], hint: Any, *, default: str | None, text: st
     )
 
 
-def _section_in(hint: Any) -> type | None:
+def _section_in(hint: object) -> type | None:
     alternatives = typing.get_args(hint) if typing.get_origin(hint) in _UNIONS else (hint,)
     return next(
         (a for a in alternatives if isinstance(a, type) and dataclasses.is_dataclass(a)), None
@@ -133,7 +133,7 @@ def _type_name(hint: Any) -> str:
     return "section" if dataclasses.is_dataclass(hint) else str(hint.__name__)
 
 
-def _default(field: "dataclasses.Field[Any]") -> str | None:
+def _default(field: "dataclasses.Field[object]") -> str | None:
     if field.default_factory is not dataclasses.MISSING:
         made = field.default_factory()
         return str(made) if isinstance(made, dict | list) else "as below"

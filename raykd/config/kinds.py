@@ -69,7 +69,7 @@ def read_sweep_mapping(path: Path, overrides: Sequence[str] = ()) -> dict[str, A
     return given
 
 
-def _is_sweep(given: Mapping[str, Any]) -> bool:
+def _is_sweep(given: Mapping[str, object]) -> bool:
     """Tell by the keys, also where the one that every sweep has is forgotten."""
     is_of_run = bool(given.keys() & (KEYS_OF_RUNS - KEYS_OF_SWEEPS))
     is_of_sweep = bool(given.keys() & (KEYS_OF_SWEEPS - KEYS_OF_RUNS))

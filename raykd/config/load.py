@@ -76,7 +76,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
     return _checked(given, SweepConfig, origin=str(path))
 
 
-def checked_run(given: Mapping[str, Any], *, origin: str) -> RunConfig:
+def checked_run(given: Mapping[str, object], *, origin: str) -> RunConfig:
     """Return a mapping shaped like RunConfig as a checked RunConfig.
 
     Raises:
@@ -85,7 +85,7 @@ def checked_run(given: Mapping[str, Any], *, origin: str) -> RunConfig:
     return _checked(given, RunConfig, origin=origin)
 
 
-def checked_sweep(given: Mapping[str, Any], *, origin: str) -> SweepConfig:
+def checked_sweep(given: Mapping[str, object], *, origin: str) -> SweepConfig:
     """Return a mapping shaped like SweepConfig as a checked SweepConfig.
 
     Raises:
@@ -130,12 +130,12 @@ def _apply_to_sweep(given: dict[str, Any], override: str) -> None:
     section[key_of_run] = override_value(override, key_doc(key_of_run.split(".")))
 
 
-def _mapping(section: Any) -> dict[str, Any]:
+def _mapping(section: object) -> dict[str, Any]:
     """Return a section that is a mapping: what else is there is found later."""
     return section if isinstance(section, dict) else {}
 
 
-def _mappings(section: Any) -> list[dict[str, Any]]:
+def _mappings(section: object) -> list[dict[str, Any]]:
     """Return the entries of a section that are mappings."""
     return [entry for entry in _mapping(section).values() if isinstance(entry, dict)]
 
@@ -143,7 +143,7 @@ def _mappings(section: Any) -> list[dict[str, Any]]:
 _Config = TypeVar("_Config", RunConfig, SweepConfig)
 
 
-def _checked(given: Mapping[str, Any], schema: type[_Config], *, origin: str) -> _Config:
+def _checked(given: Mapping[str, object], schema: type[_Config], *, origin: str) -> _Config:
     refuse_credentials(given, origin=origin)
     problems = _interpolation_problems(given)
     if schema is RunConfig:
@@ -173,7 +173,7 @@ def _report(origin: str, problems: Sequence[str]) -> None:
         raise ConfigError(message)
 
 
-def _interpolation_problems(given: Mapping[str, Any]) -> list[str]:
+def _interpolation_problems(given: Mapping[str, object]) -> list[str]:
     """Find what OmegaConf would replace, from the environment even."""
     return [
         f"{'.'.join(parts)}: ${{...}} is not replaced, write the value itself; got {value!r}"
@@ -182,10 +182,10 @@ def _interpolation_problems(given: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _entry_problems(given: Mapping[str, Any]) -> list[str]:
+def _entry_problems(given: Mapping[str, object]) -> list[str]:
     """Find what OmegaConf lets pass: a section or list among plain values."""
 
-    def is_wrong(parts: _Parts, value: Any) -> bool:
+    def is_wrong(parts: _Parts, value: object) -> bool:
         if isinstance(value, list) and any(isinstance(entry, Mapping | list) for entry in value):
             return True
         doc = key_doc(parts) if isinstance(value, Mapping | list) else None
@@ -206,14 +206,14 @@ def _number_problems(config: RunConfig | SweepConfig) -> list[str]:
     ]
 
 
-def _key_problems(given: Mapping[str, Any], schema: Schema) -> list[str]:
+def _key_problems(given: Mapping[str, object], schema: Schema) -> list[str]:
     """Merge each given key alone, so that one bad key does not hide the next."""
     merged = _structured(schema)  # type: ignore[arg-type]  # a class is hashable
     found: dict[_Parts, str] = {}
     for parts, value in _walk(given):
         if any(parts[: len(bad)] == bad for bad in found):
             continue
-        nested: Any = {} if isinstance(value, Mapping) else value
+        nested: object = {} if isinstance(value, Mapping) else value
         for part in reversed(parts):
             nested = {part: nested}
         try:
@@ -230,14 +230,14 @@ def _key_problems(given: Mapping[str, Any], schema: Schema) -> list[str]:
     return [*found.values(), *(p for p in left if re.split(r"[. ]", p)[0] not in bad)]
 
 
-def _key_problem(parts: _Parts, value: Any, schema: Schema) -> str:
+def _key_problem(parts: _Parts, value: object, schema: Schema) -> str:
     key = ".".join(parts)
     if (doc := key_doc(parts, schema)) is None:
         return f"{key}: no such key; {advice_for(key, schema)}"
     return f"{key}: expected {doc.type_name}, got {'null' if value is None else repr(value)}"
 
 
-def _walk(node: Mapping[str, Any], parents: _Parts = ()) -> Iterator[tuple[_Parts, Any]]:
+def _walk(node: Mapping[str, object], parents: _Parts = ()) -> Iterator[tuple[_Parts, object]]:
     """Yield every key with its value, a section before what is in it."""
     for name, value in node.items():
         parts = (*parents, name)

@@ -40,7 +40,7 @@ def read_yaml(text: str | IO[bytes]) -> Any:
         raise ValueError(message) from error
 
 
-def read_value(text: str) -> Any:
+def read_value(text: str) -> object:
     """Return a value that stands alone, such as that of an override.
 
     A list, a mapping and what is in quotes are read as YAML. All else is one plain value, which
@@ -59,14 +59,14 @@ def read_value(text: str) -> Any:
     return value
 
 
-def write_yaml(value: Any) -> str:
+def write_yaml(value: object) -> str:
     """Return values that JSON knows as YAML."""
     stream = io.StringIO()
     _yaml().dump(value, stream)
     return stream.getvalue()
 
 
-def _plain_value(text: str) -> Any:
+def _plain_value(text: str) -> object:
     """Return null, a boolean or a number where the text is one, else the text."""
     if odd := next((char for char in text if unicodedata.category(char) in _NO_TEXT), None):
         message = f"the character {odd!r} is not allowed"

@@ -4,7 +4,6 @@ Where a value lies is told by its place in the document, such as ``splits.train[
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from raykd.storage.remote.names import is_inside
 
@@ -12,7 +11,7 @@ _SHOWN_CHARACTERS = 60
 """Of a wrong value; what is longer would not be read."""
 
 
-def fields_of(value: Any, names: tuple[str, ...], where: str) -> dict[str, Any]:
+def fields_of(value: object, names: tuple[str, ...], where: str) -> dict[str, object]:
     """Return a JSON object that has exactly the given fields."""
     fields = mapping(value, where)
     if missing := [name for name in names if name not in fields]:
@@ -24,28 +23,28 @@ def fields_of(value: Any, names: tuple[str, ...], where: str) -> dict[str, Any]:
     return fields
 
 
-def mapping(value: Any, where: str) -> dict[str, Any]:
+def mapping(value: object, where: str) -> dict[str, object]:
     """Return a JSON object."""
     if not isinstance(value, Mapping):
         raise _unlike(value, "an object", where)
     return dict(value)
 
 
-def listed(value: Any, where: str) -> list[Any]:
+def listed(value: object, where: str) -> list[object]:
     """Return a JSON array."""
     if not isinstance(value, list):
         raise _unlike(value, "a list", where)
     return value
 
 
-def text(value: Any, where: str) -> str:
+def text(value: object, where: str) -> str:
     """Return a string with something in it."""
     if not isinstance(value, str) or not value:
         raise _unlike(value, "a text", where)
     return value
 
 
-def texts(value: Any, where: str) -> tuple[str, ...]:
+def texts(value: object, where: str) -> tuple[str, ...]:
     """Return different strings."""
     found = tuple(text(one, f"{where}[{index}]") for index, one in enumerate(listed(value, where)))
     if len(set(found)) < len(found):
@@ -53,14 +52,14 @@ def texts(value: Any, where: str) -> tuple[str, ...]:
     return found
 
 
-def integer(value: Any, where: str, *, minimum: int, below: int = 1 << 63) -> int:
+def integer(value: object, where: str, *, minimum: int, below: int = 1 << 63) -> int:
     """Return a whole number in a range."""
     if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value < below:
         raise _unlike(value, f"a whole number in [{minimum}, {below})", where)
     return value
 
 
-def integers(value: Any, where: str, *, minimum: int, below: int = 1 << 63) -> tuple[int, ...]:
+def integers(value: object, where: str, *, minimum: int, below: int = 1 << 63) -> tuple[int, ...]:
     """Return whole numbers in a range."""
     return tuple(
         integer(one, f"{where}[{index}]", minimum=minimum, below=below)
@@ -68,14 +67,14 @@ def integers(value: Any, where: str, *, minimum: int, below: int = 1 << 63) -> t
     )
 
 
-def boolean(value: Any, where: str) -> bool:
+def boolean(value: object, where: str) -> bool:
     """Return true or false."""
     if not isinstance(value, bool):
         raise _unlike(value, "true or false", where)
     return value
 
 
-def path_within(value: Any, where: str) -> str:
+def path_within(value: object, where: str) -> str:
     """Return a relative path that does not leave the directory it is relative to."""
     path = text(value, where)
     if not is_inside(path):
@@ -83,7 +82,7 @@ def path_within(value: Any, where: str) -> str:
     return path
 
 
-def _unlike(value: Any, wanted: str, where: str) -> ValueError:
+def _unlike(value: object, wanted: str, where: str) -> ValueError:
     shown = repr(value)
     if len(shown) > _SHOWN_CHARACTERS:
         shown = f"{shown[:_SHOWN_CHARACTERS]}..."

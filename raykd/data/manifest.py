@@ -15,7 +15,6 @@ and where the data has them ``label`` (int32), ``word_labels`` (list of int16, o
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import Any
 
 import pyarrow as pa
 
@@ -99,7 +98,7 @@ class Manifest:
     """Names of the classes of ``word_labels``, such as O, B-PER, I-PER."""
 
     has_token_types: bool
-    options: dict[str, Any]
+    options: dict[str, object]
     """The exact options that made the data set."""
 
     splits: dict[str, tuple[Shard, ...]]
@@ -140,7 +139,7 @@ def row_schema(vocab_size: int, *, has_label: bool, has_words: bool, has_types: 
     return pa.schema(columns)
 
 
-def manifest_content(manifest: Manifest) -> dict[str, Any]:
+def manifest_content(manifest: Manifest) -> dict[str, object]:
     """Return a manifest as the JSON content of a published directory."""
     content = asdict(manifest)
     del content["uri"], content["fingerprint"]
@@ -176,7 +175,7 @@ def _fingerprint(published: Published) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _manifest(content: Any, *, uri: str, fingerprint: str) -> Manifest:
+def _manifest(content: object, *, uri: str, fingerprint: str) -> Manifest:
     names = tuple(f.name for f in fields(Manifest) if f.name not in ("uri", "fingerprint"))
     given = fields_of(content, names, "content")
     languages = texts(given["languages"], "languages")
@@ -200,7 +199,7 @@ def _manifest(content: Any, *, uri: str, fingerprint: str) -> Manifest:
     )
 
 
-def _tokenizer(value: Any) -> TokenizerInfo:
+def _tokenizer(value: object) -> TokenizerInfo:
     names = tuple(field.name for field in fields(TokenizerInfo))
     given = fields_of(value, names, "tokenizer")
     size = integer(given["vocab_size"], "tokenizer.vocab_size", minimum=1, below=1 << 31)
@@ -216,7 +215,7 @@ def _tokenizer(value: Any) -> TokenizerInfo:
     )
 
 
-def _shard(value: Any, where: str, *, languages: tuple[str, ...]) -> Shard:
+def _shard(value: object, where: str, *, languages: tuple[str, ...]) -> Shard:
     given = fields_of(value, tuple(field.name for field in fields(Shard)), where)
     language = text(given["language"], f"{where}.language")
     if language not in languages:
@@ -230,5 +229,5 @@ def _shard(value: Any, where: str, *, languages: tuple[str, ...]) -> Shard:
     )
 
 
-def _optional_texts(value: Any, where: str) -> tuple[str, ...] | None:
+def _optional_texts(value: object, where: str) -> tuple[str, ...] | None:
     return None if value is None else texts(value, where)

@@ -21,7 +21,7 @@ def as_rows(batch: pa.RecordBatch, *, epoch: int) -> Rows:
     columns = {name: batch.column(name) for name in batch.schema.names}
 
     def values(name: str) -> IntArray | None:
-        column: Any = columns.get(name)
+        column = columns.get(name)
         if column is None:
             return None
         flat = column.flatten() if pa.types.is_list(column.type) else column

@@ -3,8 +3,6 @@
 An id beyond the vocabulary stops a GPU without a word on which row it was.
 """
 
-from typing import Any
-
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -65,7 +63,7 @@ def _check_lengths(batch: pa.RecordBatch, lists: list[str], *, maximum: int) -> 
             raise ValueError(message)
 
 
-def _check_range(name: str, values: Any, *, minimum: int = 0, maximum: int) -> None:
+def _check_range(name: str, values: pa.Array, *, minimum: int = 0, maximum: int) -> None:
     found = pc.min_max(values).as_py()
     for value in (found["min"], found["max"]):
         if value is not None and not minimum <= value <= maximum:

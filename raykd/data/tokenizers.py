@@ -4,10 +4,9 @@ import hashlib
 import json
 import logging
 from pathlib import Path
-from typing import Any
 
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, BertTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
 
 from raykd.data.manifest import TOKENIZER_DIRECTORY, TokenizerInfo
 from raykd.errors import DataError
@@ -41,7 +40,7 @@ _NOT_KEPT = (
 texts otherwise than its tokenizer.json does."""
 
 
-def load_tokenizer(source: str, revision: str | None = None) -> Any:
+def load_tokenizer(source: str, revision: str | None = None) -> PreTrainedTokenizerFast:
     """Load a ``transformers`` tokenizer that gives a text the same tokens every time, and all.
 
     One without a padding token is given one: its end-of-sequence token or another special one, as
@@ -81,7 +80,7 @@ def load_tokenizer(source: str, revision: str | None = None) -> Any:
     return tokenizer
 
 
-def save_tokenizer(tokenizer: Any, path: Path) -> None:
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
     """Write a tokenizer into a directory where tokenizer.json is all there is to it.
 
     Of a family's own class transformers takes the vocabulary alone, and builds the rest anew as
@@ -101,7 +100,7 @@ def save_tokenizer(tokenizer: Any, path: Path) -> None:
     )
 
 
-def insist_on_generic(path: Path, model_config: Any) -> None:
+def insist_on_generic(path: Path, model_config: PreTrainedConfig) -> None:
     """Make transformers read a saved tokenizer as it is beside a model of this configuration.
 
     For some families, such as Qwen2, it takes their own class whatever ``tokenizer_class`` says.
@@ -116,7 +115,7 @@ def insist_on_generic(path: Path, model_config: Any) -> None:
         _write_config(path, _read_config(path) | {"auto_map": unknown})
 
 
-def tokenizer_info(tokenizer: Any) -> TokenizerInfo:
+def tokenizer_info(tokenizer: PreTrainedTokenizerFast) -> TokenizerInfo:
     """Describe a tokenizer; equal fingerprints read and write the same ids.
 
     The fingerprint is the sha256 of id -> token, the special ids by role, and the backend's
@@ -139,7 +138,7 @@ def tokenizer_info(tokenizer: Any) -> TokenizerInfo:
     )
 
 
-def tells_pairs_apart(tokenizer: Any) -> bool:
+def tells_pairs_apart(tokenizer: PreTrainedTokenizerFast) -> bool:
     """Tell whether the two texts of a pair get different segments, as BERT's do."""
     if "token_type_ids" not in tokenizer.model_input_names:
         return False
@@ -155,7 +154,7 @@ def special_tokens_from(vocabulary: dict[str, int]) -> dict[str, str]:
     return found
 
 
-def _reset(tokenizer: Any, source: str) -> None:
+def _reset(tokenizer: PreTrainedTokenizerFast, source: str) -> None:
     """Switch off what a ``tokenizer.json`` keeps of how it was used: cutting, filling, dropout."""
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
@@ -170,7 +169,7 @@ def _reset(tokenizer: Any, source: str) -> None:
         )
 
 
-def _give_padding(tokenizer: Any) -> None:
+def _give_padding(tokenizer: PreTrainedTokenizerFast) -> None:
     if tokenizer.pad_token is None:
         roles = tokenizer.special_tokens_map
         tokenizer.pad_token = next(
@@ -180,7 +179,7 @@ def _give_padding(tokenizer: Any) -> None:
             tokenizer.add_special_tokens({"pad_token": tokenizer.pad_token})
 
 
-def _load_local(path: Path) -> Any:
+def _load_local(path: Path) -> PreTrainedTokenizerFast:
     if (inner := path / TOKENIZER_DIRECTORY).is_dir():
         return _load_local(inner)
     if path.is_file():
@@ -207,17 +206,17 @@ def _is_generic(path: Path) -> bool:
     return _read_config(path).get("tokenizer_class") in _GENERIC
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((path / _CONFIG_FILE).read_text("utf-8"))
+def _read_config(path: Path) -> dict[str, object]:
+    config: dict[str, object] = json.loads((path / _CONFIG_FILE).read_text("utf-8"))
     return config
 
 
-def _write_config(path: Path, config: dict[str, Any]) -> None:
+def _write_config(path: Path, config: dict[str, object]) -> None:
     text = json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True)
     (path / _CONFIG_FILE).write_text(f"{text}\n", "utf-8")
 
 
-def _load_file(path: Path) -> Any:
+def _load_file(path: Path) -> PreTrainedTokenizerFast:
     if path.suffix == ".json":
         # Of a file that is none of its own the library says less.
         json.loads(path.read_text("utf-8"))["model"]

@@ -1,9 +1,9 @@
 """From a section of student.init to the method that it names."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from raykd.axes import Scores
 from raykd.config.schema.init import (
@@ -31,8 +31,8 @@ from raykd.models.parts import num_layers, weights_of
 class InitPair:
     """The two models of a start, of transformers; both may be on the meta device."""
 
-    source: Any
-    student: Any
+    source: PreTrainedModel
+    student: PreTrainedModel
     layers: tuple[int, ...]
     """Source layer of each student layer, counted from 0."""
 
@@ -42,7 +42,9 @@ class InitPair:
     seed: int
 
 
-def source_layers(init: InitConfig, *, student: Any, source: Any) -> tuple[int, ...]:
+def source_layers(
+    init: InitConfig, *, student: PreTrainedConfig, source: PreTrainedConfig
+) -> tuple[int, ...]:
     """Return the source layer of each student layer, from their transformers configurations.
 
     Raises:

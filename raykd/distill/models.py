@@ -2,9 +2,9 @@
 
 import logging
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import torch
+from transformers import PreTrainedConfig
 
 from raykd.config.schema.model import TeacherConfig
 from raykd.config.schema.run import RunConfig
@@ -20,7 +20,7 @@ from raykd.models.internals import require_product_scores
 from raykd.models.labels import class_order, has_classes, label_list
 from raykd.models.load import load_config, load_generation_config, load_model
 from raykd.models.parts import num_layers
-from raykd.models.per_language import PerLanguageModel
+from raykd.models.per_language import PerLanguageModel, TaskModel
 from raykd.models.scored import ScoredModel
 from raykd.teachers.live import LiveTeacher
 
@@ -54,7 +54,7 @@ def live_teachers(
     return {name: LiveTeacher(model.to(device)) for name, model in loaded.items()}
 
 
-def build_student(setup: RunSetup) -> Any:
+def build_student(setup: RunSetup) -> TaskModel:
     """Return the student of a run: pretrained, or with random weights of ``train.seed`` alone.
 
     Raises:
@@ -86,13 +86,13 @@ def random_student(setup: RunSetup) -> ScoredModel:
     if setup.labels is not None:
         described.update(class_fields(setup.labels))
     torch.manual_seed(config.train.seed)
-    model = build_model(described, config.task).float()
+    model: TaskModel = build_model(described, config.task).float()
     if config.student.projections == "per_language":
         model = PerLanguageModel(model, setup.trained_languages)
     return scored(model, setup)
 
 
-def student_config(setup: RunSetup) -> Any:
+def student_config(setup: RunSetup) -> PreTrainedConfig:
     """Return the transformers configuration of the student, without building it."""
     section = setup.config.student
     if section.pretrained is not None:
@@ -114,7 +114,7 @@ def _model_like(config: RunConfig) -> TeacherConfig | None:
     return next(iter(config.teachers.values()))
 
 
-def check_pretrained(setup: RunSetup, model_config: Any) -> None:
+def check_pretrained(setup: RunSetup, model_config: PreTrainedConfig) -> None:
     """Refuse a pretrained student with the data's classes in another order.
 
     Its head would begin with every class mistaken for another; a teacher's scores are brought to
@@ -144,7 +144,7 @@ def check_pretrained(setup: RunSetup, model_config: Any) -> None:
 
 
 def scored(
-    model: Any, setup: RunSetup, *, class_order: tuple[int, ...] | None = None
+    model: TaskModel, setup: RunSetup, *, class_order: tuple[int, ...] | None = None
 ) -> ScoredModel:
     """Return a model read at the positions that the task scores.
 
@@ -173,7 +173,9 @@ def _vocabulary(setup: RunSetup) -> Vocabulary:
     )
 
 
-def teacher_class_order(name: str, model_config: Any, setup: RunSetup) -> tuple[int, ...] | None:
+def teacher_class_order(
+    name: str, model_config: PreTrainedConfig, setup: RunSetup
+) -> tuple[int, ...] | None:
     """Return the teacher's class of each class of the data; None where they are the same.
 
     Raises:
@@ -204,7 +206,7 @@ def layer_terms(
 
 
 def check_layer_terms(
-    config: RunConfig, *, student: Any, teachers: Mapping[str, Any]
+    config: RunConfig, *, student: PreTrainedConfig, teachers: Mapping[str, PreTrainedConfig]
 ) -> tuple[LayerTerm, ...]:
     """Return the terms on layers, from the transformers configurations of the models.
 
@@ -231,7 +233,7 @@ def check_layer_terms(
         raise ConfigError(str(error)) from error
 
 
-def shape_of(model_config: Any) -> ModelShape:
+def shape_of(model_config: PreTrainedConfig) -> ModelShape:
     """Return what losses on layers have to know of a model, from its configuration."""
     return ModelShape(
         num_layers=num_layers(model_config),

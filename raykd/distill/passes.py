@@ -3,9 +3,9 @@
 import importlib.util
 import shutil
 from collections.abc import Iterable
-from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 from raykd.config.schema.train import TrainConfig
 from raykd.errors import ConfigError
@@ -64,7 +64,7 @@ def require_compiler(device: torch.device) -> None:
         raise ConfigError(message)
 
 
-def _plain(model: ScoredModel) -> Any:
+def _plain(model: ScoredModel) -> PreTrainedModel:
     return model.model.model if isinstance(model.model, PerLanguageModel) else model.model
 
 

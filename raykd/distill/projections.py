@@ -3,9 +3,9 @@
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import torch
+from transformers import PreTrainedConfig
 
 from raykd.batch import Batch
 from raykd.config.schema.model import StudentConfig
@@ -14,7 +14,7 @@ from raykd.errors import ConfigError, ModelError
 from raykd.losses.cross_entropy import cross_entropy
 from raykd.models.files import languages_of
 from raykd.models.labels import has_classes
-from raykd.models.per_language import PerLanguageModel, with_languages
+from raykd.models.per_language import PerLanguageModel, TaskModel, with_languages
 from raykd.models.scored import ScoredModel
 
 _BATCHES_TO_COMPARE = 8
@@ -27,13 +27,13 @@ BatchesOf = Callable[[str], Iterator[Batch]]
 
 
 def with_projections(
-    model: Any,
+    model: TaskModel,
     section: StudentConfig,
     languages: tuple[str, ...],
     *,
-    read: Callable[[Any], ScoredModel],
+    read: Callable[[TaskModel], ScoredModel],
     batches_of: BatchesOf | None,
-) -> Any:
+) -> TaskModel:
     """Return the student with the projections that the run asks for.
 
     Args:
@@ -61,7 +61,7 @@ def with_projections(
     return with_languages(model, languages, sources=sources)
 
 
-def check_projections(setup: RunSetup, *, student: Any) -> None:
+def check_projections(setup: RunSetup, *, student: PreTrainedConfig) -> None:
     """Refuse what ``with_projections`` would, and languages without one, before weights load.
 
     Args:
@@ -88,7 +88,7 @@ def check_projections(setup: RunSetup, *, student: Any) -> None:
         raise ConfigError(message)
 
 
-def check_teacher_projections(name: str, setup: RunSetup, *, teacher: Any) -> None:
+def check_teacher_projections(name: str, setup: RunSetup, *, teacher: PreTrainedConfig) -> None:
     """Refuse a teacher that is asked about languages it has no projection for.
 
     Args:
@@ -135,7 +135,7 @@ def nearest_language(
     batches: Iterable[Batch],
     *,
     language: str,
-    read: Callable[[Any], ScoredModel],
+    read: Callable[[TaskModel], ScoredModel],
 ) -> str:
     """Return the language whose projection scores another language's rows with the least loss.
 

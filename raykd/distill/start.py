@@ -3,9 +3,9 @@
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from raykd.batch import Batch
 from raykd.config.schema.init import ExpandConfig, InitConfig, LigoConfig, SubcloneConfig
@@ -20,7 +20,7 @@ from raykd.models.build import build_model
 from raykd.models.labels import class_order, has_classes
 from raykd.models.load import load_config, load_model
 from raykd.models.parts import set_tensors
-from raykd.models.per_language import PerLanguageModel
+from raykd.models.per_language import PerLanguageModel, TaskModel
 from raykd.models.scored import ScoredModel
 
 Batches = Callable[[], Iterator[Batch]]
@@ -51,7 +51,7 @@ def source_of(config: RunConfig) -> str:
     return _init_of(config).method.source or next(iter(config.teachers))
 
 
-def plan_start(setup: RunSetup, *, student: Any) -> StudentStart:
+def plan_start(setup: RunSetup, *, student: PreTrainedConfig) -> StudentStart:
     """Say where every tensor of a student would come from, without loading any weights.
 
     Args:
@@ -70,12 +70,12 @@ def plan_start(setup: RunSetup, *, student: Any) -> StudentStart:
 
 
 def start_student(
-    student: Any,
+    student: PreTrainedModel,
     setup: RunSetup,
     *,
     teachers: Mapping[str, ScoredModel],
     batches: Batches,
-    read: Callable[[Any], ScoredModel],
+    read: Callable[[TaskModel], ScoredModel],
 ) -> StudentStart:
     """Give a built student the weights that student.init describes, in place.
 
@@ -124,7 +124,7 @@ def _result(
     *,
     reader: ScoredModel,
     batches: Batches,
-    read: Callable[[Any], ScoredModel],
+    read: Callable[[TaskModel], ScoredModel],
 ) -> InitResult:
     """Apply the method, measuring the source or learning on data first where it does."""
     if isinstance(init.method, LigoConfig):
@@ -149,7 +149,7 @@ def _init_of(config: RunConfig) -> InitConfig:
     return config.student.init
 
 
-def _pair(setup: RunSetup, *, source: Any, student: Any) -> InitPair:
+def _pair(setup: RunSetup, *, source: PreTrainedModel, student: PreTrainedModel) -> InitPair:
     config = setup.config
     return InitPair(
         source=source,
@@ -172,7 +172,7 @@ def _start(
     )
 
 
-def _source_config(config: RunConfig) -> Any:
+def _source_config(config: RunConfig) -> PreTrainedConfig:
     section = config.teachers.get(source_of(config))
     if section is None:
         return load_config(source_of(config))
@@ -180,7 +180,7 @@ def _source_config(config: RunConfig) -> Any:
 
 
 def _class_order(
-    source: Any, labels: tuple[str, ...] | None, task: TaskName
+    source: PreTrainedConfig, labels: tuple[str, ...] | None, task: TaskName
 ) -> tuple[int, ...] | None:
     """Return the source's class of each class of the data, None where its head is of others."""
     if labels is None or not has_classes(source, task):

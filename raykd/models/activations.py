@@ -5,9 +5,9 @@ a feed-forward block, W what a module reads, D or I or H times the width of a he
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 from raykd.axes import Scores, Space, Widths
 from raykd.batch import Batch
@@ -15,7 +15,7 @@ from raykd.models.axes import axes_of, widths_of
 from raykd.models.parts import num_layers, places_of
 from raykd.models.scored import ScoredModel
 
-_Hook = Callable[[torch.nn.Module, tuple[Any, ...]], None]
+_Hook = Callable[[torch.nn.Module, tuple[torch.Tensor, ...]], None]
 
 _TINY = torch.finfo(torch.float64).tiny  # a map that reads nothing but zeros ranks nothing
 
@@ -79,7 +79,7 @@ def _input_sums(model: ScoredModel, batch: Batch) -> dict[str, torch.Tensor]:
 
 
 def _summing(name: str, sums: dict[str, torch.Tensor], is_token_BL: torch.Tensor) -> _Hook:
-    def add(_module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+    def add(_module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         # DeBERTa applies the same maps to its table of relative positions, after the tokens.
         if name in sums or inputs[0].shape[:2] != is_token_BL.shape:
             return
@@ -89,7 +89,7 @@ def _summing(name: str, sums: dict[str, torch.Tensor], is_token_BL: torch.Tensor
     return add
 
 
-def _read_spaces(model: Any) -> dict[str, Space]:
+def _read_spaces(model: PreTrainedModel) -> dict[str, Space]:
     """Return the weights of the layers' linear maps, and the space that each reads."""
     places = places_of(model)
     return {
@@ -100,12 +100,12 @@ def _read_spaces(model: Any) -> dict[str, Space]:
     }
 
 
-def _module(model: Any, weight: str) -> torch.nn.Module:
+def _module(model: PreTrainedModel, weight: str) -> torch.nn.Module:
     module: torch.nn.Module = model.get_submodule(weight.rpartition(".")[0])
     return module
 
 
-def _scores(model: Any, means: dict[str, torch.Tensor]) -> Scores:
+def _scores(model: PreTrainedModel, means: dict[str, torch.Tensor]) -> Scores:
     spaces, widths = _read_spaces(model), widths_of(model.config)
     hidden = [
         mean_D / mean_D.mean().clamp_min(_TINY) for mean_D in _reading("hidden", means, spaces)

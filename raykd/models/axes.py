@@ -4,7 +4,7 @@ A key is the end of a module's name; the longest that fits decides. A value give
 of the module's ``weight``; its ``bias``, or a bare ``bias``, is as long as the weight's output.
 """
 
-from typing import Any
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from raykd.axes import Axis, Space, Widths
 from raykd.errors import ModelError
@@ -13,7 +13,7 @@ from raykd.models.families import FAMILIES, family_of
 _Modules = dict[str, tuple[Axis, ...]]
 
 
-def axes_of(model: Any) -> dict[str, tuple[Axis, ...]]:
+def axes_of(model: PreTrainedModel) -> dict[str, tuple[Axis, ...]]:
     """Return the axes of every tensor of a transformers model, by its name.
 
     A tied tensor appears under each of its names, as the module of that name reads it.
@@ -39,7 +39,7 @@ def axes_of(model: Any) -> dict[str, tuple[Axis, ...]]:
     return axes
 
 
-def widths_of(config: Any) -> Widths:
+def widths_of(config: PreTrainedConfig) -> Widths:
     """Return the sizes of the spaces of a model of a transformers configuration."""
     family = FAMILIES[config.model_type]
     num_heads = int(config.num_attention_heads)
@@ -61,7 +61,7 @@ def widths_of(config: Any) -> Widths:
     )
 
 
-def _num_relative_positions(config: Any) -> int:
+def _num_relative_positions(config: PreTrainedConfig) -> int:
     """Return the rows of DeBERTa's table, both directions: as transformers computes them."""
     if not getattr(config, "relative_attention", False):
         return 0

@@ -13,6 +13,8 @@ from transformers import (
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
 )
 
 from raykd.config.schema.model import ArchitectureConfig
@@ -35,6 +37,9 @@ AUTO_CLASSES: dict[TaskName, Any] = {
 }
 """What transformers calls a model for each task."""
 
+Fields = dict[str, Any]
+"""Of a transformers configuration, whose types are the family's own."""
+
 _WHERE = "student.architecture"
 _NOT_PASSED_ON = ("model_type", "architectures", "transformers_version", "_name_or_path", "dtype")
 
@@ -55,8 +60,8 @@ class Vocabulary:
 
 
 def build_config(
-    architecture: ArchitectureConfig, *, like: Any | None, vocabulary: Vocabulary
-) -> Any:
+    architecture: ArchitectureConfig, *, like: PreTrainedConfig | None, vocabulary: Vocabulary
+) -> PreTrainedConfig:
     """Return the transformers configuration that a section describes.
 
     Args:
@@ -90,7 +95,7 @@ def build_config(
     return config
 
 
-def build_model(config: Any, task: TaskName) -> Any:
+def build_model(config: PreTrainedConfig, task: TaskName) -> PreTrainedModel:
     """Return a transformers model with random weights, drawn with torch's present seed.
 
     Raises:
@@ -107,13 +112,13 @@ def build_model(config: Any, task: TaskName) -> Any:
         raise ConfigError(message) from error
 
 
-def count_parameters(config: Any, task: TaskName) -> ParameterCount:
+def count_parameters(config: PreTrainedConfig, task: TaskName) -> ParameterCount:
     """Count a model's parameters from its configuration, without memory for them."""
     with torch.device("meta"):
         return num_parameters(build_model(config, task))
 
 
-def class_fields(labels: tuple[str, ...]) -> dict[str, Any]:
+def class_fields(labels: tuple[str, ...]) -> Fields:
     """Return what a configuration says of classes of which each example or token has one."""
     return {
         "id2label": dict(enumerate(labels)),
@@ -123,9 +128,7 @@ def class_fields(labels: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _check_settings(
-    architecture: ArchitectureConfig, base: dict[str, Any], family: Family
-) -> None:
+def _check_settings(architecture: ArchitectureConfig, base: Fields, family: Family) -> None:
     names = _attribute_map(family)
     own = {
         names.get("num_hidden_layers", "num_hidden_layers"): "num_layers",
@@ -145,11 +148,11 @@ def _check_settings(
             raise ConfigError(message)
 
 
-def _data_fields(family: Family, base: dict[str, Any], vocabulary: Vocabulary) -> dict[str, Any]:
+def _data_fields(family: Family, base: Fields, vocabulary: Vocabulary) -> Fields:
     """Fit the model to the data: its vocabulary, its longest row, its classes."""
     needed = vocabulary.max_length + positions_before_first(family, pad_id=vocabulary.pad_id)
     positions = next(n for n in ("max_position_embeddings", "n_positions") if n in base)
-    fields: dict[str, Any] = {
+    fields: Fields = {
         "vocab_size": max(vocabulary.size, base["vocab_size"]),
         "pad_token_id": vocabulary.pad_id,
         positions: max(base[positions], needed),
@@ -159,16 +162,14 @@ def _data_fields(family: Family, base: dict[str, Any], vocabulary: Vocabulary) -
     return fields
 
 
-def _architecture_fields(
-    architecture: ArchitectureConfig, base: dict[str, Any], family: Family
-) -> dict[str, Any]:
+def _architecture_fields(architecture: ArchitectureConfig, base: Fields, family: Family) -> Fields:
     given = {
         "num_hidden_layers": architecture.num_layers,
         "hidden_size": architecture.hidden_size,
         "num_attention_heads": architecture.num_heads,
         family.intermediate_size: architecture.intermediate_size,
     }
-    fields: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    fields: Fields = {name: value for name, value in given.items() if value is not None}
     for name, value in fields.items():
         if value < 1:
             message = f"{_WHERE}: {name} must be >= 1, got {value}"
@@ -184,7 +185,7 @@ def _architecture_fields(
     return fields
 
 
-def _head_dim(architecture: ArchitectureConfig, base: dict[str, Any]) -> int:
+def _head_dim(architecture: ArchitectureConfig, base: Fields) -> int:
     """Keep the width of a head, which need not be a share of the hidden size, if it can be."""
     if architecture.hidden_size is None and architecture.num_heads is None:
         return int(base["head_dim"])
@@ -197,7 +198,7 @@ def _attribute_map(family: Family) -> dict[str, str]:
     return dict(transformers.CONFIG_MAPPING[family.model_type].attribute_map)
 
 
-def _constructed(family: Family, fields: dict[str, Any]) -> Any:
+def _constructed(family: Family, fields: Fields) -> PreTrainedConfig:
     names = _attribute_map(family)
     # One name for each field: a config takes both n_layer and num_hidden_layers.
     unified = {names.get(name, name): value for name, value in fields.items()}
@@ -215,7 +216,7 @@ def _constructed(family: Family, fields: dict[str, Any]) -> Any:
         raise ConfigError(message) from error
 
 
-def _check_fit(config: Any, vocabulary: Vocabulary) -> None:
+def _check_fit(config: PreTrainedConfig, vocabulary: Vocabulary) -> None:
     """Refuse settings that would let the data's ids or positions run out of a table."""
     longest = num_positions(config)
     too_small = {

@@ -10,12 +10,14 @@ from typing import Any, Literal
 
 import torch
 from huggingface_hub.errors import HfHubHTTPError, StrictDataclassError
+from transformers import PreTrainedConfig
 
 from raykd.config.schema.run import TaskName
 from raykd.errors import MissingHeadError, ModelError
 from raykd.models.files import CONFIG_FILE, WEIGHTS_FILE, languages_of
 from raykd.models.labels import task_of_head
 from raykd.models.parts import places_of
+from raykd.models.per_language import TaskModel
 from raykd.storage import uris
 
 _WHAT_A_MODEL_IS = f"a model is a directory with {CONFIG_FILE} and {WEIGHTS_FILE}"
@@ -38,7 +40,7 @@ UNFIT = (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticErr
 """How transformers meets a configuration that is none of its own."""
 
 
-def check_config(config: Any, source: str) -> None:
+def check_config(config: PreTrainedConfig, source: str) -> None:
     """Refuse a configuration of which no model can be built.
 
     Raises:
@@ -99,7 +101,7 @@ def fresh_tensors(info: Mapping[str, Any]) -> list[str]:
 
 
 def check_fresh(
-    model: Any,
+    model: TaskModel,
     fresh: Sequence[str],
     *,
     source: str,

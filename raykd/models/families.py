@@ -7,7 +7,9 @@ are understood by every config, so only the names that differ stand here.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
+
+from transformers import PreTrainedConfig
 
 from raykd.config.schema.run import TaskName
 from raykd.errors import ModelError
@@ -257,7 +259,7 @@ def head_of(model_type: str, task: TaskName, *, where: str) -> Head:
     raise ModelError(message)
 
 
-def num_positions(config: Any) -> int | None:
+def num_positions(config: PreTrainedConfig) -> int | None:
     """Return the longest sequence that a model of a config can read; None without a limit."""
     family = FAMILIES[config.model_type]
     if family.positions == "rotary" or not getattr(config, "position_biased_input", True):

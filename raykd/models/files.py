@@ -6,12 +6,12 @@ transformers loads without a word, and beside it a file with the heads of the ot
 
 import copy
 from collections.abc import Mapping
-from typing import Any
 
 import torch
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from raykd.models.parts import distinct_tensors
-from raykd.models.per_language import PerLanguageModel
+from raykd.models.per_language import PerLanguageModel, TaskModel
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -24,7 +24,7 @@ PROJECTIONS_FILE = "projections.safetensors"
 _LANGUAGES_FIELD = "raykd_languages"
 
 
-def tensors_by_file(model: Any) -> dict[str, dict[str, torch.Tensor]]:
+def tensors_by_file(model: TaskModel) -> dict[str, dict[str, torch.Tensor]]:
     """Return every tensor of a model once, by file and by its name there."""
     if not isinstance(model, PerLanguageModel):
         return {WEIGHTS_FILE: distinct_tensors(model)}
@@ -49,7 +49,7 @@ def difference(
     return None
 
 
-def languages_of(config: Any) -> tuple[str, ...] | None:
+def languages_of(config: PreTrainedConfig) -> tuple[str, ...] | None:
     """Return the languages with a head in the model of a loaded configuration; None if plain.
 
     Raises:
@@ -64,7 +64,9 @@ def languages_of(config: Any) -> tuple[str, ...] | None:
     return tuple(languages)
 
 
-def config_with_languages(config: Any, languages: tuple[str, ...] | None) -> Any:
+def config_with_languages(
+    config: PreTrainedConfig, languages: tuple[str, ...] | None
+) -> PreTrainedConfig:
     """Return a copy of a transformers configuration that says these languages, or None."""
     copied = copy.deepcopy(config)
     copied.__dict__.pop(_LANGUAGES_FIELD, None)
@@ -74,7 +76,7 @@ def config_with_languages(config: Any, languages: tuple[str, ...] | None) -> Any
 
 
 def with_projections(
-    model: Any, languages: tuple[str, ...], projections: Mapping[str, torch.Tensor]
+    model: PreTrainedModel, languages: tuple[str, ...], projections: Mapping[str, torch.Tensor]
 ) -> PerLanguageModel:
     """Return a model of the first language with the heads of all, in the model's precision.
 

@@ -8,7 +8,6 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
@@ -117,7 +116,7 @@ def _published(where: str) -> tuple[str | None, dict[str, str]]:
     return None, {}
 
 
-def _configuration(text: bytes, source: str) -> Any:
+def _configuration(text: bytes, source: str) -> object:
     """Return what a configuration says of the model itself."""
     try:
         given = json.loads(text)

@@ -1,13 +1,13 @@
 """What the attention of chosen layers is computed from, kept while a model reads a batch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import torch
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
@@ -25,13 +25,13 @@ class AttentionRecord:
     inputs: dict[int, AttentionInputs] = field(default_factory=dict)
     """By layer, counted from 0; complete when the recording has ended."""
 
-    arguments: dict[str, Any] = field(default_factory=dict)
+    arguments: dict[str, object] = field(default_factory=dict)
     """For the forward of the backbone."""
 
 
 @contextmanager
 def recording(
-    config: Any, layers: Sequence[torch.nn.Module], wanted: tuple[int, ...]
+    config: PreTrainedConfig, layers: torch.nn.ModuleList, wanted: tuple[int, ...]
 ) -> Iterator[AttentionRecord]:
     """Record what wanted layers attend with, as part of the graph.
 
@@ -59,7 +59,7 @@ def recording(
             yield record
 
 
-def require_product_scores(config: Any, *, where: str) -> None:
+def require_product_scores(config: PreTrainedConfig, *, where: str) -> None:
     """Check that a model's attention scores are products of its queries and keys alone.
 
     Args:
@@ -79,8 +79,8 @@ def require_product_scores(config: Any, *, where: str) -> None:
 
 @contextmanager
 def _recording_interface(
-    config: Any,
-    layers: Sequence[torch.nn.Module],
+    config: PreTrainedConfig,
+    layers: torch.nn.ModuleList,
     wanted: tuple[int, ...],
     record: AttentionRecord,
 ) -> Iterator[None]:
@@ -132,11 +132,13 @@ def _record_and_attend(
 
 @contextmanager
 def _recording_deberta(
-    layers: Sequence[torch.nn.Module], wanted: tuple[int, ...], record: AttentionRecord
+    layers: torch.nn.ModuleList, wanted: tuple[int, ...], record: AttentionRecord
 ) -> Iterator[None]:
     projected: dict[int, dict[str, torch.Tensor]] = {number: {} for number in wanted}
 
-    def keep(number: int, name: str, _module: Any, _inputs: Any, output: torch.Tensor) -> None:
+    def keep(
+        number: int, name: str, _module: torch.nn.Module, _inputs: object, output: torch.Tensor
+    ) -> None:
         # The same maps read the table of relative positions after the tokens.
         projected[number].setdefault(name, output)
 

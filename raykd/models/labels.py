@@ -1,7 +1,8 @@
 """The classes of a model beside those of the data: the same names, perhaps in another order."""
 
 from collections.abc import Mapping
-from typing import Any
+
+from transformers import PreTrainedConfig
 
 from raykd.config.schema.run import TaskName
 from raykd.errors import MissingHeadError
@@ -19,7 +20,7 @@ _SHOWN = 4
 """Classes of which a message says what they are taken for."""
 
 
-def task_of_head(model_config: Any) -> TaskName | None:
+def task_of_head(model_config: PreTrainedConfig) -> TaskName | None:
     """Return the task that a saved model has a head for; None where it has none, or another."""
     for name in model_config.architectures or ():
         for ending, task in _TASKS.items():
@@ -28,7 +29,7 @@ def task_of_head(model_config: Any) -> TaskName | None:
     return None
 
 
-def has_classes(model_config: Any, task: TaskName) -> bool:
+def has_classes(model_config: PreTrainedConfig, task: TaskName) -> bool:
     """Tell whether a saved model has a head that scores classes for a task.
 
     A pre-trained encoder has none, whatever its configuration counts.
@@ -36,7 +37,7 @@ def has_classes(model_config: Any, task: TaskName) -> bool:
     return task.endswith("_classification") and task_of_head(model_config) == task
 
 
-def label_list(model_config: Any) -> tuple[str, ...]:
+def label_list(model_config: PreTrainedConfig) -> tuple[str, ...]:
     """Return the names of a model's classes, in the model's order."""
     return tuple(str(model_config.id2label[index]) for index in range(model_config.num_labels))
 
@@ -47,7 +48,7 @@ def is_unnamed(names: tuple[str, ...]) -> bool:
 
 
 def class_order(
-    model_config: Any, labels: tuple[str, ...], *, where: str
+    model_config: PreTrainedConfig, labels: tuple[str, ...], *, where: str
 ) -> tuple[int, ...] | None:
     """Return the model's class of each class of the data; None where the orders are the same.
 
@@ -74,7 +75,9 @@ def class_order(
     return tuple(names.index(label) for label in labels)
 
 
-def assumed_order(model_config: Any, labels: tuple[str, ...], *, where: str) -> str | None:
+def assumed_order(
+    model_config: PreTrainedConfig, labels: tuple[str, ...], *, where: str
+) -> str | None:
     """Say that a model's classes have no names, and for which classes of the data they are taken.
 
     Args:

@@ -4,13 +4,13 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from huggingface_hub import hf_hub_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, GenerationConfig
+from transformers import AutoConfig, GenerationConfig, PreTrainedConfig
 
 from raykd.config.schema.run import TaskName
 from raykd.errors import CheckpointError, ModelError
@@ -36,7 +36,7 @@ from raykd.models.files import (
     with_projections,
 )
 from raykd.models.locations import check_place, is_location
-from raykd.models.per_language import PerLanguageModel
+from raykd.models.per_language import PerLanguageModel, TaskModel
 from raykd.models.quiet import quiet_transformers
 from raykd.models.shards import distribute_like
 from raykd.models.stored import stored_tensors
@@ -74,7 +74,7 @@ def resolve_model(source: str) -> str:
     raise ModelError(message)
 
 
-def load_config(source: str, *, revision: str | None = None) -> Any:
+def load_config(source: str, *, revision: str | None = None) -> PreTrainedConfig:
     """Return the transformers configuration of a source, without its weights.
 
     Raises:
@@ -97,7 +97,7 @@ def load_config(source: str, *, revision: str | None = None) -> Any:
     return config
 
 
-def load_generation_config(source: str, *, revision: str | None = None) -> Any | None:
+def load_generation_config(source: str, *, revision: str | None = None) -> GenerationConfig | None:
     """Return how the model of a source generates; None where its directory says nothing of it.
 
     Raises:
@@ -126,7 +126,7 @@ def load_model(
     revision: str | None = None,
     dtype: str = "float32",
     new_head: Literal["allowed", "refused"] = "allowed",
-) -> Any:
+) -> TaskModel:
     """Return a transformers model for a task with the weights of a source.
 
     Of a model with a head per language it is a PerLanguageModel, as long as the heads fit the
@@ -172,12 +172,12 @@ def load_model(
 class ModelFiles:
     """What a model's directory is going to hold."""
 
-    config: Any
+    config: PreTrainedConfig
     tensors: dict[str, dict[str, torch.Tensor]]
     """By file and name."""
 
 
-def model_files(model: Any) -> ModelFiles:
+def model_files(model: TaskModel) -> ModelFiles:
     """Return what to write of a model; the tensors share their memory with it."""
     is_shared = isinstance(model, PerLanguageModel)
     config = config_with_languages(model.config, model.languages if is_shared else None)
@@ -200,12 +200,12 @@ def save_files(files: ModelFiles, path: Path) -> None:
         save_file(contiguous, path / file, metadata={"format": "pt"})
 
 
-def save_model(model: Any, path: Path) -> None:
+def save_model(model: TaskModel, path: Path) -> None:
     """Write a model into a directory that ``from_pretrained`` reads."""
     save_files(model_files(model), path)
 
 
-def load_weights(model: Any, path: Path) -> None:
+def load_weights(model: TaskModel, path: Path) -> None:
     """Put weights that ``save_model`` wrote into a model, bit by bit.
 
     Raises:
@@ -226,8 +226,8 @@ def load_weights(model: Any, path: Path) -> None:
 
 
 def _from_pretrained(
-    where: str, task: TaskName, config: Any, *, revision: str | None, dtype: str
-) -> tuple[Any, list[str]]:
+    where: str, task: TaskName, config: PreTrainedConfig, *, revision: str | None, dtype: str
+) -> tuple[TaskModel, list[str]]:
     """Return a model and the names of its tensors that the source does not have.
 
     Raises:

@@ -1,8 +1,9 @@
 """Whether a model can be loaded for a task, found out without reading its weights."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
+from transformers import PreTrainedConfig
 
 from raykd.config.schema.run import TaskName
 from raykd.models.build import build_model
@@ -16,7 +17,7 @@ from raykd.models.stored import file_tensors, stored_tensors
 
 def check_loadable(
     source: str,
-    config: Any,
+    config: PreTrainedConfig,
     task: TaskName,
     *,
     new_head: Literal["allowed", "refused"],

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from raykd.axes import Axis, Weights
 from raykd.layer_map import Place
@@ -28,7 +28,7 @@ class ParameterCount:
         return self.embeddings + self.layers + self.head
 
 
-def places_of(model: Any) -> dict[str, Place]:
+def places_of(model: PreTrainedModel) -> dict[str, Place]:
     """Return where every tensor of a transformers model stands, by its name.
 
     A tied tensor appears under each of its names.
@@ -40,13 +40,13 @@ def places_of(model: Any) -> dict[str, Place]:
     return {name: _place(name, family) for name in model.state_dict()}
 
 
-def distinct_tensors(model: Any) -> dict[str, torch.Tensor]:
+def distinct_tensors(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     """Return every tensor of a model once; one tied to an embedding under the embedding's name."""
     tensors = model.state_dict(keep_vars=True)
     return {names[0]: tensors[names[0]].detach() for names in _tied_names(model)}
 
 
-def weights_of(model: Any) -> Weights:
+def weights_of(model: PreTrainedModel) -> Weights:
     """Return the tensors of a transformers model, described; it may be on the meta device.
 
     The tensors share their memory with the model.
@@ -73,13 +73,13 @@ def weights_of(model: Any) -> Weights:
     )
 
 
-def set_tensors(model: Any, state: Mapping[str, torch.Tensor]) -> None:
+def set_tensors(model: PreTrainedModel, state: Mapping[str, torch.Tensor]) -> None:
     """Write a tensor into every distinct tensor of a model, named as in ``distinct_tensors``."""
     for name, tensor in distinct_tensors(model).items():
         tensor.copy_(state[name])
 
 
-def num_parameters(model: Any) -> ParameterCount:
+def num_parameters(model: PreTrainedModel) -> ParameterCount:
     """Count the parameters of a model, by part; it may be on the meta device."""
     places = places_of(model)
     counts = {"embeddings": 0, "encoder": 0, "head": 0}
@@ -90,12 +90,12 @@ def num_parameters(model: Any) -> ParameterCount:
     )
 
 
-def num_layers(config: Any) -> int:
+def num_layers(config: PreTrainedConfig) -> int:
     """Return the number of transformer layers of a config."""
     return int(config.num_hidden_layers)
 
 
-def _tied_names(model: Any) -> list[list[str]]:
+def _tied_names(model: PreTrainedModel) -> list[list[str]]:
     """Return the names of each distinct tensor, one in the embeddings first."""
     places = places_of(model)
     by_identity: dict[int, list[str]] = {}

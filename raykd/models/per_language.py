@@ -7,9 +7,10 @@ classifier, is a choice of ours.
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypeAlias
 
 import torch
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from raykd.errors import ModelError
 from raykd.models.families import family_of
@@ -24,7 +25,7 @@ class PerLanguageModel(torch.nn.Module):
     The model's own head is that of the first language; those of the others stand beside it.
     """
 
-    def __init__(self, model: Any, languages: tuple[str, ...]) -> None:
+    def __init__(self, model: PreTrainedModel, languages: tuple[str, ...]) -> None:
         """Give every language a copy of a model's head.
 
         Args:
@@ -50,11 +51,11 @@ class PerLanguageModel(torch.nn.Module):
         )
 
     @property
-    def config(self) -> Any:
+    def config(self) -> PreTrainedConfig:
         """The transformers configuration, the same for all languages."""
         return self.model.config
 
-    def of(self, language: str) -> Any:
+    def of(self, language: str) -> PreTrainedModel:
         """Return the transformers model of one language; it shares its tensors with this one.
 
         Raises:
@@ -92,11 +93,15 @@ class PerLanguageModel(torch.nn.Module):
             if name.startswith(f"{last}.")
         }
 
-    def _head_modules(self, model: Any) -> dict[str, torch.nn.Module]:
+    def _head_modules(self, model: PreTrainedModel) -> dict[str, torch.nn.Module]:
         return {last: model.get_submodule(path) for path, last in self._head_paths.items()}
 
 
-def single_language_model(model: PerLanguageModel, language: str) -> Any:
+TaskModel: TypeAlias = PreTrainedModel | PerLanguageModel
+"""A model of transformers with the head of a task, or with one for every language."""
+
+
+def single_language_model(model: PerLanguageModel, language: str) -> PreTrainedModel:
     """Return a plain transformers model for one language, with tensors of its own.
 
     Its scores are bit by bit those that the shared model gives for the language.
@@ -176,7 +181,7 @@ def _key(language: str) -> str:
     return "of_" + language.replace(".", "%2E")
 
 
-def _head_paths(model: Any) -> dict[str, str]:
+def _head_paths(model: PreTrainedModel) -> dict[str, str]:
     """Return where the modules of a model's head are, and the last part of each path."""
     backbone = family_of(model.config.model_type, where=type(model).__name__).backbone
     names = [place.name for place in places_of(model).values() if place.part == "head"]
@@ -185,9 +190,11 @@ def _head_paths(model: Any) -> dict[str, str]:
     return {".".join(path): path[-1] for path in parts}
 
 
-def _with_head(model: Any, head: torch.nn.Module, paths: Mapping[str, str]) -> Any:
+def _with_head(
+    model: PreTrainedModel, head: torch.nn.Module, paths: Mapping[str, str]
+) -> PreTrainedModel:
     """Return a model that shares every module with another but those of the head."""
-    view = _shallow(model)
+    view: PreTrainedModel = _shallow(model)
     for path, last in paths.items():
         owner = view
         for name in path.split(".")[:-1]:
@@ -197,7 +204,7 @@ def _with_head(model: Any, head: torch.nn.Module, paths: Mapping[str, str]) -> A
     return view
 
 
-def _shallow(module: Any) -> Any:
+def _shallow(module: torch.nn.Module) -> torch.nn.Module:
     view = copy.copy(module)
     view.__dict__["_modules"] = dict(view.__dict__["_modules"])
     return view

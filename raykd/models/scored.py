@@ -1,15 +1,15 @@
 """A transformers model read at scored positions only, and inside where a loss asks for it."""
 
-from typing import Any
-
 import torch
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
 
 from raykd.batch import Batch, LayersWanted, ModelOutputs
 from raykd.config.schema.run import TaskName
 from raykd.errors import ModelError
 from raykd.models.families import family_of, head_of
 from raykd.models.internals import AttentionRecord, recording
-from raykd.models.per_language import PerLanguageModel, per_language_scores
+from raykd.models.per_language import PerLanguageModel, TaskModel, per_language_scores
 from raykd.scores import DenseScores, Scores
 
 _NOTHING = LayersWanted()
@@ -32,7 +32,7 @@ class ScoredModel(torch.nn.Module):
 
     def __init__(
         self,
-        model: Any,
+        model: TaskModel,
         *,
         task: TaskName,
         num_classes: int,
@@ -138,17 +138,20 @@ class ScoredModel(torch.nn.Module):
         return scores.first(self.num_classes)
 
     @property
-    def layers(self) -> Any:
+    def layers(self) -> torch.nn.ModuleList:
         """Layers of the encoder or decoder, the first one first."""
-        return self._backbone.get_submodule(self._family.layers)
+        layers: torch.nn.ModuleList = self._backbone.get_submodule(self._family.layers)
+        return layers
 
     @property
-    def _backbone(self) -> Any:
+    def _backbone(self) -> PreTrainedModel:
         plain = self.model.model if isinstance(self.model, PerLanguageModel) else self.model
         return plain.get_submodule(self._family.backbone)
 
-    def _encode(self, batch: Batch, wanted: LayersWanted) -> tuple[Any, AttentionRecord]:
-        inputs: dict[str, Any] = {
+    def _encode(
+        self, batch: Batch, wanted: LayersWanted
+    ) -> tuple[BaseModelOutput, AttentionRecord]:
+        inputs: dict[str, object] = {
             "input_ids": batch.input_ids_BL,
             "attention_mask": batch.attention_mask_BL,
         }
@@ -174,7 +177,7 @@ class ScoredModel(torch.nn.Module):
         return hidden_BLD[batch.examples_P, last_B[batch.examples_P]]
 
 
-def reads_token_types(config: Any) -> bool:
+def reads_token_types(config: PreTrainedConfig) -> bool:
     """Tell whether a model of a configuration tells the two texts of a pair apart by segments."""
     return bool(getattr(config, "type_vocab_size", 0) > 1)
 
@@ -197,7 +200,9 @@ def _mean_over_tokens(
     return (hidden_BLD * mask_BL1).sum(dim=1) / mask_BL1.sum(dim=1)
 
 
-def _check_classes(config: Any, task: TaskName, *, num_classes: int, where: str) -> None:
+def _check_classes(
+    config: PreTrainedConfig, task: TaskName, *, num_classes: int, where: str
+) -> None:
     if task in ("masked_lm", "causal_lm"):
         if config.vocab_size >= num_classes:
             return

@@ -7,6 +7,7 @@ other formats or what a file system leaves there, is no part of the model.
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,19 +85,14 @@ def write_hollow(path: Path, shapes: Mapping[str, Sequence[int]]) -> None:
 
 def _indexed(where: str, source: str) -> dict[str, str]:
     """Return the file of each tensor of a model in several files."""
-    files: Any = None
-    try:
+    with suppress(ValueError, TypeError, KeyError, AttributeError):
         files = json.loads(uris.read_bytes(uris.join(where, INDEX_FILE)))["weight_map"]
-        is_sound = bool(files) and not any("/" in file for file in files.values())
-    except (ValueError, TypeError, KeyError, AttributeError):
-        is_sound = False
-    if not is_sound:
-        message = (
-            f"{source}: {INDEX_FILE} does not say in which file each tensor lies; copy the model "
-            "again"
-        )
-        raise ModelError(message)
-    return dict(files)
+        if files and not any("/" in file for file in files.values()):
+            return dict(files)
+    message = (
+        f"{source}: {INDEX_FILE} does not say in which file each tensor lies; copy the model again"
+    )
+    raise ModelError(message)
 
 
 def _first_in(file: str, indexed: Mapping[str, str]) -> str:

@@ -16,10 +16,10 @@ import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedConfig
 
 from raykd.batch import Batch
 from raykd.cached_teachers.targets import coverages_of
@@ -75,7 +75,7 @@ class _Shape:
     """A model as the counter sees it, to be looked up by what tells costs apart."""
 
     fields: str
-    config: Any = field(compare=False)
+    config: PreTrainedConfig = field(compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -224,7 +224,7 @@ def _mean_row(setup: RunSetup) -> _MeanRow:
     return {name: weights[name] * tokens[name] / rows[name] for name in tokens}
 
 
-def _shape(config: Any) -> _Shape:
+def _shape(config: PreTrainedConfig) -> _Shape:
     described = {k: v for k, v in config.to_dict().items() if k not in _NOT_OF_SHAPE}
     return _Shape(fields=json.dumps(described, sort_keys=True, default=str), config=config)
 

@@ -1,7 +1,8 @@
 """How large data and models are, and what they take, from manifests and configurations alone."""
 
 from dataclasses import dataclass
-from typing import Any
+
+from transformers import PreTrainedConfig
 
 from raykd.cached_teachers.writer import BATCHES_AT_ONCE
 from raykd.config.schema.run import RunConfig
@@ -49,9 +50,7 @@ class DataPlan:
 class ModelPlan:
     """The size of a model, from its configuration."""
 
-    config: Any
-    """Of transformers."""
-
+    config: PreTrainedConfig
     parameters: ParameterCount
 
     def __str__(self) -> str:
@@ -78,7 +77,7 @@ def planned_data(setup: RunSetup) -> DataPlan:
     )
 
 
-def activation_bytes(model: Any, *, rows: int, tokens: int, dtype: str) -> int:
+def activation_bytes(model: PreTrainedConfig, *, rows: int, tokens: int, dtype: str) -> int:
     """Estimate what the layers of a model keep for the backward pass.
 
     Korthikanti et al. (2022), equation 2: each layer keeps 34 L B D + 5 H L^2 B bytes at 16 bits.

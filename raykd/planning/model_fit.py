@@ -1,7 +1,9 @@
 """Whether a model that is loaded fits the prepared data, and what of it is taken for granted."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Literal
+
+from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
 from raykd.config.schema.init import CopyLayersConfig
 from raykd.data.manifest import Manifest, TokenizerInfo
@@ -67,7 +69,7 @@ def check_source(setup: RunSetup) -> None:
     planned_model(setup, key=key, source=source, new_head="allowed")
 
 
-def _check_length(key: str, source: str, loaded: Any, manifest: Manifest) -> None:
+def _check_length(key: str, source: str, loaded: PreTrainedConfig, manifest: Manifest) -> None:
     """Check that a model reads rows as long as the data's.
 
     Raises:
@@ -82,7 +84,7 @@ def _check_length(key: str, source: str, loaded: Any, manifest: Manifest) -> Non
         raise ModelError(message)
 
 
-def _check_vocabulary(key: str, source: str, loaded: Any, manifest: Manifest) -> None:
+def _check_vocabulary(key: str, source: str, loaded: PreTrainedConfig, manifest: Manifest) -> None:
     """Check that a model has an embedding for every id of the data's tokenizer.
 
     Raises:
@@ -98,7 +100,7 @@ def _check_vocabulary(key: str, source: str, loaded: Any, manifest: Manifest) ->
         raise ModelError(message)
 
 
-def tokenizer_beside(where: str) -> Any | None:
+def tokenizer_beside(where: str) -> PreTrainedTokenizerFast | None:
     """Return the tokenizer in the directory of a model; None where none is.
 
     Raises:
@@ -130,7 +132,7 @@ def check_same_tokenizer(
 def remarks(
     setup: RunSetup,
     *,
-    teachers: Mapping[str, Any],
+    teachers: Mapping[str, PreTrainedConfig],
     start: StudentStart | None,
 ) -> Iterator[str]:
     """Say what is taken for granted of the classes, and what evaluations will lack.

@@ -39,7 +39,7 @@ class Activity:
     """Why it could not start the last one that it tried to."""
 
 
-def is_head(node: Mapping[str, Any]) -> bool:
+def is_head(node: Mapping[str, Mapping[str, float]]) -> bool:
     """Tell whether a node, as Ray lists them, is the head."""
     return _HEAD in node["Resources"]
 

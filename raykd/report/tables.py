@@ -2,8 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +11,7 @@ from raykd.report.cost import seconds, teachers_per_token
 from raykd.report.pairing import Pairing, flops
 from raykd.sweep.ledger import Ledger, Record
 
-_TRIAL_COLUMNS: dict[str, Any] = {
+_TRIAL_COLUMNS: dict[str, pa.DataType] = {
     "id": pa.string(),
     "arm": pa.string(),
     "label": pa.string(),
@@ -32,7 +31,7 @@ _TRIAL_COLUMNS: dict[str, Any] = {
     "error": pa.string(),
 }
 
-_EVALUATION_COLUMNS: dict[str, Any] = {
+_EVALUATION_COLUMNS: dict[str, pa.DataType] = {
     "id": pa.string(),
     "kind": pa.string(),
     "arm": pa.string(),
@@ -43,7 +42,7 @@ _EVALUATION_COLUMNS: dict[str, Any] = {
 }
 
 
-def trials_table(pairing: Pairing) -> Any:
+def trials_table(pairing: Pairing) -> pa.Table:
     """Return one row per trial, with its newest evaluation: the final one where it is done.
 
     Coordinates are columns of text called ``coordinate/KEY``, null where a trial has none;
@@ -60,7 +59,7 @@ def trials_table(pairing: Pairing) -> Any:
     return _table([_trial_row(pairing, trial) for trial in trials], columns)
 
 
-def evaluations_table(ledger: Ledger) -> Any:
+def evaluations_table(ledger: Ledger) -> pa.Table:
     """Return one row per evaluation of a stage or trial."""
     runs = list(ledger.records.values())
     columns = _EVALUATION_COLUMNS | dict.fromkeys(_metrics(runs), pa.float64())
@@ -81,14 +80,14 @@ def evaluations_table(ledger: Ledger) -> Any:
     return _table(rows, columns)
 
 
-def parquet(table: Any) -> bytes:
+def parquet(table: pa.Table) -> bytes:
     """Return a table as the content of a Parquet file."""
     content = io.BytesIO()
     pq.write_table(table, content)
     return content.getvalue()
 
 
-def _trial_row(pairing: Pairing, trial: Record) -> dict[str, Any]:
+def _trial_row(pairing: Pairing, trial: Record) -> dict[str, object]:
     coordinates = {f"coordinate/{key}": _text(v) for key, v in trial.coordinates.items()}
     return {
         **trial.last_evaluation,
@@ -119,9 +118,9 @@ def _metrics(runs: Iterable[Record]) -> list[str]:
     return sorted(names - {"step", "tokens"})
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _table(rows: list[dict[str, Any]], columns: dict[str, Any]) -> Any:
+def _table(rows: Sequence[Mapping[str, object]], columns: dict[str, pa.DataType]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=pa.schema(list(columns.items())))

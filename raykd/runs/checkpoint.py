@@ -19,7 +19,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -124,7 +123,7 @@ def restore_checkpoint(uri: str, state: TrainState) -> RunState:
 
 def read_run_state(path: Path) -> RunState:
     """Return what a checkpoint's state.json says."""
-    saved: dict[str, Any] = json.loads((path / STATE_FILE).read_bytes())
+    saved = json.loads((path / STATE_FILE).read_bytes())
     best, first = saved.pop("best"), saved.pop("first_evaluation")
     return RunState(
         **{

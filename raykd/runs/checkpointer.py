@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from raykd.config.schema.run import RunConfig
 from raykd.distill.distillation import Distillation
@@ -223,7 +222,7 @@ def _tidy(checkpoints_uri: str, *, after: int) -> None:
     ownership.remove_scratch(checkpoints_uri)
 
 
-def _origin(config: RunConfig, paths: RunPaths) -> dict[str, Any]:
+def _origin(config: RunConfig, paths: RunPaths) -> dict[str, object]:
     """Return what a checkpoint says of where it comes from: the run, the teachers by reference."""
     teachers = {
         name: {

@@ -4,21 +4,27 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+
+from transformers import (
+    GenerationConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import TOKENIZER_DIRECTORY
 from raykd.data.tokenizers import insist_on_generic, load_tokenizer, save_tokenizer
 from raykd.models.families import FAMILIES, num_positions
 from raykd.models.files import GENERATION_FILE
-from raykd.models.per_language import PerLanguageModel
+from raykd.models.per_language import PerLanguageModel, TaskModel
 from raykd.models.scored import reads_token_types
 from raykd.storage import uris
 from raykd.storage.remote.staging import staging_directory
 
 
 @contextmanager
-def companions_of(model: Any, config: RunConfig) -> Iterator[Path]:
+def companions_of(model: TaskModel, config: RunConfig) -> Iterator[Path]:
     """Yield a local directory of what stands beside the weights of a run's student.
 
     Args:
@@ -41,7 +47,7 @@ def companions_of(model: Any, config: RunConfig) -> Iterator[Path]:
         yield path
 
 
-def _fit(tokenizer: Any, model_config: Any) -> None:
+def _fit(tokenizer: PreTrainedTokenizerFast, model_config: PreTrainedConfig) -> None:
     """Let a tokenizer make the inputs that the model was trained on, in batches too."""
     if not reads_token_types(model_config):
         # A GPT-2 adds their embeddings to those of the tokens; others refuse them.
@@ -56,7 +62,7 @@ def _fit(tokenizer: Any, model_config: Any) -> None:
         tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
 
 
-def _generation(model: Any, tokenizer: Any) -> Any:
+def _generation(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> GenerationConfig:
     """Return how a decoder generates: as its start did, else up to the tokenizer's end."""
     generation = copy.deepcopy(model.generation_config)
     for name in ("bos_token_id", "eos_token_id", "pad_token_id"):

@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from raykd import __version__
 from raykd.config.load import as_yaml
@@ -32,7 +31,7 @@ class ExportedModel:
     metrics: dict[str, float]
     """The last evaluation, for the model card."""
 
-    origin: dict[str, Any] = field(default_factory=dict)
+    origin: dict[str, object] = field(default_factory=dict)
     """What the manifest says of the model: which run and step made it, if one did."""
 
 

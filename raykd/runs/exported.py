@@ -1,12 +1,12 @@
 """What transformers alone makes of an exported directory, compared with the run that it is of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from raykd.batch import Batch
 from raykd.config.schema.run import TaskName
@@ -17,7 +17,7 @@ from raykd.distill.setup import RunSetup
 from raykd.distill.world import World
 from raykd.errors import ModelError
 from raykd.models.build import AUTO_CLASSES
-from raykd.models.per_language import PerLanguageModel
+from raykd.models.per_language import PerLanguageModel, TaskModel
 from raykd.models.quiet import quiet_transformers
 from raykd.models.scored import ScoredModel
 from raykd.storage import uris
@@ -26,8 +26,10 @@ _NUM_TEXTS = 8
 _TOLERANCE = 1e-3
 """Of scores, absolute and relative: float32 after other paddings and kernels, and no more."""
 
+_Loaded = TypeVar("_Loaded")
 
-def check_alone(path: Path, model: Any, setup: RunSetup) -> None:
+
+def check_alone(path: Path, model: TaskModel, setup: RunSetup) -> None:
     """Read a few texts of a run's data by transformers alone, and compare ids and scores.
 
     Args:
@@ -61,7 +63,7 @@ def check_alone(path: Path, model: Any, setup: RunSetup) -> None:
             _check_scores(exported, student, inputs, is_of_texts=is_of_texts)
 
 
-def check_loads(path: Path, task: TaskName) -> tuple[Any, Any]:
+def check_loads(path: Path, task: TaskName) -> tuple[PreTrainedTokenizerFast, PreTrainedModel]:
     """Return tokenizer and model of a directory, as transformers alone loads them.
 
     Raises:
@@ -81,14 +83,16 @@ def _texts(setup: RunSetup, tokenizer: Tokenizer, *, model_type: str) -> list[st
     return list(readable)[:_NUM_TEXTS]
 
 
-def _loaded(load: Callable[..., Any], path: Path) -> Any:
+def _loaded(load: Callable[..., _Loaded], path: Path) -> _Loaded:
     try:
         return load(str(path), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # whatever it is, a user would meet it
         raise ModelError(_unlike(f"it cannot be loaded: {error}")) from error
 
 
-def _check_ids(tokenizer: Any, trained: Tokenizer, texts: list[str], *, max_length: int) -> None:
+def _check_ids(
+    tokenizer: PreTrainedTokenizerFast, trained: Tokenizer, texts: list[str], *, max_length: int
+) -> None:
     trained.no_padding()
     trained.enable_truncation(max_length, direction=tokenizer.truncation_side)
     for text in texts:
@@ -99,7 +103,13 @@ def _check_ids(tokenizer: Any, trained: Tokenizer, texts: list[str], *, max_leng
             raise ModelError(_unlike(what))
 
 
-def _check_scores(model: Any, student: ScoredModel, inputs: Any, *, is_of_texts: bool) -> None:
+def _check_scores(
+    model: PreTrainedModel,
+    student: ScoredModel,
+    inputs: Mapping[str, torch.Tensor],
+    *,
+    is_of_texts: bool,
+) -> None:
     logits = model(**inputs).logits.float()
     if not is_of_texts:
         logits = logits[inputs["attention_mask"].bool()]
@@ -111,7 +121,7 @@ def _check_scores(model: Any, student: ScoredModel, inputs: Any, *, is_of_texts:
         raise ModelError(_unlike(what))
 
 
-def _batch(inputs: Any, *, is_of_texts: bool) -> Batch:
+def _batch(inputs: Mapping[str, torch.Tensor], *, is_of_texts: bool) -> Batch:
     """Return texts as a run reads rows: padded on the right, each token or each text scored."""
     mask_BL = inputs["attention_mask"]
     # Stable: the tokens of a text stay in their order, wherever its padding was.

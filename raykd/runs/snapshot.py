@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -124,7 +123,7 @@ def publish_snapshot(
     snapshot: Snapshot,
     *,
     part: Part,
-    origin: dict[str, Any],
+    origin: dict[str, object],
     companions: Path,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 from botocore.exceptions import ClientError
+from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from raykd.storage.remote import filesystem as filesystems
@@ -98,7 +98,7 @@ def exists(uri: str) -> bool:
         StorageDeniedError: This process may not look.
     """
 
-    def look(found: Any, path: str) -> bool:
+    def look(found: AbstractFileSystem, path: str) -> bool:
         if isinstance(found, LocalFileSystem):
             return Path(path).exists()  # fsspec takes what may not be seen for what is not there
         return bool(found.exists(path))
@@ -109,7 +109,7 @@ def exists(uri: str) -> bool:
 def is_file(uri: str) -> bool:
     """Tell whether a file, or anything else but a directory, is stored at a URI itself."""
 
-    def look(found: Any, path: str) -> bool:
+    def look(found: AbstractFileSystem, path: str) -> bool:
         if isinstance(found, LocalFileSystem):
             return Path(path).exists() and not Path(path).is_dir()
         found.invalidate_cache()
@@ -129,7 +129,7 @@ def read_bytes(uri: str, *, start: int = 0) -> bytes:
         StorageError: It cannot be read.
     """
 
-    def read(found: Any, path: str) -> bytes:
+    def read(found: AbstractFileSystem, path: str) -> bytes:
         # A listing from before another process wrote it would hide it.
         found.invalidate_cache(path)
         return bytes(found.cat_file(path, start=start or None))
@@ -140,7 +140,7 @@ def read_bytes(uri: str, *, start: int = 0) -> bytes:
 def size_bytes(uri: str) -> int:
     """Return the size of what is stored at a URI, 0 where nothing is."""
 
-    def size(found: Any, path: str) -> int:
+    def size(found: AbstractFileSystem, path: str) -> int:
         found.invalidate_cache()
         return int(found.size(path))
 
@@ -159,7 +159,7 @@ def append_bytes(uri: str, content: bytes) -> None:
 def write_bytes(uri: str, content: bytes) -> None:
     """Replace what is stored at a URI, at once: readers see the old or the new content."""
 
-    def write(found: Any, path: str) -> None:
+    def write(found: AbstractFileSystem, path: str) -> None:
         if isinstance(found, LocalFileSystem):
             _replace_file(Path(path), content)
         else:
@@ -174,7 +174,7 @@ def read_many(uris: list[str]) -> dict[str, bytes]:
         return {}
     paths = {filesystem(uri)[1]: uri for uri in uris}
 
-    def read(found: Any, _: str) -> dict[str, Any]:
+    def read(found: AbstractFileSystem, _: str) -> dict[str, object]:
         # Not cat, which takes names with [ or * for patterns.
         answers = found.cat_ranges(list(paths), None, None, on_error="return")
         if broken := next((e for e in answers if _is_failure(e)), None):
@@ -210,7 +210,7 @@ def create_bytes(uri: str, content: bytes) -> bool:
         repeated when its answer is lost.
     """
 
-    def create(found: Any, path: str) -> bool:
+    def create(found: AbstractFileSystem, path: str) -> bool:
         if isinstance(found, LocalFileSystem):
             return _create_file(Path(path), content)
         return _create_object(found, path, content)
@@ -221,7 +221,7 @@ def create_bytes(uri: str, content: bytes) -> bool:
 def list_names(uri: str) -> list[str]:
     """Return the names directly below a URI, sorted; none when nothing is there."""
 
-    def names(found: Any, path: str) -> list[str]:
+    def names(found: AbstractFileSystem, path: str) -> list[str]:
         # Object stores are listed by several processes: a cached listing would be stale.
         found.invalidate_cache()
         try:
@@ -238,7 +238,7 @@ def list_names(uri: str) -> list[str]:
 def list_files(uri: str) -> dict[str, int]:
     """Return the files at any depth below a URI, by relative path, with their sizes in bytes."""
 
-    def files(found: Any, path: str) -> dict[str, int]:
+    def files(found: AbstractFileSystem, path: str) -> dict[str, int]:
         found.invalidate_cache()
         listed = found.find(path, detail=True)
         return {
@@ -257,7 +257,7 @@ def delete(uri: str) -> None:
     What of a directory may go, ``raykd.storage.published.ownership`` decides.
     """
 
-    def remove(found: Any, path: str) -> None:
+    def remove(found: AbstractFileSystem, path: str) -> None:
         # Another process may tidy up at the same time.
         with suppress(FileNotFoundError):
             found.rm_file(path)
@@ -350,7 +350,7 @@ class _Ranges(io.RawIOBase):
         self._position = end
         return content
 
-    def _range(self, found: Any, path: str, end: int) -> bytes:
+    def _range(self, found: AbstractFileSystem, path: str, end: int) -> bytes:
         content = bytes(found.cat_file(path, start=self._position, end=end))
         if len(content) != end - self._position:
             # Passes: the next attempt may get it whole.
@@ -359,7 +359,7 @@ class _Ranges(io.RawIOBase):
         return content
 
 
-def _is_failure(found: Any) -> bool:
+def _is_failure(found: AbstractFileSystem) -> bool:
     return isinstance(found, Exception) and not is_missing(found)
 
 
@@ -407,7 +407,7 @@ def _link(aside: Path, target: Path) -> None:
             stream.write(aside.read_bytes())
 
 
-def _create_object(found: Any, path: str, content: bytes) -> bool:
+def _create_object(found: AbstractFileSystem, path: str, content: bytes) -> bool:
     for attempt in range(1, _CONFLICT_ATTEMPTS + 1):
         try:
             found.pipe_file(path, content, mode="create")

@@ -305,7 +305,7 @@ def read_records(paths: SweepPaths, run_ids: Iterable[str]) -> dict[str, Record]
 def write_index(
     paths: SweepPaths,
     *,
-    sweep: Mapping[str, Any],
+    sweep: Mapping[str, object],
     text: str,
     run_ids: Iterable[str],
     command: str = "",

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from raykd.config.inputs import DATA
 from raykd.config.load import checked_run
@@ -21,7 +22,7 @@ from raykd.models.files import languages_of
 from raykd.models.fingerprint import RUN, STEP
 from raykd.models.labels import label_list
 from raykd.models.load import load_config, load_model, model_files
-from raykd.models.per_language import PerLanguageModel, single_language_model
+from raykd.models.per_language import PerLanguageModel, TaskModel, single_language_model
 from raykd.runs.checkpoint import (
     KIND,
     STUDENT_DIRECTORY,
@@ -62,7 +63,7 @@ class _Place:
         return None if self.config.task.endswith("_lm") else label_list(self.saved_config)
 
     @property
-    def saved_config(self) -> Any:
+    def saved_config(self) -> PreTrainedConfig:
         """The transformers configuration of the student."""
         return load_config(self.student_uri)
 
@@ -231,7 +232,7 @@ def _check_same_ids(setup: RunSetup, place: _Place) -> None:
         raise DataError(message)
 
 
-def _check_exported(path: Path, *, place: _Place, model: Any) -> None:
+def _check_exported(path: Path, *, place: _Place, model: TaskModel) -> None:
     """Compare an exported directory with the student, on rows of the run's data if it is there."""
     try:
         setup = read_setup(place.config)
@@ -245,7 +246,7 @@ def _check_exported(path: Path, *, place: _Place, model: Any) -> None:
     check_alone(path, model, setup)
 
 
-def _of_language(model: Any, language: str) -> Any:
+def _of_language(model: TaskModel, language: str) -> PreTrainedModel:
     if not isinstance(model, PerLanguageModel):
         message = f"--language {language}: the student has one projection for all languages"
         raise ConfigError(message)

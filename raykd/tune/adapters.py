@@ -36,11 +36,11 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         self._study = study
         self._requests = requests
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Give Tune nothing to keep."""
         return {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, str] | str | None:
         """Return the arguments of the next trial, None for none at present, or the end."""
         records = self._study.next_pack()
         if records:
@@ -48,7 +48,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         return Searcher.FINISHED if self._study.is_over else None
 
     def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+        self, trial_id: str, result: dict[str, object] | None = None, error: bool = False
     ) -> None:
         """Do nothing: the callback tells the study."""
 
@@ -70,11 +70,13 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
         self._study = study
         self._requests = requests
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Give Tune nothing to keep."""
         return {}
 
-    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+    def on_trial_result(
+        self, tune_controller: object, trial: Trial, result: dict[str, Any]
+    ) -> str:
         """Note an evaluation or an end; the trial waits until it may know what follows from it."""
         if END in result:
             _tell_end(self._study, result[RUN], result[END])
@@ -100,11 +102,11 @@ class StudyCallback(TrialProgressCallback):  # type: ignore[misc]  # Ray is unty
         self._requests = requests
         self._on_step = on_step
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Give Tune nothing to keep."""
         return {}
 
-    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
         """Ask those to stop that time or the user stops, and show where the sweep stands."""
         self._requests.add(self._study.to_leave)
         self._on_step()
@@ -114,8 +116,8 @@ class StudyCallback(TrialProgressCallback):  # type: ignore[misc]  # Ray is unty
         iteration: int,
         trials: list[Trial],
         trial: Trial,
-        result: dict[str, Any],
-        **info: Any,
+        result: dict[str, object],
+        **info: object,
     ) -> None:
         """Print nothing: the scheduler tells the study."""
 
@@ -124,7 +126,7 @@ class StudyCallback(TrialProgressCallback):  # type: ignore[misc]  # Ray is unty
         iteration: int,
         trials: list[Trial],
         trial: Trial,
-        **info: Any,
+        **info: object,
     ) -> None:
         """Note a start."""
         for run_id in runs_of(trial.config):
@@ -135,7 +137,7 @@ class StudyCallback(TrialProgressCallback):  # type: ignore[misc]  # Ray is unty
         iteration: int,
         trials: list[Trial],
         trial: Trial,
-        **info: Any,
+        **info: object,
     ) -> None:
         """Note the end of what has not ended before; storage says how far it came."""
         for run_id in self._open_runs(trial):
@@ -146,7 +148,7 @@ class StudyCallback(TrialProgressCallback):  # type: ignore[misc]  # Ray is unty
         iteration: int,
         trials: list[Trial],
         trial: Trial,
-        **info: Any,
+        **info: object,
     ) -> None:
         """Note a failure: an error of the last run, or the death of the process."""
         cause = _cause(trial)

@@ -22,12 +22,12 @@ END = "end"
 """Reported."""
 
 
-def runs_of(arguments: Mapping[str, Any]) -> list[str]:
+def runs_of(arguments: Mapping[str, str]) -> list[str]:
     """Return the ids of a trial's runs."""
     return [member["run"] for member in json.loads(arguments[MEMBERS])]
 
 
-def cluster_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def cluster_of(arguments: Mapping[str, str]) -> dict[str, Any]:
     """Return the section ``cluster`` of a trial's runs, which have the same."""
     found: dict[str, Any] = json.loads(arguments[MEMBERS])[0]["config"]["cluster"]
     return found

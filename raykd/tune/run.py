@@ -198,7 +198,7 @@ def _run_trials(
         requests.withdraw()
 
 
-def _resources(arguments: dict[str, Any]) -> Any:
+def _resources(arguments: dict[str, str]) -> Any:
     """Return what Tune reserves for a trial; workers of Ray Train are placed beside it."""
     from ray.tune import PlacementGroupFactory  # noqa: PLC0415
 

@@ -10,7 +10,6 @@ checkpoints.
 
 import functools
 import json
-from typing import Any
 
 from ray import tune
 from raykd.config.load import checked_run
@@ -25,7 +24,7 @@ class PreemptedError(Exception):
     """The machine of a trial is being taken away; the trial has stopped, with a checkpoint."""
 
 
-def train_trial(arguments: dict[str, Any]) -> None:
+def train_trial(arguments: dict[str, str]) -> None:
     """Train runs to their end; where another sweep is at one, wait for that.
 
     Args:

@@ -1,7 +1,7 @@
 """What ``raykd prepare`` reads, how it cuts and tokenises it, and where it goes."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 Format = Literal["text", "json", "csv", "parquet", "arrow"]
 Quoting = Literal["minimal", "none"]
@@ -139,7 +139,7 @@ class PrepareOptions:
     overwrites: bool = False
     """Whether other data at output_uri may be replaced."""
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """Return the options that decide the content of the data set, as JSON values."""
         record = asdict(self)
         for name in ("output_uri", "num_processes", "overwrites"):

@@ -14,7 +14,7 @@ one by these rules:
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -36,7 +36,7 @@ def as_name(text: str) -> str:
 class TableColumns:
     """A piece of a data set whose columns are asked for as Python strings."""
 
-    def __init__(self, table: pa.Table, *, features: Any) -> None:
+    def __init__(self, table: pa.Table, *, features: Mapping[str, object]) -> None:
         self._table = table
         self._features = features
         self.trimmed: set[int] = set()
@@ -148,7 +148,7 @@ def _decoded(value: bytes) -> str:
     return value.decode("utf-8", "replace")
 
 
-def _as_text(value: Any, column: str) -> str:
+def _as_text(value: object, column: str) -> str:
     match value:
         case None:
             return ""

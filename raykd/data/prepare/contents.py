@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from raykd.config.schema.prepare import PrepareOptions
 from raykd.data.prepare.sources import SourceFile, ending
@@ -47,12 +46,12 @@ def tokenizer_content(source: str) -> str:
     return _hash([state, {role: str(t) for role, t in tokenizer.special_tokens_map.items()}])
 
 
-def _reading(file: SourceFile) -> list[Any]:
+def _reading(file: SourceFile) -> list[object]:
     # The ending tells one dialect from another, and how a file is compressed.
     return [file.split, file.format, ending(file.uri), PurePosixPath(file.uri).suffix]
 
 
-def _content(file: SourceFile) -> list[Any]:
+def _content(file: SourceFile) -> list[object]:
     if file.format is None:
         return [file.uri, file.hub_split]
     if not uris.is_local(file.uri):
@@ -79,5 +78,5 @@ def _blocks(path: Path, size: int) -> Iterator[bytes]:
             yield stream.read(_BLOCK_BYTES)
 
 
-def _hash(value: Any) -> str:
+def _hash(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

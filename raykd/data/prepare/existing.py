@@ -6,7 +6,6 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import tokenizers
 import transformers
@@ -26,7 +25,7 @@ _PLACES = ("sources.train", "sources.validation", "tokenizer.source")
 """Options that only say where something lies."""
 
 
-def recorded_options(options: PrepareOptions, inputs: Inputs) -> dict[str, Any]:
+def recorded_options(options: PrepareOptions, inputs: Inputs) -> dict[str, object]:
     """Return what the manifest says about how a data set was made."""
     return {**_options(options), _INPUTS: inputs.record}
 
@@ -139,20 +138,20 @@ def _is_current(manifest: Manifest, inputs: Inputs) -> bool:
     return all(_recorded(manifest, name) == inputs.record[name] for name in _CONTENTS)
 
 
-def _recorded(manifest: Manifest, name: str) -> Any:
+def _recorded(manifest: Manifest, name: str) -> object:
     """Return what a data set says of its inputs; nothing where that is of another version."""
     inputs = manifest.options.get(_INPUTS)
     return inputs.get(name) if isinstance(inputs, dict) else None
 
 
-def _options(options: PrepareOptions) -> dict[str, Any]:
-    recorded: dict[str, Any] = json.loads(json.dumps(options.record()))
+def _options(options: PrepareOptions) -> dict[str, object]:
+    recorded: dict[str, object] = json.loads(json.dumps(options.record()))
     return recorded
 
 
-def _flat(nested: dict[str, Any]) -> dict[str, Any]:
+def _flat(nested: dict[str, object]) -> dict[str, object]:
     """Return the entries of nested mappings under dotted names."""
-    flat: dict[str, Any] = {}
+    flat: dict[str, object] = {}
     for name, value in nested.items():
         if isinstance(value, dict):
             flat.update({f"{name}.{inner}": one for inner, one in _flat(value).items()})

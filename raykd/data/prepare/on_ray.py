@@ -6,11 +6,12 @@ its process or its machine is started again, and finds the parts that are finish
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ray.exceptions import RayError, RayTaskError
 
 import ray
+from ray import ObjectRef, ObjectRefGenerator
 from raykd.data.prepare.examples import Recipe
 from raykd.data.prepare.parts import Part, Piece, Work, made_part, submitted_parts, unit_pieces
 from raykd.data.prepare.processes import use_one_thread
@@ -37,7 +38,7 @@ def ray_parts(work: Work, meter: "ReadingMeter") -> Generator[Part]:
         WorkersFailedError: Ray's retries are spent.
     """
     waiting = enumerate(work.inputs.units())
-    running: dict[Any, Inputs] = {}
+    running: dict[ObjectRefGenerator, Inputs] = {}
     try:
         while _fill(running, waiting, work):
             (reader,), _ = ray.wait(list(running), num_returns=1)
@@ -51,7 +52,9 @@ def ray_parts(work: Work, meter: "ReadingMeter") -> Generator[Part]:
 
 
 def _fill(
-    running: "dict[Any, Inputs]", waiting: "Iterator[tuple[int, Inputs]]", work: Work
+    running: "dict[ObjectRefGenerator, Inputs]",
+    waiting: "Iterator[tuple[int, Inputs]]",
+    work: Work,
 ) -> int:
     """Start as many readers as the cluster, as it is now, can use; return how many run."""
     cores = ray.cluster_resources().get("CPU", 0.0)
@@ -71,7 +74,7 @@ def _anywhere(file: "SourceFile") -> "SourceFile":
     return replace(file, uri=uris.absolute(file.uri)) if is_file else file
 
 
-def _next_part(reader: Any) -> Part | None:
+def _next_part(reader: ObjectRefGenerator) -> Part | None:
     """Return the next part of a unit; None where there is none."""
     try:
         return _TaskResult(next(reader)).result()
@@ -92,7 +95,7 @@ def _tokenise(piece: Piece, recipe: Recipe) -> Part:
 
 @dataclass(frozen=True, slots=True)
 class _TaskResult:
-    reference: Any
+    reference: ObjectRef
 
     def result(self) -> Part:
         """Wait for the part; an error in the task arrives as one in this process would."""

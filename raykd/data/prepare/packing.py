@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from transformers import PreTrainedTokenizerFast
 
 from raykd.errors import ConfigError
 
@@ -31,7 +31,7 @@ class PackedLayout:
         return -(-(tokens + max(documents - 1, 0)) // self.body_length)
 
 
-def packed_layout(tokenizer: Any, *, max_length: int) -> PackedLayout:
+def packed_layout(tokenizer: PreTrainedTokenizerFast, *, max_length: int) -> PackedLayout:
     """Return ``[CLS] documents [SEP]`` where the tokenizer has both, else plain documents.
 
     Raises:

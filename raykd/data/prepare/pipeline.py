@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any
+
+from transformers import PreTrainedTokenizerFast
 
 from raykd.config.schema.prepare import TRAIN, PrepareOptions
 from raykd.data.manifest import (
@@ -129,7 +130,9 @@ def _surveying(job: _Job) -> Iterator[RawRows]:
         job.on_progress(Progress(stage="surveying", share=meter.share))
 
 
-def _recipe(job: _Job, tokenizer: Any, *, labels: tuple[str, ...] | None) -> Recipe:
+def _recipe(
+    job: _Job, tokenizer: PreTrainedTokenizerFast, *, labels: tuple[str, ...] | None
+) -> Recipe:
     options = job.options
     return Recipe(
         tokenizer_uri=uris.join(job.work_uri, TOKENIZER_DIRECTORY, "tokenizer.json"),
@@ -174,7 +177,9 @@ def _check_rest(parts: list[Part], rejections: tuple[Finding, ...]) -> None:
     raise DataError(message)
 
 
-def _publish(job: _Job, parts: list[Part], *, tokenizer: Any, recipe: Recipe) -> None:
+def _publish(
+    job: _Job, parts: list[Part], *, tokenizer: PreTrainedTokenizerFast, recipe: Recipe
+) -> None:
     options = job.options
     info = tokenizer_info(tokenizer)
     schema = row_schema(

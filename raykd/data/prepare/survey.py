@@ -6,7 +6,8 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+from transformers import PreTrainedTokenizerFast
 
 from raykd.config.schema.prepare import TRAIN, PrepareOptions
 from raykd.data.manifest import TOKENIZER_DIRECTORY
@@ -20,7 +21,9 @@ _SURVEY = "survey.json"
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
-def survey(rows: Iterable[RawRows], options: PrepareOptions) -> tuple[Any, tuple[str, ...] | None]:
+def survey(
+    rows: Iterable[RawRows], options: PrepareOptions
+) -> tuple[PreTrainedTokenizerFast, tuple[str, ...] | None]:
     """Return the tokenizer and the labels of a data set.
 
     Both are as the options name them, or learnt from the training split.
@@ -64,7 +67,7 @@ def survey(rows: Iterable[RawRows], options: PrepareOptions) -> tuple[Any, tuple
 
 def kept_survey(
     rows: Iterable[RawRows], options: PrepareOptions, *, work_uri: str
-) -> tuple[Any, tuple[str, ...] | None]:
+) -> tuple[PreTrainedTokenizerFast, tuple[str, ...] | None]:
     """Return tokenizer and labels, and keep both in the work directory for the next start."""
     saved = uris.join(work_uri, _SURVEY)
     tokenizer_uri = uris.join(work_uri, TOKENIZER_DIRECTORY)
@@ -76,7 +79,7 @@ def kept_survey(
     return load_tokenizer(tokenizer_uri), None if labels is None else tuple(labels)
 
 
-def _save(tokenizer: Any, uri: str) -> None:
+def _save(tokenizer: PreTrainedTokenizerFast, uri: str) -> None:
     with tempfile.TemporaryDirectory(prefix="raykd-tokenizer-") as directory:
         save_tokenizer(tokenizer, Path(directory))
         files = [path for path in Path(directory).rglob("*") if path.is_file()]

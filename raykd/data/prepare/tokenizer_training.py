@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
 
 from tokenizers import (
     Tokenizer,
@@ -50,7 +49,9 @@ def evenly_sampled(texts: Iterable[str], *, limit: int = SAMPLE_CHARACTERS) -> l
     return kept
 
 
-def train_tokenizer(texts: list[str], options: TokenizerOptions, *, max_length: int) -> Any:
+def train_tokenizer(
+    texts: list[str], options: TokenizerOptions, *, max_length: int
+) -> PreTrainedTokenizerFast:
     """Train a WordPiece tokenizer as BERT's, or a byte-level BPE tokenizer as RoBERTa's."""
     if options.kind == "wordpiece":
         backend = _wordpiece(texts, options)

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from mlflow import MlflowClient
 from mlflow import environment_variables as settings
@@ -77,7 +76,7 @@ class MlflowTracker:
         return str(created.info.run_id)
 
 
-def _leaves(section: dict[str, Any], parents: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(section: dict[str, object], parents: str = "") -> Iterator[tuple[str, object]]:
     """Yield every key that has a value, with dots."""
     for name, value in section.items():
         if isinstance(value, dict):
@@ -86,7 +85,7 @@ def _leaves(section: dict[str, Any], parents: str = "") -> Iterator[tuple[str, A
             yield f"{parents}{name}", value
 
 
-def _client(where: str) -> tuple[Any, str | None]:
+def _client(where: str) -> tuple[MlflowClient, str | None]:
     """Return MLflow's client, and where artifacts go unless the store decides."""
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     settings.MLFLOW_DISABLE_TELEMETRY.set(True)

@@ -2,7 +2,6 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import wandb
 
@@ -66,7 +65,7 @@ def _upload(directory: Path, uri: str) -> None:
             uris.write_bytes(uris.join(uri, name), path.read_bytes())
 
 
-def _settings(mode: Any) -> wandb.Settings:
+def _settings(mode: str | None) -> wandb.Settings:
     """Return settings under which W&B says nothing, and takes nothing but the metrics."""
     return wandb.Settings(
         mode=mode,

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from raykd import __version__, strict_json
 from raykd.errors import StorageError
@@ -28,7 +27,7 @@ class Publication:
     path: Path
     """Local directory to write files into."""
 
-    content: dict[str, Any] = field(default_factory=dict)
+    content: dict[str, object] = field(default_factory=dict)
     """What the manifest says about the directory beside its files; JSON values."""
 
 
@@ -150,13 +149,13 @@ def _awaited(place: Place, uri: str, part: int, should_stop: Callable[[], bool])
     return files
 
 
-def _commit(place: Place, target: Target, *, files: Files, content: dict[str, Any]) -> None:
+def _commit(place: Place, target: Target, *, files: Files, content: dict[str, object]) -> None:
     text = _manifest(target.kind, files, content=content)
     with named(target.uri):
         place.commit(text, hashlib.sha256(text).hexdigest().encode())
 
 
-def _manifest(kind: str, files: Files, *, content: dict[str, Any]) -> bytes:
+def _manifest(kind: str, files: Files, *, content: dict[str, object]) -> bytes:
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "raykd_version": __version__,

@@ -5,7 +5,6 @@ import errno
 import re
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Any
 
 from aiohttp import ClientError as HttpError
 from botocore.exceptions import (
@@ -136,7 +135,7 @@ def _answer(error: ClientError) -> tuple[str, int]:
     return str(response.get("Error", {}).get("Code", "")), int(status)
 
 
-def _is_passing(status: Any) -> bool:
+def _is_passing(status: object) -> bool:
     return isinstance(status, int) and (
         status == HTTPStatus.TOO_MANY_REQUESTS
         or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED)

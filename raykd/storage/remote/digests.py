@@ -10,8 +10,8 @@ import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from raykd.storage.remote.retry import reach
@@ -41,7 +41,7 @@ def stored_digest(uri: str) -> str:
     return found
 
 
-def _state(found: Any, path: str) -> tuple[int, str]:
+def _state(found: AbstractFileSystem, path: str) -> tuple[int, str]:
     """Return the size of a file, and what is another whenever its content is."""
     if isinstance(found, LocalFileSystem):
         stat = Path(path).stat()
@@ -51,7 +51,7 @@ def _state(found: Any, path: str) -> tuple[int, str]:
     return int(found.size(path)), str(found.ukey(path))
 
 
-def _digest(found: Any, path: str) -> str:
+def _digest(found: AbstractFileSystem, path: str) -> str:
     if isinstance(found, LocalFileSystem):
         return digest(Path(path))
     return digest_stored(found, path)

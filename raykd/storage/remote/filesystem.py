@@ -14,6 +14,7 @@ import botocore
 import fsspec
 from botocore.config import Config
 from botocore.session import Session
+from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from pyarrow import fs
 
@@ -35,7 +36,7 @@ _OPTION = "?versionId="
 """What s3fs takes, with all that follows it, for no part of a key."""
 
 
-def filesystem(uri: str) -> tuple[Any, str]:
+def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
     """Return the fsspec file system of a URI, and the path in it.
 
     Raises:
@@ -45,7 +46,7 @@ def filesystem(uri: str) -> tuple[Any, str]:
     return _opened(uri, _ATTEMPTS)
 
 
-def retrying_filesystem(uri: str) -> tuple[Any, str]:
+def retrying_filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
     """Return a file system that itself tries again what fails, for libraries that do not."""
     return _opened(uri, {})
 
@@ -67,7 +68,7 @@ def is_local(uri: str) -> bool:
     return not _names_s3(uri) and isinstance(filesystem(uri)[0], LocalFileSystem)
 
 
-def is_s3(found: Any) -> bool:
+def is_s3(found: AbstractFileSystem) -> bool:
     """Tell whether an fsspec file system speaks S3."""
     return _S3 in found.protocol
 
@@ -96,7 +97,7 @@ def checksum_options() -> dict[str, str]:
     return {name: getattr(client.meta.config, name) for name in _CHECKSUMS}
 
 
-def _opened(uri: str, attempts: dict[str, Any]) -> tuple[Any, str]:
+def _opened(uri: str, attempts: dict[str, object]) -> tuple[AbstractFileSystem, str]:
     """Do as fsspec's own ``url_to_fs``, which takes ``::`` for the link of a chain."""
     scheme, separator, rest = uri.partition("://")
     if not separator or scheme in _LOCAL:
@@ -118,8 +119,7 @@ def _names_s3(uri: str) -> bool:
 
 def _given_by_user() -> dict[str, Any]:
     """Return the arguments of S3 file systems that fsspec's own configuration has."""
-    found: dict[str, Any] = fsspec.config.apply_config(fsspec.get_filesystem_class(_S3), {})
-    return found
+    return dict(fsspec.config.apply_config(fsspec.get_filesystem_class(_S3), {}))
 
 
 def _require_literal(uri: str, path: str) -> None:

@@ -2,12 +2,13 @@
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+
+from fsspec import AbstractFileSystem
 
 from raykd.storage.remote.filesystem import filesystem, is_local
 from raykd.storage.remote.retry import named, reach
@@ -73,7 +74,7 @@ def _local(root: Path) -> Iterator[tuple[str, Stored]]:
                 )
 
 
-def _remote(found: Any, path: str) -> dict[str, Stored]:
+def _remote(found: AbstractFileSystem, path: str) -> dict[str, Stored]:
     found.invalidate_cache()
     listed = found.find(path, detail=True)
     return {
@@ -84,7 +85,7 @@ def _remote(found: Any, path: str) -> dict[str, Stored]:
     }
 
 
-def _modified_at(found: Any, name: str, info: dict[str, Any]) -> float:
+def _modified_at(found: AbstractFileSystem, name: str, info: Mapping[str, object]) -> float:
     """Take the time from the listing, where it has one: another request each would be slow."""
     when = info.get("LastModified")
     if not isinstance(when, datetime):

@@ -7,16 +7,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 from botocore.exceptions import ClientError
+from fsspec import AbstractFileSystem
 from fsspec.asyn import sync
 
 from raykd.config.credentials import refuse_credentials
 from raykd.errors import StorageError
 from raykd.storage.remote.complaints import ERRORS, is_transient
 from raykd.storage.remote.filesystem import filesystem, is_local, is_s3
-from raykd.storage.remote.retry import named, reach
+from raykd.storage.remote.retry import T, named, reach
 from raykd.storage.remote.retry_limit import retry_for
 
 PREFIX = ".raykd-probe-"
@@ -122,7 +122,7 @@ def _needed_steps(uri: str) -> Iterator[Step]:
         raise
 
 
-def _step(name: str, uri: str, action: Callable[[Any, str], object]) -> Step:
+def _step(name: str, uri: str, action: Callable[[AbstractFileSystem, str], object]) -> Step:
     start = time.monotonic()
     try:
         with retry_for(PROBE_RETRY_SECONDS):
@@ -136,12 +136,12 @@ def _step(name: str, uri: str, action: Callable[[Any, str], object]) -> Step:
     return Step(name=name, seconds=time.monotonic() - start)
 
 
-def _read(found: Any, path: str, content: bytes) -> None:
+def _read(found: AbstractFileSystem, path: str, content: bytes) -> None:
     found.invalidate_cache()
     _compare(found.cat_file(path), content)
 
 
-def _read_range(found: Any, path: str) -> None:
+def _read_range(found: AbstractFileSystem, path: str) -> None:
     _compare(found.cat_file(path, start=_RANGE.start, end=_RANGE.stop), _part_of(path))
 
 
@@ -156,7 +156,7 @@ def _part_of(path: str) -> bytes:
     return path.rpartition("/")[2].encode()[_RANGE.start : _RANGE.stop]
 
 
-def _list(found: Any, path: str, name: str) -> None:
+def _list(found: AbstractFileSystem, path: str, name: str) -> None:
     found.invalidate_cache()
     if not any(listed.endswith(name) for listed in found.ls(path, detail=False)):
         raise FileNotFoundError(path)
@@ -198,10 +198,10 @@ def _checksum_steps(uri: str) -> Iterator[Step]:
             _reach(uri, lambda found, path: found.rm_file(f"{path}/{name}"))
 
 
-def _asked(name: str, uri: str, action: Callable[[Any, str], object]) -> Step:
+def _asked(name: str, uri: str, action: Callable[[AbstractFileSystem, str], object]) -> Step:
     """Try what a store may refuse; trouble that passes is no refusal."""
 
-    def attempt(found: Any, path: str) -> bool:
+    def attempt(found: AbstractFileSystem, path: str) -> bool:
         try:
             action(found, path)
         except ERRORS as error:
@@ -216,7 +216,7 @@ def _asked(name: str, uri: str, action: Callable[[Any, str], object]) -> Step:
     return Step(name=name, seconds=time.monotonic() - start, is_granted=is_granted)
 
 
-def _read_checked(found: Any, path: str) -> None:
+def _read_checked(found: AbstractFileSystem, path: str) -> None:
     bucket, _, key = path.partition("/")
     which = f"bytes={_RANGE.start}-{_RANGE.stop - 1}"
     arguments = {"Bucket": bucket, "Key": key, "Range": which, "ChecksumMode": "ENABLED"}
@@ -224,7 +224,7 @@ def _read_checked(found: Any, path: str) -> None:
     _compare(sync(found.loop, answer["Body"].read), _part_of(path))
 
 
-def _create(found: Any, path: str, content: bytes) -> None:
+def _create(found: AbstractFileSystem, path: str, content: bytes) -> None:
     """Ask for an object where none is; whether that was refused shows in what is there."""
     try:
         found.pipe_file(path, content, mode="create")
@@ -242,7 +242,7 @@ def _is_unknown(error: Exception) -> bool:
     return answered == HTTPStatus.NOT_IMPLEMENTED
 
 
-def _stored(found: Any, path: str) -> bytes | None:
+def _stored(found: AbstractFileSystem, path: str) -> bytes | None:
     found.invalidate_cache()
     try:
         return bytes(found.cat_file(path))
@@ -250,7 +250,7 @@ def _stored(found: Any, path: str) -> bytes | None:
         return None
 
 
-def _reach(uri: str, action: Callable[[Any, str], Any]) -> Any:
+def _reach(uri: str, action: Callable[[AbstractFileSystem, str], T]) -> T:
     """Act on a directory; where it is local and not there, on the one that it would be made in."""
     with named(uri):
         is_remote = not is_local(uri)

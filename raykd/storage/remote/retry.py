@@ -3,9 +3,10 @@
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import tenacity
+from fsspec import AbstractFileSystem
 
 from raykd.storage.remote.complaints import ERRORS, complaint, is_missing, is_transient
 from raykd.storage.remote.filesystem import filesystem, is_local
@@ -19,7 +20,7 @@ _TOLD_ATTEMPT = 4
 logger = logging.getLogger(__name__)
 
 
-def reach(uri: str, action: Callable[[Any, str], T]) -> T:
+def reach(uri: str, action: Callable[[AbstractFileSystem, str], T]) -> T:
     """Do something with the fsspec file system of a URI and the path in it.
 
     Throttling, timeouts and lost connections are tried again, with growing random pauses; denials

@@ -1,6 +1,7 @@
 """Files to and from a store, several at a time, within a budget of memory."""
 
 import contextvars
+import functools
 import hashlib
 import logging
 import threading
@@ -8,7 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from fsspec import AbstractFileSystem
 
 from raykd.errors import StorageError
 from raykd.storage.remote.filesystem import is_s3
@@ -34,6 +37,8 @@ _BLOCK_BYTES = 8 << 20
 
 _TIDY_SECONDS = 5.0
 """For how long the store is tried again after an upload in vain."""
+
+_md5 = functools.partial(hashlib.md5, usedforsecurity=False)
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +75,7 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def digest_stored(filesystem: Any, path: str) -> str:
+def digest_stored(filesystem: AbstractFileSystem, path: str) -> str:
     """Return the sha256 of a file in a store, of which only a block is in memory."""
     found = hashlib.sha256()
     with filesystem.open(path, "rb", block_size=_BLOCK_BYTES, cache_type="readahead") as stream:
@@ -116,7 +121,7 @@ def _upload_file(path: Path, uri: str) -> None:
     _tidy(uri, size)
 
 
-def _put(filesystem: Any, path: Path, target: str) -> None:
+def _put(filesystem: AbstractFileSystem, path: Path, target: str) -> None:
     # A part that fails ends the whole upload, which s3fs then aborts at the server.
     limits = (
         {"chunksize": _PART_BYTES, "max_concurrency": _PARTS_AT_ONCE} if is_s3(filesystem) else {}
@@ -141,7 +146,7 @@ def _tidy(uri: str, size: int) -> None:
 def _require_stored(path: Path, uri: str, size: int) -> None:
     """Compare sizes, then hashes: by the store's own where it has one, else by reading back."""
 
-    def look(filesystem: Any, target: str) -> dict[str, Any]:
+    def look(filesystem: AbstractFileSystem, target: str) -> dict[str, object]:
         filesystem.invalidate_cache()
         return dict(filesystem.info(target))
 
@@ -168,14 +173,10 @@ def _etag(path: Path, size: int) -> str:
     return f"{_md5(b''.join(parts)).hexdigest()}-{len(parts)}"
 
 
-def _md5(content: bytes = b"") -> Any:
-    return hashlib.md5(content, usedforsecurity=False)
-
-
 def _download_file(uri: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
 
-    def get(filesystem: Any, source: str) -> None:
+    def get(filesystem: AbstractFileSystem, source: str) -> None:
         filesystem.invalidate_cache()
         size = int(filesystem.info(source)["size"])
         with _budget.taken(min(size, _WHOLE_BYTES)):

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
+from fsspec import AbstractFileSystem
 from fsspec.asyn import sync
 from s3fs.errors import translate_boto_error
 
 from raykd.storage.remote.filesystem import filesystem, is_s3
 from raykd.storage.remote.retry import reach
+
+_Entry = dict[str, Any]
+"""What S3 says of an upload, a part or a page of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +47,7 @@ def abort(upload: Upload) -> None:
 def abort_uploads_of(uri: str) -> None:
     """Abort the uploads of one file that are not complete; none where the store is not S3."""
 
-    def abort_all(found: Any, path: str) -> None:
+    def abort_all(found: AbstractFileSystem, path: str) -> None:
         bucket, _, key = path.partition("/")
         for upload in _begun(found, bucket, prefix=key) if is_s3(found) else []:
             if upload["Key"] == key:
@@ -52,18 +56,18 @@ def abort_uploads_of(uri: str) -> None:
     reach(uri, abort_all)
 
 
-def _abort(found: Any, path: str, upload_id: str) -> None:
+def _abort(found: AbstractFileSystem, path: str, upload_id: str) -> None:
     bucket, _, key = path.partition("/")
     with suppress(FileNotFoundError):  # completed or aborted meanwhile
         found.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload_id)
 
 
-def _begun(found: Any, bucket: str, *, prefix: str) -> list[dict[str, Any]]:
+def _begun(found: AbstractFileSystem, bucket: str, *, prefix: str) -> list[_Entry]:
     pages = _pages(found, "list_multipart_uploads", {"Bucket": bucket, "Prefix": prefix})
     return [upload for page in pages for upload in page.get("Uploads", [])]
 
 
-def _pending(found: Any, path: str, uri: str) -> Iterator[Upload]:
+def _pending(found: AbstractFileSystem, path: str, uri: str) -> Iterator[Upload]:
     bucket, _, key = path.strip("/").partition("/")
     prefix = f"{key}/" if key else ""
     for upload in _begun(found, bucket, prefix=prefix):
@@ -80,10 +84,10 @@ def _pending(found: Any, path: str, uri: str) -> Iterator[Upload]:
         )
 
 
-def _pages(found: Any, operation: str, arguments: dict[str, str]) -> list[dict[str, Any]]:
+def _pages(found: AbstractFileSystem, operation: str, arguments: dict[str, str]) -> list[_Entry]:
     """Return all pages of a listing, which s3fs itself has no function for."""
 
-    async def pages() -> list[dict[str, Any]]:
+    async def pages() -> list[_Entry]:
         await found.set_session()  # there is no client before the first request
         client = await found.get_s3(arguments["Bucket"])
         try:
@@ -93,5 +97,5 @@ def _pages(found: Any, operation: str, arguments: dict[str, str]) -> list[dict[s
         except ClientError as error:
             raise translate_boto_error(error) from error
 
-    result: list[dict[str, Any]] = sync(found.loop, pages)
+    result: list[_Entry] = sync(found.loop, pages)
     return result

@@ -24,7 +24,7 @@ def short_keys(keys: Iterable[str]) -> dict[str, str]:
     }
 
 
-def value_text(value: Any) -> str:
+def value_text(value: object) -> str:
     """Return a value in short: a section's method alone, the last part of a URI."""
     if value is None:
         return "none"
@@ -112,12 +112,12 @@ def _suffixes(key: str) -> list[str]:
     return [".".join(parts[start:]) for start in reversed(range(len(parts)))]
 
 
-def _texts(values: Iterable[Any]) -> dict[str, str]:
+def _texts(values: Iterable[object]) -> dict[str, str]:
     """Return each value, written exactly, with its short text, or itself where two share one."""
     short = {_exact(value): value_text(value) for value in values}
     seen = list(short.values())
     return {exact: text if seen.count(text) == 1 else exact for exact, text in short.items()}
 
 
-def _exact(value: Any) -> str:
+def _exact(value: object) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

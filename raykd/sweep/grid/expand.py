@@ -35,7 +35,7 @@ class Entry:
     id: str
     kind: KIND
     config: RunConfig
-    coordinates: dict[str, Any]
+    coordinates: dict[str, object]
     arm: str
     control: str | None
     needs: tuple[str, ...]
@@ -175,7 +175,7 @@ def _entry(
     kind: KIND,
     config: RunConfig,
     *,
-    coordinates: dict[str, Any],
+    coordinates: dict[str, object],
     control: str | None = None,
     needs: tuple[str, ...] = (),
 ) -> Entry:
@@ -223,7 +223,7 @@ def _needs(config: RunConfig, stages: Mapping[str, str]) -> tuple[str, ...]:
 
 def _coordinates_of_control(
     point: Point, control: RunConfig, models: Mapping[tuple[str, float | None], TeacherModel]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return the coordinates that a control still depends on."""
     kept = {}
     uses_teacher = (

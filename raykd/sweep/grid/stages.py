@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from raykd.config.given import replace_value
 from raykd.config.kinds import read_run_mapping
@@ -38,7 +37,7 @@ class TeacherModel:
     """The stage and step that make it."""
 
 
-def shared_changes(sweep: SweepConfig) -> dict[str, Any]:
+def shared_changes(sweep: SweepConfig) -> dict[str, object]:
     """Return the changes that the sweep makes to every run file."""
     runs = {} if sweep.runs_uri is None else {"output_uri": sweep.runs_uri}
     return runs | sweep.overrides
@@ -87,7 +86,9 @@ def _num_steps(config: RunConfig) -> int:
         return _MANY_STEPS
 
 
-def _stage_config(name: str, teacher: SweepTeacherConfig, shared: Mapping[str, Any]) -> RunConfig:
+def _stage_config(
+    name: str, teacher: SweepTeacherConfig, shared: Mapping[str, object]
+) -> RunConfig:
     given = read_run_mapping(Path(teacher.run or ""))
     for key, value in {**shared, **teacher.overrides}.items():
         replace_value(given, key, value)

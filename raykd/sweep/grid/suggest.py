@@ -76,11 +76,11 @@ def _distribution(dimension: DimensionConfig) -> Any:
     return optuna.distributions.FloatDistribution(low, high, log=dimension.log_uniform is not None)
 
 
-def _as_param(dimension: DimensionConfig, value: Any) -> Any:
+def _as_param(dimension: DimensionConfig, value: object) -> object:
     return value if dimension.choice is None else dimension.choice.index(value)
 
 
-def _from_param(dimension: DimensionConfig, param: Any) -> Any:
+def _from_param(dimension: DimensionConfig, param: Any) -> object:
     return param if dimension.choice is None else dimension.choice[param]
 
 

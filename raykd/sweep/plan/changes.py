@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from raykd.config.inputs import value_at
 from raykd.config.load import plain
@@ -22,7 +21,7 @@ class Difference:
     dropped: tuple[Record, ...]
     """Runs that the sweep file does not ask for any more; what they left stays in storage."""
 
-    changed: dict[str, tuple[Any, Any]]
+    changed: dict[str, tuple[object, object]]
     """Key of the sweep file to its value in the ledger and its value in the file."""
 
     inputs: tuple[str, ...]
@@ -89,8 +88,8 @@ def _counted(records: Sequence[Record], what: str) -> Iterator[str]:
 
 
 def _changes(
-    before: dict[str, Any], after: dict[str, Any], parent: str = ""
-) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    before: dict[str, object], after: dict[str, object], parent: str = ""
+) -> Iterator[tuple[str, tuple[object, object]]]:
     """Yield the keys whose values differ, as deep as both are sections."""
     for name in dict.fromkeys((*before, *after)):
         old, new, key = before.get(name), after.get(name), f"{parent}{name}"

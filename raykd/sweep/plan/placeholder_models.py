@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
+from transformers import PreTrainedConfig
 
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import TOKENIZER_DIRECTORY
@@ -45,7 +45,7 @@ class PlaceholderModels:
         """A directory where nothing is: a run with its output there is at its first step."""
         return str(self._directory / "runs")
 
-    def add(self, stage: RunConfig, student: Any) -> None:
+    def add(self, stage: RunConfig, student: PreTrainedConfig) -> None:
         """Stand in for the models of a run.
 
         Args:
@@ -97,7 +97,7 @@ def placeholder_models() -> Iterator[PlaceholderModels]:
         yield PlaceholderModels(Path(directory))
 
 
-def _as_trained(stage: RunConfig, student: Any) -> Any:
+def _as_trained(stage: RunConfig, student: PreTrainedConfig) -> PreTrainedConfig:
     """Return the configuration that is saved with the student of a run."""
     setup = read_setup(stage)
     described = copy.deepcopy(student)

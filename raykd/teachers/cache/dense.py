@@ -1,8 +1,7 @@
 """Keep all that a teacher scores: as it is, or as what the last linear map of its head reads."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 import torch
 
@@ -86,7 +85,7 @@ class HiddenEncoding:
         )
 
     @staticmethod
-    def described(description: Mapping[str, Any], tensors: Tensors) -> "HiddenEncoding":
+    def described(description: Description, tensors: Tensors) -> "HiddenEncoding":
         """Return what was described."""
         given, weight_KD = description, tensors["weight"]
         head = ProjectedScores(

@@ -1,7 +1,6 @@
 """Keep some classes of each position: the likeliest, or such as are drawn from the teacher."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -142,7 +141,7 @@ def _chunks(scores: Scores) -> list[slice]:
     return list(chunks(scores, torch.device("cpu"))) or [slice(0, 0)]
 
 
-def _id_type(num_classes: int) -> np.dtype[Any]:
+def _id_type(num_classes: int) -> np.dtype[np.unsignedinteger]:
     return np.dtype(np.uint16 if num_classes <= 1 << 16 else np.uint32)
 
 

@@ -1,15 +1,12 @@
 """From what is to be kept, or from what was, to the way to keep it."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 
 from raykd.errors import ConfigError
 from raykd.scores import ProjectedScores, Scores
 from raykd.teachers.cache.dense import HiddenEncoding, LogitsEncoding
 from raykd.teachers.cache.drawn import SampledEncoding, TopKEncoding
-from raykd.teachers.cache.payload import Encoding, Payload, Tensors
+from raykd.teachers.cache.payload import Description, Encoding, Payload, Tensors
 
 _PRECISIONS = {"float16": torch.float16, "int8": torch.int8}
 
@@ -40,7 +37,7 @@ def encoding_for(payload: Payload, scores: Scores) -> Encoding:
             return SampledEncoding(num_classes=classes, size=size)
 
 
-def described_encoding(description: Mapping[str, Any], tensors: Tensors) -> Encoding:
+def described_encoding(description: Description, tensors: Tensors) -> Encoding:
     """Return what an encoding's description and tensors are of.
 
     Raises:
@@ -53,7 +50,7 @@ def described_encoding(description: Mapping[str, Any], tensors: Tensors) -> Enco
         raise ValueError(message) from error
 
 
-def _described(description: Mapping[str, Any], tensors: Tensors) -> Encoding:
+def _described(description: Description, tensors: Tensors) -> Encoding:
     given = dict(description)
     match given.pop("mode"):
         case "logits":

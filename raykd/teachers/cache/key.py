@@ -3,7 +3,6 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import Any
 
 from raykd.config.schema.data import MaskingConfig
 from raykd.config.schema.run import TaskName
@@ -49,7 +48,7 @@ class CacheKey:
     payload: Payload
 
     @property
-    def content(self) -> dict[str, Any]:
+    def content(self) -> dict[str, object]:
         """The key as JSON values."""
         return {"format": FORMAT_VERSION, **json.loads(json.dumps(asdict(self)))}
 
@@ -60,7 +59,7 @@ class CacheKey:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def require_same(key: CacheKey, found: Any, *, where: str) -> None:
+def require_same(key: CacheKey, found: object, *, where: str) -> None:
     """Refuse what was made for another key.
 
     Raises:
@@ -77,5 +76,5 @@ def require_same(key: CacheKey, found: Any, *, where: str) -> None:
             raise PublicationError(message)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return value[:_SHOWN] if isinstance(value, str) else json.dumps(value, sort_keys=True)

@@ -4,7 +4,6 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
 
 from raykd.data.json_values import fields_of, integer, path_within, text
 from raykd.data.manifest import Shard
@@ -166,12 +165,12 @@ def _start(rows: range) -> int:
     return rows.start
 
 
-def finished_content(finished: FinishedPart) -> dict[str, Any]:
+def finished_content(finished: FinishedPart) -> dict[str, object]:
     """Return a finished part as JSON values."""
     return asdict(finished)
 
 
-def finished_from(content: Any, where: str) -> FinishedPart:
+def finished_from(content: object, where: str) -> FinishedPart:
     """Read a finished part.
 
     Raises:

@@ -9,7 +9,6 @@ There is one record batch to a file, not compressed: a row is read where it lies
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -89,7 +88,7 @@ class Records:
             message = f"has the columns {batch.schema.names}"
             raise ValueError(message)
         batch.validate(full=True)
-        fixed: dict[str, Any] = {name: batch[name].to_numpy() for name in _FIXED}
+        fixed = {name: batch[name].to_numpy() for name in _FIXED}
         ends_N = np.cumsum(fixed["positions"].astype(np.int64))
         values = {
             name: batch[name].flatten().flatten().to_numpy().reshape(-1, _width(batch[name].type))
@@ -148,5 +147,5 @@ def _schema(values: dict[str, Values]) -> pa.Schema:
     return pa.schema([*fixed, *lists.items()])
 
 
-def _width(list_type: Any) -> int:
+def _width(list_type: pa.DataType) -> int:
     return int(list_type.value_type.list_size)

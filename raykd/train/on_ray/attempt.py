@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
 
 import ray.train
 from ray.exceptions import RayActorError, RayError
@@ -215,9 +214,9 @@ def _trainer(order: AttemptSpec) -> TorchTrainer:
     )
 
 
-def _started(work: Callable[[], Any]) -> "Future[Any]":
+def _started(work: Callable[[], ray.train.Result]) -> "Future[ray.train.Result]":
     """Begin work in a thread that nobody waits for when the program is interrupted."""
-    future: Future[Any] = Future()
+    future: Future[ray.train.Result] = Future()
 
     def run() -> None:
         try:
@@ -231,7 +230,7 @@ def _started(work: Callable[[], Any]) -> "Future[Any]":
     return future
 
 
-def _end(fitted: "Future[Any]") -> None:
+def _end(fitted: "Future[ray.train.Result]") -> None:
     """Have the thread of an attempt end, as where its controller dies.
 
     A thread that still waits for Ray when Ray is shut down may end the process on the spot.

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from ray.actor import ActorHandle
 from ray.exceptions import RayActorError, RayError
 
 import ray
@@ -31,7 +32,7 @@ _POLL_SECONDS = 0.2
 _PLACE_SECONDS = 300.0
 """Given to a cluster to find room for the first worker, or to start a machine for it."""
 
-Call = tuple[Any, ...]
+Call = tuple[object, ...]
 """A method of TeacherWriter and its arguments."""
 
 
@@ -58,7 +59,7 @@ class TeacherWorker:
         """Return at once."""
         return True
 
-    def ask(self, method: str, *arguments: Any) -> Any:
+    def ask(self, method: str, *arguments: object) -> object:
         """Return what a method of the teacher's writer returns."""
         if self._writer is None:
             self._writer = TeacherWriter(self._config, self._name)
@@ -72,8 +73,8 @@ class _Workers:
     config: RunConfig
     name: str
     watch: CacheWatch
-    idle: list[Any] = field(default_factory=list)
-    busy: dict[Any, tuple[Any, Call | None]] = field(default_factory=dict)
+    idle: list[ActorHandle] = field(default_factory=list)
+    busy: dict[ray.ObjectRef, tuple[ActorHandle, Call | None]] = field(default_factory=dict)
     """What Ray will answer to the worker and what it was asked; None: whether it is there."""
 
     deaths: int = 0
@@ -134,7 +135,7 @@ class _Workers:
         )
         self.busy[worker.is_there.remote()] = worker, None
 
-    def _answer(self, *call: Any) -> Any:
+    def _answer(self, *call: object) -> Any:
         for found in self._answers([call], self.watch.should_stop):
             return found
         message = f"cache of teacher {self.name}: stopped before a worker was there"
@@ -173,11 +174,11 @@ class _Workers:
             call, worker = waiting.popleft(), self.idle.pop()
             self.busy[worker.ask.remote(*call)] = worker, call
 
-    def _answered(self) -> list[Any]:
+    def _answered(self) -> list[ray.ObjectRef]:
         if not self.busy:
             return []
         self._require_room()
-        answered: list[Any] = ray.wait(list(self.busy), timeout=_POLL_SECONDS)[0]
+        answered: list[ray.ObjectRef] = ray.wait(list(self.busy), timeout=_POLL_SECONDS)[0]
         return answered
 
     def _replace(self, error: RayActorError) -> None:

@@ -17,7 +17,7 @@ from raykd.train.on_ray.stop_request import watched_requests
 from raykd.train.worker import Context, train_worker
 
 
-def train_loop(arguments: dict[str, Any]) -> dict[str, Any]:
+def train_loop(arguments: dict[str, Any]) -> dict[str, object]:
     """Run one worker of Ray Train; its arguments are plain values, which any Ray pickles."""
     config = checked_run(arguments["config"], origin=arguments["run_uri"])
     prepare_process(cores=config.cluster.cpus_per_worker)

@@ -41,7 +41,7 @@ def balanced(seed: int, *, dropout: float = 0.0) -> ScoredModel:
     model = scored(tiny_model("bert", NAME, seed=seed, dropout=dropout), NAME)
     (batch,) = batches()
     with torch.no_grad():
-        model.model.classifier.bias -= model(batch).logits_PK.mean(dim=0)
+        model.model.get_parameter("classifier.bias").sub_(model(batch).logits_PK.mean(dim=0))
     return model
 
 

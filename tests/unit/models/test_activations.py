@@ -76,8 +76,9 @@ def test_intermediate_scores_are_the_mean_activations() -> None:
     model = scored(tiny_model("bert", "masked_lm"), "masked_lm")
     batch = padded_batch("masked_lm")
     read: list[torch.Tensor] = []
-    for layer in model.model.bert.encoder.layer:
-        layer.intermediate.register_forward_hook(lambda _module, _in, output: read.append(output))
+    for layer in model.layers:
+        intermediate = layer.get_submodule("intermediate")
+        intermediate.register_forward_hook(lambda _module, _in, output: read.append(output))
     scores = activation_scores(model, [batch])
     expected_NI = torch.stack([t[batch.is_token_BL].double().abs().mean(dim=0) for t in read])
     torch.testing.assert_close(scores.intermediate_NI, expected_NI, rtol=1e-5, atol=0)

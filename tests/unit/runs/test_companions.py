@@ -12,7 +12,7 @@ from raykd.data.tokenizers import load_tokenizer, save_tokenizer
 from raykd.distill.models import build_student
 from raykd.distill.setup import read_setup
 from raykd.runs.companions import companions_of
-from transformers import GenerationConfig, PreTrainedTokenizerFast
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from tests.small_runs import TINY_BERT, TINY_LLAMA, small_data, small_run
 from tests.tiny_models import tiny_model
@@ -72,7 +72,9 @@ def test_a_decoder_built_like_its_teacher_generates_as_that(tmp_path: Path) -> N
         student={"architecture": {"num_layers": 1}},
         teachers={"big": {"model": str(tmp_path / "teacher")}},
     )
-    assert build_student(read_setup(config)).generation_config.eos_token_id == [3, 7]
+    student = build_student(read_setup(config))
+    assert isinstance(student, PreTrainedModel)
+    assert student.generation_config.eos_token_id == [3, 7]
 
 
 def test_a_classifier_generates_nothing(tmp_path: Path) -> None:

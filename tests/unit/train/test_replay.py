@@ -47,7 +47,7 @@ def poisoned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = assemble(read_setup(poisoned_run(directory, teachers={})), world=World()).student.model
     longest = longest_row(directory).lengths_B[0]
     with torch.no_grad():
-        model.bert.embeddings.position_embeddings.weight[longest - 1 :] = 3e38
+        model.get_parameter("bert.embeddings.position_embeddings.weight")[longest - 1 :] = 3e38
     save_model(model, directory / "teacher")
     return directory
 
@@ -261,7 +261,7 @@ def test_rows_and_gradients_add_up_to_the_step(directory: Path) -> None:
 def test_gradients_that_are_not_finite_come_first(directory: Path) -> None:
     run = initial(small_run(directory, task="sequence_classification"))
     with torch.no_grad():
-        run.student.model.bert.embeddings.position_embeddings.weight[0] = math.nan
+        run.student.model.get_parameter("bert.embeddings.position_embeddings.weight")[0] = math.nan
     report = report_next_step(run, decode=str)
     assert isinstance(report.error, NonFiniteLossError)
     assert math.isnan(report.grad_norm)

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import IO, Any
+from typing import IO
 
 from raykd.config.schema.prepare import ColumnOptions
 from raykd.data.prepare.readers.records import (
@@ -27,7 +27,7 @@ _READ_CHARACTERS = 1 << 20
 _LONGEST_ELEMENT = 1 << 28
 _BETWEEN = re.compile(r"[\s,]*")
 
-Pairs = tuple[tuple[str, Any], ...]
+Pairs = tuple[tuple[str, object], ...]
 """A JSON object; lists are arrays."""
 
 
@@ -57,7 +57,7 @@ def read_json(uri: str, columns: ColumnOptions) -> Iterator[Records]:
         yield from batched(_rows(uri, _values(uri, stream), columns), text_schema(columns))
 
 
-def _rows(uri: str, values: Iterable[tuple[int, Any]], columns: ColumnOptions) -> Iterator[Row]:
+def _rows(uri: str, values: Iterable[tuple[int, object]], columns: ColumnOptions) -> Iterator[Row]:
     """Yield the columns of each value; at the end each must have been in some row."""
     converters = _converters(columns)
     unseen = set(converters)
@@ -77,8 +77,8 @@ def _rows(uri: str, values: Iterable[tuple[int, Any]], columns: ColumnOptions) -
 
 
 def _converted(
-    row: dict[str, Any], pairs: Pairs, converters: dict[str, Callable[[Any], Any]]
-) -> list[Any] | Fault:
+    row: dict[str, object], pairs: Pairs, converters: dict[str, Callable[[object], object]]
+) -> list[object] | Fault:
     if len(row) < len(pairs):
         names = [name for name, _ in pairs]
         if twice := [name for name in converters if names.count(name) > 1]:
@@ -92,7 +92,7 @@ def _converted(
     return values
 
 
-def _converters(columns: ColumnOptions) -> dict[str, Callable[[Any], Any]]:
+def _converters(columns: ColumnOptions) -> dict[str, Callable[[object], object]]:
     ways = {
         columns.text: _text,
         columns.text_pair: _text,
@@ -104,13 +104,13 @@ def _converters(columns: ColumnOptions) -> dict[str, Callable[[Any], Any]]:
     return {name: ways[name] for name in columns.named()}
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     if value is None or type(value) is str:
         return value
     raise _unlike(value, "text")
 
 
-def _name(value: Any) -> str | None:
+def _name(value: object) -> str | None:
     if isinstance(value, bool):
         return str(value).lower()
     if value is None or isinstance(value, str):
@@ -118,26 +118,26 @@ def _name(value: Any) -> str | None:
     raise _unlike(value, "a label or a language")
 
 
-def _words(value: Any) -> list[str | None] | None:
+def _words(value: object) -> list[str | None] | None:
     return None if value is None else [_text(one) for one in _listed(value)]
 
 
-def _names(value: Any) -> list[str | None] | None:
+def _names(value: object) -> list[str | None] | None:
     return None if value is None else [_name(one) for one in _listed(value)]
 
 
-def _listed(value: Any) -> list[Any]:
+def _listed(value: object) -> list[object]:
     if isinstance(value, list):
         return value
     raise _unlike(value, "a list of words or labels")
 
 
-def _unlike(value: Any, wanted: str) -> TypeError:
+def _unlike(value: object, wanted: str) -> TypeError:
     kinds = {bool: "true or false", _Number: "a number", list: "a list", tuple: "an object"}
     return TypeError(f"{kinds.get(type(value), 'text')}, not {wanted}")
 
 
-def _values(uri: str, stream: IO[str]) -> Iterator[tuple[int, Any]]:
+def _values(uri: str, stream: IO[str]) -> Iterator[tuple[int, object]]:
     """Yield each row with its line: an object, another value, or a fault."""
     beginning = stream.read(_READ_CHARACTERS)
     if beginning.lstrip().startswith("["):
@@ -145,7 +145,7 @@ def _values(uri: str, stream: IO[str]) -> Iterator[tuple[int, Any]]:
     return _lines(chain(io.StringIO(beginning + stream.readline()), stream))
 
 
-def _lines(lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
+def _lines(lines: Iterable[str]) -> Iterator[tuple[int, object]]:
     for number, line in enumerate(lines, start=1):
         if line.isspace():
             continue
@@ -157,7 +157,7 @@ def _lines(lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
             yield number, Fault("JSON that is nested too deeply")
 
 
-def _elements(uri: str, text: str, stream: IO[str]) -> Iterator[tuple[int, Any]]:
+def _elements(uri: str, text: str, stream: IO[str]) -> Iterator[tuple[int, object]]:
     """Yield the elements of one array, of which only a piece is in memory."""
     position = text.index("[") + 1
     line = 1 + text.count("\n", 0, position)

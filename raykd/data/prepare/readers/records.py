@@ -4,7 +4,6 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
 
 import pyarrow as pa
 
@@ -35,7 +34,7 @@ class Records:
     faults: Mapping[int, str] = field(default_factory=dict)
     """Index of each row that cannot be read, and why."""
 
-    features: Mapping[str, Any] = field(default_factory=dict)
+    features: Mapping[str, object] = field(default_factory=dict)
     """What ``datasets`` knows of the columns, such as the names of classes."""
 
 
@@ -46,7 +45,7 @@ class Fault:
     reason: str
 
 
-Row = tuple[int, Sequence[Any] | Fault]
+Row = tuple[int, Sequence[object] | Fault]
 """Line of a row, and the values of its columns."""
 
 
@@ -104,14 +103,14 @@ def require_columns(
             raise DataError(message)
 
 
-def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+def _array(values: list[object], kind: pa.DataType) -> pa.Array:
     try:
         return pa.array(values, kind)
     except UnicodeEncodeError:
         return pa.array([_encodable(value) for value in values], kind)
 
 
-def _encodable(value: Any) -> Any:
+def _encodable(value: object) -> object:
     if isinstance(value, list):
         return [_encodable(one) for one in value]
     if isinstance(value, str):

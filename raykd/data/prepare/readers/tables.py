@@ -6,7 +6,6 @@ has threads of its own: one that an error leaves unfinished can abort the proces
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -70,7 +69,7 @@ def _records(
             first = numbers.stop
 
 
-def _features(schema: pa.Schema, names: Sequence[str]) -> Mapping[str, Any]:
+def _features(schema: pa.Schema, names: Sequence[str]) -> Mapping[str, object]:
     """Return what ``datasets`` wrote about some columns into the schema of its files."""
     known = json.loads((schema.metadata or {}).get(_DATASETS, b"{}"))
     features = known.get("info", {}).get("features") or {}
@@ -81,5 +80,5 @@ def _features(schema: pa.Schema, names: Sequence[str]) -> Mapping[str, Any]:
 
     of_columns = pa.schema([schema.field(name) for name in wanted])
     metadata = {_DATASETS: json.dumps({"info": {"features": wanted}})}
-    found: Mapping[str, Any] = Features.from_arrow_schema(of_columns.with_metadata(metadata))
+    found: Mapping[str, object] = Features.from_arrow_schema(of_columns.with_metadata(metadata))
     return found
