@@ -18,6 +18,7 @@ from raykd.runs.export import KIND as MODEL
 from raykd.storage import uris
 from raykd.storage.leases.lease import held_lease
 from raykd.storage.leases.records import EXPIRY_SECONDS, holders_of, is_dead
+from raykd.storage.published import layout
 from raykd.storage.published.garbage import (
     Garbage,
     Tree,
@@ -32,24 +33,24 @@ from raykd.storage.remote.names import leads_out
 from raykd.storage.remote.uploads import Upload, pending_uploads
 from raykd.teachers.cache.index import unnoted_records
 
-_LEASE = "lease.json"
-_RUN = "run.yaml"
 _RUN_NAME = re.compile(r".+-[0-9a-f]{8}")
-_SWEEP = ("sweep.yaml", "index.json")
+_SWEEP = (layout.SWEEP_CONFIG, layout.SWEEP_INDEX)
 """What every run and every sweep has in its directory, beside its lease. Others have such files,
 too: a run is told by the hash in the name of its directory, a sweep by both files."""
 
 _DEEPEST = 3
 """Directories below a run's that a user may name: checkpoints/step-00000100/student."""
 
-_LEASE_FILE = re.compile(r"lease\.json(\.(after|wants)\.[0-9a-f]{32})?")
+_LEASE_FILE = re.compile(rf"{re.escape(layout.LEASE)}(\.(after|wants)\.[0-9a-f]{{32}})?")
 _ASIDE = re.compile(r"(.*/)?\.[^/]+\.[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}")
 """A file that was to replace another one: its name, and a random UUID."""
 
-_PUBLISHED = re.compile(r"checkpoints/step-\d{8}/|model/")
-_CACHE = re.compile(r"((?:.*/)?[0-9a-f]{16}/)(?:records|index-\d{5})/")
+_PUBLISHED = re.compile(
+    rf"{layout.CHECKPOINTS}/{layout.CHECKPOINT_PREFIX}\d{{8}}/|{layout.MODEL}/"
+)
+_CACHE = re.compile(rf"((?:.*/)?[0-9a-f]{{16}}/)(?:{layout.RECORDS}|index-\d{{5}})/")
 _CACHE_NAME = re.compile(r"[0-9a-f]{16}")
-_DIRECTORIES = ("checkpoints/", "model/", "ray/")
+_DIRECTORIES = (f"{layout.CHECKPOINTS}/", f"{layout.MODEL}/", f"{layout.RAY}/")
 """Of a run, whose files are not written one by one."""
 
 
@@ -130,7 +131,7 @@ def _owner_of(uri: str) -> str:
     Of a cache that is the directory around it: its name tells that it is one.
     """
     around, _, name = uri.rpartition("/")
-    if _CACHE_NAME.fullmatch(name) and "records" in uris.list_names(uri):
+    if _CACHE_NAME.fullmatch(name) and layout.RECORDS in uris.list_names(uri):
         return around
     above = uri
     for _ in range(_DEEPEST + 1):
@@ -149,7 +150,7 @@ def _is_owner(uri: str, has: Callable[[str], bool]) -> bool:
 
 
 def _is_run(uri: str, has: Callable[[str], bool]) -> bool:
-    return _RUN_NAME.fullmatch(uri.rpartition("/")[2]) is not None and has(_RUN)
+    return _RUN_NAME.fullmatch(uri.rpartition("/")[2]) is not None and has(layout.RUN_CONFIG)
 
 
 def _owners(tree: Tree) -> list[str]:
@@ -172,7 +173,7 @@ def _uri_of(tree: Tree, directory: str) -> str:
 
 def _is_live(tree: Tree, owner: str) -> bool:
     """Tell whether a driver may be at a run or sweep."""
-    lease = f"{owner}{_LEASE}"
+    lease = f"{owner}{layout.LEASE}"
     if lease not in tree:
         return False
     try:
@@ -197,20 +198,20 @@ def _left_in(tree: Tree, owner: str) -> Iterator[Garbage]:
             yield tree.garbage(f"{owner}{name}", what="file", why="its writer died before the end")
     if is_run:
         yield from _left_in_run(tree, owner, names)
-    if any(name.startswith("records/") for name in names):
+    if any(name.startswith(f"{layout.RECORDS}/") for name in names):
         for name in unnoted_records(uris.join(tree.uri, owner.rstrip("/")), names):
             yield tree.garbage(f"{owner}{name}", what="records", why="no note names them")
 
 
 def _left_in_run(tree: Tree, owner: str, names: Collection[str]) -> Iterator[Garbage]:
     """Yield what is left of Ray Train, and of published directories whose removal has begun."""
-    if any(name.startswith("ray/") for name in names):
-        yield tree.garbage(f"{owner}ray/", what="ray", why="there is no driver")
+    if any(name.startswith(f"{layout.RAY}/") for name in names):
+        yield tree.garbage(f"{owner}{layout.RAY}/", what="ray", why="there is no driver")
     published = {found[0] for name in names if (found := _PUBLISHED.match(name))}
     for name in sorted(published):
         # What is not uploaded yet is found wherever it is.
         if not any(each.startswith(f"{name}{PARTS}/") for each in names):
-            kind = MODEL if name == "model/" else CHECKPOINT
+            kind = MODEL if name == f"{layout.MODEL}/" else CHECKPOINT
             yield from tree.uncommitted(
                 f"{owner}{name}", what=kind, why="is not committed", kind=kind
             )
@@ -244,4 +245,4 @@ def _claimed(garbage: Garbage, root: str, idle: list[str]) -> Garbage:
     around = [owner for owner in idle if garbage.uri.startswith(uris.join(root, owner))]
     if not around:
         return garbage
-    return replace(garbage, lease_uri=uris.join(root, f"{max(around, key=len)}{_LEASE}"))
+    return replace(garbage, lease_uri=uris.join(root, f"{max(around, key=len)}{layout.LEASE}"))

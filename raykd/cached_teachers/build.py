@@ -24,6 +24,7 @@ from raykd.errors import StoppedError, StorageDeniedError
 from raykd.storage import uris
 from raykd.storage.leases.lease import HeldLease, held_lease
 from raykd.storage.leases.records import holders_of
+from raykd.storage.published import layout
 from raykd.storage.remote.probe import check_storage
 from raykd.teachers.cache.building import Progress, Watch, build_cache, help_build, is_built
 from raykd.teachers.cache.payload import Payload
@@ -191,7 +192,7 @@ class _Builder:
     def _built(self, payload: Payload) -> bool:
         target, watch = self._target, self._watch
         uri, key = target.uri(payload), target.key(payload)
-        lease_uri = uris.join(uri, "lease.json")
+        lease_uri = uris.join(uri, layout.LEASE)
         if holders_of(lease_uri):
             watch.on_message(f"cache of teacher {target.teacher}: helping to write it to {uri}")
             help_build(uri, key, target.coverages, self._writer, watch.should_stop)

@@ -14,13 +14,13 @@ from raykd.config.schema.losses import LossesConfig
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.teachers import CacheConfig
 from raykd.data.manifest import Shard
-from raykd.data.stream import training_reads
+from raykd.data.selection import training_reads
 from raykd.distill.setup import RunSetup
 from raykd.errors import ConfigError
 from raykd.models.fingerprint import fingerprints, hub_commit
 from raykd.models.locations import is_location
 from raykd.storage import uris
-from raykd.tasks.masking import mask_epochs
+from raykd.tasks.masked_lm import mask_epochs
 from raykd.teachers.cache.key import CacheKey, Masks
 from raykd.teachers.cache.parts import Coverage
 from raykd.teachers.cache.payload import Payload

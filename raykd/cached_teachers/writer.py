@@ -10,6 +10,7 @@ import torch
 from raykd.config.schema.run import RunConfig
 from raykd.distill.models import load_teachers, student_config
 from raykd.distill.setup import read_setup
+from raykd.distill.world import local_device
 from raykd.teachers.cache.building import AskingWriter, Progress, Writer
 from raykd.teachers.cache.parts import Coverage
 from raykd.teachers.cache.payload import Payload
@@ -76,8 +77,7 @@ class TeacherWriter(AskingWriter):
 
 
 def _runner(config: RunConfig, name: str) -> TeacherRunner:
-    has_gpu = config.cluster.gpus_per_worker > 0 and torch.cuda.is_available()
-    device = torch.device("cuda" if has_gpu else "cpu")
+    device = local_device(config.cluster) or torch.device("cpu")
     setup = read_setup(config)
     model = load_teachers(setup, names=[name])[name].to(device)
     return TeacherRunner(

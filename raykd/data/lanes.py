@@ -1,16 +1,18 @@
-"""Read the rows of one lane in order: windows of record batches, shuffled, a few ahead."""
+"""Arrow bytes to rows: record batches, and those of one lane, shuffled in windows, in order."""
 
 import functools
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.ipc
 
+from raykd.batch import IntArray, Rows
 from raykd.data.manifest import Manifest, Shard
 from raykd.data.shard_checks import check_batch, expected_schema
 from raykd.errors import DataError
@@ -102,6 +104,38 @@ class BatchReader:
 
 def _open(uri: str) -> pa.RecordBatchFileReader:
     return pa.ipc.open_file(uris.open_arrow(uri))
+
+
+def as_rows(batch: pa.RecordBatch, *, epoch: int) -> Rows:
+    """Return a record batch of prepared rows, read in one epoch, as numpy arrays.
+
+    Args:
+        batch: Columns as in ``raykd.data.manifest``, ``language`` as an index.
+        epoch: How often the rows have been read before.
+    """
+    columns = {name: batch.column(name) for name in batch.schema.names}
+
+    def values(name: str) -> IntArray | None:
+        column: Any = columns.get(name)
+        if column is None:
+            return None
+        flat = column.flatten() if pa.types.is_list(column.type) else column
+        return flat.to_numpy(zero_copy_only=False).astype(np.int64)  # type: ignore[no-any-return]
+
+    tokens, row_ids, languages = values("input_ids"), values("row_id"), values("language")
+    assert tokens is not None  # noqa: S101  every shard has these three columns
+    assert row_ids is not None  # noqa: S101
+    assert languages is not None  # noqa: S101
+    return Rows(
+        token_ids_T=tokens,
+        lengths_B=pc.list_value_length(columns["input_ids"]).to_numpy().astype(np.int64),
+        row_ids_B=row_ids,
+        epochs_B=np.full(batch.num_rows, epoch, dtype=np.int64),
+        languages_B=languages,
+        labels_B=values("label"),
+        token_labels_T=values("word_labels"),
+        token_types_T=values("token_type_ids"),
+    )
 
 
 def windows(batches: Sequence[T], window: int) -> list[Sequence[T]]:

@@ -1,8 +1,13 @@
-"""The rows of every optimizer step, resumable at any step with any number of workers."""
+"""The rows of every optimizer step, resumable at any step with any number of workers.
+
+Record batches are read in the order of ``raykd.data.order``. Where ``data.bucket_steps`` is more
+than 1, the steps of a bucket exchange rows within each lane, so that each has rows of like length
+and little is padded; each keeps its number of rows of every lane, so a worker needs no other
+worker's rows to know its own.
+"""
 
 import itertools
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,43 +15,146 @@ import pyarrow as pa
 
 from raykd.batch import IntArray, Rows
 from raykd.config.schema.data import DataConfig
-from raykd.data.buckets import bucket_order, steps_by_length
-from raykd.data.lanes import BatchAddress, BatchReader, addresses
-from raykd.data.manifest import Manifest, Shard
-from raykd.data.mixture import initial_weights
-from raykd.data.order import drawn_rows
-from raykd.data.row_stream import RowStream, batches_before
-from raykd.data.rows import as_rows, joined
-from raykd.errors import ConfigError
+from raykd.data.lanes import BatchAddress, BatchReader, Lane, addresses, as_rows
+from raykd.data.manifest import Manifest
+from raykd.data.order import EpochOrder, drawn_rows
+from raykd.data.selection import (
+    DataState,
+    chosen_shards,
+    mixing_weights,
+    stream_order,
+    stream_shards,
+)
 
-ALL_LANGUAGES = "*"
-"""Name of the one stream that holds every language, where languages are not mixed."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DataState:
-    """Where the data stands between two steps; with the configuration, all there is to know."""
-
-    step: int
-    """Steps whose rows have been handed out."""
-
-    rows: dict[str, int]
-    """Rows handed out of each stream, each language or all of them together, before the steps
-    that share out their rows: see ``data.bucket_steps``."""
-
-    weights: dict[str, float] | None = None
-    """Share of each stream in the rows drawn from here on, where the run has adapted them; None
-    draws by the configuration."""
+_BLOCK_POSITIONS = 1024
+"""Positions gathered at once: a call into Arrow costs as much as copying 64 short rows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StreamReads:
-    """What the first steps of a run read of one stream."""
+class _Block:
+    """This worker's rows among a range of positions of one epoch."""
 
-    shards: tuple[Shard, ...]
-    whole_epochs: int
-    last: tuple[BatchAddress, ...]
-    """The record batches that are read in the epoch after those."""
+    start: int
+    rows: Rows
+    rows_before: IntArray
+    """This worker's rows before each position, from the start to the stop of the range."""
+
+    tokens_before: IntArray
+    """Tokens before each row, and of all rows."""
+
+    @property
+    def stop(self) -> int:
+        return self.start + len(self.rows_before) - 1
+
+    def between(self, start: int, stop: int) -> Rows:
+        """Return the rows among positions [start, stop) as views."""
+        first, last = self.rows_before[start - self.start], self.rows_before[stop - self.start]
+        tokens = slice(self.tokens_before[first], self.tokens_before[last])
+        return self.rows.select(slice(first, last), tokens)
+
+
+class RowStream:
+    """Rows of some shards in the order of ``raykd.data.order``, epoch after epoch, for ever."""
+
+    def __init__(
+        self,
+        batches: Sequence[BatchAddress],
+        *,
+        reader: BatchReader,
+        config: DataConfig,
+        seed: tuple[int, int],
+        lanes: range,
+    ) -> None:
+        """Begin to read nothing yet.
+
+        Args:
+            batches: The record batches of the shards.
+            reader: Reads them.
+            config: Lanes and window.
+            seed: Seed of the run and number of the stream in it.
+            lanes: The lanes of this worker.
+        """
+        self._batches = batches
+        self._reader = reader
+        self._config = config
+        self._seed = seed
+        self._lanes = lanes
+        self._open: dict[tuple[int, int], Lane] = {}
+        self._orders: dict[int, EpochOrder] = {}
+        self._block: _Block | None = None
+        self._rows_per_epoch = sum(batch.rows for batch in batches)
+
+    def rows(self, start: int, stop: int) -> list[Rows]:
+        """Return this worker's rows among positions [start, stop), in order, in pieces.
+
+        Calls must come with rising positions, each starting where the last one stopped.
+        """
+        pieces = []
+        while start < stop:
+            if self._block is None or start == self._block.stop:
+                self._block = self._read_block(start)
+            end = min(stop, self._block.stop)
+            if len(piece := self._block.between(start, end)):
+                pieces.append(piece)
+            start = end
+        return pieces
+
+    def lanes(self, start: int, stop: int) -> IntArray:
+        """Return the lane of each of this worker's rows among positions [start, stop)."""
+        pieces = []
+        while start < stop:
+            epoch, first = divmod(start, self._rows_per_epoch)
+            last = min(first + stop - start, self._rows_per_epoch)
+            lane_of_position = self._order(epoch).lanes_between(first, last)
+            pieces.append(lane_of_position[np.isin(lane_of_position, self._lanes)])
+            start += last - first
+        return np.concatenate([np.zeros(0, dtype=np.int64), *pieces])
+
+    def _read_block(self, start: int) -> _Block:
+        epoch, first = divmod(start, self._rows_per_epoch)
+        last = min(first + _BLOCK_POSITIONS, self._rows_per_epoch)
+        lane_of_position = self._order(epoch).lanes_between(first, last)
+        is_mine = np.isin(lane_of_position, self._lanes)
+        rows = self._lane_rows(epoch, first, lane_of_position[is_mine])
+        return _Block(
+            start=start,
+            rows=rows,
+            rows_before=np.concatenate([[0], np.cumsum(is_mine)]),
+            tokens_before=np.concatenate([[0], np.cumsum(rows.lengths_B)]),
+        )
+
+    def _lane_rows(self, epoch: int, first: int, lane_of_row: IntArray) -> Rows:
+        """Return the next row of each lane that is listed, in the order of the list."""
+        order = self._order(epoch)
+        before = order.rows_before(first)
+        pieces = []
+        for lane, count in enumerate(np.bincount(lane_of_row).tolist()):
+            if count == 0:
+                continue
+            pieces += self._lane(epoch, lane, int(before[lane])).take(count)
+            if before[lane] + count == order.rows_per_lane[lane]:
+                del self._open[epoch, lane]
+        if not pieces:
+            return Rows.empty()
+        place_in_pieces = np.argsort(np.argsort(lane_of_row, kind="stable"))
+        return as_rows(pa.concat_batches(pieces).take(pa.array(place_in_pieces)), epoch=epoch)
+
+    def _order(self, epoch: int) -> EpochOrder:
+        if epoch not in self._orders:
+            order = stream_order(self._batches, self._config, seed=self._seed, epoch=epoch)
+            self._orders = {epoch: order}
+        return self._orders[epoch]
+
+    def _lane(self, epoch: int, lane: int, start: int) -> Lane:
+        if (epoch, lane) not in self._open:
+            self._open[epoch, lane] = Lane(
+                [self._batches[index] for index in self._order(epoch).lanes[lane]],
+                reader=self._reader,
+                window=self._config.shuffle_window,
+                seed=(*self._seed, epoch, lane),
+                start=start,
+            )
+        return self._open[epoch, lane]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,97 +164,6 @@ class StepRows:
     rows: Rows
     state: DataState
     """Where the data stands after this step."""
-
-
-def chosen_shards(manifest: Manifest, config: DataConfig, split: str) -> tuple[Shard, ...]:
-    """Return the shards of a split in the languages that are asked for.
-
-    Raises:
-        ConfigError: A language has no rows in the split.
-    """
-    shards = manifest.shards(split)
-    present = {shard.language for shard in shards}
-    if missing := sorted(set(config.languages or ()) - present):
-        message = (
-            f"data.languages: {missing} have no rows in split {split!r} of {manifest.uri}; "
-            f"it has {sorted(present)}"
-        )
-        raise ConfigError(message)
-    return tuple(s for s in shards if config.languages is None or s.language in config.languages)
-
-
-def initial_state(manifest: Manifest, config: DataConfig) -> DataState:
-    """Return where the data stands before the first step."""
-    return DataState(step=0, rows=dict.fromkeys(_stream_shards(manifest, config), 0))
-
-
-def rows_per_epoch(manifest: Manifest, config: DataConfig) -> int:
-    """Return the rows of the training split in the languages that are asked for."""
-    return sum(shard.rows for shard in chosen_shards(manifest, config, config.train_split))
-
-
-def mixing_weights(manifest: Manifest, config: DataConfig) -> dict[str, float]:
-    """Return the share of each stream in the rows drawn, by the configuration; they sum to 1.
-
-    Raises:
-        ConfigError: A fixed weight is missing or names a language that is not there.
-    """
-    rows = {
-        name: sum(shard.rows for shard in shards)
-        for name, shards in _stream_shards(manifest, config).items()
-    }
-    return initial_weights(rows, config.mixing)
-
-
-def training_reads(
-    manifest: Manifest, config: DataConfig, *, seed: int, global_batch_size: int, num_steps: int
-) -> list[StreamReads]:
-    """Return what the first steps read, by arithmetic on the manifest alone.
-
-    Steps of a bucket exchange their rows: the last bucket counts as a whole.
-
-    Args:
-        manifest: The prepared data set.
-        config: Split, languages, mixture, lanes and window; a mixture that adapts is not known.
-        seed: Decides the order.
-        global_batch_size: Rows per step over all workers.
-        num_steps: Steps from the first one on.
-    """
-    streams = _stream_shards(manifest, config)
-    weights = mixing_weights(manifest, config)
-    steps = math.ceil(num_steps / config.bucket_steps) * config.bucket_steps
-    taken = _drawn_in_all(
-        [weights[name] for name in streams], num_rows=global_batch_size, seed=seed, steps=steps
-    )
-    found = []
-    for number, (shards, rows) in enumerate(zip(streams.values(), taken, strict=True)):
-        batches = addresses(manifest, shards)
-        epoch, position = divmod(rows, sum(batch.rows for batch in batches))
-        last = batches_before(position, batches, config=config, seed=(seed, number), epoch=epoch)
-        found.append(StreamReads(shards=shards, whole_epochs=epoch, last=tuple(last)))
-    return found
-
-
-def _drawn_in_all(shares: Sequence[float], *, num_rows: int, seed: int, steps: int) -> list[int]:
-    """Return how many rows of each stream some steps take together."""
-    if len(shares) == 1:
-        return [num_rows * steps]
-    taken = np.zeros(len(shares), dtype=np.int64)
-    for step in range(steps):
-        taken += drawn_rows(shares, num_rows=num_rows, seed=seed, step=step)
-    return taken.tolist()
-
-
-def with_weights(state: DataState, weights: Mapping[str, float]) -> DataState:
-    """Return the state with other shares of the streams from its next step on.
-
-    Raises:
-        ValueError: The weights are not those of the streams.
-    """
-    if set(weights) != set(state.rows):
-        message = f"weights are of {sorted(weights)}, but the streams are {sorted(state.rows)}"
-        raise ValueError(message)
-    return replace(state, weights=dict(weights))
 
 
 def training_rows(
@@ -183,7 +200,7 @@ def training_rows(
             seed=(seed, number),
             lanes=range(rank, config.num_lanes, world_size),
         )
-        for number, (name, shards) in enumerate(_stream_shards(manifest, config).items())
+        for number, (name, shards) in enumerate(stream_shards(manifest, config).items())
     }
     shares = [weights[name] for name in streams]
     taken = dict(state.rows)
@@ -207,7 +224,7 @@ def training_rows(
                 if step > state.step:
                     rows = taken if step == first + len(pieces) else before
                     after = replace(state, step=step, rows=dict(rows))
-                    yield StepRows(rows=joined(of_step), state=after)
+                    yield StepRows(rows=Rows.concatenate(of_step), state=after)
     finally:
         reader.close()
 
@@ -220,7 +237,7 @@ def _dealt(
     of_steps = [stream.rows(first, last) for first, last in itertools.pairwise(stops)]
     if len(counts) == 1:
         return of_steps
-    rows = joined(list(itertools.chain.from_iterable(of_steps)))
+    rows = Rows.concatenate(list(itertools.chain.from_iterable(of_steps)))
     num_rows = [sum(map(len, pieces)) for pieces in of_steps]
     steps_B = steps_by_length(
         rows.lengths_B,
@@ -252,11 +269,24 @@ def evaluation_rows(
         reader.close()
 
 
-def _stream_shards(manifest: Manifest, config: DataConfig) -> dict[str, tuple[Shard, ...]]:
-    shards = chosen_shards(manifest, config, config.train_split)
-    if config.mixing is None:
-        return {ALL_LANGUAGES: shards}
-    return {
-        language: tuple(shard for shard in shards if shard.language == language)
-        for language in sorted({shard.language for shard in shards})
-    }
+def steps_by_length(
+    lengths_B: IntArray, *, lanes_B: IntArray, steps_B: IntArray, order: IntArray
+) -> IntArray:
+    """Return the step of each row of a bucket when its steps have exchanged rows.
+
+    Args:
+        lengths_B: Tokens of each row.
+        lanes_B: The lane that each row comes from.
+        steps_B: The step that reads each row, counted within the bucket.
+        order: The steps, from the one that gets the shortest rows to that of the longest.
+    """
+    rank = np.argsort(order)
+    places = np.lexsort((rank[steps_B], lanes_B))
+    exchanged_B = np.empty_like(steps_B)
+    exchanged_B[np.lexsort((lengths_B, lanes_B))] = steps_B[places]
+    return exchanged_B
+
+
+def bucket_order(num_steps: int, *, seed: int, bucket: int) -> IntArray:
+    """Draw which step of a bucket gets the shortest rows, and so on to the longest."""
+    return np.random.default_rng((seed, 2, bucket)).permutation(num_steps)

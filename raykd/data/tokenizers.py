@@ -11,6 +11,7 @@ from transformers import AutoTokenizer, BertTokenizer, PreTrainedConfig, PreTrai
 from raykd.data.manifest import TOKENIZER_DIRECTORY, TokenizerInfo
 from raykd.errors import DataError
 from raykd.storage import uris
+from raykd.storage.published import layout
 
 logger = logging.getLogger(__name__)
 
@@ -192,7 +193,7 @@ def _load_local(path: Path) -> PreTrainedTokenizerFast:
         return AutoTokenizer.from_pretrained(
             str(path), local_files_only=True, trust_remote_code=False
         )
-    for name in ("tokenizer.json", "vocab.txt"):
+    for name in layout.TOKENIZER_FILES:
         if (path / name).exists():
             return _load_file(path / name)
     message = "the directory holds no tokenizer_config.json, tokenizer.json or vocab.txt"

@@ -9,7 +9,7 @@ import torch
 
 from raykd.batch import Batch
 from raykd.config.schema.run import RunConfig
-from raykd.data.stream import initial_state
+from raykd.data.selection import initial_state
 from raykd.distill.batches import evaluation_batches, first_batches
 from raykd.distill.distillation import Distillation
 from raykd.distill.loop import LoopOptions, TrainState

@@ -6,13 +6,8 @@ from dataclasses import replace
 
 from raykd.batch import Batch, Rows
 from raykd.data.prefetch import prefetched
-from raykd.data.stream import (
-    DataState,
-    StepRows,
-    evaluation_rows,
-    initial_state,
-    training_rows,
-)
+from raykd.data.selection import DataState, initial_state
+from raykd.data.stream import StepRows, evaluation_rows, training_rows
 from raykd.distill.loop import StepBatches, TrainState
 from raykd.distill.setup import RunSetup
 from raykd.distill.sharding import in_lockstep, shards_student

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from raykd.batch import Batch, Rows
 from raykd.config.schema.run import RunConfig
 from raykd.data.mixture import adaptive_weights
-from raykd.data.stream import with_weights
+from raykd.data.selection import with_weights
 from raykd.distill.batches import StepReader, evaluation_batches, scores_anything, step_rows
 from raykd.distill.evaluate import Evaluation, evaluate
 from raykd.distill.loop import LoopOptions, TrainState

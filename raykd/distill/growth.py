@@ -11,7 +11,7 @@ import torch
 from raykd.batch import Batch
 from raykd.errors import NonFiniteLossError
 from raykd.init.ligo import GrowthOperator
-from raykd.losses.cross_entropy import cross_entropy
+from raykd.losses.divergences import cross_entropy
 from raykd.models.scored import ScoredModel
 
 logger = logging.getLogger(__name__)

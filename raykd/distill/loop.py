@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from raykd.batch import Batch
 from raykd.config.schema.train import OptimizerConfig
-from raykd.data.stream import DataState
+from raykd.data.selection import DataState
 from raykd.distill.diverged import mean_with, require_sound
 from raykd.distill.optimizer import learning_rate
 from raykd.distill.sharding import is_sharded

@@ -11,7 +11,7 @@ from raykd.batch import Batch
 from raykd.config.schema.model import StudentConfig
 from raykd.distill.setup import RunSetup
 from raykd.errors import ConfigError, ModelError
-from raykd.losses.cross_entropy import cross_entropy
+from raykd.losses.divergences import cross_entropy
 from raykd.models.files import languages_of
 from raykd.models.labels import has_classes
 from raykd.models.per_language import PerLanguageModel, TaskModel, with_languages

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import Manifest, Shard, read_manifest
-from raykd.data.stream import chosen_shards, rows_per_epoch
+from raykd.data.selection import chosen_shards, rows_per_epoch
 from raykd.models.families import family_of
 from raykd.tasks.build import build_task
 from raykd.tasks.task import Task

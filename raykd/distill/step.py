@@ -11,12 +11,11 @@ from dataclasses import dataclass
 import torch
 
 from raykd.batch import Batch, LayersWanted, ModelOutputs
+from raykd.losses.divergences import widened
 from raykd.losses.layer_terms import LayerTerm
-from raykd.losses.precision import widened
 from raykd.losses.terms import LossTerm
-from raykd.losses.vocabulary import Sums, weighted_sums
 from raykd.models.scored import ScoredModel
-from raykd.scores import ALL
+from raykd.scores import ALL, Sums, weighted_sums
 from raykd.teachers.cache.sparse import SparseScores, sparse_forward_kl
 from raykd.teachers.ensemble import TeacherEnsemble, TeacherSignal
 
@@ -199,8 +198,9 @@ def _over_positions(
     progress: float,
 ) -> torch.Tensor:
     """Return a term's sum over C positions."""
+    settings = term.settings_at(progress)
     if not term.needs_teacher:
-        return term.per_position(logits_CK, None, labels_C, progress).sum()
+        return term.per_position(logits_CK, labels_C, **settings).sum()
     # Zero, but part of the graph, where no teacher is asked.
     total = widened(logits_CK[:0]).sum()
     for each in targets:
@@ -209,7 +209,7 @@ def _over_positions(
             # Forward KL at temperature 1 is the only term that a run with such a cache may have.
             values_Q = sparse_forward_kl(logits_QK, each.scores)
         else:
-            values_Q = term.per_position(logits_QK, each.scores, labels_C[each.asked], progress)
+            values_Q = term.per_position(logits_QK, each.scores, **settings)
         if each.weights_Q is not None:
             values_Q = values_Q * each.weights_Q
         total = total + values_Q.sum()

@@ -6,7 +6,16 @@ from typing import TypeVar
 import torch
 import torch.distributed
 
+from raykd.config.schema.train import ClusterConfig
+
 T = TypeVar("T")
+
+
+def local_device(cluster: ClusterConfig) -> torch.device | None:
+    """Return what a run computes on in this process; None where it asks for a GPU in vain."""
+    if cluster.gpus_per_worker == 0:
+        return torch.device("cpu")
+    return torch.device("cuda") if torch.cuda.is_available() else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -23,7 +23,7 @@ from raykd.config.schema.model import ArchitectureConfig
 from raykd.config.schema.run import TaskName
 from raykd.config.schema.train import OptimizerConfig
 from raykd.data.manifest import TokenizerInfo
-from raykd.data.stream import DataState
+from raykd.data.selection import DataState
 from raykd.distill.loop import LoopOptions, StepBatches, TrainState, training_steps
 from raykd.distill.models import shape_of
 from raykd.distill.step import DistillationStep

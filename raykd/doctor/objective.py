@@ -100,7 +100,7 @@ def detached(subject: Subject, setting: Setting) -> Iterator[float]:
     of_teacher = case.teacher(batch, insides)
     of_student = case.student(batch, LayersWanted(hidden=(0, 1, 2), attention=(0, 1)))
     values = [
-        term.per_position(of_student.logits_PK, of_teacher.logits_PK, batch.labels_P, 0.0)
+        term.per_position(of_student.logits_PK, of_teacher.logits_PK, **term.settings_at(0.0))
         for formula in FORMULAS.values()
         for term in subject.build_terms(formula.losses("2"))
     ]

@@ -42,7 +42,7 @@ def precision(subject: Subject, setting: Setting) -> Iterator[float]:
     labels_P = torch.arange(_POSITIONS, device=setting.device)
     (term,) = subject.build_terms(LossesConfig(cross_entropy=CrossEntropyConfig()))
     yield deviation(
-        term.per_position(student_PK, None, labels_P, 0.0),
+        term.per_position(student_PK, labels_P, **term.settings_at(0.0)),
         -student_PK.double().softmax(dim=-1).log()[labels_P, labels_P],
     )
     for name, formula in FORMULAS.items():
@@ -124,8 +124,7 @@ def _values(
 ) -> torch.Tensor:
     """Return what the term of a run computes at each position."""
     (term,) = subject.build_terms(FORMULAS[name].losses(f"{temperature_:g}"))
-    labels_P = torch.zeros(len(student_PK), dtype=torch.int64, device=student_PK.device)
-    return term.per_position(student_PK, teacher_PK, labels_P, 0.0)
+    return term.per_position(student_PK, teacher_PK, **term.settings_at(0.0))
 
 
 def _gradient(logits_PK: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ import torch
 
 from raykd.batch import AttentionInputs, Batch, LayersWanted, ModelOutputs
 from raykd.config.schema.layer_losses import AttentionRelationsConfig, HiddenStatesConfig
+from raykd.losses.divergences import widened
 from raykd.losses.layers import (
     attention_mse,
     attention_scores,
@@ -14,7 +15,6 @@ from raykd.losses.layers import (
     hidden_mse,
     relation_kl,
 )
-from raykd.losses.precision import widened
 
 PerTokenLoss = Callable[[ModelOutputs, ModelOutputs, Batch], torch.Tensor]
 """(student, teacher, batch) to values of shape [T], padding left out."""

@@ -1,7 +1,7 @@
-"""How far the student is from the teacher at each scored position.
+"""How far the student is from the labels, or from the teacher, at each scored position.
 
-Every function takes the student's logits first, lets no gradient into the teacher and
-returns one non-negative value per position, zero where the models agree.
+Every loss takes the student's logits first and returns one non-negative value per position.
+Those on a teacher let no gradient into it, and are zero where the models agree.
 
 With p and q the softmax of teacher and student logits divided by the temperature, the
 divergences between them share two settings:
@@ -19,8 +19,18 @@ import math
 import torch
 from torch.nn import functional as F
 
-from raykd.losses.log_probs import kl, log_mixture
-from raykd.losses.precision import widened
+
+def cross_entropy(student_logits_PK: torch.Tensor, labels_P: torch.Tensor) -> torch.Tensor:
+    """Return the cross entropy of the student against the labels at each position.
+
+    Args:
+        student_logits_PK: Unnormalised scores of the model that learns.
+        labels_P: The right class of each position, from 0 to K - 1.
+
+    Returns:
+        Nats, shape [P], in float32 (float64 for float64 logits).
+    """
+    return F.cross_entropy(widened(student_logits_PK), labels_P, reduction="none")
 
 
 def forward_kl(
@@ -176,7 +186,7 @@ def taid(
     Raises:
         ValueError: The two models do not score the same positions and classes.
     """
-    _require_one_shape(student_logits_PK, teacher_logits_PK)
+    require_one_shape(student_logits_PK, teacher_logits_PK)
     return forward_kl(
         student_logits_PK,
         _between(widened(student_logits_PK.detach()), widened(teacher_logits_PK), mix),
@@ -198,16 +208,93 @@ def logit_mse(student_logits_PK: torch.Tensor, teacher_logits_PK: torch.Tensor) 
     Raises:
         ValueError: The two models do not score the same positions and classes.
     """
-    _require_one_shape(student_logits_PK, teacher_logits_PK)
+    require_one_shape(student_logits_PK, teacher_logits_PK)
     difference_PK = widened(student_logits_PK) - widened(teacher_logits_PK.detach())
     return difference_PK.square().mean(dim=-1)
+
+
+def kl(log_p_PK: torch.Tensor, log_q_PK: torch.Tensor) -> torch.Tensor:
+    """Return KL(p || q), the sum over classes of p (log p - log q).
+
+    A class that p rules out contributes nothing. One that only q rules out makes the value
+    infinite; the gradient into q stays finite, that into p does not.
+
+    Args:
+        log_p_PK: Log probabilities that the mean is taken over.
+        log_q_PK: Log probabilities compared with them.
+
+    Returns:
+        Nats, the shape without its last dimension: exactly zero where both are equal, never
+        negative.
+    """
+    p_PK = log_p_PK.exp()
+    # Chosen before the product, whose gradient at 0 * inf is NaN.
+    log_ratio_PK = (log_p_PK - log_q_PK).where(p_PK > 0, 0.0)
+    kl_P = (p_PK * log_ratio_PK).sum(dim=-1)
+    # Rounding can take the sum below zero where both nearly agree: lift the value only, because
+    # clamping would stop the gradient there.
+    return torch.where(kl_P < 0, kl_P - kl_P.detach(), kl_P)
+
+
+def log_mixture(
+    log_p_PK: torch.Tensor, log_q_PK: torch.Tensor, *, share_of_p: float
+) -> torch.Tensor:
+    """Return the log of share_of_p * p + (1 - share_of_p) * q.
+
+    Where p = q the result is that very number, which log-sum-exp of weighted terms misses by
+    a rounding error: divergences from the mixture are exactly zero there.
+
+    Args:
+        log_p_PK: Log probabilities; a class that they rule out needs no gradient into them.
+        log_q_PK: Log probabilities of the same classes.
+        share_of_p: From 0 (q itself) up to, but not including, 1.
+
+    Raises:
+        ValueError: The share is outside this range.
+    """
+    if not 0 <= share_of_p < 1:
+        message = f"the share of a mixture must be in [0, 1), got {share_of_p}"
+        raise ValueError(message)
+    if share_of_p == 0:
+        return log_q_PK
+    # Relative to the larger of the two: exp of a positive difference could overflow. Ruled out
+    # by p counts as q being the larger, whether or not q rules it out too.
+    log_ratio_PK = (log_q_PK - log_p_PK).where(log_p_PK > -torch.inf, torch.inf)
+    above_p_PK = (1 - share_of_p) * log_ratio_PK.clamp(max=0).expm1()
+    above_q_PK = share_of_p * (-log_ratio_PK).clamp(max=0).expm1()
+    return torch.where(
+        log_ratio_PK <= 0, log_p_PK + above_p_PK.log1p(), log_q_PK + above_q_PK.log1p()
+    )
+
+
+def require_one_shape(student: torch.Tensor, teacher: torch.Tensor) -> None:
+    """Check that what is compared of two models has one shape.
+
+    Raises:
+        ValueError: It has not.
+    """
+    if student.shape != teacher.shape:
+        message = (
+            f"the student's {tuple(student.shape)} and the teacher's {tuple(teacher.shape)} "
+            "must have one shape"
+        )
+        raise ValueError(message)
+
+
+def widened(logits_PK: torch.Tensor) -> torch.Tensor:
+    """Return logits in at least float32; float64 stays float64.
+
+    Over many classes bfloat16 loses the small probabilities, and those are what
+    distillation is after.
+    """
+    return logits_PK.to(torch.promote_types(logits_PK.dtype, torch.float32))
 
 
 def _log_probs(
     student_logits_PK: torch.Tensor, teacher_logits_PK: torch.Tensor, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return log q and log p, the second without gradient."""
-    _require_one_shape(student_logits_PK, teacher_logits_PK)
+    require_one_shape(student_logits_PK, teacher_logits_PK)
     student_log_probs_PK = _softened_log_probs(student_logits_PK, temperature)
     teacher_log_probs_PK = _softened_log_probs(teacher_logits_PK.detach(), temperature)
     return student_log_probs_PK, teacher_log_probs_PK
@@ -233,12 +320,3 @@ def _between(student_PK: torch.Tensor, teacher_PK: torch.Tensor, mix: float) -> 
     between_PK = torch.lerp(student_PK, teacher_PK.to(student_PK), mix)
     between_PK = between_PK.masked_fill(is_ruled_out_PK, -torch.inf)
     return torch.where(is_ruled_out_PK.all(dim=-1, keepdim=True), teacher_PK, between_PK)
-
-
-def _require_one_shape(student_logits_PK: torch.Tensor, teacher_logits_PK: torch.Tensor) -> None:
-    if student_logits_PK.shape != teacher_logits_PK.shape:
-        message = (
-            f"student logits {tuple(student_logits_PK.shape)} and teacher logits "
-            f"{tuple(teacher_logits_PK.shape)} must have one shape [positions, classes]"
-        )
-        raise ValueError(message)

@@ -12,8 +12,7 @@ token sees at least one, usually itself.
 import torch
 from torch.nn import functional as F
 
-from raykd.losses.log_probs import kl
-from raykd.losses.precision import widened
+from raykd.losses.divergences import kl, require_one_shape, widened
 
 
 def hidden_mse(student_TD: torch.Tensor, teacher_TD: torch.Tensor) -> torch.Tensor:
@@ -28,7 +27,7 @@ def hidden_mse(student_TD: torch.Tensor, teacher_TD: torch.Tensor) -> torch.Tens
     Raises:
         ValueError: The two differ in shape.
     """
-    _require_one_shape(student_TD, teacher_TD)
+    require_one_shape(student_TD, teacher_TD)
     return (widened(student_TD) - widened(teacher_TD.detach())).square().mean(dim=-1)
 
 
@@ -45,7 +44,7 @@ def hidden_cosine(student_TD: torch.Tensor, teacher_TD: torch.Tensor) -> torch.T
     Raises:
         ValueError: The two differ in shape.
     """
-    _require_one_shape(student_TD, teacher_TD)
+    require_one_shape(student_TD, teacher_TD)
     student_unit_TD = F.normalize(widened(student_TD), dim=-1)
     teacher_unit_TD = F.normalize(widened(teacher_TD.detach()), dim=-1)
     return (student_unit_TD - teacher_unit_TD).square().sum(dim=-1) / 2
@@ -97,7 +96,7 @@ def attention_mse(
     Raises:
         ValueError: The scores differ in shape.
     """
-    _require_one_shape(student_scores_BHLL, teacher_scores_BHLL)
+    require_one_shape(student_scores_BHLL, teacher_scores_BHLL)
     student_THL = _of_tokens(widened(student_scores_BHLL), is_token_BL)
     teacher_THL = _of_tokens(widened(teacher_scores_BHLL.detach()), is_token_BL)
     sees_T1L = sees_BLL[is_token_BL][:, None]
@@ -159,12 +158,3 @@ def _relation_scores(
 def _of_tokens(scores_BHLL: torch.Tensor, is_token_BL: torch.Tensor) -> torch.Tensor:
     """Return the rows of the queries that are no padding, [T, H, L (key)]."""
     return scores_BHLL.transpose(1, 2)[is_token_BL]
-
-
-def _require_one_shape(student: torch.Tensor, teacher: torch.Tensor) -> None:
-    if student.shape != teacher.shape:
-        message = (
-            f"the student's {tuple(student.shape)} and the teacher's {tuple(teacher.shape)} "
-            "must have one shape"
-        )
-        raise ValueError(message)

@@ -1,25 +1,26 @@
 """From the losses section of a run to the weighted terms on logits and labels."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 
 from raykd.config.schedule import Schedule, parse_schedule
-from raykd.config.schema.losses import LossesConfig, TAIDConfig
+from raykd.config.schema.losses import LossesConfig
 from raykd.losses import divergences
-from raykd.losses.cross_entropy import cross_entropy
 
-PerPositionLoss = Callable[
-    [torch.Tensor, torch.Tensor | None, torch.Tensor, float],
-    torch.Tensor,
-]
-"""(student_logits_PK, teacher_logits_PK or None, labels_P, progress) to values of shape [P]."""
-
-Divergence = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
-"""(student_logits_PK, teacher_logits_PK, progress) to values of shape [P]."""
+_LOSSES: dict[str, Callable[..., torch.Tensor]] = {
+    "cross_entropy": divergences.cross_entropy,
+    "forward_kl": divergences.forward_kl,
+    "reverse_kl": divergences.reverse_kl,
+    "jensen_shannon": divergences.jensen_shannon,
+    "skewed_kl": divergences.skewed_kl,
+    "total_variation": divergences.total_variation,
+    "logit_mse": divergences.logit_mse,
+    "taid": divergences.taid,
+}
+"""By section; a key of the section, but for its weight, is an argument of that name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,109 +33,59 @@ class LossTerm:
     weight: Schedule
     """Multiplier at each progress of the run."""
 
-    per_position: PerPositionLoss
-    """The unweighted value at each scored position; progress runs from 0 to 1."""
+    per_position: Callable[..., torch.Tensor]
+    """From the student's logits [P, K], what they are compared with and the settings to the
+    unweighted value at each scored position."""
+
+    settings: Mapping[str, Any]
+    """By name; some are schedules."""
 
     needs_teacher: bool
-    """Whether it compares the student with teachers, one after the other."""
+    """Whether it compares with the logits [P, K] of teachers, one after the other, and not with
+    the labels [P]."""
+
+    def settings_at(self, progress: float) -> dict[str, Any]:
+        """Return the settings at a progress of the run, from 0 to 1."""
+        return {
+            name: value.at(progress) if isinstance(value, Schedule) else value
+            for name, value in self.settings.items()
+        }
 
 
 def build_terms(config: LossesConfig, *, compiled: bool = False) -> tuple[LossTerm, ...]:
     """Return the terms on logits and labels whose sections are present, in the schema's order.
 
-    To add one: write its function in raykd/losses, its section in
-    raykd/config/schema/losses.py, and its line in ``_divergences``.
+    To add one: write its function in raykd/losses/divergences.py, its section in
+    raykd/config/schema/losses.py, and its line in ``_LOSSES``.
 
     Args:
         config: The sections.
         compiled: Run each by torch.compile: on a GPU, where every pass over a vocabulary counts.
 
     Raises:
-        ValueError: A weight or a temperature is not a schedule.
+        ValueError: A weight or another schedule is none.
     """
     terms = []
-    if config.cross_entropy is not None:
-        terms.append(_cross_entropy_term(config.cross_entropy.weight, compiled=compiled))
-    terms += [
-        LossTerm(
-            name=name,
-            weight=parse_schedule(getattr(config, name).weight),
-            per_position=_of_teacher(name, divergence),
-            needs_teacher=True,
+    for name in config.present:
+        if (loss := _LOSSES.get(name)) is None:
+            continue
+        settings = _settings(getattr(config, name))
+        terms.append(
+            LossTerm(
+                name=name,
+                weight=settings.pop("weight"),
+                # Compiled once for all sizes and temperatures.
+                per_position=torch.compile(loss, dynamic=True) if compiled else loss,
+                settings=settings,
+                needs_teacher=name in config.teacher_terms,
+            )
         )
-        for name, divergence in _divergences(config, compiled=compiled).items()
-    ]
     return tuple(terms)
 
 
-def _cross_entropy_term(weight: str, *, compiled: bool) -> LossTerm:
-    function = _made(cross_entropy, compiled=compiled)
-    return LossTerm(
-        name="cross_entropy",
-        weight=parse_schedule(weight),
-        per_position=lambda student_logits_PK, _teacher, labels_P, _progress: function(
-            student_logits_PK, labels_P
-        ),
-        needs_teacher=False,
-    )
-
-
-def _of_teacher(name: str, divergence: Divergence) -> PerPositionLoss:
-    def per_position(
-        student_logits_PK: torch.Tensor,
-        teacher_logits_PK: torch.Tensor | None,
-        _labels_P: torch.Tensor,
-        progress: float,
-    ) -> torch.Tensor:
-        if teacher_logits_PK is None:
-            message = f"losses.{name} compares with a teacher, but got no teacher logits"
-            raise ValueError(message)
-        return divergence(student_logits_PK, teacher_logits_PK, progress)
-
-    return per_position
-
-
-def _made(function: Callable[..., torch.Tensor], *, compiled: bool) -> Callable[..., torch.Tensor]:
-    """Return a function as it is, or to be compiled once for all sizes and temperatures."""
-    return torch.compile(function, dynamic=True) if compiled else function
-
-
-def _divergences(config: LossesConfig, *, compiled: bool) -> dict[str, Divergence]:
-    """Return the divergences whose sections are present."""
-    made = partial(_made, compiled=compiled)
-    makers: dict[str, Callable[[Any], Divergence]] = {
-        "forward_kl": lambda section: _softened(made(divergences.forward_kl), section),
-        "reverse_kl": lambda section: _softened(made(divergences.reverse_kl), section),
-        "jensen_shannon": lambda section: _softened(
-            partial(made(divergences.jensen_shannon), beta=section.beta), section
-        ),
-        "skewed_kl": lambda section: _softened(
-            partial(made(divergences.skewed_kl), skew=section.skew), section
-        ),
-        "total_variation": lambda section: _softened(made(divergences.total_variation), section),
-        "logit_mse": lambda _: _of_logits(made(divergences.logit_mse)),
-        "taid": lambda section: _taid(made(divergences.taid), section),
+def _settings(section: Any) -> dict[str, Any]:
+    values = {field.name: getattr(section, field.name) for field in fields(section)}
+    return {
+        name: parse_schedule(value) if isinstance(value, str) else value
+        for name, value in values.items()
     }
-    return {name: makers[name](getattr(config, name)) for name in config.present if name in makers}
-
-
-def _softened(divergence: Callable[..., torch.Tensor], section: Any) -> Divergence:
-    """Bind what all divergences between softened distributions are set by."""
-    temperature = parse_schedule(section.temperature)
-    return lambda student_PK, teacher_PK, progress: divergence(
-        student_PK,
-        teacher_PK,
-        temperature=temperature.at(progress),
-        scale_by_temperature_squared=section.scale_by_temperature_squared,
-    )
-
-
-def _of_logits(divergence: Callable[..., torch.Tensor]) -> Divergence:
-    return lambda student_PK, teacher_PK, _: divergence(student_PK, teacher_PK)
-
-
-def _taid(divergence: Callable[..., torch.Tensor], section: TAIDConfig) -> Divergence:
-    mix = parse_schedule(section.mix)
-    return lambda student_PK, teacher_PK, progress: _softened(
-        partial(divergence, mix=mix.at(progress)), section
-    )(student_PK, teacher_PK, progress)

@@ -19,6 +19,7 @@ from raykd.models.labels import task_of_head
 from raykd.models.parts import places_of
 from raykd.models.per_language import TaskModel
 from raykd.storage import uris
+from raykd.storage.published import layout
 
 _WHAT_A_MODEL_IS = f"a model is a directory with {CONFIG_FILE} and {WEIGHTS_FILE}"
 _COUNTS = (
@@ -30,7 +31,7 @@ _COUNTS = (
 )
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 _OTHER_FORMATS = {".gguf": "GGUF", ".h5": "TensorFlow", ".msgpack": "Flax", ".onnx": "ONNX"}
-_TOKENIZER_FILES = {"tokenizer.json", "tokenizer_config.json", "vocab.txt"}
+_TOKENIZER_FILES = {*layout.TOKENIZER_FILES, "tokenizer_config.json"}
 _ADAPTER_FILE = "adapter_config.json"
 _PROMPTS = ("PROMPT", "PREFIX", "P_TUNING")
 """In the types of adapters that add to what a model reads, and so cannot be merged into it."""

@@ -16,6 +16,7 @@ from raykd.errors import ModelError, PublicationError
 from raykd.models.files import CONFIG_FILE
 from raykd.models.load import resolve_model
 from raykd.storage import uris
+from raykd.storage.published import layout
 from raykd.storage.published.directory import read_published
 from raykd.storage.remote.digests import stored_digest
 
@@ -96,7 +97,10 @@ def _weights(where: str, names: list[str]) -> dict[str, str]:
 def _published(where: str) -> tuple[str | None, dict[str, str]]:
     """Return the run and step of a model, and the hashes of its files, as its manifest says."""
     parent, _, name = where.rstrip("/").rpartition("/")
-    for uri, kind, folder in ((where, "model", ""), (parent, "checkpoint", f"{name}/")):
+    for uri, kind, folder in (
+        (where, layout.MODEL_KIND, ""),
+        (parent, layout.CHECKPOINT_KIND, f"{name}/"),
+    ):
         try:
             published = read_published(uri, kind=kind)
         except PublicationError:

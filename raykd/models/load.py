@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, GenerationConfig, PreTrainedConfig
 
 from raykd.config.schema.run import TaskName
-from raykd.errors import CheckpointError, ModelError
+from raykd.errors import CheckpointError, ModelError, PublicationError
 from raykd.models.build import AUTO_CLASSES, class_fields
 from raykd.models.checks import (
     UNFIT,
@@ -41,7 +41,8 @@ from raykd.models.quiet import quiet_transformers
 from raykd.models.shards import distribute_like
 from raykd.models.stored import stored_tensors
 from raykd.storage import uris
-from raykd.storage.published.directory import COMMITTED
+from raykd.storage.published import layout
+from raykd.storage.published.directory import is_committed, read_published
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +50,9 @@ logger = logging.getLogger(__name__)
 def resolve_model(source: str) -> str:
     """Return where the transformers directory of a source is.
 
-    A run stands for its exported ``model``, or the newest checkpoint while it has none; a
-    checkpoint stands for its ``student``. Anything else is returned as it is.
+    A run stands for its exported ``model``, or the newest checkpoint while it has none; what is
+    torn is passed over with a warning. A checkpoint stands for its ``student``. Anything else is
+    returned as it is.
 
     Raises:
         ModelError: The source is a run without any model yet, or a path to nothing.
@@ -60,17 +62,18 @@ def resolve_model(source: str) -> str:
         return source
     if _has(source, CONFIG_FILE):
         return source
-    if _has(source, "state.json"):
-        return uris.join(source, "student")
-    if not _has(source, "run.yaml"):
+    if _has(source, layout.STATE):
+        return uris.join(source, layout.STUDENT)
+    if not _has(source, layout.RUN_CONFIG):
         return source
-    if _has(source, "model", COMMITTED):
-        return uris.join(source, "model")
-    checkpoints = uris.join(source, "checkpoints")
+    model, checkpoints = (uris.join(source, name) for name in (layout.MODEL, layout.CHECKPOINTS))
+    if _is_whole(model, kind=layout.MODEL_KIND):
+        return model
     for name in reversed(uris.list_names(checkpoints)):
-        if _has(checkpoints, name, COMMITTED):
-            return uris.join(checkpoints, name, "student")
-    message = f"{source}: the run has no model and no checkpoint yet; train it first"
+        checkpoint = uris.join(checkpoints, name)
+        if _is_whole(checkpoint, kind=layout.CHECKPOINT_KIND):
+            return uris.join(checkpoint, layout.STUDENT)
+    message = f"{source}: the run has no model and no checkpoint that is whole; train it first"
     raise ModelError(message)
 
 
@@ -254,5 +257,17 @@ def _from_pretrained(
     return with_projections(model, languages, load_file(file)), fresh
 
 
-def _has(uri: str, *names: str) -> bool:
-    return uris.exists(uris.join(uri, *names))
+def _has(uri: str, name: str) -> bool:
+    return uris.exists(uris.join(uri, name))
+
+
+def _is_whole(uri: str, *, kind: str) -> bool:
+    """Tell whether a directory was published, and its manifest is what was committed."""
+    if not is_committed(uri):
+        return False
+    try:
+        read_published(uri, kind=kind)
+    except PublicationError as error:
+        logger.warning("passing over a torn %s: %s", kind, error)
+        return False
+    return True

@@ -25,7 +25,7 @@ from raykd.batch import Batch
 from raykd.cached_teachers.targets import coverages_of
 from raykd.config.schedule import parse_schedule
 from raykd.config.schema.run import RunConfig, TaskName
-from raykd.data.stream import ALL_LANGUAGES, mixing_weights
+from raykd.data.selection import ALL_LANGUAGES, mixing_weights
 from raykd.distill.assemble import running_teachers
 from raykd.distill.setup import RunSetup
 from raykd.models.build import build_model

@@ -7,7 +7,7 @@ from transformers import PreTrainedConfig
 from raykd.cached_teachers.writer import BATCHES_AT_ONCE
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import RECORD_BATCH_BYTES
-from raykd.data.stream import ALL_LANGUAGES, mixing_weights
+from raykd.data.selection import ALL_LANGUAGES, mixing_weights
 from raykd.distill.assemble import running_teachers
 from raykd.distill.setup import RunSetup
 from raykd.models.parts import ParameterCount, num_layers

@@ -22,7 +22,7 @@ from raykd.distill.batches import StepReader
 from raykd.distill.loop import training_steps
 from raykd.distill.models import random_student
 from raykd.distill.setup import RunSetup, read_setup
-from raykd.distill.world import World
+from raykd.distill.world import World, local_device
 from raykd.planning.flops import RunFlops
 
 _TIMED_STEPS = 3
@@ -63,10 +63,8 @@ def measured_speed(config: RunConfig, flops: RunFlops) -> Speed | None:
     Raises:
         RaykdError: The data or the student's configuration cannot be read, or do not fit.
     """
-    has_gpu = config.cluster.gpus_per_worker > 0
-    if has_gpu and not torch.cuda.is_available():
+    if (device := local_device(config.cluster)) is None:
         return None
-    device = torch.device("cuda" if has_gpu else "cpu")
     with _threads(max(1, math.floor(config.cluster.cpus_per_worker))):
         timed = _timed_steps(read_setup(config), World(device=device))
         where = _where(device)

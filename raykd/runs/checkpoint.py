@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from raykd import __version__, strict_json
-from raykd.data.stream import DataState
+from raykd.data.selection import DataState
 from raykd.distill.loop import TrainState
 from raykd.errors import CheckpointError, PublicationError
 from raykd.models.files import difference
@@ -33,16 +33,14 @@ from raykd.models.fingerprint import RUN
 from raykd.models.load import load_weights
 from raykd.models.shards import distribute_like
 from raykd.storage import uris
+from raykd.storage.published import layout
 from raykd.storage.published.directory import COMMITTED, fetched, read_published
 
-KIND = "checkpoint"
-STATE_FILE = "state.json"
-STUDENT_DIRECTORY = "student"
-LAYER_MAPS_FILE = "optimizer/layer_maps.safetensors"
+KIND = layout.CHECKPOINT_KIND
+LAYER_MAPS_FILE = f"{layout.OPTIMIZER}/layer_maps.safetensors"
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 _OPTIMIZER_PREFIX = "adamw-"
-_PREFIX = "step-"
 
 logger = logging.getLogger(__name__)
 
@@ -92,12 +90,12 @@ class FoundCheckpoint:
 
 def checkpoint_name(step: int) -> str:
     """Return the directory name of a step's checkpoint."""
-    return f"{_PREFIX}{step:08d}"
+    return f"{layout.CHECKPOINT_PREFIX}{step:08d}"
 
 
 def optimizer_file(part: int, count: int) -> str:
     """Return where a worker, counted from 0, puts its share of the optimizer's state."""
-    return f"optimizer/{_OPTIMIZER_PREFIX}{part + 1:05d}-of-{count:05d}.safetensors"
+    return f"{layout.OPTIMIZER}/{_OPTIMIZER_PREFIX}{part + 1:05d}-of-{count:05d}.safetensors"
 
 
 def restore_checkpoint(uri: str, state: TrainState) -> RunState:
@@ -108,7 +106,7 @@ def restore_checkpoint(uri: str, state: TrainState) -> RunState:
     """
     with uris.local_copy(uri) as path:
         saved = read_run_state(path)
-        load_weights(state.student.model, path / STUDENT_DIRECTORY)
+        load_weights(state.student.model, path / layout.STUDENT)
         if state.projections.state_dict():
             _load_projections(state, path / LAYER_MAPS_FILE)
         moments = _saved_moments(path)
@@ -123,7 +121,7 @@ def restore_checkpoint(uri: str, state: TrainState) -> RunState:
 
 def read_run_state(path: Path) -> RunState:
     """Return what a checkpoint's state.json says."""
-    saved = json.loads((path / STATE_FILE).read_bytes())
+    saved = json.loads((path / layout.STATE).read_bytes())
     best, first = saved.pop("best"), saved.pop("first_evaluation")
     return RunState(
         **{
@@ -138,7 +136,8 @@ def read_run_state(path: Path) -> RunState:
 def checkpoint_steps(checkpoints_uri: str) -> list[int]:
     """Return the steps of the checkpoint directories, rising; some may be half or broken."""
     names = uris.list_names(checkpoints_uri)
-    steps = (name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX))
+    prefix = layout.CHECKPOINT_PREFIX
+    steps = (name.removeprefix(prefix) for name in names if name.startswith(prefix))
     return sorted(int(step) for step in steps if step.isdigit())
 
 
@@ -206,7 +205,7 @@ def _opened(uri: str, run: str | None) -> Iterator[Path]:
 
 
 def _saved_moments(path: Path) -> dict[str, torch.Tensor]:
-    files = sorted((path / "optimizer").glob(f"{_OPTIMIZER_PREFIX}*.safetensors"))
+    files = sorted((path / layout.OPTIMIZER).glob(f"{_OPTIMIZER_PREFIX}*.safetensors"))
     return {name: tensor for file in files for name, tensor in load_file(file).items()}
 
 

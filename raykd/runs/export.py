@@ -12,9 +12,10 @@ from raykd.config.yaml_text import write_yaml
 from raykd.models.build import AUTO_CLASSES
 from raykd.models.files import CONFIG_FILE, PROJECTIONS_FILE, languages_of
 from raykd.models.load import ModelFiles, save_files
+from raykd.storage.published import layout
 from raykd.storage.published.publishing import publishing
 
-KIND = "model"
+KIND = layout.MODEL_KIND
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,12 +15,12 @@ from raykd.models.fingerprint import fingerprints, hub_commit
 from raykd.models.load import resolve_model
 from raykd.models.locations import is_location
 from raykd.storage import uris
+from raykd.storage.published import layout
 
-INPUTS_FILE = "inputs.json"
 _SHOWN = 12
 """Characters of a fingerprint."""
 
-_NEWEST = re.compile(r"/checkpoints/step-[0-9]+/student$")
+_NEWEST = re.compile(rf"/{layout.CHECKPOINTS}/{layout.CHECKPOINT_PREFIX}[0-9]+/{layout.STUDENT}$")
 """What a run that has no model yet is replaced by."""
 
 
@@ -180,7 +180,7 @@ def _runs_alike(config: RunConfig) -> dict[str, dict[str, str]]:
     """Return the runs of the same configuration, with the fingerprints of their inputs."""
     beside = re.compile(rf"{re.escape(config.name)}-[0-9a-f]{{8}}")
     names = filter(beside.fullmatch, uris.list_names(config.output_uri))
-    runs = {uris.join(config.output_uri, name, INPUTS_FILE): name for name in names}
+    runs = {uris.join(config.output_uri, name, layout.INPUTS): name for name in names}
     mine, found = _configuration(config), {}
     for uri, text in uris.read_many(list(runs)).items():
         note = json.loads(text)

@@ -22,8 +22,9 @@ from dataclasses import dataclass
 
 from raykd.config.identity import run_id
 from raykd.config.schema.run import RunConfig
-from raykd.runs.inputs import INPUTS_FILE, is_pinned, pinned
+from raykd.runs.inputs import is_pinned, pinned
 from raykd.storage import uris
+from raykd.storage.published import layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +41,17 @@ class RunPaths:
     @property
     def config(self) -> str:
         """The resolved configuration."""
-        return uris.join(self.run, "run.yaml")
+        return uris.join(self.run, layout.RUN_CONFIG)
 
     @property
     def inputs(self) -> str:
         """What the data and models of the run held."""
-        return uris.join(self.run, INPUTS_FILE)
+        return uris.join(self.run, layout.INPUTS)
 
     @property
     def lease(self) -> str:
         """Who is writing the run."""
-        return uris.join(self.run, "lease.json")
+        return uris.join(self.run, layout.LEASE)
 
     @property
     def metrics(self) -> str:
@@ -65,12 +66,12 @@ class RunPaths:
     @property
     def checkpoints(self) -> str:
         """Directory of published checkpoints."""
-        return uris.join(self.run, "checkpoints")
+        return uris.join(self.run, layout.CHECKPOINTS)
 
     @property
     def model(self) -> str:
         """The exported model."""
-        return uris.join(self.run, "model")
+        return uris.join(self.run, layout.MODEL)
 
     @property
     def result(self) -> str:
@@ -85,7 +86,7 @@ class RunPaths:
     @property
     def ray(self) -> str:
         """What Ray Train writes for itself; gone when the driver has ended."""
-        return uris.join(self.run, "ray")
+        return uris.join(self.run, layout.RAY)
 
     @property
     def tensorboard(self) -> str:

@@ -24,12 +24,11 @@ from raykd.runs.checkpoint import (
     KIND,
     LAYER_MAPS_FILE,
     MOMENTS,
-    STATE_FILE,
-    STUDENT_DIRECTORY,
     RunState,
     optimizer_file,
     trained_parameters,
 )
+from raykd.storage.published import layout
 from raykd.storage.published.places import Part
 from raykd.storage.published.publishing import Publication, publish_part
 
@@ -141,7 +140,7 @@ def publish_snapshot(
     def write(publication: Publication) -> None:
         _write(snapshot, publication.path, part)
         if snapshot.model is not None:
-            shutil.copytree(companions, publication.path / STUDENT_DIRECTORY, dirs_exist_ok=True)
+            shutil.copytree(companions, publication.path / layout.STUDENT, dirs_exist_ok=True)
             publication.content |= {STEP: snapshot.run_state.step, **origin}
 
     publish_part(
@@ -179,8 +178,8 @@ def _write(snapshot: Snapshot, path: Path, part: Part) -> None:
     if snapshot.layer_maps:
         save_file(snapshot.layer_maps, path / LAYER_MAPS_FILE)
     if snapshot.model is not None:
-        save_files(snapshot.model, path / STUDENT_DIRECTORY)
-        (path / STATE_FILE).write_bytes(strict_json.file_content(snapshot.run_state))
+        save_files(snapshot.model, path / layout.STUDENT)
+        (path / layout.STATE).write_bytes(strict_json.file_content(snapshot.run_state))
 
 
 def _moments(state: TrainState) -> dict[str, Tensors]:

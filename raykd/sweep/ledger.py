@@ -22,6 +22,7 @@ from raykd import strict_json
 from raykd.errors import ConfigError
 from raykd.storage import uris
 from raykd.storage.leases.records import Lease, holders_of, is_alive
+from raykd.storage.published import layout
 
 Metrics = dict[str, float]
 
@@ -202,17 +203,17 @@ class SweepPaths:
     @property
     def config(self) -> str:
         """The sweep file, resolved."""
-        return uris.join(self.sweep, "sweep.yaml")
+        return uris.join(self.sweep, layout.SWEEP_CONFIG)
 
     @property
     def index(self) -> str:
         """The order of stages and trials."""
-        return uris.join(self.sweep, "index.json")
+        return uris.join(self.sweep, layout.SWEEP_INDEX)
 
     @property
     def lease(self) -> str:
         """Which driver writes."""
-        return uris.join(self.sweep, "lease.json")
+        return uris.join(self.sweep, layout.LEASE)
 
     @property
     def report(self) -> str:
@@ -226,7 +227,7 @@ class SweepPaths:
 
     def record(self, run_id: str) -> str:
         """One run of the sweep."""
-        return uris.join(self.sweep, "records", f"{run_id}.json")
+        return uris.join(self.sweep, layout.RECORDS, f"{run_id}.json")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

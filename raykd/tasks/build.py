@@ -4,8 +4,7 @@ from raykd.config.schema.data import MaskingConfig
 from raykd.config.schema.run import TaskName
 from raykd.errors import ConfigError
 from raykd.tasks.causal_lm import CausalLM
-from raykd.tasks.masked_lm import MaskedLM
-from raykd.tasks.masking import maskable_vocabulary
+from raykd.tasks.masked_lm import MaskedLM, maskable_vocabulary
 from raykd.tasks.sequence_classification import SequenceClassification, Summary
 from raykd.tasks.task import Task, TokenizerFacts
 from raykd.tasks.token_classification import TokenClassification

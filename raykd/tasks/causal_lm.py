@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raykd.batch import Batch, IntArray, Rows
+from raykd.batch import Batch, IntArray, Rows, idle_batch, padded_batch
 from raykd.config.schema.run import TaskName
-from raykd.tasks.padding import idle_batch, padded_batch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

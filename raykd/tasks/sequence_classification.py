@@ -5,10 +5,9 @@ from typing import Literal
 
 import numpy as np
 
-from raykd.batch import Batch, Rows
+from raykd.batch import Batch, Rows, idle_batch, padded_batch
 from raykd.config.schema.run import TaskName
 from raykd.errors import DataError
-from raykd.tasks.padding import idle_batch, padded_batch
 
 Summary = Literal["first", "last"]
 """The token whose hidden state stands for the row: first in encoders, last in decoders."""

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raykd.batch import Batch, Rows
+from raykd.batch import Batch, Rows, idle_batch, padded_batch
 from raykd.config.schema.run import TaskName
 from raykd.errors import DataError
-from raykd.tasks.padding import idle_batch, padded_batch
 
 _NO_LABEL = -100
 

@@ -8,7 +8,6 @@ import torch
 
 from raykd.batch import IntArray
 from raykd.cached_teachers.build import Caches, opened_caches
-from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import TOKENIZER_DIRECTORY
 from raykd.data.tokenizers import load_tokenizer
 from raykd.distill.assemble import assemble
@@ -16,7 +15,7 @@ from raykd.distill.distillation import Distillation
 from raykd.distill.loop import training_steps
 from raykd.distill.setup import RunSetup, read_setup
 from raykd.distill.step_report import StepReport, report_next_step, with_cause
-from raykd.distill.world import World
+from raykd.distill.world import World, local_device
 from raykd.errors import ConfigError, DivergedError
 from raykd.runs.checkpoint import newest_checkpoint, restore_checkpoint
 from raykd.runs.inputs import changed_inputs
@@ -94,7 +93,7 @@ def _run_before(
 ) -> Distillation:
     """Return the run as it was at the newest checkpoint before a step, or at its start."""
     with newest_checkpoint(paths.checkpoints, before=step) as found:
-        device = _device(setup.config)
+        device = local_device(setup.config.cluster) or torch.device("cpu")
         run = assemble(
             setup, world=World(device=device), is_restored=found is not None, caches=caches
         )
@@ -104,11 +103,6 @@ def _run_before(
         saved = restore_checkpoint(str(found.path), run.state)
     on_message(f"from the checkpoint of step {saved.step}")
     return run
-
-
-def _device(config: RunConfig) -> torch.device:
-    has_gpu = config.cluster.gpus_per_worker > 0 and torch.cuda.is_available()
-    return torch.device("cuda" if has_gpu else "cpu")
 
 
 def _differences(run: Distillation) -> list[str]:

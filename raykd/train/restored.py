@@ -25,7 +25,6 @@ from raykd.models.load import load_config, load_model, model_files
 from raykd.models.per_language import PerLanguageModel, TaskModel, single_language_model
 from raykd.runs.checkpoint import (
     KIND,
-    STUDENT_DIRECTORY,
     newest_valid_checkpoint,
     restore_checkpoint,
 )
@@ -36,6 +35,7 @@ from raykd.runs.inputs import changed_inputs, with_absolute_paths
 from raykd.runs.metrics import Record, read_metrics
 from raykd.runs.paths import RunPaths
 from raykd.storage import uris
+from raykd.storage.published import layout
 from raykd.storage.published.directory import read_published
 from raykd.storage.published.ownership import require_place
 from raykd.tasks.entities import why_no_entities
@@ -55,7 +55,7 @@ class _Place:
     @property
     def student_uri(self) -> str:
         """The student and its tokenizer, as a directory of transformers."""
-        return uris.join(self.checkpoint_uri, STUDENT_DIRECTORY)
+        return uris.join(self.checkpoint_uri, layout.STUDENT)
 
     @property
     def labels(self) -> tuple[str, ...] | None:

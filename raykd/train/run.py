@@ -1,6 +1,5 @@
 """A run from the driver's side: find out where it stands, then train it to its end."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,9 +12,10 @@ from raykd.cached_teachers.writer import CacheWatch, Workers
 from raykd.config.load import as_yaml
 from raykd.config.schema.run import RunConfig
 from raykd.distill.setup import read_setup
-from raykd.distill.world import World
+from raykd.distill.world import World, local_device
 from raykd.errors import ConfigError, StorageError
 from raykd.machine.process import machine_warnings, prepare_process
+from raykd.machine.repeating import repeating
 from raykd.ray_cluster.connect import ray_of_workers
 from raykd.runs import append_log
 from raykd.runs.checkpoint import KIND as CHECKPOINT
@@ -187,15 +187,13 @@ def device_of(config: RunConfig) -> torch.device:
     Raises:
         ConfigError: It asks for a GPU, and there is none.
     """
-    if config.cluster.gpus_per_worker == 0:
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
+    if (device := local_device(config.cluster)) is None:
         message = (
             f"cluster.gpus_per_worker is {config.cluster.gpus_per_worker}, but PyTorch finds no "
             "GPU here; set it to 0"
         )
         raise ConfigError(message)
-    return torch.device("cuda")
+    return device
 
 
 def _has_caches(config: RunConfig, listener: Listener, workers: Workers | None = None) -> bool:
@@ -271,19 +269,9 @@ class _News:
 @contextmanager
 def followed(paths: RunPaths, listener: Listener) -> Iterator[None]:
     """Tell the listener of every record that the workers write, wherever they run."""
-    ended = threading.Event()
     news = _News(paths, listener)
-
-    def follow() -> None:
-        is_last = False
-        while not is_last:
-            is_last = ended.wait(news.seconds)
-            news.tell()
-
-    thread = threading.Thread(target=follow, name="raykd-follow", daemon=True)
-    thread.start()
     try:
-        yield
+        with repeating(news.seconds, news.tell, name="raykd-follow"):
+            yield
     finally:
-        ended.set()
-        thread.join()
+        news.tell()

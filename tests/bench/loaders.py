@@ -16,7 +16,8 @@ from raykd.batch import Batch, Rows
 from raykd.config.schema.data import DataConfig, MaskingConfig
 from raykd.config.schema.run import TaskName
 from raykd.data.manifest import Manifest
-from raykd.data.stream import initial_state, rows_per_epoch, training_rows
+from raykd.data.selection import initial_state, rows_per_epoch
+from raykd.data.stream import training_rows
 from raykd.storage import uris
 from raykd.tasks.build import build_task
 from tokenizers import Tokenizer, models

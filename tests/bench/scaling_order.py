@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from raykd.data.manifest import RECORD_BATCH_BYTES
 from raykd.data.order import EpochOrder, epoch_order
-from raykd.data.row_stream import _BLOCK_POSITIONS
+from raykd.data.stream import _BLOCK_POSITIONS
 
 ROWS_PER_WORKER = 32
 """Of one step."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from raykd.batch import Batch
 from raykd.config.schema.train import OptimizerConfig
 from raykd.distill.optimizer import build_optimizer
-from raykd.losses.cross_entropy import cross_entropy
+from raykd.losses.divergences import cross_entropy
 from raykd.models.scored import ScoredModel
 from rich.table import Table
 from transformers import BertConfig, BertForMaskedLM

@@ -22,8 +22,7 @@ from pathlib import Path
 import torch
 from raykd.config.schema.losses import CrossEntropyConfig, ForwardKLConfig, LossesConfig
 from raykd.losses.terms import build_terms
-from raykd.losses.vocabulary import weighted_sums
-from raykd.scores import ProjectedScores
+from raykd.scores import ProjectedScores, weighted_sums
 from rich.console import Console
 from rich.table import Table
 from torch.nn import functional as F
@@ -84,7 +83,10 @@ def in_chunks(problem: Problem) -> float:
     def sums(logits_CK: torch.Tensor, chosen: slice) -> torch.Tensor:
         teacher_CK, labels_C = teacher.logits(chosen), problem.labels_P[chosen]
         return torch.stack(
-            [term.per_position(logits_CK, teacher_CK, labels_C, 0.0).sum() for term in terms]
+            [
+                term.per_position(logits_CK, target, **term.settings_at(0.0)).sum()
+                for term, target in zip(terms, (labels_C, teacher_CK), strict=True)
+            ]
         )
 
     loss, _ = weighted_sums(student, sums, [1.0, 1.0])

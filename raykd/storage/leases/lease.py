@@ -19,8 +19,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 from raykd.errors import RaykdError, StoppedError
+from raykd.machine.repeating import repeating
 from raykd.storage import uris
 from raykd.storage.leases.acquire import Wait, try_acquire
 from raykd.storage.leases.records import (
@@ -86,15 +88,11 @@ def held_lease(
     """
     wait = Wait(uri=uri, is_patient=waits, on_wait=on_wait)
     lease = _acquired(uri, wait, has_workers=has_workers, should_stop=should_stop)
-    held, stopped = HeldLease(), threading.Event()
-    beat = (uri, lease, stopped, held)
-    thread = threading.Thread(target=_beat, args=beat, name="raykd-lease", daemon=True)
-    thread.start()
+    held = HeldLease()
     try:
-        yield held
+        with repeating(HEARTBEAT_SECONDS, partial(_beat, uri, lease, held), name="raykd-lease"):
+            yield held
     finally:
-        stopped.set()
-        thread.join()
         _release(uri, lease)
 
 
@@ -121,19 +119,19 @@ def _acquired(
             return lease
 
 
-def _beat(uri: str, lease: Lease, stopped: threading.Event, held: HeldLease) -> None:
-    """Renew the lease until stopped, or until another driver has taken it."""
-    while not stopped.wait(HEARTBEAT_SECONDS):
-        try:
-            with uris.retry_for(_RETRY_SECONDS):
-                if not is_held(uri, lease):
-                    logger.error("%s: is taken by another driver, or gone: this one stops", uri)
-                    held.lose()
-                    return
-                write_lease(uri, replace(lease, heartbeat=time.time()))
-        except RaykdError as error:
-            # The next beat may get through, long before the lease expires.
-            logger.warning("%s: the lease was not renewed: %s", uri, error)
+def _beat(uri: str, lease: Lease, held: HeldLease) -> bool:
+    """Renew the lease; return True where another driver has taken it."""
+    try:
+        with uris.retry_for(_RETRY_SECONDS):
+            if not is_held(uri, lease):
+                logger.error("%s: is taken by another driver, or gone: this one stops", uri)
+                held.lose()
+                return True
+            write_lease(uri, replace(lease, heartbeat=time.time()))
+    except RaykdError as error:
+        # The next beat may get through, long before the lease expires.
+        logger.warning("%s: the lease was not renewed: %s", uri, error)
+    return False
 
 
 def _release(uri: str, lease: Lease) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from raykd.errors import PublicationError
 from raykd.storage import uris
+from raykd.storage.published import layout
 from raykd.storage.published.directory import COMMITTED, MANIFEST, parsed, read_commit
 from raykd.storage.remote.filesystem import filesystem
 from raykd.storage.remote.listing import stored
@@ -36,14 +37,17 @@ _NOTE = re.compile(rf"{re.escape(PARTS)}/[^/]+-\d+(\.names)?\.json")
 _SCRATCH = re.compile(
     rf"(.*/)?(\.[^/]+\.[0-9a-f]{{8}}(-\d+)?{re.escape(PARTIAL)}"  # a publication on its way
     r"|\.[^/]+\.prepare-[0-9a-f]{12}|raykd-prepare-[0-9a-f]{12}-[0-9a-f]{12}"  # raykd prepare
-    r"|[^/]+-[0-9a-f]{8}/ray"  # Ray Train's, of a run
+    rf"|[^/]+-[0-9a-f]{{8}}/{layout.RAY}"  # Ray Train's, of a run
     r"|(offline-)?run-\d{8}_\d{6}-[^/]+-[0-9a-f]{8})"  # W&B's, of a run
 )
 """Directories that nobody else names so: raykd removes them with all that is in them. Where users
 name the place, no name tells whose it is."""
 
 _LAYOUTS = {
-    "checkpoint": re.compile(rf"(student|optimizer)/[^/]+|state\.json|{MANIFEST}|{COMMITTED}"),
+    layout.CHECKPOINT_KIND: re.compile(
+        rf"({layout.STUDENT}|{layout.OPTIMIZER})/[^/]+"
+        rf"|{re.escape(layout.STATE)}|{MANIFEST}|{COMMITTED}"
+    ),
 }
 """What kinds hold whose places nobody else names: even where the manifest is torn, it is known."""
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from raykd.losses.log_probs import kl
+from raykd.losses.divergences import kl
 from raykd.scores import ProjectedScores, Scores, chunks
 from raykd.teachers.cache.sparse import SparseScores, sparse_forward_kl
 

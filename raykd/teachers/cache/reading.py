@@ -17,7 +17,7 @@ from raykd.errors import PublicationError
 from raykd.storage import uris
 from raykd.storage.remote.staging import staging_directory
 from raykd.storage.remote.transfers import digest, download
-from raykd.tasks.masking import mask_epochs
+from raykd.tasks.masked_lm import mask_epochs
 from raykd.teachers.cache.hashing import Checks
 from raykd.teachers.cache.index import Index, read_index
 from raykd.teachers.cache.key import CacheKey

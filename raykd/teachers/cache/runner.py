@@ -7,9 +7,8 @@ import numpy as np
 import torch
 
 from raykd.batch import Batch, LayersWanted, Rows
-from raykd.data.lanes import BatchReader, addresses
+from raykd.data.lanes import BatchReader, addresses, as_rows
 from raykd.data.manifest import Manifest, Shard
-from raykd.data.rows import as_rows, joined
 from raykd.errors import DataError, ModelError
 from raykd.scores import Scores
 from raykd.tasks.task import Task
@@ -87,7 +86,7 @@ class TeacherRunner:
                     pieces.append(as_rows(wanted, epoch=epoch))
         finally:
             reader.close()
-        rows = joined(pieces)
+        rows = Rows.concatenate(pieces)
         if (np.diff(rows.row_ids_B) <= 0).any():
             message = (
                 f"{self.manifest.uri}: the row ids of {shard.path} do not rise; prepare it again"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from raykd.losses.divergences import widened
 from raykd.scores import ALL, Chosen
 
 _UNSEEN_LOG_PROB = -87.0
@@ -26,9 +27,8 @@ def sparse_forward_kl(student_logits_PK: torch.Tensor, teacher: "SparseScores") 
     Returns:
         Nats at temperature 1, shape [P], in float32 (float64 for float64 student logits).
     """
-    wide = torch.promote_types(student_logits_PK.dtype, torch.float32)
-    log_q_PK = student_logits_PK.to(wide).log_softmax(dim=-1)
-    log_p_PS, tail_P = teacher.log_probs_PS.to(wide), teacher.log_tail_P.to(wide)
+    log_q_PK = widened(student_logits_PK).log_softmax(dim=-1)
+    log_p_PS, tail_P = teacher.log_probs_PS.to(log_q_PK), teacher.log_tail_P.to(log_q_PK)
     kept_P = _weighed(log_p_PS, log_q_PK.gather(-1, teacher.ids_PS)).sum(dim=-1)
     # Not log(1 - sum): where the kept classes have nearly everything, nothing would be left of it.
     rest_PK = log_q_PK.scatter(-1, teacher.ids_PS, -torch.inf)

@@ -18,6 +18,7 @@ from torch.distributed.distributed_c10d import Store, _get_default_store
 
 from raykd.distill.world import World
 from raykd.errors import HungWorkerError
+from raykd.machine.repeating import repeating
 
 _BEAT_SECONDS = 1.0
 _GRACE_SECONDS = 5.0
@@ -122,20 +123,12 @@ def beacon(world: World) -> Iterator[Callable[[str], None]]:
         yield lambda _: None
         return
     found = Beacon(world)
-    ended = threading.Event()
-
-    def beat() -> None:
-        while not ended.wait(_BEAT_SECONDS):
-            found.tell()
-
-    thread = threading.Thread(target=beat, name="raykd-beacon", daemon=True)
-    thread.start()
     try:
-        yield found.note
+        # Left before the store is asked: where it does not answer, a beat would wait behind that.
+        with repeating(_BEAT_SECONDS, found.tell, name="raykd-beacon"):
+            yield found.note
     except RuntimeError as error:
         explained = found.explained(error)
         if explained is error:
             raise
         raise explained from error
-    finally:
-        ended.set()

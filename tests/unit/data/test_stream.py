@@ -18,15 +18,14 @@ from raykd.config.schema.data import (
 )
 from raykd.data.lanes import BatchAddress, BatchReader, addresses
 from raykd.data.manifest import Manifest
-from raykd.data.stream import (
+from raykd.data.selection import (
     DataState,
-    evaluation_rows,
     initial_state,
     mixing_weights,
     training_reads,
-    training_rows,
     with_weights,
 )
+from raykd.data.stream import evaluation_rows, training_rows
 from raykd.errors import ConfigError, DataError
 
 from tests.prepared import write_prepared

@@ -6,7 +6,7 @@ from raykd.batch import Batch
 from raykd.distill.growth import grown_loss, learn_growth
 from raykd.errors import NonFiniteLossError
 from raykd.init.ligo import GrowthOperator
-from raykd.losses.cross_entropy import cross_entropy
+from raykd.losses.divergences import cross_entropy
 from raykd.models.families import FAMILIES
 from raykd.models.parts import distinct_tensors, set_tensors, weights_of
 from raykd.models.scored import ScoredModel

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from raykd.batch import Batch, LayersWanted, ModelOutputs
+from raykd.batch import Batch, LayersWanted, ModelOutputs, idle_batch
 from raykd.config.schema.run import RunConfig, TaskName
 from raykd.config.schema.train import OptimizerConfig
 from raykd.distill.assemble import assemble
@@ -21,7 +21,6 @@ from raykd.distill.setup import read_setup
 from raykd.distill.step import StepCounts
 from raykd.distill.world import World
 from raykd.models.load import save_model
-from raykd.tasks.padding import idle_batch
 from raykd.teachers.cache.sparse import SparseScores, sparse_forward_kl
 from raykd.teachers.live import LiveTeacher
 from torch.nn import functional as F

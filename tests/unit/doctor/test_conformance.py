@@ -10,15 +10,14 @@ import numpy as np
 import pytest
 import torch
 from raykd.batch import Batch, LayersWanted, ModelOutputs, Rows
-from raykd.config.schedule import parse_schedule
 from raykd.config.schema.losses import LossesConfig
 from raykd.distill.step import DistillationStep, StepCounts, StepOutput
 from raykd.doctor.formulas import FORMULAS
 from raykd.doctor.subject import Finding, Setting, Subject, deviation
 from raykd.doctor.suite import CHECKS, findings
 from raykd.losses.comparisons import ModelShape
+from raykd.losses.divergences import widened
 from raykd.losses.layer_terms import LayerTerm, build_layer_terms
-from raykd.losses.precision import widened
 from raykd.losses.terms import LossTerm, build_terms
 from raykd.models.scored import ScoredModel
 from raykd.tasks.task import Task
@@ -123,7 +122,7 @@ def with_forward_kl(divergence: Divergence) -> Subject:
 
     def build(config: LossesConfig) -> tuple[LossTerm, ...]:
         return tuple(
-            replace(term, per_position=_per_position(config, divergence))
+            replace(term, per_position=_per_position(divergence))
             if term.name == "forward_kl"
             else term
             for term in build_terms(config)
@@ -132,17 +131,11 @@ def with_forward_kl(divergence: Divergence) -> Subject:
     return replace(REAL, build_terms=build)
 
 
-def _per_position(
-    config: LossesConfig, divergence: Divergence
-) -> Callable[[torch.Tensor, torch.Tensor | None, torch.Tensor, float], torch.Tensor]:
-    assert config.forward_kl is not None
-    temperature = parse_schedule(config.forward_kl.temperature)
-
+def _per_position(divergence: Divergence) -> Callable[..., torch.Tensor]:
     def per_position(
-        student_PK: torch.Tensor, teacher_PK: torch.Tensor | None, _: torch.Tensor, progress: float
+        student_PK: torch.Tensor, teacher_PK: torch.Tensor, *, temperature: float, **_: bool
     ) -> torch.Tensor:
-        assert teacher_PK is not None
-        return divergence(student_PK, teacher_PK, temperature.at(progress))
+        return divergence(student_PK, teacher_PK, temperature)
 
     return per_position
 

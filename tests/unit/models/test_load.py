@@ -55,19 +55,43 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
 def test_runs_and_checkpoints_resolve_to_their_models(storage_uri: str) -> None:
     run = uris.join(storage_uri, "run")
     uris.write_bytes(uris.join(run, "run.yaml"), b"")
-    with pytest.raises(ModelError, match="no model and no checkpoint yet"):
+    with pytest.raises(ModelError, match="no model and no checkpoint that is whole"):
         resolve_model(run)
-    for step in ("step-00000010", "step-00000020", "step-00000030"):
-        checkpoint = uris.join(run, "checkpoints", step)
-        uris.write_bytes(uris.join(checkpoint, "state.json"), b"{}")
-        if step != "step-00000030":
-            uris.write_bytes(uris.join(checkpoint, "COMMITTED"), b"")
-    assert resolve_model(run) == uris.join(run, "checkpoints", "step-00000020", "student")
-    checkpoint = uris.join(run, "checkpoints", "step-00000010")
-    assert resolve_model(checkpoint) == uris.join(checkpoint, "student")
-    uris.write_bytes(uris.join(run, "model", "COMMITTED"), b"")
+    first, second, third = (
+        uris.join(run, "checkpoints", f"step-000000{step}") for step in (10, 20, 30)
+    )
+    for checkpoint in (first, second):
+        with publishing(checkpoint, kind="checkpoint") as publication:
+            (publication.path / "state.json").write_text("{}")
+    uris.write_bytes(uris.join(third, "state.json"), b"{}")
+    assert resolve_model(run) == uris.join(second, "student")
+    assert resolve_model(first) == uris.join(first, "student")
+    with publishing(uris.join(run, "model"), kind="model"):
+        pass
     assert resolve_model(run) == uris.join(run, "model")
     assert resolve_model("some/hub-name") == "some/hub-name"
+
+
+@pytest.mark.parametrize("manifest", [None, b"{", b'{"kind": "checkpoint"}'])
+def test_a_torn_model_or_checkpoint_of_a_run_is_passed_over(
+    manifest: bytes | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = tmp_path / "run"
+    older, newer, model = (
+        run / place
+        for place in ("checkpoints/step-00000010", "checkpoints/step-00000020", "model")
+    )
+    for path, kind in ((older, "checkpoint"), (newer, "checkpoint"), (model, "model")):
+        with publishing(str(path), kind=kind):
+            pass
+    (run / "run.yaml").touch()
+    for torn in (newer, model):
+        (torn / "manifest.json").unlink()
+        if manifest is not None:
+            (torn / "manifest.json").write_bytes(manifest)
+    assert resolve_model(str(run)) == str(older / "student")
+    assert f"passing over a torn model: {model}" in caplog.text
+    assert f"passing over a torn checkpoint: {newer}" in caplog.text
 
 
 def test_models_load_from_a_uri(storage_uri: str, tmp_path: Path) -> None:

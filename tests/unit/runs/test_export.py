@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from raykd.data.manifest import TOKENIZER_DIRECTORY
-from raykd.data.stream import initial_state
+from raykd.data.selection import initial_state
 from raykd.distill.loop import TrainState
 from raykd.distill.world import World
 from raykd.models.load import model_files

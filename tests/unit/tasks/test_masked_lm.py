@@ -1,8 +1,7 @@
 """Masked-language modelling: hidden tokens are scored and the labels are the true ones."""
 
 from raykd.config.schema.data import MaskingConfig
-from raykd.tasks.masked_lm import MaskedLM
-from raykd.tasks.masking import maskable_vocabulary
+from raykd.tasks.masked_lm import MaskedLM, maskable_vocabulary
 
 from tests.unit.tasks.rows import rows_of
 

@@ -5,9 +5,8 @@ from functools import partial
 
 import pytest
 import torch
-from raykd.batch import Batch, LayersWanted, ModelOutputs
+from raykd.batch import Batch, LayersWanted, ModelOutputs, idle_batch
 from raykd.scores import DenseScores
-from raykd.tasks.padding import idle_batch
 from raykd.teachers.ensemble import PositionWeights, TeacherEnsemble, TeacherSignal, mean_margins
 from raykd.teachers.live import Teacher
 from raykd.teachers.weights import importance, margins

@@ -9,7 +9,7 @@ import torch
 from raykd.config.schema.run import RunConfig
 from raykd.distill.batches import evaluation_batches
 from raykd.distill.setup import read_setup
-from raykd.distill.shared import SharedTeachers
+from raykd.distill.shared import SharedTeacher, SharedTeachers
 from raykd.distill.world import World
 from raykd.errors import DivergedError
 from raykd.models.load import save_model
@@ -17,7 +17,6 @@ from raykd.runs.checkpoint import committed_steps
 from raykd.runs.inputs import with_absolute_paths
 from raykd.runs.paths import run_paths
 from raykd.runs.stop import StopReason
-from raykd.teachers.shared import SharedTeacher
 from raykd.train.turns import Turns, by_turns
 from raykd.train.worker import Context, training_turns
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from raykd.batch import IntArray, Rows
 from raykd.config.schema.data import MaskingConfig
-from raykd.tasks.masking import mask_tokens, maskable_vocabulary
+from raykd.tasks.masked_lm import mask_tokens, maskable_vocabulary
 
 from tests.unit.tasks.rows import rows_of
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from raykd.batch import idle_batch, padded_batch
 from raykd.errors import DataError
-from raykd.tasks.padding import idle_batch, padded_batch
 
 from tests.unit.tasks.rows import rows_of
 

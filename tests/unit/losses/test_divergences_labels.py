@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from raykd.losses.cross_entropy import cross_entropy
+from raykd.losses.divergences import cross_entropy
 
 
 def test_equals_the_float64_formula() -> None:

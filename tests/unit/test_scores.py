@@ -17,10 +17,17 @@ from raykd.config.schema.losses import (
     TAIDConfig,
     TotalVariationConfig,
 )
-from raykd.losses.terms import build_terms
-from raykd.losses.vocabulary import Sums, weighted_sums
+from raykd.losses.terms import LossTerm, build_terms
 from raykd.models.families import FAMILIES
-from raykd.scores import ALL, DenseScores, ProjectedScores, by_position, chunks
+from raykd.scores import (
+    ALL,
+    DenseScores,
+    ProjectedScores,
+    Sums,
+    by_position,
+    chunks,
+    weighted_sums,
+)
 from raykd.tasks.tally import predictions
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -53,6 +60,13 @@ def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raykd.scores._CHUNK_BYTES", 1)
 
 
+def sum_of(term: LossTerm, logits_CK: torch.Tensor, *targets: torch.Tensor) -> torch.Tensor:
+    """Return the sum of a term against the logits of the teacher or the labels."""
+    teacher_CK, labels_C = targets
+    target = teacher_CK if term.needs_teacher else labels_C
+    return term.per_position(logits_CK, target, **term.settings_at(0.3)).sum()
+
+
 def sums_against(
     teacher_PK: torch.Tensor, labels_P: torch.Tensor, *, compiled: bool = False
 ) -> Sums:
@@ -61,10 +75,7 @@ def sums_against(
 
     def sums(logits_CK: torch.Tensor, chosen: slice) -> torch.Tensor:
         return torch.stack(
-            [
-                term.per_position(logits_CK, teacher_PK[chosen], labels_P[chosen], 0.3).sum()
-                for term in terms
-            ]
+            [sum_of(term, logits_CK, teacher_PK[chosen], labels_P[chosen]) for term in terms]
         )
 
     return sums
@@ -140,9 +151,7 @@ def test_no_tensor_has_the_scores_of_all_positions() -> None:
 
     def sums(logits_CK: torch.Tensor, chosen: slice) -> torch.Tensor:
         teacher_CK, labels_C = teacher.logits(chosen).detach(), labels_P[chosen]
-        return torch.stack(
-            [term.per_position(logits_CK, teacher_CK, labels_C, 0.3).sum() for term in terms]
-        )
+        return torch.stack([sum_of(term, logits_CK, teacher_CK, labels_C) for term in terms])
 
     with Largest() as in_chunks:
         weighted_sums(student, sums, WEIGHTS)[0].backward()

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from raykd.batch import Rows
-from raykd.data.rows import as_rows, joined
+from raykd.data.lanes import as_rows
 
 BATCH = pa.record_batch(
     {
@@ -51,8 +51,8 @@ def test_a_slice_of_a_record_batch_gives_its_own_rows_only() -> None:
 @pytest.mark.parametrize("cuts", [[(0, 3)], [(0, 1), (1, 3)], [(0, 1), (1, 1), (1, 2), (2, 3)]])
 def test_joined_pieces_are_the_whole(cuts: list[tuple[int, int]]) -> None:
     pieces = [as_rows(BATCH.slice(start, stop - start), epoch=6) for start, stop in cuts]
-    assert_same(joined(pieces), WHOLE)
+    assert_same(Rows.concatenate(pieces), WHOLE)
 
 
 def test_no_pieces_are_no_rows() -> None:
-    assert len(joined([])) == 0
+    assert len(Rows.concatenate([])) == 0

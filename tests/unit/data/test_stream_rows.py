@@ -6,12 +6,12 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pytest
+from raykd.batch import Rows
 from raykd.config.schema.data import DataConfig
 from raykd.data.lanes import BatchReader, addresses
 from raykd.data.manifest import Manifest
 from raykd.data.order import epoch_order
-from raykd.data.row_stream import RowStream
-from raykd.data.rows import joined
+from raykd.data.stream import RowStream
 
 from tests.prepared import write_prepared
 
@@ -46,7 +46,7 @@ def stream(manifest: Manifest, reader: BatchReader, lanes: range) -> RowStream:
 def row_ids(rows: RowStream, cuts: list[int]) -> list[int]:
     """Ask for the positions between the cuts one range after the other."""
     pieces = [piece for start, stop in pairwise(cuts) for piece in rows.rows(start, stop)]
-    return [int(row_id) for row_id in joined(pieces).row_ids_B]
+    return [int(row_id) for row_id in Rows.concatenate(pieces).row_ids_B]
 
 
 def test_blocks_are_smaller_than_the_data_set(manifest: Manifest, reader: BatchReader) -> None:
@@ -97,7 +97,7 @@ def test_tokens_belong_to_their_rows(manifest: Manifest, reader: BatchReader) ->
         batch = reader.submit([address]).result()
         first = sum(BATCH_ROWS[:index])
         in_order.update(enumerate(batch["input_ids"].to_pylist(), start=first))
-    rows = joined(stream(manifest, reader, range(NUM_LANES)).rows(0, NUM_ROWS))
+    rows = Rows.concatenate(stream(manifest, reader, range(NUM_LANES)).rows(0, NUM_ROWS))
     ends = np.cumsum(rows.lengths_B)
     tokens = np.split(rows.token_ids_T, ends[:-1])
     found = {int(row_id): row.tolist() for row_id, row in zip(rows.row_ids_B, tokens, strict=True)}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from raykd.config.schema.data import AdaptiveMixingConfig, DataConfig, MixingConfig
-from raykd.data.buckets import bucket_order, steps_by_length
+from raykd.data.stream import bucket_order, steps_by_length
 
 ROWS = st.lists(
     st.tuples(st.integers(1, 50), st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=80

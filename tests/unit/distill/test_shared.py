@@ -6,8 +6,8 @@ import pytest
 import torch
 from raykd.batch import LayersWanted
 from raykd.config.schema.run import TaskName
+from raykd.distill.shared import SharedTeacher
 from raykd.teachers.live import LiveTeacher
-from raykd.teachers.shared import SharedTeacher
 
 from tests.tiny_models import padded_batch, scored, tiny_model
 
