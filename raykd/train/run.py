@@ -1,9 +1,10 @@
 """A run from the driver's side: find out where it stands, then train it to its end."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,7 +12,6 @@ from raykd.cached_teachers.build import ensure_caches, told_in_lines
 from raykd.cached_teachers.writer import CacheWatch, Workers
 from raykd.config.load import as_yaml
 from raykd.config.schema.run import RunConfig
-from raykd.distill.setup import read_setup
 from raykd.distill.world import World, local_device
 from raykd.errors import ConfigError, StorageError
 from raykd.machine.process import machine_warnings, prepare_process
@@ -28,10 +28,13 @@ from raykd.runs.result import RunResult, read_result
 from raykd.runs.stop import StopReason
 from raykd.runs.trackers.open import EVENTS
 from raykd.storage import uris
-from raykd.storage.leases.lease import HeldLease, held_lease
+from raykd.storage.leases.lease import held_lease
 from raykd.storage.published.ownership import remove, remove_scratch, require_own, require_place
 from raykd.storage.remote.probe import check_storage
-from raykd.train.worker import Context, train_worker
+from raykd.train.worker import Context, stopped_result, train_worker
+
+if TYPE_CHECKING:
+    from ray.train import UserCallback
 
 _POLL_SECONDS = 0.5
 _REMOTE_POLL_SECONDS = 5.0
@@ -68,40 +71,64 @@ def train_run(config: RunConfig, *, fresh: bool, address: str, listener: Listene
     has_workers = config.cluster.num_workers > 0
     # Asked before anything is written.
     world = None if has_workers else World(device=device_of(config))
-    with claimed_run(config, has_workers=has_workers, fresh=fresh) as claim:
-        if (result := read_result(claim.paths)) is not None:
-            return result
-        asked = listener.should_stop
-        listener = replace(listener, should_stop=lambda: claim.lease.is_lost or asked())
+    with leased_run(
+        config,
+        has_workers=has_workers,
+        fresh=fresh,
+        on_message=listener.on_message,
+        should_stop=listener.should_stop,
+    ) as run:
+        if run.result is not None:
+            return run.result
         if world is not None:
             for line in (prepare_process(cores=None), *machine_warnings(config)):
                 listener.on_message(line)
-            return _train_here(claim.config, claim.paths, world, listener)
-        with followed(claim.paths, listener):
-            return _train_on_ray(claim.config, claim.paths, address=address, listener=listener)
+            return _train_here(run, world, listener)
+        with followed(run.paths, listener), ray_of_workers(address, config.cluster):
+            return train_on_workers(run, is_alone=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Claim:
-    """A run that nobody else writes, as long as the lease is not lost."""
+class LeasedRun:
+    """A run that nobody else writes, as long as it is not to stop."""
 
     config: RunConfig
     """With absolute paths, and with what its inputs hold."""
 
     paths: RunPaths
-    lease: HeldLease
+
+    result: RunResult | None
+    """How it ended, where an earlier driver brought it to its end."""
+
+    on_message: Callable[[str], None]
+    should_stop: Callable[[], bool]
+    """True, too, where another driver has taken the lease."""
+
+    def ensure_caches(self, workers: Workers | None = None) -> bool:
+        """Build what its caches lack, here or on workers; return False where it is to stop."""
+        watch = CacheWatch(
+            on_message=self.on_message,
+            on_progress=told_in_lines(self.on_message),
+            should_stop=self.should_stop,
+        )
+        return ensure_caches(self.config, watch=watch, workers=workers)
+
+    def stopped(self) -> RunResult:
+        """Return how it stands while nobody trains it."""
+        step = max(committed_steps(self.paths.checkpoints), default=0)
+        return stopped_result(self.config, step=step)
 
 
 @contextmanager
-def claimed_run(
+def leased_run(
     config: RunConfig,
     *,
     has_workers: bool,
     fresh: bool = False,
     waits: bool = False,
-    on_wait: Callable[[str], None] | None = None,
+    on_message: Callable[[str], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Iterator[Claim]:
+) -> Iterator[LeasedRun]:
     """Be the only one to write a run while the block runs; its configuration is written.
 
     Args:
@@ -109,8 +136,8 @@ def claimed_run(
         has_workers: Whether other processes than this one train it.
         fresh: Remove what an earlier start left.
         waits: Wait for another live driver of the run to end, instead of refusing.
-        on_wait: Told in one line whom it waits for.
-        should_stop: Asked all the time while it waits.
+        on_message: Told in one line whom it waits for, and of its caches.
+        should_stop: Asked all the time while it waits, and by what trains it.
 
     Raises:
         StoppedError: It was asked to stop while it waited.
@@ -127,17 +154,24 @@ def claimed_run(
         paths.lease,
         has_workers=has_workers,
         waits=waits,
-        on_wait=on_wait,
+        on_wait=on_message,
         should_stop=should_stop,
     ) as lease:
         if fresh:
             _clear(paths)
-        if read_result(paths) is None:
+        result = read_result(paths)
+        if result is None:
             # Between the plan of a study and a run of it, days may pass.
             check_inputs(config)
             uris.write_bytes(paths.config, as_yaml(named).encode())
             uris.write_bytes(paths.inputs, written_inputs(named))
-        yield Claim(config=named, paths=paths, lease=lease)
+        yield LeasedRun(
+            config=named,
+            paths=paths,
+            result=result,
+            on_message=on_message,
+            should_stop=lambda: lease.is_lost or should_stop(),
+        )
 
 
 def _clear(paths: RunPaths) -> None:
@@ -163,20 +197,20 @@ def _clear(paths: RunPaths) -> None:
         uris.delete(uri)
 
 
-def _train_here(config: RunConfig, paths: RunPaths, world: World, listener: Listener) -> RunResult:
-    if not _has_caches(config, listener):
-        return _stopped(config, paths)
-    news = _News(paths, listener)
+def _train_here(run: LeasedRun, world: World, listener: Listener) -> RunResult:
+    if not run.ensure_caches():
+        return run.stopped()
+    news = _News(run.paths, listener)
 
     def stop_reason() -> StopReason:
         # Told between steps, by the thread that takes them: nothing else prints while a debugger
         # has it.
         news.tell_in_time()
-        return StopReason.STOPPED if listener.should_stop() else StopReason.NONE
+        return StopReason.STOPPED if run.should_stop() else StopReason.NONE
 
     try:
         context = Context(world=world, report=lambda _: None, stop_reason=stop_reason)
-        return train_worker(config, paths, context)
+        return train_worker(run.config, run.paths, context)
     finally:
         news.tell()
 
@@ -196,48 +230,27 @@ def device_of(config: RunConfig) -> torch.device:
     return device
 
 
-def _has_caches(config: RunConfig, listener: Listener, workers: Workers | None = None) -> bool:
-    """Build what teachers say, where that is not done."""
-    watch = CacheWatch(
-        on_message=listener.on_message,
-        on_progress=told_in_lines(listener.on_message),
-        should_stop=listener.should_stop,
-    )
-    return ensure_caches(config, watch=watch, workers=workers)
-
-
-def _stopped(config: RunConfig, paths: RunPaths) -> RunResult:
-    """Return how a run stands that is to stop while nobody trains it."""
-    return RunResult(
-        is_done=False,
-        step=max(committed_steps(paths.checkpoints), default=0),
-        num_steps=read_setup(config).num_steps,
-        metrics={},
-        model_uri=None,
-        stop_reason=StopReason.STOPPED,
-    )
-
-
-def _train_on_ray(
-    config: RunConfig, paths: RunPaths, *, address: str, listener: Listener
+def train_on_workers(
+    run: LeasedRun, *, callbacks: Sequence["UserCallback"] = (), is_alone: bool = False
 ) -> RunResult:
-    try:
-        with ray_of_workers(address, config.cluster):
-            # Imported here: a run in this process needs no Ray, and its environment is set above.
-            from raykd.train.on_ray.cache_workers import cache_workers  # noqa: PLC0415
-            from raykd.train.on_ray.driver import train_under_ray  # noqa: PLC0415
+    """Build a run's caches and train it, on workers; arguments as of ``train_under_ray``."""
+    # Imported here: a run in this process needs no Ray, and its environment is set before.
+    from raykd.train.on_ray.cache_workers import cache_workers  # noqa: PLC0415
+    from raykd.train.on_ray.driver import train_under_ray  # noqa: PLC0415
 
-            if not _has_caches(config, listener, cache_workers):
-                return _stopped(config, paths)
-            return train_under_ray(
-                config,
-                paths,
-                on_message=listener.on_message,
-                should_stop=listener.should_stop,
-                is_alone=True,
-            )
+    try:
+        if not run.ensure_caches(cache_workers):
+            return run.stopped()
+        return train_under_ray(
+            run.config,
+            run.paths,
+            on_message=run.on_message,
+            should_stop=run.should_stop,
+            callbacks=callbacks,
+            is_alone=is_alone,
+        )
     finally:
-        remove(paths.ray)
+        remove(run.paths.ray)
 
 
 class _News:

@@ -40,7 +40,6 @@ from raykd.runs.trackers.open import open_trackers
 from raykd.storage import uris
 from raykd.storage.remote.retry_limit import RETRY_SECONDS
 from raykd.train.replay import explained
-from raykd.train.turns import Turns, alone
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +60,10 @@ class Context:
     load: LiveTeachers = live_teachers
     """Loads teachers, which runs of the same process may share."""
 
+    pause: Callable[[], None] = lambda: None
+    """Called before a step and before an evaluation: other runs of the same process take their
+    turns. So what a teacher says in a step is asked by all before any asks something else."""
+
 
 def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunResult:
     """Train from the newest valid checkpoint to the last step; return how it ended.
@@ -69,15 +72,6 @@ def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunRes
 
     Raises:
         RaykdError: The run cannot go on; among others DivergedError, with what replays the step.
-    """
-    return alone(training_turns(config, paths, context))
-
-
-def training_turns(config: RunConfig, paths: RunPaths, context: Context) -> Turns[RunResult]:
-    """Train as ``train_worker`` does, and pause where runs of the same process take turns.
-
-    That is before a step and before an evaluation: what a teacher says in the step is asked by
-    all before any of them asks something else.
     """
     with ExitStack() as stack:
         stack.enter_context(uris.retry_for(RETRY_SECONDS))
@@ -101,9 +95,7 @@ def training_turns(config: RunConfig, paths: RunPaths, context: Context) -> Turn
             if run.start is not None and context.world.rank == 0:
                 _note_start(run.start, paths, log)
             try:
-                metrics, reason = yield from _train(
-                    run, context, log=log, checkpointer=checkpointer
-                )
+                metrics, reason = _train(run, context, log=log, checkpointer=checkpointer)
             except DivergedError as error:
                 raise explained(error, run, paths) from error
         # None is made where a worker was killed between its last checkpoint and this place.
@@ -133,6 +125,18 @@ def training_turns(config: RunConfig, paths: RunPaths, context: Context) -> Turn
     return result
 
 
+def stopped_result(config: RunConfig, *, step: int) -> RunResult:
+    """Return how a run stands that is to stop while nobody trains it; 0 is before any step."""
+    return RunResult(
+        is_done=False,
+        step=step,
+        num_steps=read_setup(config).num_steps,
+        metrics={},
+        model_uri=None,
+        stop_reason=StopReason.STOPPED,
+    )
+
+
 @contextmanager
 def _opened_log(config: RunConfig, paths: RunPaths, run: Distillation) -> Iterator[Log]:
     """Yield the log of the first worker; the others have nothing to say."""
@@ -156,10 +160,10 @@ def _note_start(start: StudentStart, paths: RunPaths, log: Log) -> None:
 
 def _train(
     run: Distillation, context: Context, *, log: Log, checkpointer: Checkpointer
-) -> Turns[tuple[Record, StopReason]]:
+) -> tuple[Record, StopReason]:
     """Take the steps that remain; return the last evaluation, and why no more were taken."""
     try:
-        found = yield from _stepped(run, context, log=log, checkpointer=checkpointer)
+        found = _stepped(run, context, log=log, checkpointer=checkpointer)
         checkpointer.wait()
     except DivergedError:
         if run.state.step > 0:
@@ -175,13 +179,13 @@ def _train(
 
 def _stepped(
     run: Distillation, context: Context, *, log: Log, checkpointer: Checkpointer
-) -> Turns[tuple[Record, StopReason]]:
+) -> tuple[Record, StopReason]:
     """Log, evaluate and checkpoint when each is due."""
     metrics: Record = {}
     run.require_scored()
     if run.evaluates_first:
         metrics = _evaluated(run, context, log=log, checkpointer=checkpointer)
-    yield
+    context.pause()
     meter = Meter()
     steps = run.steps()
     context.note(f"step {run.state.step + 1}")
@@ -192,7 +196,7 @@ def _stepped(
         if run.logs_after(finished.step):
             log.append(meter.record(run.state.tokens))
         if run.evaluates_after(finished.step):
-            yield
+            context.pause()
             metrics = _evaluated(run, context, log=log, checkpointer=checkpointer)
             checkpointer.note_evaluation(finished.step, loss=metrics["eval/loss"])
             if run.mixes_adaptively:
@@ -205,7 +209,7 @@ def _stepped(
         if reason:
             return metrics, StopReason(reason)
         context.note(f"step {finished.step + 1}")
-        yield
+        context.pause()
         meter.resume()
     return metrics, StopReason.NONE
 

@@ -10,7 +10,10 @@ the last run is that of the trial.
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from raykd.config.schema.run import RunConfig
 
 RUN = "run"
 """Given: the first run. Reported: the run that it is about."""
@@ -20,6 +23,20 @@ MEMBERS = "members"
 
 END = "end"
 """Reported."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """One of the runs that train in one process."""
+
+    run: str
+    """Its id."""
+
+    config: RunConfig
+    """The run, of one worker."""
+
+    log_uri: str
+    """File that gets what the run prints and logs."""
 
 
 def runs_of(arguments: Mapping[str, str]) -> list[str]:

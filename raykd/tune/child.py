@@ -27,7 +27,7 @@ from multiprocessing.process import BaseProcess
 
 from raykd.machine.sockets import place_for_sockets
 from raykd.runs.stop import StopReason
-from raykd.tune.member import Member
+from raykd.tune.arguments import Member
 
 Metrics = dict[str, float]
 

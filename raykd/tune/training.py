@@ -7,24 +7,23 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from raykd.cached_teachers.build import ensure_caches
-from raykd.cached_teachers.writer import CacheWatch
 from raykd.distill.models import live_teachers
 from raykd.distill.shared import SharedTeachers
 from raykd.distill.world import World
 from raykd.errors import StoppedError, StorageError, TrainingFailedError
+from raykd.machine.allocator import keep_large_blocks
 from raykd.machine.process import prepare_process
 from raykd.runs.metrics import Record
-from raykd.runs.result import read_result
 from raykd.runs.stop import StopReason
 from raykd.storage import uris
-from raykd.train.run import claimed_run, device_of
-from raykd.train.turns import Turns, by_turns
-from raykd.train.worker import Context, training_turns
-from raykd.tune.member import Member
+from raykd.train.run import device_of, leased_run
+from raykd.train.turns import Pause, round_robin
+from raykd.train.worker import Context, train_worker
+from raykd.tune.arguments import Member
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +34,13 @@ def train_and_tell(members: Sequence[Member], connection: Connection) -> None:
     That is the error, or the reason to stop where it was asked to, or that there is none.
     """
     _log_to_stderr()
+    # The threads of the runs use the heap of this one.
+    keep_large_blocks()
     # Claimed in one order, whatever that of a sweep: two sweeps never wait for each other's runs.
     members = sorted(members, key=lambda member: member.run)
     process = _Process(members, connection)
-    turns = {member.run: _turns(member, process) for member in members}
-    for run, end in by_turns(turns):
+    runs = {member.run: partial(_train_and_log, member, process) for member in members}
+    for run, end in round_robin(runs):
         connection.send((run, end))
 
 
@@ -71,61 +72,54 @@ class _Process:
         return message is None
 
 
-def _turns(member: Member, process: _Process) -> Turns[StopReason | Exception]:
+def _train_and_log(member: Member, process: _Process, give_turn: Pause) -> StopReason | Exception:
     """Train a run; what is printed in its turns is in its log."""
     if process.should_stop(member.run):
         # Those before it have waited long to be claimed; this one leaves nothing behind.
         return StopReason.STOPPED
     with _opened_log(member.log_uri) as take:
-        turns = _train(member, process)
-        while True:
+
+        def pause() -> None:
+            give_turn()
             take()
-            try:
-                next(turns)
-            except StopIteration as end:
-                reason: StopReason = end.value
-                return reason
-            except StoppedError:
-                return StopReason.STOPPED
-            except Exception as error:
-                logger.exception("the run failed")
-                return _portable(error)
-            yield
+
+        take()
+        try:
+            return _train(member, process, pause)
+        except StoppedError:
+            return StopReason.STOPPED
+        except Exception as error:
+            logger.exception("the run failed")
+            return _portable(error)
 
 
-def _train(member: Member, process: _Process) -> Turns[StopReason]:
+def _train(member: Member, process: _Process, pause: Pause) -> StopReason:
     config = member.config
     prepare_process(cores=config.cluster.cpus_per_worker)
     if others := [run for run in process.runs if run != member.run]:
         logger.info("by turns, in one process, with %s", ", ".join(others))
-    with claimed_run(
+    with leased_run(
         config,
         has_workers=False,
         waits=True,
-        on_wait=logger.warning,
+        on_message=logger.info,
         should_stop=lambda: process.should_stop(member.run),
-    ) as claim:
-        found = read_result(claim.paths)
-        if found is not None and found.is_done:
+    ) as run:
+        if run.result is not None:
             return StopReason.NONE
         # All are claimed before one of them trains.
-        yield
+        pause()
         world = World(device=device_of(config))
-
-        def should_stop() -> bool:
-            return process.should_stop(member.run) or claim.lease.is_lost
-
-        watch = CacheWatch(on_message=logger.info, should_stop=should_stop)
-        if not ensure_caches(claim.config, watch=watch):
+        if not run.ensure_caches():
             return StopReason.STOPPED
         context = Context(
             world=world,
             report=lambda metrics: process.report(member.run, metrics),
-            stop_reason=lambda: StopReason.STOPPED if should_stop() else StopReason.NONE,
+            stop_reason=lambda: StopReason.STOPPED if run.should_stop() else StopReason.NONE,
             load=process.load,
+            pause=pause,
         )
-        result = yield from training_turns(claim.config, claim.paths, context)
-        return result.stop_reason
+        return train_worker(run.config, run.paths, context).stop_reason
 
 
 def _log_to_stderr() -> None:

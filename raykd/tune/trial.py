@@ -15,9 +15,8 @@ from ray import tune
 from raykd.config.load import checked_run
 from raykd.runs.stop import StopReason
 from raykd.train.on_ray.stop_request import stop_requested
-from raykd.tune.arguments import END, MEMBERS, RUN
+from raykd.tune.arguments import END, MEMBERS, RUN, Member
 from raykd.tune.child import Metrics, Watch, train_in_child
-from raykd.tune.member import Member
 
 
 class PreemptedError(Exception):

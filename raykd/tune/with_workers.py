@@ -8,16 +8,10 @@ from dataclasses import dataclass, field
 
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from raykd.cached_teachers.build import ensure_caches
-from raykd.cached_teachers.writer import CacheWatch
 from raykd.config.schema.run import RunConfig
 from raykd.errors import StoppedError
-from raykd.runs.result import read_result
 from raykd.runs.stop import StopReason
-from raykd.storage.published import ownership
-from raykd.train.on_ray.cache_workers import cache_workers
-from raykd.train.on_ray.driver import train_under_ray
-from raykd.train.run import claimed_run
+from raykd.train.run import leased_run, train_on_workers
 from raykd.tune.child import GRACE_SECONDS
 
 logger = logging.getLogger(__name__)
@@ -45,33 +39,14 @@ def train_with_workers(config: RunConfig, *, stop_reason: Callable[[], StopReaso
 
 def _is_trained(config: RunConfig, request: "_Request") -> bool:
     """Train a run; tell whether it is done then."""
-    with claimed_run(
+    with leased_run(
         config,
         has_workers=True,
         waits=True,
-        on_wait=logger.warning,
+        on_message=logger.warning,
         should_stop=request.is_there,
-    ) as claim:
-        found = read_result(claim.paths)
-        if found is not None and found.is_done:
-            return True
-
-        def should_stop() -> bool:
-            return request.is_there() or claim.lease.is_lost
-
-        try:
-            watch = CacheWatch(on_message=logger.warning, should_stop=should_stop)
-            if not ensure_caches(claim.config, watch=watch, workers=cache_workers):
-                return False
-            result = train_under_ray(
-                claim.config,
-                claim.paths,
-                on_message=logger.warning,
-                should_stop=should_stop,
-                callbacks=[TuneReportCallback()],
-            )
-        finally:
-            ownership.remove(claim.paths.ray)
+    ) as run:
+        result = run.result or train_on_workers(run, callbacks=[TuneReportCallback()])
     return result.is_done
 
 

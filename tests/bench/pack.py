@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,10 @@ from raykd.machine.process import prepare_process
 from raykd.models.load import save_model
 from raykd.runs.metrics import read_metrics
 from raykd.runs.paths import run_paths
+from raykd.runs.result import RunResult
 from raykd.runs.stop import StopReason
-from raykd.train.turns import by_turns
-from raykd.train.worker import Context, training_turns
+from raykd.train.turns import Pause, round_robin
+from raykd.train.worker import Context, train_worker
 from rich.console import Console
 from rich.table import Table
 
@@ -126,12 +128,17 @@ def trained(directory: Path, weights: list[int], *, small: bool) -> Figures:
         clock.append(time.process_time())
         return StopReason.NONE if len(clock) <= last else StopReason.STOPPED
 
-    context = Context(world=World(), report=lambda _: None, stop_reason=stop_reason, load=load)
-    turns = {
-        name: training_turns(config, run_paths(config), context)
-        for name, config in configs.items()
-    }
-    for _ in by_turns(turns):
+    def train(config: RunConfig, pause: Pause) -> RunResult:
+        context = Context(
+            world=World(),
+            report=lambda _: None,
+            stop_reason=stop_reason,
+            load=load,
+            pause=pause,
+        )
+        return train_worker(config, run_paths(config), context)
+
+    for _ in round_robin({name: partial(train, config) for name, config in configs.items()}):
         pass
     return {
         "cpu_seconds": clock[last - 1] - clock[len(weights) - 1],

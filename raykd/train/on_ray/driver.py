@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from ray.train import UserCallback
 
 from raykd.config.schema.run import RunConfig
-from raykd.distill.setup import read_setup
 from raykd.errors import RaykdError, StorageError, TrainingFailedError
 from raykd.ray_cluster.placement import described_room, worker_resources, workers_with_room
 from raykd.runs.checkpoint import committed_steps
@@ -28,9 +27,9 @@ from raykd.runs.retry import (
     decide_retry,
     is_deterministic,
 )
-from raykd.runs.stop import StopReason
 from raykd.storage import uris
 from raykd.train.on_ray.attempt import Attempt, AttemptSpec, run_attempt
+from raykd.train.worker import stopped_result
 
 _POLL_SECONDS = 0.2
 _RETRY_SECONDS = 10.0
@@ -97,10 +96,10 @@ class _Run:
             result = attempt.result
             step = self._newest_step() if result is None else result.step
             if attempt.kind in (None, FailureKind.STOPPED):
-                return result or self._stopped(step)
+                return result or stopped_result(self.config, step=step)
             self._go_on(attempt, step)
             if self.should_stop():
-                return self._stopped(step)
+                return stopped_result(self.config, step=step)
 
     def _attempt(self) -> Attempt:
         cluster = self.config.cluster
@@ -197,18 +196,6 @@ class _Run:
                 return max(committed_steps(self.paths.checkpoints), default=0)
         except StorageError:
             return self.failed_at
-
-    def _stopped(self, step: int) -> RunResult:
-        """Return how a run stands that was to stop while no workers were there to do so."""
-        config = self.config
-        return RunResult(
-            is_done=False,
-            step=step,
-            num_steps=read_setup(config).num_steps,
-            metrics={},
-            model_uri=None,
-            stop_reason=StopReason.STOPPED,
-        )
 
     def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds

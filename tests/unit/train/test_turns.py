@@ -1,6 +1,10 @@
 """Runs that take turns behind one teacher are the runs that they would be alone, bit by bit."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +21,8 @@ from raykd.runs.checkpoint import committed_steps
 from raykd.runs.inputs import with_absolute_paths
 from raykd.runs.paths import run_paths
 from raykd.runs.stop import StopReason
-from raykd.train.turns import Turns, by_turns
-from raykd.train.worker import Context, training_turns
+from raykd.train.turns import Pause, round_robin
+from raykd.train.worker import Context, train_worker
 
 from tests.small_runs import TINY_BERT, small_data, small_run
 from tests.tiny_models import tiny_model
@@ -72,29 +76,30 @@ class Pack:
         self, leaves: Mapping[str, Callable[[], bool]] | None = None
     ) -> dict[str, int | DivergedError]:
         """Return the step that each ended at, or its error."""
-        members = {
-            name: self._turns(name, config, (leaves or {}).get(name, lambda: False))
+        runs = {
+            name: partial(self._train, name, config, (leaves or {}).get(name, lambda: False))
             for name, config in self._configs.items()
         }
-        return dict(by_turns(members))
+        return dict(round_robin(runs))
 
-    def _turns(
-        self, name: str, config: RunConfig, leaves: Callable[[], bool]
-    ) -> Turns[int | DivergedError]:
+    def _train(
+        self, name: str, config: RunConfig, leaves: Callable[[], bool], pause: Pause
+    ) -> int | DivergedError:
         def stop_reason() -> StopReason:
             self.order.append(name)
             return StopReason.STOPPED if leaves() else StopReason.NONE
 
         context = Context(
-            world=World(), report=lambda _: None, stop_reason=stop_reason, load=self._shared.load
+            world=World(),
+            report=lambda _: None,
+            stop_reason=stop_reason,
+            load=self._shared.load,
+            pause=pause,
         )
         try:
-            result = yield from training_turns(
-                with_absolute_paths(config), run_paths(config), context
-            )
+            return train_worker(with_absolute_paths(config), run_paths(config), context).step
         except DivergedError as error:
             return error
-        return result.step
 
     def teacher(self, config: RunConfig) -> SharedTeacher:
         (teacher,) = self._shared.load(read_setup(config), ["big"], CPU).values()
@@ -164,3 +169,64 @@ def test_one_that_leaves_or_diverges_leaves_the_others_as_they_are(directory: Pa
     # The one that left is a run like any other.
     train(configs["hot"])
     assert_as_alone(directory, {"hot": configs["hot"]})
+
+
+def test_each_has_settings_of_its_own_thread() -> None:
+    seen: list[bool] = []
+
+    def train(pause: Pause, *, has_gradients: bool) -> None:
+        with torch.set_grad_enabled(has_gradients):
+            pause()
+            seen.append(torch.is_grad_enabled())
+
+    list(round_robin({str(each): partial(train, has_gradients=each) for each in (True, False)}))
+    assert seen == [True, False]
+
+
+def test_products_take_the_cores_that_the_process_was_given() -> None:
+    program = """
+import os, torch
+from raykd.train.turns import round_robin
+
+def new_threads(pause):
+    before = len(os.listdir("/proc/self/task"))
+    matrix @ matrix
+    return len(os.listdir("/proc/self/task")) - before
+
+torch.set_num_threads(1)
+matrix = torch.ones(1500, 1500)
+print(dict(round_robin({"only": new_threads})))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"OMP_NUM_THREADS": "2"},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    assert done.stdout.split() == [b"{'only':", b"0}"]
+
+
+def test_runs_go_by_turns_in_their_order_until_each_has_ended() -> None:
+    seen: list[str] = []
+
+    def train(name: str, pause: Pause, *, number: int) -> None:
+        for _ in range(number):
+            seen.append(name)
+            pause()
+
+    runs = {
+        "first": partial(train, "first", number=1),
+        "second": partial(train, "second", number=3),
+        "third": partial(train, "third", number=2),
+    }
+    assert [name for name, _ in round_robin(runs)] == ["first", "third", "second"]
+    assert seen == ["first", "second", "third", "second", "third", "second"]
+
+
+def test_what_a_run_raises_is_raised_to_whoever_gives_the_turns() -> None:
+    def train(pause: Pause) -> None:
+        pause()
+        raise DivergedError
+
+    with pytest.raises(DivergedError):
+        list(round_robin({"only": train}))

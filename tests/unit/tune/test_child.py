@@ -17,9 +17,9 @@ from raykd.runs.metrics import evaluations
 from raykd.runs.paths import run_paths
 from raykd.runs.result import read_result
 from raykd.runs.stop import StopReason
-from raykd.train.run import Listener, claimed_run, train_run
+from raykd.train.run import Listener, leased_run, train_run
+from raykd.tune.arguments import Member
 from raykd.tune.child import GRACE_SECONDS, Metrics, Watch, train_in_child
-from raykd.tune.member import Member
 
 from tests.small_runs import small_data, small_run
 from tests.tiny_models import tiny_model
@@ -187,7 +187,7 @@ def test_a_run_that_does_not_stop_in_time_is_killed(directory: Path) -> None:
 def test_a_run_that_waits_for_another_driver_stops_at_once(directory: Path) -> None:
     config = child_run(directory)
     looks = iter([StopReason.NONE, StopReason.NONE])
-    with claimed_run(config, has_workers=False):
+    with leased_run(config, has_workers=False):
         reason = train(config, refuse, lambda: next(looks, StopReason.STOPPED))
     assert reason is StopReason.STOPPED
 
@@ -295,7 +295,7 @@ def test_a_pack_that_waits_for_its_first_run_holds_none(pack: dict[str, RunConfi
         # Asked once more than needed, so that what it does while it waits can be seen.
         return StopReason.STOPPED if len(told) > 3 else StopReason.NONE
 
-    with claimed_run(pack[first], has_workers=False):
+    with leased_run(pack[first], has_workers=False):
         members = [member(pack[run]) for run in (*others, first)]
         watch = Watch(report=lambda *_: refuse({}), ended=lambda *_: None, stop_reason=asked)
         train_in_child(members, watch)

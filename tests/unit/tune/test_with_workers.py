@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from raykd.runs.stop import StopReason
-from raykd.train.run import claimed_run
+from raykd.train.run import leased_run
 from raykd.tune.with_workers import train_with_workers
 
 from tests.small_runs import small_data, small_run
@@ -16,6 +16,6 @@ def test_a_run_that_waits_for_another_driver_stops_when_asked(tmp_path: Path) ->
     small_data(tmp_path / "data")
     config = small_run(tmp_path, cluster={"num_workers": 2})
     looks = iter([StopReason.NONE, StopReason.NONE])
-    with claimed_run(config, has_workers=True):
+    with leased_run(config, has_workers=True):
         reason = train_with_workers(config, stop_reason=lambda: next(looks, StopReason.STOPPED))
     assert reason is StopReason.STOPPED
