@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from raykd.runs.result import RunResult
 
 
+_NOTABLE_WAIT = 0.05
+"""Share of the time from which on a line says that training waits for data."""
+
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -85,6 +88,8 @@ def training_line(record: Mapping[str, float], num_steps: int) -> str:
     else:
         parts.append("no position scored")
     parts.append(f"{record['train/tokens_per_second']:>9,.0f} tokens/s".replace(",", " "))
+    if (waits := record["train/data_wait_share"]) >= _NOTABLE_WAIT:
+        parts.append(f"{waits:.0%} waiting for data")
     parts.append(f"eta {duration(training_seconds_left(record, num_steps))}")
     return "  ".join(parts)
 

@@ -21,6 +21,7 @@ def run_id(run: RunConfig) -> str:
     An input whose fingerprint is known counts by that alone, wherever it lies.
     """
     stated = {key: value for key, value in _stated(run).items() if key not in WITHOUT_EFFECT}
+    _drop(stated, ["train", "profile_steps"])
     for name in run.teachers:
         _drop(stated, ["teachers", name, "cache", "uri"])
     for key in run.inputs:
@@ -32,7 +33,7 @@ def run_id(run: RunConfig) -> str:
 
 
 def _drop(stated: dict[str, Any], parts: list[str]) -> None:
-    """Leave out where something lies that is known by what it holds."""
+    """Leave out a key, such as where something lies that is known by what it holds."""
     for part in parts[:-1]:
         stated = stated.get(part, {})
     stated.pop(parts[-1], None)

@@ -6,6 +6,7 @@ between two steps. So the same loop runs under Ray Train, in a notebook and in a
 
 import contextlib
 import hashlib
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -101,6 +102,9 @@ class FinishedStep:
     tokens: int
     """Tokens in this step, padding not counted."""
 
+    data_wait_seconds: float
+    """How long this worker, before the step, waited for its batches."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoopOptions:
@@ -132,7 +136,9 @@ def training_steps(
     """
     parallel = _parallel(objective, world)
     while state.step < options.num_steps:
+        asked = time.perf_counter()
         batches = next(steps)
+        data_wait_seconds = time.perf_counter() - asked
         rate = learning_rate(options.optimizer, step=state.step, num_steps=options.num_steps)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
@@ -151,6 +157,7 @@ def training_steps(
             learning_rate=rate,
             positions=totals.positions,
             tokens=totals.tokens,
+            data_wait_seconds=data_wait_seconds,
         )
         require_sound(
             step=finished.step,

@@ -25,6 +25,7 @@ from raykd.batch import Batch
 from raykd.cached_teachers.targets import coverages_of
 from raykd.config.schedule import parse_schedule
 from raykd.config.schema.run import RunConfig, TaskName
+from raykd.config.schema.teachers import SPARSE_MODES
 from raykd.data.selection import ALL_LANGUAGES, mixing_weights
 from raykd.distill.assemble import running_teachers
 from raykd.distill.setup import RunSetup
@@ -32,7 +33,6 @@ from raykd.models.build import build_model
 from raykd.models.families import family_of
 from raykd.models.parts import num_layers
 from raykd.models.scored import ScoredModel
-from raykd.planning.memory import ModelPlan
 
 _PLACES_IN_A_RUN = 1_000
 """Where the schedules of weights are looked at, evenly from the first step to the last."""
@@ -86,7 +86,9 @@ class _Pass:
     head_per_position: float
 
 
-def run_flops(setup: RunSetup, *, student: ModelPlan, teachers: dict[str, ModelPlan]) -> RunFlops:
+def run_flops(
+    setup: RunSetup, *, student: PreTrainedConfig, teachers: Mapping[str, PreTrainedConfig]
+) -> RunFlops:
     """Count the operations of a run for each token.
 
     A teacher counts for the share of the run in which some loss compares with the teachers, and
@@ -95,8 +97,8 @@ def run_flops(setup: RunSetup, *, student: ModelPlan, teachers: dict[str, ModelP
 
     Args:
         setup: The run and its data.
-        student: Its student.
-        teachers: All its teachers, by name.
+        student: Configuration of its student.
+        teachers: Those of all its teachers, by name.
 
     Raises:
         ConfigError: The data lacks a language that is asked for.
@@ -114,11 +116,11 @@ def run_flops(setup: RunSetup, *, student: ModelPlan, teachers: dict[str, ModelP
         + sum(
             asked[name]
             * (
-                _per_token(plan, config, row, is_trained=False)
+                _per_token(teacher, config, row, is_trained=False)
                 if name in running
-                else _read_per_token(plan, config, row)
+                else _read_per_token(name, teacher, config, row)
             )
-            for name, plan in teachers.items()
+            for name, teacher in teachers.items()
             if asked[name]
         ),
         caches={
@@ -129,24 +131,29 @@ def run_flops(setup: RunSetup, *, student: ModelPlan, teachers: dict[str, ModelP
     )
 
 
-def _per_token(plan: ModelPlan, config: RunConfig, row: _MeanRow, *, is_trained: bool) -> float:
-    counted = _passes(plan, config, row, is_trained=is_trained)
+def _per_token(
+    model: PreTrainedConfig, config: RunConfig, row: _MeanRow, *, is_trained: bool
+) -> float:
+    counted = _passes(model, config, row, is_trained=is_trained)
     positions = _positions_per_token(config, row)
     return counted.encoder_per_token + counted.head_per_position * positions
 
 
-def _read_per_token(plan: ModelPlan, config: RunConfig, row: _MeanRow) -> float:
+def _read_per_token(name: str, model: PreTrainedConfig, config: RunConfig, row: _MeanRow) -> float:
     """Count what is left of a teacher whose outputs are kept: a vocabulary's map, at most."""
-    if not config.task.endswith("_lm"):
+    cache = config.teachers[name].cache
+    if not config.task.endswith("_lm") or (cache is not None and cache.mode in SPARSE_MODES):
         return 0.0
-    counted = _passes(plan, config, row, is_trained=False)
+    counted = _passes(model, config, row, is_trained=False)
     return counted.head_per_position * _positions_per_token(config, row)
 
 
-def _passes(plan: ModelPlan, config: RunConfig, row: _MeanRow, *, is_trained: bool) -> _Pass:
+def _passes(
+    model: PreTrainedConfig, config: RunConfig, row: _MeanRow, *, is_trained: bool
+) -> _Pass:
     rows = -(-config.train.global_batch_size // max(config.cluster.num_workers, 1))
     return _counted(
-        _shape(plan.config),
+        _shape(model),
         task=config.task,
         rows=min(rows, config.train.micro_batch_size),
         tokens=_length(row),
@@ -168,17 +175,17 @@ def _positions_per_token(config: RunConfig, row: _MeanRow) -> float:
 
 
 def _projections_per_token(
-    config: RunConfig, student: ModelPlan, teachers: Mapping[str, ModelPlan]
+    config: RunConfig, student: PreTrainedConfig, teachers: Mapping[str, PreTrainedConfig]
 ) -> float:
     """Count the maps from the student's hidden states to a teacher's: two products backward."""
     section = config.losses.hidden_states
     if section is None:
         return 0.0
     teacher = teachers[section.teacher or next(iter(config.teachers))]
-    width, teacher_width = int(student.config.hidden_size), int(teacher.config.hidden_size)
+    width, teacher_width = int(student.hidden_size), int(teacher.hidden_size)
     if width == teacher_width:
         return 0.0
-    mapped = num_layers(student.config) + section.embeddings
+    mapped = num_layers(student) + section.embeddings
     return _active_share((section.weight,)) * 6 * width * teacher_width * mapped
 
 

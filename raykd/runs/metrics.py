@@ -4,11 +4,15 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import Protocol
 
+import torch
+
 from raykd import strict_json
 from raykd.distill.loop import FinishedStep
+from raykd.machine.devices import peak_memory_bytes
 from raykd.runs import append_log
 from raykd.runs.append_log import AppendedFile
 
@@ -107,14 +111,28 @@ class MetricsTail:
         return [_record(line) for line in added[begin:end].splitlines()]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceUse:
+    """What turns the speed of a run into the use of one worker's device."""
+
+    device: torch.device
+    flops_per_token: float
+    """Operations on the device for each token of the run, teachers included: a worker's share of
+    them, as ``raykd.planning.flops`` counts them."""
+
+    device_flops: float
+    """Operations per second of a large product of matrices in the run's precision, measured."""
+
+
 class Meter:
-    """Means over the steps between two reports, and their speed.
+    """Means over the steps between two reports, their speed, and what it takes of the device.
 
     A step that scores no position, as one of short texts of which no token is masked, has no loss
     and no gradient: it is no part of their means.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, use: DeviceUse) -> None:
+        self._use = use
         self._last: FinishedStep | None = None
         self._started = time.perf_counter()
         self._clear()
@@ -123,6 +141,7 @@ class Meter:
         """Count one step, and the time since the last one or since ``resume``."""
         self._last = finished
         self._tokens += finished.tokens
+        self._data_wait_seconds += finished.data_wait_seconds
         if finished.positions:
             self._num_losses += 1
             self._sums["train/loss"] += finished.loss
@@ -140,16 +159,26 @@ class Meter:
     def record(self, tokens: int) -> Record:
         """Return the means over the steps since the last record, and begin anew.
 
+        Tokens are those of all workers; operations per second are of one worker's device, and
+        train/mfu is their share of what it was measured to do. The wait for data and the peak of
+        memory are this worker's. The device is not waited for.
+
         Args:
             tokens: Trained on since the start of the run.
         """
         assert self._last is not None  # noqa: S101  a record follows a step
+        tokens_per_second = self._tokens / self._seconds
+        flops = tokens_per_second * self._use.flops_per_token
         record = {
             "step": self._last.step,
             "tokens": tokens,
             **{name: total / self._num_losses for name, total in self._sums.items()},
             "train/learning_rate": self._last.learning_rate,
-            "train/tokens_per_second": self._tokens / self._seconds,
+            "train/tokens_per_second": tokens_per_second,
+            "train/tflops_per_second": flops / 1e12,
+            "train/mfu": flops / self._use.device_flops,
+            "train/data_wait_share": self._data_wait_seconds / self._seconds,
+            "train/peak_memory_mb": peak_memory_bytes(self._use.device) / 1e6,
         }
         self._clear()
         return record
@@ -158,7 +187,7 @@ class Meter:
         # Sums, not steps: a worker that never reports must not remember every step.
         self._sums: defaultdict[str, float] = defaultdict(float)
         self._num_losses = self._tokens = 0
-        self._seconds = 0.0
+        self._seconds = self._data_wait_seconds = 0.0
 
 
 def measured(record: Record) -> Record:

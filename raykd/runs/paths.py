@@ -8,6 +8,7 @@
       metrics.jsonl         one line per report or evaluation; metrics.parts/ until the end
                             in an object store, see raykd.runs.append_log
       checkpoints/step-00000100/   published: student/ optimizer/ state.json
+      profile.json.gz       where asked for: a trace of some steps
       model/                published: the final model as a transformers directory
       result.json           written last: the run is done
       log.txt               what a trial of a sweep printed
@@ -59,6 +60,11 @@ class RunPaths:
         return uris.join(self.run, "metrics.jsonl")
 
     @property
+    def profile(self) -> str:
+        """Trace of the steps that ``train.profile_steps`` names; gzip of Chrome's JSON."""
+        return uris.join(self.run, "profile.json.gz")
+
+    @property
     def init(self) -> str:
         """Where the tensors of the student came from."""
         return uris.join(self.run, "init.json")
@@ -106,7 +112,8 @@ class RunPaths:
     @property
     def files(self) -> tuple[str, ...]:
         """What is written once, beside the lease and the metrics."""
-        return (self.config, self.inputs, self.init, self.result, self.log, self.tracking)
+        decided = (self.config, self.inputs, self.init)
+        return (*decided, self.profile, self.result, self.log, self.tracking)
 
     @property
     def marks(self) -> tuple[str, ...]:

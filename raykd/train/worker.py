@@ -39,6 +39,8 @@ from raykd.runs.stop import StopReason
 from raykd.runs.trackers.open import open_trackers
 from raykd.storage import uris
 from raykd.storage.remote.retry_limit import RETRY_SECONDS
+from raykd.train.device_use import device_use
+from raykd.train.profile import profiled
 from raykd.train.replay import explained
 
 
@@ -91,11 +93,14 @@ def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunRes
             checkpointer = Checkpointer(config, paths, run, companions=companions)
             if checkpoint is not None:
                 checkpointer.restore(checkpoint)
+            meter = Meter(device_use(run, caches))
         with _opened_log(config, paths, run) as log:
             if run.start is not None and context.world.rank == 0:
                 _note_start(run.start, paths, log)
             try:
-                metrics, reason = _train(run, context, log=log, checkpointer=checkpointer)
+                metrics, reason = _train(
+                    run, paths, context, log=log, checkpointer=checkpointer, meter=meter
+                )
             except DivergedError as error:
                 raise explained(error, run, paths) from error
         # None is made where a worker was killed between its last checkpoint and this place.
@@ -159,11 +164,17 @@ def _note_start(start: StudentStart, paths: RunPaths, log: Log) -> None:
 
 
 def _train(
-    run: Distillation, context: Context, *, log: Log, checkpointer: Checkpointer
+    run: Distillation,
+    paths: RunPaths,
+    context: Context,
+    *,
+    log: Log,
+    checkpointer: Checkpointer,
+    meter: Meter,
 ) -> tuple[Record, StopReason]:
     """Take the steps that remain; return the last evaluation, and why no more were taken."""
     try:
-        found = _stepped(run, context, log=log, checkpointer=checkpointer)
+        found = _stepped(run, paths, context, log=log, checkpointer=checkpointer, meter=meter)
         checkpointer.wait()
     except DivergedError:
         if run.state.step > 0:
@@ -178,7 +189,13 @@ def _train(
 
 
 def _stepped(
-    run: Distillation, context: Context, *, log: Log, checkpointer: Checkpointer
+    run: Distillation,
+    paths: RunPaths,
+    context: Context,
+    *,
+    log: Log,
+    checkpointer: Checkpointer,
+    meter: Meter,
 ) -> tuple[Record, StopReason]:
     """Log, evaluate and checkpoint when each is due."""
     metrics: Record = {}
@@ -186,12 +203,13 @@ def _stepped(
     if run.evaluates_first:
         metrics = _evaluated(run, context, log=log, checkpointer=checkpointer)
     context.pause()
-    meter = Meter()
     steps = run.steps()
     context.note(f"step {run.state.step + 1}")
-    for finished in training_steps(
+    taken = training_steps(
         run.state, run.objective, steps, options=run.loop_options, world=run.world
-    ):
+    )
+    meter.resume()
+    for finished in profiled(taken, run, uri=paths.profile):
         meter.add(finished)
         if run.logs_after(finished.step):
             log.append(meter.record(run.state.tokens))

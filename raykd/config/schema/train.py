@@ -1,5 +1,6 @@
 """Optimisation, checkpoints, tracking, and the machines a run asks for."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -95,6 +96,10 @@ class TrainConfig:
     as 3, once there are ten; null never does. A step that scores no position has no loss. A NaN or
     an infinite loss always stops. A term whose weight jumps up makes a spike too."""
 
+    profile_steps: tuple[int, ...] | None = None
+    """First and last step, such as [20, 22], of which the first worker writes a trace of torch's
+    profiler: RUN/profile.json.gz, for ui.perfetto.dev or chrome://tracing. Changes no result."""
+
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
         found = []
@@ -121,7 +126,18 @@ class TrainConfig:
             found.append(f"train.seed must be in [0, 2^31), got {self.seed}")
         if self.loss_spike_factor is not None and self.loss_spike_factor <= 1:
             found.append(f"train.loss_spike_factor must be > 1, got {self.loss_spike_factor}")
-        return found
+        return found + self._profile_problems()
+
+    def _profile_problems(self) -> list[str]:
+        if (window := self.profile_steps) is None:
+            return []
+        last_step = math.inf if self.num_steps is None else self.num_steps
+        if len(window) == 2 and 1 <= window[0] <= window[1] <= last_step:  # noqa: PLR2004  a pair
+            return []
+        return [
+            "train.profile_steps must be the first and the last step to record, such as [20, 22], "
+            f"within the steps of the run; got {list(window)}"
+        ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -27,12 +27,14 @@ def pack_key(config: RunConfig) -> str | None:
     """Return a text that runs have in common that may share a process; None for others.
 
     Others are those that run no teacher in a step, and those that must be alone: whose
-    evaluations decide what they read next, that are compiled, or that have several workers.
+    evaluations decide what they read next, that are compiled or profiled, or that have several
+    workers.
     """
     if not runs_teachers(config):
         return None
     adapts = config.data.mixing is not None and config.data.mixing.adaptive is not None
-    if adapts or config.train.compile or config.cluster.num_workers > 1:
+    is_watched = config.train.compile or config.train.profile_steps is not None
+    if adapts or is_watched or config.cluster.num_workers > 1:
         return None
     layers = {name: replace(t, weight="1") for name, t in config.losses.layer_terms.items()}
     return repr(

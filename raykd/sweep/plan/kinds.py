@@ -79,7 +79,11 @@ class Planner:
         flops = None
         if not problems and plan.setup is not None and plan.student is not None:
             try:
-                flops = run_flops(plan.setup, student=plan.student, teachers=plan.teachers)
+                flops = run_flops(
+                    plan.setup,
+                    student=plan.student.config,
+                    teachers={name: teacher.config for name, teacher in plan.teachers.items()},
+                )
             except RaykdError as error:
                 problems.append(str(error))
         return KindPlan(

@@ -20,6 +20,7 @@ REPORT = {
     "train/grad_norm": 1.23456,
     "train/learning_rate": 1e-3,
     "train/tokens_per_second": 12_345.6,
+    "train/data_wait_share": 0.049,
 }
 EVALUATION = {
     "step": 100,
@@ -37,6 +38,11 @@ def test_a_training_line_shows_loss_terms_gradient_speed_and_time_left() -> None
         "step   50/1000  loss  4.5679  cross_entropy  3.0000  forward_kl  0.2500  grad  1.235  "
         "   12 346 tokens/s  eta 3 min"
     )
+
+
+def test_a_training_line_says_that_it_waits_for_data_where_it_does() -> None:
+    line = training_line({**REPORT, "train/data_wait_share": 0.25}, 1_000)
+    assert line.endswith("tokens/s  25% waiting for data  eta 3 min")
 
 
 def test_a_single_term_is_the_loss_and_not_repeated() -> None:

@@ -46,6 +46,7 @@ train:
   seed: 3
   log_every_steps: 5
   eval_every_steps: 50
+  profile_steps: [2, 3]
 teachers:
   big:
     model: org/model
@@ -121,7 +122,11 @@ def test_no_key_is_left_out_of_what_follows() -> None:
 def test_the_identity_changes_with_every_key_that_has_an_effect(parts: tuple[str, ...]) -> None:
     changed = with_another(RUN, parts)
     assert changed != RUN
-    is_without = parts[0] in WITHOUT_EFFECT or parts[2:] == ("cache", "uri")
+    is_without = (
+        parts[0] in WITHOUT_EFFECT
+        or parts[2:] == ("cache", "uri")
+        or parts == ("train", "profile_steps")
+    )
     assert (run_id(changed) == run_id(RUN)) == is_without
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from raykd.config.schema.run import RunConfig
 from raykd.config.schema.train import OptimizerConfig
 from raykd.distill.assemble import assemble
 from raykd.distill.distillation import Distillation
-from raykd.distill.loop import FinishedStep, training_steps
+from raykd.distill.loop import FinishedStep, StepBatches, training_steps
 from raykd.distill.optimizer import learning_rate
 from raykd.distill.setup import read_setup
 from raykd.distill.world import World
@@ -85,6 +86,29 @@ def test_training_learns(directory: Path) -> None:
     assert finished[-1].loss < 0.7 * finished[0].loss
     assert run.state.step == 40
     assert run.state.tokens == sum(step.tokens for step in finished)
+
+
+def test_a_step_tells_how_long_it_waited_for_its_batches(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = assemble(read_setup(small_run(directory)), world=World())
+    batches = list(itertools.islice(run.steps(), 3))
+    now = [0.0]
+
+    def source() -> Iterator[StepBatches]:
+        for number, each in enumerate(batches):
+            now.append(now[-1] + number)
+            yield each
+            now.append(now[-1] + 10)
+
+    monkeypatch.setattr("time.perf_counter", lambda: now[-1])
+    steps = training_steps(
+        run.state, run.objective, source(), options=run.loop_options, world=run.world
+    )
+    waits = [step.data_wait_seconds for step in itertools.islice(steps, 3)]
+    monkeypatch.undo()
+    # From when a step asks, until it has its batches.
+    assert waits == [0.0, 11.0, 12.0]
 
 
 def test_an_infinite_loss_stops_before_the_weights_change(directory: Path) -> None:

@@ -76,8 +76,9 @@ def flops(
     if teacher is not None:
         given |= {"teachers": {"big": {"model": "nowhere"}}, "losses": {"forward_kl": {}}}
     config = small_run(Path("nowhere"), task=task, **(given | changes))
-    plans = {} if teacher is None else dict.fromkeys(config.teachers, teacher)
-    return run_flops(RunSetup(config=config, manifest=manifest), student=student, teachers=plans)
+    teachers = {} if teacher is None else dict.fromkeys(config.teachers, teacher.config)
+    setup = RunSetup(config=config, manifest=manifest)
+    return run_flops(setup, student=student.config, teachers=teachers)
 
 
 def full_batch(model_type: str, task: TaskName) -> Batch:
@@ -180,6 +181,8 @@ def test_a_teacher_whose_outputs_are_kept_costs_its_head_in_a_run_and_all_of_it_
     head = 2 * WIDTH**2 + 2 * WIDTH * VOCAB_SIZE
     assert kept.teachers_per_token == pytest.approx(0.3 * head)
     assert kept.student_per_token == live.student_per_token
+    sparse = {"big": {"model": "nowhere", "cache": {"mode": "top_k"}}}
+    assert flops(manifest, model, model, teachers=sparse, **changes).teachers_per_token == 0
     # Each row is masked in another way in each of the three epochs.
     whole = 3 * ROWS * LENGTH * live.teachers_per_token
     assert kept.caches == {"big": pytest.approx(whole)}

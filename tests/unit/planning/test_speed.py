@@ -10,9 +10,7 @@ from raykd.config.schema.run import RunConfig
 from raykd.distill.models import student_config
 from raykd.distill.setup import RunSetup, read_setup
 from raykd.errors import ModelError
-from raykd.models.build import count_parameters
 from raykd.planning.flops import RunFlops, run_flops
-from raykd.planning.memory import ModelPlan
 from raykd.planning.speed import Speed, measured_speed
 
 from tests.small_runs import TINY_BERT, TINY_LLAMA, small_data, small_run
@@ -36,9 +34,7 @@ def measured(config: RunConfig, flops: RunFlops = FLOPS) -> Speed:
 
 
 def flops_of(setup: RunSetup) -> RunFlops:
-    built = student_config(setup)
-    student = ModelPlan(config=built, parameters=count_parameters(built, setup.config.task))
-    return run_flops(setup, student=student, teachers={})
+    return run_flops(setup, student=student_config(setup), teachers={})
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from raykd.cli.progress import training_line
 from raykd.distill.loop import FinishedStep
-from raykd.runs.metrics import Meter, MetricsLog, MetricsTail, Record, read_metrics
+from raykd.runs.metrics import (
+    DeviceUse,
+    Meter,
+    MetricsLog,
+    MetricsTail,
+    Record,
+    read_metrics,
+)
 from raykd.runs.trackers.open import TensorBoardTracker
 from raykd.storage import uris
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -108,7 +116,13 @@ def test_tensorboard_gets_every_metric_and_forgets_what_is_done_again(tmp_path: 
 
 
 def finished(
-    step: int, loss: float, *, kl: float = 0.0, tokens: int = 1, positions: int = 1
+    step: int,
+    loss: float,
+    *,
+    kl: float = 0.0,
+    tokens: int = 1,
+    positions: int = 1,
+    data_wait: float = 0.0,
 ) -> FinishedStep:
     return FinishedStep(
         step=step,
@@ -118,7 +132,11 @@ def finished(
         learning_rate=step / 100,
         positions=positions,
         tokens=tokens,
+        data_wait_seconds=data_wait,
     )
+
+
+USE = DeviceUse(device=torch.device("cpu"), flops_per_token=3e11, device_flops=4e12)
 
 
 @pytest.fixture
@@ -131,11 +149,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 
 
 def test_a_record_is_the_mean_over_the_steps_since_the_last(clock: list[float]) -> None:
-    meter = Meter()
+    meter = Meter(USE)
     for step, loss, kl in [(1, 1.0, 4.0), (2, 2.0, 5.0), (3, 6.0, 9.0)]:
         clock.append(step * 2.0)
-        meter.add(finished(step, loss, kl=kl, tokens=step * 10))
-    assert meter.record(tokens=1_000) == {
+        meter.add(finished(step, loss, kl=kl, tokens=step * 10, data_wait=step / 4))
+    record = meter.record(tokens=1_000)
+    assert record.pop("train/peak_memory_mb") > 1
+    assert record == {
         "step": 3,
         "tokens": 1_000,
         "train/loss": 3.0,
@@ -144,15 +164,19 @@ def test_a_record_is_the_mean_over_the_steps_since_the_last(clock: list[float]) 
         "train/grad_norm": 4.0,
         "train/learning_rate": 0.03,
         "train/tokens_per_second": 10.0,
+        "train/tflops_per_second": 3.0,
+        "train/mfu": 0.75,
+        "train/data_wait_share": 0.25,
     }
     clock.append(8.0)
     meter.add(finished(4, 7.0, tokens=3))
     second = meter.record(tokens=2_000)
     assert (second["train/loss"], second["train/tokens_per_second"]) == (7.0, 1.5)
+    assert second["train/data_wait_share"] == 0.0
 
 
 def test_a_step_that_scores_nothing_is_no_part_of_the_means(clock: list[float]) -> None:
-    meter = Meter()
+    meter = Meter(USE)
     for step, loss, positions in [(1, 3.0, 2), (2, 0.0, 0), (3, 5.0, 1)]:
         clock.append(step * 1.0)
         meter.add(finished(step, loss, tokens=10, positions=positions))
@@ -167,7 +191,7 @@ def test_a_step_that_scores_nothing_is_no_part_of_the_means(clock: list[float]) 
 
 
 def test_work_that_is_not_training_does_not_slow_the_speed(clock: list[float]) -> None:
-    meter = Meter()
+    meter = Meter(USE)
     clock.append(1.0)
     meter.add(finished(1, 1.0, tokens=30))
     clock.append(100.0)
