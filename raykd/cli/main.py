@@ -1,32 +1,17 @@
-"""The raykd command: parse, dispatch, and turn errors into one clear line."""
+"""The raykd command: parse, read what is given, dispatch, and turn errors into one clear line."""
 
 import argparse
+import importlib
 import io
 import sys
 from collections.abc import Sequence
 
 from raykd import __version__
-from raykd.cli import (
-    cache,
-    check,
-    clean,
-    doctor,
-    evaluate,
-    explain,
-    export,
-    list_jobs,
-    logs,
-    prepare,
-    replay,
-    report,
-    status,
-    stop,
-    submit,
-    sweep,
-    train,
-)
+from raykd.cli import arguments, prepare_arguments
 from raykd.cli.debug import debug_option, is_unread, tell, unread_output
+from raykd.cli.quiet import quiet_libraries
 from raykd.config.credentials import refuse_credentials
+from raykd.machine.allocator import keep_large_blocks
 from raykd.storage.remote.retry_limit import COMMAND_SECONDS, retry_for
 
 _DESCRIPTION = "Distillation studies of language models, on one laptop or a Ray cluster."
@@ -41,8 +26,6 @@ examples:
   raykd sweep    configs/sweeps/demo.yaml
   raykd report   configs/sweeps/demo.yaml --watch
   raykd submit   sweep configs/sweeps/demo.yaml --address http://127.0.0.1:8265
-  raykd logs     sweep-demo-1a2b3c4d --follow
-  raykd stop     sweep-demo-1a2b3c4d
   raykd evaluate runs/demo-teacher-1a2b3c4d
   raykd export   runs/demo-teacher-1a2b3c4d --output models/teacher
   raykd replay   runs/demo-teacher-1a2b3c4d --step 120
@@ -58,24 +41,25 @@ off. Exit status: 0 done, 1 the run failed or was stopped, 2 the input is wrong.
 """
 
 _COMMANDS = {
-    "prepare": (prepare, "turn text into the tokenised data that runs read"),
-    "check": (check, "say what a run or a sweep would do, and everything that is wrong with it"),
-    "cache": (cache, "compute what the teachers of a run say once, and keep it for all runs"),
-    "train": (train, "train a model, from a teacher or alone; again to continue"),
-    "sweep": (sweep, "run a study: teachers, trials and their controls; again to continue"),
-    "report": (report, "say what a study found: verdicts, curves, costs, as text and as a page"),
-    "submit": (submit, "run a command on a cluster, and follow it; again to attach or continue"),
-    "status": (status, "say how a job of a cluster is doing"),
-    "logs": (logs, "print what a job of a cluster has printed, and follow it"),
-    "stop": (stop, "stop a job of a cluster: it leaves with a checkpoint"),
-    "list": (list_jobs, "list the jobs of a cluster"),
-    "evaluate": (evaluate, "score the model of a run, beside its teacher"),
-    "export": (export, "write the model of a run or checkpoint as a transformers directory"),
-    "replay": (replay, "take one step of a run once more: what its rows do to loss and gradient"),
-    "doctor": (doctor, "prove the losses right here, see if two models fit, or try a store"),
-    "clean": (clean, "find what killed runs and uploads have left in storage, and remove it"),
-    "explain": (explain, "document configuration keys"),
+    prepare_arguments.prepare: "turn text into the tokenised data that runs read",
+    arguments.check: "say what a run or a sweep would do, and everything that is wrong with it",
+    arguments.cache: "compute what the teachers of a run say once, and keep it for all runs",
+    arguments.train: "train a model, from a teacher or alone; again to continue",
+    arguments.sweep: "run a study: teachers, trials and their controls; again to continue",
+    arguments.report: "say what a study found: verdicts, curves, costs, as text and as a page",
+    arguments.submit: "run a command on a cluster, and follow it; again to attach or continue",
+    arguments.evaluate: "score the model of a run, beside its teacher",
+    arguments.export: "write the model of a run or checkpoint as a transformers directory",
+    arguments.replay: "take one step of a run once more: what its rows do to loss and gradient",
+    arguments.doctor: "prove the losses right here, see if two models fit, or try a store",
+    arguments.clean: "find what killed runs and uploads have left in storage, and remove it",
+    arguments.explain: "document configuration keys",
 }
+
+_TRAINING = ("train", "cache")
+"""What asks models in this process."""
+
+_MODULES = "raykd.cli.commands"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -89,18 +73,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"raykd {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (module, summary) in _COMMANDS.items():
-        command = commands.add_parser(
-            name, help=summary, description=module.__doc__, parents=[debug_option()]
-        )
-        module.add_arguments(command)
+    for declare, summary in _COMMANDS.items():
+        arguments.add_command(commands, declare, summary)
     return parser
 
 
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def parse(given: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the parsed command line, the process's own where None; exit where it is wrong."""
     parser = build_parser()
-    options, left_over = parser.parse_known_args(arguments)
+    options, left_over = parser.parse_known_args(given)
     if options.command == "submit":
         options.words += left_over
         options.parsed = parse([options.submitted, *options.words])
@@ -119,20 +100,26 @@ def _own_arguments(options: argparse.Namespace) -> dict[str, object]:
     return {name: value for name, value in vars(options).items() if name != "overrides"}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     _print_what_can_be_printed()
     with unread_output():
-        return _run(parse(arguments))
+        return _run(parse(given))
 
 
 def _run(options: argparse.Namespace) -> int:
-    module, _ = _COMMANDS[options.command]
     try:
         refuse_credentials(_own_arguments(options), origin=f"raykd {options.command}")
         # Whoever waits at a terminal wants to hear of a wrong address soon; training has longer.
         with retry_for(COMMAND_SECONDS):
-            status: int = module.run(options)
+            # Before the libraries, which take seconds, are loaded.
+            files = [options.load(options)] if "load" in options else []
+            if options.command in _TRAINING:
+                # Libraries start threads, and those reach the store.
+                keep_large_blocks()
+            quiet_libraries()
+            command = importlib.import_module(f"{_MODULES}.{options.module}")
+            status: int = command.run(options, *files)
     except KeyboardInterrupt:
         print("raykd: interrupted; what is finished stays", file=sys.stderr)
         return 1

@@ -2,11 +2,10 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from raykd.data.prepare.inputs import ReadingMeter
-    from raykd.data.prepare.parts import Part, Work
+from raykd.data.prepare.inputs import ReadingMeter
+from raykd.data.prepare.parts import Part, Work
+from raykd.ray_cluster.connect import ray_cluster
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,16 +23,14 @@ class RayTokenisers:
         """They run on every node."""
         return True
 
-    def parts(self, work: "Work", meter: "ReadingMeter") -> Generator["Part"]:
+    def parts(self, work: Work, meter: ReadingMeter) -> Generator[Part]:
         """Yield all parts as they are finished.
 
         Raises:
             WorkersFailedError: Ray's retries are spent.
         """
-        # Imported here: Ray takes seconds, and reads the environment that ray_cluster sets.
-        from raykd.ray_cluster.connect import ray_cluster  # noqa: PLC0415
-
         with ray_cluster(self.address, num_cpus=self.num_cpus, num_gpus=0):
+            # Imported here: Ray takes seconds, and reads the environment that ray_cluster sets.
             from raykd.data.prepare.on_ray import ray_parts  # noqa: PLC0415
 
             yield from ray_parts(work, meter)

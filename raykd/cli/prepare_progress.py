@@ -4,23 +4,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from raykd.data.prepare.report import Progress
+from rich import progress as rich_progress
+from rich.console import Console
+
+from raykd.data.prepare.report import Progress
 
 _SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextmanager
-def shown_progress() -> Iterator[Callable[["Progress"], None]]:
+def shown_progress() -> Iterator[Callable[[Progress], None]]:
     """Yield what shows progress: a bar on a terminal, a line now and then in a log."""
     if not sys.stderr.isatty():
         yield _lines_in_a_log()
         return
-    from rich import progress as rich_progress  # noqa: PLC0415 - the same
-    from rich.console import Console  # noqa: PLC0415 - imported here: --help must be instant
-
     columns = (
         rich_progress.TextColumn("{task.description}"),
         rich_progress.BarColumn(),
@@ -29,7 +27,7 @@ def shown_progress() -> Iterator[Callable[["Progress"], None]]:
     with rich_progress.Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task("reading", total=None)
 
-        def show(progress: "Progress") -> None:
+        def show(progress: Progress) -> None:
             share = progress.share
             bars.update(
                 bar,
@@ -41,10 +39,10 @@ def shown_progress() -> Iterator[Callable[["Progress"], None]]:
         yield show
 
 
-def _lines_in_a_log() -> Callable[["Progress"], None]:
+def _lines_in_a_log() -> Callable[[Progress], None]:
     last = time.monotonic()
 
-    def show(progress: "Progress") -> None:
+    def show(progress: Progress) -> None:
         nonlocal last
         if time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
             last = time.monotonic()
@@ -54,6 +52,6 @@ def _lines_in_a_log() -> Callable[["Progress"], None]:
     return show
 
 
-def _line(progress: "Progress") -> str:
+def _line(progress: Progress) -> str:
     counts = f" {progress.examples:>12,} texts {progress.tokens:>14,} tokens"
     return f"{progress.stage:<10}" + (counts if progress.examples else "")

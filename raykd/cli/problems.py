@@ -5,18 +5,18 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from rich.console import Console
 
 from raykd.config.header import preparations
 from raykd.config.schema.sweep import SweepConfig
 from raykd.errors import RaykdError
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from raykd.storage import uris
+from raykd.storage.published.directory import is_committed
 
 
 def print_problems(
-    console: "Console", problems: Sequence[str], *, paths: Sequence[Path], data_uris: Iterable[str]
+    console: Console, problems: Sequence[str], *, paths: Sequence[Path], data_uris: Iterable[str]
 ) -> int:
     """Print what is in the way, or that nothing is; return the exit status.
 
@@ -60,8 +60,6 @@ def files_of(path: Path, sweep: SweepConfig) -> list[Path]:
 
 def preparation_lines(paths: Sequence[Path], data_uris: Iterable[str]) -> list[str]:
     """Return how the data that are not there are prepared; nothing where all are."""
-    from raykd.storage import uris  # noqa: PLC0415  --help must be instant
-
     # The first file has the last word.
     known = {
         uris.absolute(place): (command, f", as {os.path.normpath(path)} says")
@@ -77,8 +75,6 @@ def preparation_lines(paths: Sequence[Path], data_uris: Iterable[str]) -> list[s
 
 
 def _is_there(uri: str) -> bool:
-    from raykd.storage.published.directory import is_committed  # noqa: PLC0415  --help must be instant
-
     with contextlib.suppress(RaykdError):
         return is_committed(uri)
     # A store that cannot be reached is told of as such.

@@ -93,7 +93,7 @@ class SweepDisplay:
         running = sum(record.state is State.RUNNING for record in records.values())
         if study.is_leaving and running and not self._says_that_it_leaves:
             self._says_that_it_leaves = True
-            self._print(f"leaving: {running} running write checkpoints; again leaves at once")
+            self._print(f"stopping: {running} running write checkpoints; again stops at once")
         if wait is not None and wait.reason != self._reason and not console.is_terminal:
             self._reason = wait.reason
             self._print(str(wait))

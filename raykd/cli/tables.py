@@ -1,20 +1,15 @@
 """Tables as raykd prints them: columns alone, without lines."""
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from rich.table import Table
 
 
-def plain_table(*columns: str, folds: bool = True) -> "Table":
+def plain_table(*columns: str, folds: bool = True) -> Table:
     """Return an empty table.
 
     Args:
         columns: What stands above each.
         folds: Whether a cell that has no room goes on in the next line; else none is folded.
     """
-    from rich.table import Table  # noqa: PLC0415
-
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=not folds)

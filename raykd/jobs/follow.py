@@ -1,125 +1,110 @@
-"""Follow a job to its end, through lost connections."""
+"""Follow a job to its end, through lost connections, at which Ray's follower ends (ray#51601)."""
 
+import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-from raykd.errors import ClusterError
-from raykd.jobs.cluster import Cluster
-from raykd.jobs.job import Job
+from ray.job_submission import JobDetails, JobSubmissionClient
+
+from raykd.errors import ClusterError, ConfigError
+from raykd.jobs.cluster import answered
 
 PATIENCE_SECONDS = 120.0
 """A cluster that does not answer for so long is given up; the job itself goes on."""
 
 _PAUSE_SECONDS = 1.0
+_LOOK_SECONDS = 30.0
+"""After so long without a line the job is asked for: the connection may be dead."""
 
 
-class Connection:
-    """Bears that a cluster is lost, as long as it is heard again before the patience ends.
+class Follower:
+    """Hands on what a job prints, each line once.
 
     Args:
+        client: Of its cluster.
+        job_id: Of the job.
+        on_text: Told what is printed.
         on_lost: Told why, once for each time that the cluster falls silent.
-        patience_seconds: How long it may.
         clock: Seconds of a clock that only moves forward.
     """
 
     def __init__(
         self,
-        on_lost: Callable[[ClusterError], None],
+        client: JobSubmissionClient,
+        job_id: str,
         *,
-        patience_seconds: float = PATIENCE_SECONDS,
+        on_text: Callable[[str], None],
+        on_lost: Callable[[ClusterError], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._client = client
+        self._job_id = job_id
+        self._on_text = on_text
         self._on_lost = on_lost
-        self._patience_seconds = patience_seconds
         self._clock = clock
-        self._is_lost = False
-        self.hear()
+        self._num_shown = 0
+        self._hear()
 
-    def hear(self) -> None:
-        """Note that the cluster is there."""
-        self._heard = self._clock()
-        self._is_lost = False
-
-    @contextmanager
-    def bearing(self) -> Iterator[None]:
-        """Go on after the block where the cluster is lost in it.
+    def follow(self) -> JobDetails:
+        """Return the job once it has ended.
 
         Raises:
-            ClusterError: It has been lost for longer than the patience.
+            ConfigError: The cluster does not know the job.
+            ClusterError: It is lost for longer than the patience.
         """
-        try:
-            yield
-        except ClusterError as error:
-            if self._clock() - self._heard > self._patience_seconds:
-                raise
-            if not self._is_lost:
-                self._is_lost = True
-                self._on_lost(error)
+        while True:
+            try:
+                # A head that has started anew has no log either, and does not say why.
+                self._job()
+                with answered(self._client.get_address()):
+                    asyncio.run(self._tail())
+                if (job := self._job()).status.is_terminal():
+                    return job
+                self._hear()
+            except ClusterError as error:
+                self._bear(error)
+            threading.Event().wait(_PAUSE_SECONDS)
 
+    async def _tail(self) -> None:
+        texts = self._client.tail_job_logs(self._job_id)
+        num_passed = 0
+        while True:
+            coming = asyncio.ensure_future(anext(texts, None))
+            while not (await asyncio.wait({coming}, timeout=_LOOK_SECONDS))[0]:
+                if self._job().status.is_terminal():
+                    coming.cancel()
+                    return
+                self._hear()
+            if (text := coming.result()) is None:
+                return
+            # Each connection begins with the first line.
+            if unseen := text[max(0, self._num_shown - num_passed) :]:
+                self._on_text(unseen)
+            num_passed += len(text)
+            self._num_shown = max(self._num_shown, num_passed)
+            self._hear()
 
-class _Unseen:
-    """Hands on what was not handed on before: each connection begins with the first line."""
+    def _job(self) -> JobDetails:
+        with answered(self._client.get_address()):
+            try:
+                return self._client.get_job_info(self._job_id)
+            except RuntimeError as error:
+                if "status code 404" not in str(error):
+                    raise
+        message = (
+            f"{self._client.get_address()}: has no job {self._job_id} any more: a head that has "
+            "started anew knows no job from before; submit it again to go on"
+        )
+        raise ConfigError(message)
 
-    def __init__(self, on_text: Callable[[str], None]) -> None:
-        self._on_text = on_text
-        self._seen = 0
-        self._passed = 0
+    def _hear(self) -> None:
+        self._heard_at = self._clock()
+        self._is_lost = False
 
-    def begin(self) -> None:
-        self._passed = 0
-
-    def show(self, text: str) -> None:
-        unseen = text[max(0, self._seen - self._passed) :]
-        self._passed += len(text)
-        self._seen = max(self._seen, self._passed)
-        if unseen:
-            self._on_text(unseen)
-
-
-def follow(
-    cluster: Cluster, job_id: str, on_text: Callable[[str], None], connection: Connection
-) -> Job:
-    """Hand on what a job prints until it has ended, each line once; return the job.
-
-    Raises:
-        ConfigError: The cluster does not know the job.
-        ClusterError: It is lost for longer than the patience.
-    """
-    unseen = _Unseen(on_text)
-
-    def hear(text: str) -> None:
-        unseen.show(text)
-        connection.hear()
-
-    while True:
-        unseen.begin()
-        with connection.bearing():
-            # A head that has started anew has no log either, and does not say why.
-            cluster.job(job_id)
-            cluster.follow(job_id, hear)
-            if (job := cluster.job(job_id)).is_over:
-                return job
-            connection.hear()
-        pause()
-
-
-def wait_until_over(cluster: Cluster, job_id: str, connection: Connection) -> Job:
-    """Wait until a job has ended; return it.
-
-    Raises:
-        ConfigError: The cluster does not know the job.
-        ClusterError: It is lost for longer than the patience.
-    """
-    while True:
-        with connection.bearing():
-            if (job := cluster.job(job_id)).is_over:
-                return job
-            connection.hear()
-        pause()
-
-
-def pause() -> None:
-    """Wait for what a cluster does meanwhile."""
-    threading.Event().wait(_PAUSE_SECONDS)
+    def _bear(self, error: ClusterError) -> None:
+        if self._clock() - self._heard_at > PATIENCE_SECONDS:
+            raise error
+        if not self._is_lost:
+            self._is_lost = True
+            self._on_lost(error)

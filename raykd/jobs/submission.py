@@ -1,15 +1,13 @@
-"""What a job is: its command line, its name, its environment. Pure functions."""
+"""What a job is: its command line, its id, its environment. Pure functions."""
 
 import hashlib
 import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from raykd.errors import ConfigError
-from raykd.jobs.job import Job, starts_of
 
 COMMANDS = ("prepare", "train", "cache", "sweep", "report")
 """What may be submitted."""
@@ -56,7 +54,7 @@ def entrypoint(words: Sequence[str], *, joins: bool, directory: Path | None) -> 
 def submission_id(
     command: str, study: str, *, command_line: str, files: Mapping[str, bytes]
 ) -> str:
-    """Return the name of a job: the same for the same command line on the same configuration.
+    """Return the id of a job: the same for the same command line on the same configuration.
 
     Args:
         command: Of raykd.
@@ -70,27 +68,21 @@ def submission_id(
     return "-".join(filter(None, [command, _NO_NAME.sub("-", study).strip("-."), digest]))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Decision:
-    """What to do with a submission."""
-
-    id: str
-    running: Job | None
-    """The job to attach to; None to start one."""
-
-
-def decide(name: str, jobs: Sequence[Job]) -> Decision:
-    """Return whether a submission is running already, or else the name of its next start.
+def next_start(name: str, is_over: Mapping[str, bool]) -> tuple[str, bool]:
+    """Return the id of the start of a submission that runs, or else of its next one.
 
     Args:
-        name: Of the submission. Ray gives a name once: the second start is NAME-2.
-        jobs: All of the cluster.
+        name: Of the submission. Ray gives an id once: the second start is NAME-2.
+        is_over: Of each job of the cluster, by its id.
+
+    Returns:
+        The id, and whether it runs already.
     """
-    starts = starts_of(name, jobs)
-    for job in starts:
-        if not job.is_over:
-            return Decision(id=job.id, running=job)
-    return Decision(id=f"{name}-{len(starts) + 1}" if starts else name, running=None)
+    starts = [job_id for job_id in is_over if re.fullmatch(rf"{re.escape(name)}(-\d+)?", job_id)]
+    for job_id in starts:
+        if not is_over[job_id]:
+            return job_id, True
+    return f"{name}-{len(starts) + 1}" if starts else name, False
 
 
 def job_environment(here: Mapping[str, str], asked: Sequence[str]) -> dict[str, str]:

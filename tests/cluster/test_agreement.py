@@ -1,6 +1,5 @@
 """The files of cluster/ agree with each other, with the pins and with the program."""
 
-import json
 import re
 import shlex
 from pathlib import Path
@@ -103,7 +102,7 @@ def test_the_launcher_gives_every_node_the_token_and_nobody_a_public_address(nam
 @pytest.mark.parametrize("name", LAUNCHERS)
 def test_the_head_of_the_launcher_has_no_cpus_and_is_no_spot_machine(name: str) -> None:
     types = launcher(name)["available_node_types"]
-    assert types["head"]["resources"] == {"CPU": 0, "GPU": 0, "raykd_driver": 1}
+    assert types["head"]["resources"] == {"CPU": 0, "GPU": 0}
     assert types["head"]["max_workers"] == 0
     spot = {key: is_spot(value["node_config"]) for key, value in types.items()}
     assert spot == {"head": False, "gpu": True}
@@ -120,8 +119,6 @@ def is_spot(machine: dict[str, Any]) -> bool:
 def test_the_head_of_kuberay_has_no_cpus_and_workers_bear_spot_machines(name: str) -> None:
     head = ray_cluster(name)["headGroupSpec"]
     assert head["rayStartParams"]["num-cpus"] == "0"
-    # Quoted once more, as KubeRay puts it into a command line.
-    assert json.loads(json.loads(head["rayStartParams"]["resources"])) == {"raykd_driver": 1}
     assert "tolerations" not in head["template"]["spec"]
     tolerated = {t["key"] for t in workers_of(name)["template"]["spec"]["tolerations"]}
     spot = {"cloud.google.com/gke-spot", "kubernetes.azure.com/scalesetpriority"}
@@ -190,7 +187,6 @@ def test_the_job_runs_a_sweep_that_fits_its_cluster() -> None:
     sweep = load_sweep(CLUSTER.parent / Path(file).relative_to("/opt/raykd"), overrides)
     assert sweep.nodes == {"gpu": declared("kuberay-job")}
     assert sweep.overrides["cluster.gpus_per_worker"] == 1
-    assert json.loads(spec["entrypointResources"]) == {"raykd_driver": 1}
 
 
 def test_kueue_starts_the_job_and_the_job_takes_its_cluster_away() -> None:

@@ -11,7 +11,6 @@ from aiohttp import web
 import ray
 
 JOB = "train-study-1a2b3c4d"
-COMMAND = f"train configs/runs/study.yaml {'output_uri=s3://bucket/runs ' * 5}end=1"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -40,22 +39,9 @@ class JobServer:
         """Describe the job."""
         if not self.knows_job:
             return web.Response(status=404, text="Job does not exist")
-        return web.json_response(self._about())
-
-    async def jobs(self, _request: web.Request) -> web.Response:
-        """Describe all jobs."""
-        return web.json_response([self._about()])
-
-    def _about(self) -> dict[str, object]:
-        return {
-            "type": "SUBMISSION",
-            "status": "SUCCEEDED" if self.is_over else "RUNNING",
-            "submission_id": JOB,
-            "entrypoint": f"cd /home/me && exec python -P -m raykd {COMMAND}",
-            "metadata": {"raykd_owner": "ada"},
-            "start_time": 1_000,
-            "end_time": 61_000,
-        }
+        status = "SUCCEEDED" if self.is_over else "RUNNING"
+        about = {"type": "SUBMISSION", "submission_id": JOB, "entrypoint": "raykd"}
+        return web.json_response(about | {"status": status})
 
     async def log(self, request: web.Request) -> web.StreamResponse:
         """Send what this connection hands on, and lose it."""
@@ -79,7 +65,6 @@ def job_server(connections: Sequence[str]) -> Iterator[JobServer]:
     loop = asyncio.new_event_loop()
     app = web.Application()
     app.router.add_get("/api/version", server.version)
-    app.router.add_get("/api/jobs/", server.jobs)
     app.router.add_get("/api/jobs/{job}", server.job)
     app.router.add_get("/api/jobs/{job}/logs/tail", server.log)
     runner = web.AppRunner(app)

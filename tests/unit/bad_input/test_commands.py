@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from raykd.cli import explain
+from raykd.cli.commands import explain
 from raykd.cli.main import main
 
 from tests.unit.bad_input.refusal import Bad, assert_refused, bad, listing, rows

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.jobs import JOB, job_server
-
 ROOT = Path(__file__).parents[3]
 
 
@@ -32,12 +30,6 @@ def complaints(*words: str, buffers: bool = True) -> tuple[int, str]:
 @pytest.mark.parametrize("words", ["--help", "--version", "explain", "doctor storage ."])
 def test_output_that_nobody_reads_ends_a_command_without_a_word(words: str) -> None:
     assert complaints(*words.split()) == (1, "")
-
-
-def test_a_log_that_is_followed_may_be_left_too() -> None:
-    with job_server(["a\n", "a\nb\n"]) as server:
-        words = ("logs", JOB, "--follow", "--address", server.address)
-        assert complaints(*words) == (1, "")
 
 
 def test_so_may_lines_that_are_printed_one_by_one() -> None:

@@ -10,8 +10,7 @@ from raykd.cli.main import build_parser, main, parse
 
 COMMANDS = [
     *("prepare", "check", "cache", "train", "sweep", "report"),
-    *("submit", "status", "logs", "stop", "list"),
-    *("evaluate", "export", "replay", "clean", "doctor", "explain"),
+    *("submit", "evaluate", "export", "replay", "clean", "doctor", "explain"),
 ]
 HEAVY = ["torch", "ray", "pyarrow", "transformers", "datasets", "numpy", "rich", "fsspec"]
 
@@ -66,7 +65,6 @@ def test_version_is_the_package_version(capsys: pytest.CaptureFixture[str]) -> N
         ["submit", "evaluate", "runs/x"],
         ["submit", "train"],
         ["submit", "train", "x.yaml", "--fast"],
-        ["stop"],
     ],
 )
 def test_a_wrong_command_line_ends_with_2_and_the_usage(

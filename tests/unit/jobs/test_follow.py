@@ -3,11 +3,10 @@
 from collections.abc import Callable
 
 import pytest
-from raykd.cli.main import main
+from ray.job_submission import JobStatus
 from raykd.errors import ClusterError, ConfigError
-from raykd.jobs.cluster import Cluster
-from raykd.jobs.follow import PATIENCE_SECONDS, Connection, follow, wait_until_over
-from raykd.jobs.job import Job
+from raykd.jobs.cluster import connect
+from raykd.jobs.follow import PATIENCE_SECONDS, Follower
 
 from tests.servers.jobs import JOB, job_server
 
@@ -28,7 +27,11 @@ class Watch:
         self.seconds = 0.0
         self.told: list[str] = []
         self.shown: list[str] = []
-        self.connection = Connection(self._lose, clock=lambda: self.seconds)
+
+    def follower(self, address: str, on_text: Callable[[str], None]) -> Follower:
+        return Follower(
+            connect(address), JOB, on_text=on_text, on_lost=self._lose, clock=lambda: self.seconds
+        )
 
     def show(self, text: str) -> None:
         self.shown.append(text)
@@ -42,21 +45,19 @@ class Watch:
 def test_a_job_that_has_run_for_long_is_followed_through_lost_connections() -> None:
     watch = Watch()
     with job_server(["a\n", "a\nb\n", "a\nb\nc\n"]) as server:
-        job = follow(Cluster(server.address), JOB, watch.show, watch.connection)
-    assert job.is_over
+        job = watch.follower(server.address, watch.show).follow()
+    assert job.status is JobStatus.SUCCEEDED
     assert watch.shown == ["a\n", "b\n", "c\n"]
     assert len(watch.told) == 2
     assert all("closed unexpectedly" in why for why in watch.told)
 
 
-@pytest.mark.parametrize("waits", [follow, wait_until_over])
-def test_a_cluster_that_stays_away_is_told_once_and_given_up(waits: Callable[..., Job]) -> None:
+def test_a_cluster_that_stays_away_is_told_once_and_given_up() -> None:
     watch = Watch()
     with job_server(["a\n"]) as server:
-        cluster = Cluster(server.address)
-    shows = [watch.show] if waits is follow else []
+        follower = watch.follower(server.address, watch.show)
     with pytest.raises(ClusterError, match=r"^http://127"):
-        waits(cluster, JOB, *shows, watch.connection)
+        follower.follow()
     assert len(watch.told) == 1
 
 
@@ -67,15 +68,22 @@ def test_a_head_that_has_started_anew_is_told() -> None:
         def forget(text: str) -> None:
             server.knows_job = False
 
-        with pytest.raises(ConfigError, match="A head that has started anew knows no job"):
-            follow(Cluster(server.address), JOB, forget, watch.connection)
+        with pytest.raises(ConfigError, match="a head that has started anew knows no job"):
+            watch.follower(server.address, forget).follow()
 
 
-def test_whoever_follows_hears_that_the_connection_is_tried_again(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    with job_server(["step 1\n", "step 1\nstep 2\n"]) as server:
-        assert main(["logs", JOB, "--follow", "--address", server.address]) == 0
-    printed = capsys.readouterr()
-    assert printed.out == f"step 1\nstep 2\n{JOB}: done\n"
-    assert printed.err.endswith(": connection lost, trying again\n")
+def test_each_connection_shows_what_those_before_have_not() -> None:
+    watch = Watch()
+    with job_server(["abcd", "ab", "abcdef", "abcdefg"]) as server:
+        watch.follower(server.address, watch.show).follow()
+    assert watch.shown == ["abcd", "ef", "g"]
+
+
+def test_nobody_who_reads_is_no_lost_connection() -> None:
+    def unread(text: str) -> None:
+        raise BrokenPipeError
+
+    watch = Watch()
+    with job_server(["a\n", "a\nb\n"]) as server, pytest.raises(BrokenPipeError):
+        watch.follower(server.address, unread).follow()
+    assert watch.told == []

@@ -1,18 +1,13 @@
 """What goes to a cluster is what git tracks, as it is now, and no more than a head can hold."""
 
+import os
 import subprocess
 import zipfile
 from pathlib import Path
 
 import pytest
 from raykd.errors import ConfigError
-from raykd.jobs.package import (
-    TrackedFile,
-    require_small,
-    require_tracked,
-    tracked_files,
-    write_package,
-)
+from raykd.jobs.package import require_tracked, tracked_files, write_package
 
 
 def git(directory: Path, *words: str) -> None:
@@ -49,15 +44,17 @@ def test_a_directory_inside_a_repository_is_packed_alone(project: Path, tmp_path
     assert packed(project / "configs", tmp_path / "package.zip") == {"run.yaml": b"a"}
 
 
-def test_the_hash_is_that_of_the_files(project: Path, tmp_path: Path) -> None:
-    def packed_hash() -> str:
-        return write_package(project, tracked_files(project), tmp_path / "package.zip")
+def test_the_same_files_are_the_same_package(project: Path, tmp_path: Path) -> None:
+    def package() -> bytes:
+        target = tmp_path / "package.zip"
+        write_package(project, tracked_files(project), target)
+        return target.read_bytes()
 
-    first = packed_hash()
-    (project / "configs/run.yaml").touch()
-    assert packed_hash() == first
+    first = package()
+    os.utime(project / "configs/run.yaml", (0, 0))
+    assert package() == first
     (project / "configs/run.yaml").write_text("b")
-    assert packed_hash() != first
+    assert package() != first
 
 
 def test_where_git_tracks_nothing_one_is_told_what_to_do(tmp_path: Path) -> None:
@@ -68,14 +65,17 @@ def test_where_git_tracks_nothing_one_is_told_what_to_do(tmp_path: Path) -> None
         tracked_files(tmp_path)
 
 
-def test_too_much_is_refused_with_the_largest_files() -> None:
-    files = [TrackedFile(path=f"{n}.bin", num_bytes=n * 1_000_000) for n in range(1, 9)]
-    require_small(files, limit_bytes=36_000_000)
+def test_too_much_is_refused_with_the_largest_files(tmp_path: Path) -> None:
+    for size in range(1, 9):
+        (tmp_path / f"{size}.bin").write_bytes(bytes(size * 100_000))
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", ".")
+    assert len(tracked_files(tmp_path, limit_bytes=3_600_000)) == 8
     with pytest.raises(ConfigError) as refused:
-        require_small(files, limit_bytes=35_999_999)
+        tracked_files(tmp_path, limit_bytes=3_599_999)
     told = str(refused.value)
-    assert "have 36.0 MB, at most 36.0 MB" in told
-    assert "8.bin (8.0 MB), 7.bin (7.0 MB), 6.bin (6.0 MB), 5.bin (5.0 MB), 4.bin" in told
+    assert "have 3.6 MB, at most 3.6 MB" in told
+    assert "8.bin (0.8 MB), 7.bin (0.7 MB), 6.bin (0.6 MB), 5.bin (0.5 MB), 4.bin" in told
     assert "3.bin" not in told
 
 

@@ -1,21 +1,15 @@
 """The name of a job says what it is, and what runs already is not started again."""
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
 from raykd.errors import ConfigError
-from raykd.jobs.job import Job, running_start
-from raykd.jobs.submission import decide, entrypoint, job_environment, submission_id
+from raykd.jobs.submission import entrypoint, job_environment, next_start, submission_id
 
 from tests.unit.security.markers import MARKERS
 
 SWEEP = ["sweep", "configs/my sweep.yaml", "seeds=[1, 2]"]
-
-
-def job(name: str, status: str = "SUCCEEDED", *, exit_code: int | None = None) -> Job:
-    return Job(id=name, status=status, command_line="x", exit_code=exit_code)
 
 
 def test_on_other_machines_a_job_runs_where_its_package_is() -> None:
@@ -45,46 +39,20 @@ def test_the_name_is_that_of_the_command_line_and_its_files() -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "expected", "attaches"),
+    ("known", "expected"),
     [
-        ([], "a", False),
-        ([job("b", "RUNNING")], "a", False),
-        ([job("a", "RUNNING")], "a", True),
-        ([job("a", "PENDING")], "a", True),
-        ([job("a", "STOPPED")], "a-2", False),
-        ([job("a-2", "RUNNING"), job("a", "FAILED")], "a-2", True),
-        ([job("a"), job("a-2", "FAILED"), job("a-1b", "RUNNING")], "a-3", False),
+        ({}, ("a", False)),
+        ({"b": False}, ("a", False)),
+        ({"a": False}, ("a", True)),
+        ({"a": True}, ("a-2", False)),
+        ({"a-2": False, "a": True}, ("a-2", True)),
+        ({"a": True, "a-2": True, "a-1b": False}, ("a-3", False)),
     ],
 )
 def test_what_runs_is_attached_to_and_what_has_ended_starts_again(
-    known: list[Job], expected: str, attaches: bool
+    known: dict[str, bool], expected: tuple[str, bool]
 ) -> None:
-    decision = decide("a", known)
-    assert (decision.id, decision.running is not None) == (expected, attaches)
-
-
-@pytest.mark.parametrize(
-    ("named", "running", "found"),
-    [
-        ("sweep-a-1a2b3c4d", "sweep-a-1a2b3c4d-2", True),
-        ("sweep-a-1a2b3c4d-2", "sweep-a-1a2b3c4d-3", True),
-        ("sweep-a-12345678", "sweep-a-12345678-2", True),
-        ("sweep-a-1a2b3c4d-2", "sweep-a-1a2b3c4d", True),
-        ("sweep-a-1a2b3c4d", "sweep-a-1a2b3c4e-2", False),
-        ("raysubmit_x", "raysubmit_x-2", False),
-    ],
-)
-def test_an_old_name_leads_to_the_start_that_runs(named: str, running: str, found: bool) -> None:
-    jobs = [job(named, "STOPPED"), job(running, "RUNNING"), job("other", "RUNNING")]
-    assert running_start(jobs[0], jobs) == (jobs[1] if found else None)
-    assert running_start(jobs[1], jobs) == jobs[1]
-
-
-@pytest.mark.parametrize("directory", [Path("/my home"), None])
-def test_a_job_is_told_by_the_words_of_its_submitter(directory: Path | None) -> None:
-    line = entrypoint(SWEEP, joins=True, directory=directory)
-    assert Job(id="a", status="RUNNING", command_line=line).command == shlex.join(SWEEP)
-    assert job("a").command == "x"
+    assert next_start("a", known) == expected
 
 
 def test_a_job_hears_where_things_are_and_no_secret() -> None:
@@ -102,17 +70,3 @@ def test_a_job_has_what_is_asked_for_too() -> None:
     assert (found["A"], found["B"]) == ("1", "2=3")
     with pytest.raises(ConfigError, match=r"^--env C: is not set here"):
         job_environment({}, ["C"])
-
-
-@pytest.mark.parametrize(
-    ("ended", "status"),
-    [
-        (job("a"), 0),
-        (job("a", "FAILED", exit_code=2), 2),
-        (job("a", "FAILED", exit_code=-9), 1),
-        (job("a", "FAILED"), 1),
-        (job("a", "STOPPED"), 1),
-    ],
-)
-def test_a_follower_ends_as_the_job_has(ended: Job, status: int) -> None:
-    assert ended.exit_status == status

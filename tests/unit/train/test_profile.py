@@ -23,10 +23,12 @@ def trained(config: RunConfig, directory: Path, *, last: int = 100) -> RunPaths:
     paths = RunPaths(str(directory))
     taken = iter(range(1, last))
 
-    def leave() -> Leave:
-        return Leave.STOPPED if next(taken, None) is None else StopReason.NONE
+    def stop_reason() -> StopReason:
+        return StopReason.STOPPED if next(taken, None) is None else StopReason.NONE
 
-    train_worker(config, paths, Context(world=World(), report=lambda _: None, stop_reason=leave))
+    train_worker(
+        config, paths, Context(world=World(), report=lambda _: None, stop_reason=stop_reason)
+    )
     return paths
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from raykd.cli.doctor import losses_table
+from raykd.cli.commands.doctor_losses import losses_table
 from raykd.cli.main import main, parse
 from raykd.doctor.subject import Finding
 from raykd.models.load import save_model

@@ -38,9 +38,9 @@ def test_a_cache_is_built_once_and_training_finds_it(
     place = f"{config_path.parent}/cache/"
     assert said[0].startswith(f"cache of teacher big: writing hidden float16 to {place}")
     assert said[-2].startswith("cache of teacher big: 111 of 111 rows, 0.")
-    assert said[-1] == "the caches are whole"
+    assert said[-1] == "the caches are complete"
     assert main(["cache", str(config_path)]) == 0
-    assert lines(capsys) == ["the caches are whole"]
+    assert lines(capsys) == ["the caches are complete"]
     assert main(["train", str(config_path)]) == 0
     assert not any("writing" in line for line in lines(capsys))
 
@@ -49,7 +49,7 @@ def test_a_plan_writes_nothing(config_path: Path, capsys: pytest.CaptureFixture[
     assert main(["cache", str(config_path), "--plan"]) == 0
     said = lines(capsys)
     assert said[0] == "teacher big"
-    assert said[1] == "kept bytes/token GB mass KL off gradient off angle read"
+    assert said[1] == "mode bytes/token GB mass KL error grad error angle read"
     kept = [" ".join(line.split()[:2]) for line in said[2:]]
     assert {"hidden exact", "hidden int8", "top_k 64", "sampled 16"} <= {*kept}
     (exact,) = [line.split() for line in said if line.startswith("hidden exact")]

@@ -11,16 +11,6 @@ from raykd.errors import ConfigError
 _WIDTH = 99
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of ``raykd explain``."""
-    parser.add_argument(
-        "key", nargs="?", default="", metavar="KEY", help="a key or section, such as losses"
-    )
-    parser.add_argument(
-        "--sweep", action="store_true", help="keys of a sweep file; default: those of a run file"
-    )
-
-
 def run(options: argparse.Namespace) -> int:
     """Print every key that begins with the given one."""
     schema = SweepConfig if options.sweep else RunConfig

@@ -6,7 +6,7 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 
 import pytest
-from raykd.cli.clean import parse_age
+from raykd.cli.arguments import parse_age
 from raykd.cli.main import main
 from raykd.cli.progress import console
 from raykd.storage import uris

@@ -4,35 +4,20 @@ import argparse
 import dataclasses
 import math
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
 
 from raykd import strict_json
-from raykd.cli.quiet import quiet_libraries
+from raykd.cli.progress import console
 from raykd.cli.tables import plain_table
+from raykd.distill.step_report import GradientReport, RowReport, StepReport
 from raykd.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from rich.table import Table
-
-    from raykd.distill.step_report import GradientReport, RowReport, StepReport
+from raykd.train.replay import replay_step
 
 _MOST_GRADIENTS = 8
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of ``raykd replay``."""
-    parser.add_argument("uri", metavar="RUN_URI", help="directory of a run")
-    parser.add_argument(
-        "--step", type=int, required=True, metavar="N", help="step to replay, counted from 1"
-    )
-    parser.add_argument(
-        "--rows", type=int, default=8, metavar="K", help="rows to show, worst first; default: 8"
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object, with every digit and all rows"
-    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -40,10 +25,6 @@ def run(options: argparse.Namespace) -> int:
     if options.rows < 1:
         message = f"--rows must be >= 1, got {options.rows}"
         raise ConfigError(message)
-    quiet_libraries()
-    # Imported here: torch takes seconds, and --help must be instant.
-    from raykd.cli.progress import console  # noqa: PLC0415
-    from raykd.train.replay import replay_step  # noqa: PLC0415
 
     def tell(line: str) -> None:
         if options.json:
@@ -66,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def step_lines(report: "StepReport") -> list[str]:
+def step_lines(report: StepReport) -> list[str]:
     """Return the numbers of the step, and whether training stops there."""
     numbers = {"loss": report.loss, **report.terms, "grad": report.grad_norm}
     lines = [
@@ -80,7 +61,7 @@ def step_lines(report: "StepReport") -> list[str]:
     return lines
 
 
-def as_json(report: "StepReport") -> str:
+def as_json(report: StepReport) -> str:
     """Return the step as JSON; what is not finite is null, as JSON has no other word for it."""
     told = dataclasses.asdict(report) | {
         "error": None if report.error is None else str(report.error)
@@ -88,7 +69,7 @@ def as_json(report: "StepReport") -> str:
     return strict_json.text(told, indent=1)
 
 
-def gradients_table(gradients: "tuple[GradientReport, ...]") -> "Table":
+def gradients_table(gradients: tuple[GradientReport, ...]) -> Table:
     """Return the gradients that are not finite, or where all are the largest."""
     bad = [gradient for gradient in gradients if gradient.num_not_finite]
     table = plain_table("gradient of", "norm", "not finite", folds=False)
@@ -98,10 +79,8 @@ def gradients_table(gradients: "tuple[GradientReport, ...]") -> "Table":
     return table
 
 
-def rows_table(rows: "Iterable[RowReport]") -> "Table":
+def rows_table(rows: Iterable[RowReport]) -> Table:
     """Return the rows, each alone and with dropout off, with as much text as there is room."""
-    from rich.text import Text  # noqa: PLC0415
-
     table = plain_table("row", "language", "tokens", "loss alone", "grad alone", folds=False)
     # The one column that may shrink; each of its cells stays a line.
     table.add_column("text")
@@ -119,8 +98,6 @@ def rows_table(rows: "Iterable[RowReport]") -> "Table":
 
 def _digits(value: float) -> str:
     """Return a value with the digits that float32 has: those beyond are of its copy in float64."""
-    import numpy as np  # noqa: PLC0415  --help must be instant
-
     return str(np.float32(value))
 
 

@@ -2,40 +2,37 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from rich.table import Table
+from rich.text import Text
+
+from raykd.cli.commands.report import report_console
 from raykd.cli.problems import files_of, print_problems
-from raykd.cli.quiet import quiet_libraries
-from raykd.config.load import load_sweep
+from raykd.config.schema.sweep import SweepConfig
 from raykd.errors import RaykdError
-
-if TYPE_CHECKING:
-    from raykd.sweep.ledger import Ledger
-    from raykd.sweep.plan.plan import SweepPlan
-    from raykd.sweep.plan.planned_runs import PlannedRun
+from raykd.report.standing import standing_of
+from raykd.report.units import amount, duration, share
+from raykd.sweep.grid.coordinates import value_text
+from raykd.sweep.ledger import Ledger, read_ledger
+from raykd.sweep.plan.changes import continued, difference
+from raykd.sweep.plan.cost import cost_left, measured, planned_time, whole_cost
+from raykd.sweep.plan.payment import teacher_payments
+from raykd.sweep.plan.plan import SweepPlan, plan_sweep
+from raykd.sweep.plan.planned_runs import PlannedRun
 
 _Lines = Iterator[tuple[str, str]]
 
 
-def run(path: Path, overrides: Sequence[str], *, measures: bool) -> int:
+def run(path: Path, sweep: SweepConfig, *, measures: bool) -> int:
     """Print the plan of a sweep and its problems; return 2 when there are any.
 
     Args:
         path: The sweep file.
-        overrides: Of its keys, or of keys of its runs.
+        sweep: What it says.
         measures: Time a few steps in this process.
     """
-    sweep = load_sweep(path, overrides)
-    quiet_libraries()
-    # Imported here: torch takes seconds, and --help must be instant.
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    from raykd.cli.report import report_console  # noqa: PLC0415
-    from raykd.sweep.plan.plan import plan_sweep  # noqa: PLC0415
-
     plan = plan_sweep(sweep)
     console = report_console()
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
@@ -49,15 +46,13 @@ def run(path: Path, overrides: Sequence[str], *, measures: bool) -> int:
     )
 
 
-def plan_lines(plan: "SweepPlan", *, measures: bool) -> _Lines:
+def plan_lines(plan: SweepPlan, *, measures: bool) -> _Lines:
     """Yield the plan as pairs of a heading and a text.
 
     Args:
         plan: Of the sweep.
         measures: Time a few steps in this process.
     """
-    from raykd.sweep.plan.changes import continued  # noqa: PLC0415  --help must be instant
-
     ledger = _ledger(plan)
     yield "sweep", plan.uri
     yield from _ledger_lines(plan, ledger)
@@ -76,16 +71,11 @@ def plan_lines(plan: "SweepPlan", *, measures: bool) -> _Lines:
         yield "time", _time_text(plan)
 
 
-def _ledger(plan: "SweepPlan") -> "Ledger | None":
-    from raykd.sweep.ledger import read_ledger  # noqa: PLC0415  --help must be instant
-
+def _ledger(plan: SweepPlan) -> Ledger | None:
     return read_ledger(plan.uri) if plan.is_known else None
 
 
-def _ledger_lines(plan: "SweepPlan", ledger: "Ledger | None") -> _Lines:
-    from raykd.report.standing import standing_of  # noqa: PLC0415  --help must be instant
-    from raykd.sweep.plan.changes import difference  # noqa: PLC0415
-
+def _ledger_lines(plan: SweepPlan, ledger: Ledger | None) -> _Lines:
     if ledger is None:
         yield "found", "nothing yet"
         return
@@ -96,12 +86,12 @@ def _ledger_lines(plan: "SweepPlan", ledger: "Ledger | None") -> _Lines:
     yield from (("changed", line) for line in changes)
 
 
-def _states(ledger: "Ledger") -> str:
+def _states(ledger: Ledger) -> str:
     counted = Counter(record.state.value for record in ledger.records.values())
     return ", ".join(f"{number} {state}" for state, number in counted.items())
 
 
-def _stage_text(stage: "PlannedRun") -> str:
+def _stage_text(stage: PlannedRun) -> str:
     record = stage.record
     qualities = ", ".join(f"{fraction:g}" for fraction in stage.config.checkpoint.milestones)
     size = f"{record.num_steps:,} steps, {record.planned_tokens:,} tokens"
@@ -111,14 +101,14 @@ def _stage_text(stage: "PlannedRun") -> str:
     )
 
 
-def _standing(run: "PlannedRun") -> str:
+def _standing(run: PlannedRun) -> str:
     """Say where a run begins."""
     if run.record.state.is_terminal:
         return "there" if run.first_step == run.record.num_steps else run.record.state.value
     return f"continues at step {run.first_step:,}" if run.first_step else "to be trained"
 
 
-def _trial_lines(plan: "SweepPlan") -> _Lines:
+def _trial_lines(plan: SweepPlan) -> _Lines:
     known = [run.record for run in plan.runs if run.record.kind == "trial"]
     if plan.num_unknown_samples:
         number = len(plan.sample) * plan.num_unknown_samples
@@ -136,10 +126,8 @@ def _trial_lines(plan: "SweepPlan") -> _Lines:
         yield "", f"{len(begun):,} continue from a checkpoint"
 
 
-def _coordinate_lines(plan: "SweepPlan") -> _Lines:
+def _coordinate_lines(plan: SweepPlan) -> _Lines:
     """Yield each coordinate with its values and the trials that have each."""
-    from raykd.sweep.grid.coordinates import value_text  # noqa: PLC0415  --help must be instant
-
     counts: dict[str, Counter[str]] = {}
     for run in plan.trials:
         for name, value in run.record.coordinates.items():
@@ -149,16 +137,13 @@ def _coordinate_lines(plan: "SweepPlan") -> _Lines:
         yield f"  {name}", ", ".join(values)
 
 
-def _teacher_lines(plan: "SweepPlan") -> _Lines:
-    from raykd.sweep.plan.payment import teacher_payments  # noqa: PLC0415  --help must be instant
+def _teacher_lines(plan: SweepPlan) -> _Lines:
 
     for number, text in enumerate(teacher_payments(plan)):
         yield "" if number else "teacher paid", text
 
 
-def _cost_lines(plan: "SweepPlan") -> _Lines:
-    from raykd.report.units import amount, share  # noqa: PLC0415  --help must be instant
-    from raykd.sweep.plan.cost import cost_left, whole_cost  # noqa: PLC0415
+def _cost_lines(plan: SweepPlan) -> _Lines:
 
     everything, most = (*plan.stages, *plan.trials), plan.sweep.pack
     if any(run.flops is None for run in everything):
@@ -181,7 +166,7 @@ def _cost_lines(plan: "SweepPlan") -> _Lines:
         yield heading, text
 
 
-def _room_lines(plan: "SweepPlan") -> _Lines:
+def _room_lines(plan: SweepPlan) -> _Lines:
     sizes = [r.need.memory_bytes for r in plan.trials if r.need.memory_bytes is not None]
     yield "machines", str(plan.machines)
     if sizes:
@@ -191,9 +176,7 @@ def _room_lines(plan: "SweepPlan") -> _Lines:
         yield "warning", plan.idle_gpus
 
 
-def _time_text(plan: "SweepPlan") -> str:
-    from raykd.report.units import amount, duration  # noqa: PLC0415  --help must be instant
-    from raykd.sweep.plan.cost import measured, planned_time  # noqa: PLC0415
+def _time_text(plan: SweepPlan) -> str:
 
     if not any(run.share_left for run in (*plan.stages, *plan.trials)):
         return "nothing is left to do"

@@ -1,6 +1,5 @@
 """raykd report finds a sweep by its directory or its file, and watches it to its end."""
 
-import argparse
 import io
 import json
 import math
@@ -10,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from raykd.cli.report import add_arguments, run, sweep_uri, watch
+from raykd.cli.commands.report import run, watch
+from raykd.cli.main import parse
 from raykd.errors import ConfigError
 from raykd.storage import uris
 from raykd.storage.leases.records import Lease, write_lease
@@ -28,10 +28,9 @@ from tests.sweeps import (
 )
 
 
-def parsed(*arguments: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return parser.parse_args(arguments)
+def reported(*words: str) -> int:
+    options = parse(["report", *words])
+    return run(options, options.load(options))
 
 
 def finish(uri: str) -> Callable[[], None]:
@@ -45,7 +44,7 @@ def test_a_sweeps_directory_is_reported_and_gets_its_files(
 ) -> None:
     uri = uris.join(storage_uri, "rich")
     write_ledger(rich_ledger(uri))
-    assert run(parsed(uri)) == 0
+    assert reported(uri) == 0
     shown = capsys.readouterr().out
     assert "rich: 54 of 58 trials done" in shown
     assert "/rich/report/report.html" in "".join(shown.split())
@@ -56,14 +55,14 @@ def test_a_sweeps_directory_is_reported_and_gets_its_files(
 def test_the_files_go_where_output_says(tmp_path: Path) -> None:
     uri = str(tmp_path / "rich")
     write_ledger(rich_ledger(uri))
-    assert run(parsed(uri, "--output", str(tmp_path / "elsewhere"))) == 0
+    assert reported(uri, "--output", str(tmp_path / "elsewhere")) == 0
     assert (tmp_path / "elsewhere" / "report.html").exists()
     assert not uris.exists(f"{uri}/report")
 
 
 def test_a_directory_without_a_sweep_is_a_wrong_input(storage_uri: str) -> None:
     with pytest.raises(ConfigError, match="holds no sweep") as caught:
-        run(parsed(uris.join(storage_uri, "nothing")))
+        reported(uris.join(storage_uri, "nothing"))
     assert caught.value.exit_status == 2
     assert uris.list_names(storage_uri) == []
 
@@ -71,13 +70,18 @@ def test_a_directory_without_a_sweep_is_a_wrong_input(storage_uri: str) -> None:
 def test_a_sweep_file_says_where_its_directory_is(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(f"name: study\nbase: run.yaml\noutput_uri: {tmp_path}/sweeps\n")
-    assert sweep_uri(str(path), []) == f"{tmp_path}/sweeps/study"
-    assert sweep_uri(str(path), ["output_uri=s3://bucket/x"]) == "s3://bucket/x/study"
+    ours, theirs = tmp_path / "sweeps" / "study", tmp_path / "others" / "study"
+    for uri in (ours, theirs):
+        write_ledger(rich_ledger(str(uri)))
+    assert reported(str(path)) == 0
+    assert [(uri / "report").exists() for uri in (ours, theirs)] == [True, False]
+    assert reported(str(path), f"output_uri={tmp_path}/others") == 0
+    assert (theirs / "report").exists()
 
 
 def test_a_directory_takes_no_overrides() -> None:
     with pytest.raises(ConfigError, match="give the sweep file"):
-        sweep_uri("sweeps/study", ["output_uri=x"])
+        reported("sweeps/study", "output_uri=x")
 
 
 def test_a_log_gets_a_line_for_each_change_until_the_sweep_is_over(tmp_path: Path) -> None:
@@ -136,7 +140,7 @@ def test_an_interrupt_ends_the_watch_quietly(
     monkeypatch.setattr(time, "sleep", interrupt)
     uri = str(tmp_path / "rich")
     write_ledger(rich_ledger(uri, is_over=False))
-    assert run(parsed(uri, "--watch")) == 0
+    assert reported(uri, "--watch") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "not watched any more; the sweep itself goes on"
     assert uris.exists(f"{uri}/report/report.html")

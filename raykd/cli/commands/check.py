@@ -1,58 +1,23 @@
 """Say what a run or sweep would do, and all that is wrong with it, without starting anything."""
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from raykd.cli import check_sweep
+from rich.console import Console
+from rich.table import Table
+
+from raykd.cli.commands import check_sweep
 from raykd.cli.problems import print_problems
-from raykd.cli.quiet import quiet_libraries
-from raykd.config.kinds import is_sweep
-from raykd.config.load import load_run
-from raykd.errors import ConfigError
-
-if TYPE_CHECKING:
-    from raykd.config.schema.run import RunConfig
-    from raykd.planning.run_plan import Plan
+from raykd.cli.start import provenance_lines, start_lines
+from raykd.config.schema.run import RunConfig
+from raykd.config.schema.sweep import SweepConfig
+from raykd.machine.process import machine_warnings
+from raykd.planning.run_plan import Plan, plan_run
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of ``raykd check``."""
-    parser.add_argument("config", type=Path, metavar="FILE.yaml", help="a run, or a sweep")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help="replace one value; see raykd explain"
-    )
-    parser.add_argument(
-        "--init",
-        action="store_true",
-        help="of a run: show where every tensor of the student comes from",
-    )
-    parser.add_argument(
-        "--no-measure",
-        action="store_true",
-        help="of a sweep: do not time a few steps here to guess how long it takes",
-    )
-
-
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace, config: RunConfig | SweepConfig) -> int:
     """Print the plan and its problems; return 2 when there are any."""
-    if is_sweep(options.config):
-        if options.init:
-            message = f"{options.config}: is a sweep, --init is for runs; check its base with it"
-            raise ConfigError(message)
-        return check_sweep.run(options.config, options.overrides, measures=not options.no_measure)
-    if options.no_measure:
-        message = f"{options.config}: is a run, --no-measure is for sweeps; leave it out"
-        raise ConfigError(message)
-    config = load_run(options.config, options.overrides)
-    quiet_libraries()
-    # Imported here: torch takes seconds, and --help must be instant.
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
-    from raykd.cli.start import provenance_lines  # noqa: PLC0415
-    from raykd.planning.run_plan import plan_run  # noqa: PLC0415
-
+    if isinstance(config, SweepConfig):
+        return check_sweep.run(options.config, config, measures=not options.no_measure)
     plan = plan_run(config)
     console = Console(highlight=False, soft_wrap=True)
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
@@ -66,10 +31,8 @@ def run(options: argparse.Namespace) -> int:
     )
 
 
-def plan_lines(config: "RunConfig", plan: "Plan") -> list[tuple[str, str]]:
+def plan_lines(config: RunConfig, plan: Plan) -> list[tuple[str, str]]:
     """Return the plan as pairs of a heading and a text."""
-    from raykd.machine.process import machine_warnings  # noqa: PLC0415
-
     train, cluster = config.train, config.cluster
     lines = [("run", plan.run_uri), ("found", plan.found)]
     lines += [("changed", line) for line in plan.others]
@@ -100,8 +63,6 @@ def plan_lines(config: "RunConfig", plan: "Plan") -> list[tuple[str, str]]:
     lines += [(f"teacher {name}", str(teacher)) for name, teacher in plan.teachers.items()]
     lines += [(f"cache {name}", str(cache)) for name, cache in plan.caches.items()]
     if plan.start is not None:
-        from raykd.cli.start import start_lines  # noqa: PLC0415
-
         lines += [("init", line) for line in start_lines(plan.start)]
     place = (
         "in this process"
@@ -110,7 +71,7 @@ def plan_lines(config: "RunConfig", plan: "Plan") -> list[tuple[str, str]]:
         f"{cluster.gpus_per_worker:g} GPU each"
     )
     if cluster.shard_student and cluster.num_workers > 1:
-        place += ", the student in shares"
+        place += ", the student sharded"
     lines.append(("workers", f"{place}; {train.micro_batch_size} rows per forward pass"))
     if plan.memory_bytes is not None:
         lines.append(("memory", f"about {plan.memory_bytes / 1e9:.2f} GB each, estimated"))

@@ -1,52 +1,28 @@
-"""Compute what the teachers of a run say once, and keep it; runs do so themselves otherwise.
-
-The same command again goes on where it stands, or says that everything is there. With --address
-the workers of the run do it on a cluster, as they do when it is trained; else this process does.
-"""
+"""Compute what the teachers of a run say once, and keep it; runs do so themselves otherwise."""
 
 import argparse
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
+from rich.console import Console
+from rich.table import Table
+
+from raykd.cached_teachers.build import ensure_caches, planned_caches, told_in_lines
+from raykd.cached_teachers.writer import CacheWatch, Workers
 from raykd.cli.interrupts import interruptible
 from raykd.cli.problems import preparation_told
-from raykd.cli.quiet import quiet_libraries
 from raykd.cli.tables import plain_table
-from raykd.cli.train import add_run_arguments
-from raykd.config.load import load_run
+from raykd.config.schema.run import RunConfig
 from raykd.errors import ConfigError
-from raykd.machine.allocator import keep_large_blocks
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from rich.table import Table
-
-    from raykd.cached_teachers.writer import Workers
-    from raykd.config.schema.run import RunConfig
-    from raykd.teachers.cache.planner import ModePlan
+from raykd.machine.process import prepare_process
+from raykd.planning.run_plan import plan_run, require_runnable
+from raykd.ray_cluster.connect import ray_of_workers
+from raykd.runs.inputs import pinned
+from raykd.teachers.cache.planner import ModePlan
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of ``raykd cache``."""
-    add_run_arguments(parser)
-    parser.add_argument(
-        "--plan",
-        action="store_true",
-        help="measure what each way to keep outputs costs and changes; write nothing",
-    )
-    parser.add_argument(
-        "--address",
-        metavar="HOST",
-        help="Ray cluster, such as auto, where the run's workers do it; default: this process",
-    )
-
-
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace, config: RunConfig) -> int:
     """Build the caches or print the plan; return 1 when it was stopped before."""
-    # Before the first thread, which reaches the store.
-    keep_large_blocks()
-    config = load_run(options.config, options.overrides)
     if not any(teacher.cache for teacher in config.teachers.values()):
         message = (
             f"{options.config}: no teacher has a cache; add teachers.NAME.cache={{}}, see raykd "
@@ -56,12 +32,6 @@ def run(options: argparse.Namespace) -> int:
     if options.address is not None and config.cluster.num_workers == 0:
         message = "--address: cluster.num_workers is 0, so that there are no workers: set it to 1"
         raise ConfigError(message)
-    quiet_libraries()
-    # Imported here: torch takes seconds, and --help must be instant.
-    from raykd.machine.process import prepare_process  # noqa: PLC0415
-    from raykd.planning.run_plan import plan_run, require_runnable  # noqa: PLC0415
-    from raykd.runs.inputs import pinned  # noqa: PLC0415
-
     with preparation_told([options.config], [config.data.uri]):
         require_runnable(plan_run(config))
     # A teacher is asked, and timed, as fast as a run would ask it.
@@ -72,13 +42,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _workers(config: "RunConfig", address: str | None) -> "Iterator[Workers | None]":
+def _workers(config: RunConfig, address: str | None) -> Iterator[Workers | None]:
     """Yield who asks the teachers, connected to their cluster; None is this process."""
     if address is None:
         yield None
         return
-    from raykd.ray_cluster.connect import ray_of_workers  # noqa: PLC0415
-
     with ray_of_workers(address, config.cluster):
         # Imported here: Ray's environment is set above.
         from raykd.train.on_ray.cache_workers import cache_workers  # noqa: PLC0415
@@ -86,12 +54,7 @@ def _workers(config: "RunConfig", address: str | None) -> "Iterator[Workers | No
         yield cache_workers
 
 
-def _plan(config: "RunConfig", workers: "Workers | None") -> int:
-    from rich.console import Console  # noqa: PLC0415
-
-    from raykd.cached_teachers.build import planned_caches  # noqa: PLC0415
-    from raykd.cached_teachers.writer import CacheWatch  # noqa: PLC0415
-
+def _plan(config: RunConfig, workers: Workers | None) -> int:
     console = Console(highlight=False, soft_wrap=True)
     watch = CacheWatch(on_message=print)
     for name, plans in planned_caches(config, watch=watch, workers=workers).items():
@@ -100,10 +63,10 @@ def _plan(config: "RunConfig", workers: "Workers | None") -> int:
     return 0
 
 
-def plan_table(plans: "list[ModePlan]") -> "Table":
+def plan_table(plans: list[ModePlan]) -> Table:
     """Return what the ways to keep a teacher's outputs cost and change, as a table."""
     table = plain_table(
-        *("kept", "bytes/token", "GB", "mass", "KL off", "gradient off", "angle", "read"),
+        *("mode", "bytes/token", "GB", "mass", "KL error", "grad error", "angle", "read"),
         folds=False,
     )
     for plan in plans:
@@ -120,10 +83,7 @@ def plan_table(plans: "list[ModePlan]") -> "Table":
     return table
 
 
-def _build(config: "RunConfig", workers: "Workers | None") -> int:
-    from raykd.cached_teachers.build import ensure_caches, told_in_lines  # noqa: PLC0415
-    from raykd.cached_teachers.writer import CacheWatch  # noqa: PLC0415
-
+def _build(config: RunConfig, workers: Workers | None) -> int:
     def tell(line: str) -> None:
         print(line, flush=True)
 
@@ -132,5 +92,5 @@ def _build(config: "RunConfig", workers: "Workers | None") -> int:
             on_message=tell, on_progress=told_in_lines(tell), should_stop=stopped.is_set
         )
         is_whole = ensure_caches(config, watch=watch, workers=workers)
-    print("the caches are whole" if is_whole else "stopped; the same command goes on")
+    print("the caches are complete" if is_whole else "stopped; the same command goes on")
     return 0 if is_whole else 1

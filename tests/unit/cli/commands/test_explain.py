@@ -1,7 +1,7 @@
 """raykd explain shows what is known of the keys that were asked for."""
 
 import pytest
-from raykd.cli.explain import explanation
+from raykd.cli.commands.explain import explanation
 from raykd.cli.main import main
 from raykd.config.keys import KeyDoc, key_docs
 from raykd.config.schema.sweep import SweepConfig

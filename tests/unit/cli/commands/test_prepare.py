@@ -1,18 +1,14 @@
-import argparse
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from raykd.cli import prepare
+from raykd.cli.commands import prepare
+from raykd.cli.main import parse
 from raykd.data.manifest import read_manifest
 from raykd.errors import ConfigError
 
 
 def _run(*arguments: str) -> int:
-    parser = argparse.ArgumentParser()
-    prepare.add_arguments(parser)
-    return prepare.run(parser.parse_args(arguments))
+    return prepare.run(parse(["prepare", *arguments]))
 
 
 def test_the_names_demo_prepares_a_classification_set(
@@ -92,16 +88,3 @@ def test_contradictory_arguments_are_one_error(tmp_path: Path) -> None:
         _run("x.txt", "--labels", "a,b", "--output", str(tmp_path / "out"))
     with pytest.raises(ConfigError, match="--address auto is of no use without --distributed"):
         _run("x.txt", "--address", "auto", "--output", str(tmp_path / "out"))
-
-
-def test_parsing_loads_no_heavy_library() -> None:
-    program = (
-        "import sys, argparse; from raykd.cli import prepare; "
-        "prepare.add_arguments(argparse.ArgumentParser()); "
-        "heavy = {'torch', 'datasets', 'pyarrow', 'transformers', 'rich'}; "
-        "print(sorted(heavy & set(sys.modules)))"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True
-    )
-    assert found.stdout.strip() == "[]"

@@ -4,53 +4,20 @@ import argparse
 import os
 import shlex
 from collections import Counter
-from pathlib import Path
 
+from raykd.cli.commands.report import report_console, write
+from raykd.cli.interrupts import interruptible
 from raykd.cli.problems import files_of, preparation_told
-from raykd.cli.quiet import quiet_libraries
-from raykd.config.load import load_sweep
+from raykd.cli.sweep_progress import SweepDisplay
+from raykd.config.schema.sweep import SweepConfig
+from raykd.sweep.ledger import State, SweepPaths
+from raykd.sweep.plan.plan import plan_sweep, require_runnable
+from raykd.tune.machines import reachable_machines
+from raykd.tune.run import SweepOptions, run_sweep
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of ``raykd sweep``."""
-    parser.add_argument("config", type=Path, metavar="SWEEP.yaml", help="what to run")
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="KEY=VALUE",
-        help="replace a value of the sweep, or of all its runs; see raykd explain --sweep",
-    )
-    parser.add_argument(
-        "--address",
-        default="local",
-        metavar="HOST",
-        help="Ray cluster to join, such as auto; default: a Ray of its own on this machine",
-    )
-    parser.add_argument(
-        "--retry-failed", action="store_true", help="try failed runs again, from their checkpoints"
-    )
-    parser.add_argument(
-        "--only",
-        action="append",
-        default=[],
-        metavar="COORDINATE=VALUE",
-        help="run these trials and their controls alone, such as teacher=small; may be repeated",
-    )
-
-
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace, sweep: SweepConfig) -> int:
     """Run the sweep; return 0 where every run asked for is done or stopped early, else 1."""
-    sweep = load_sweep(options.config, options.overrides)
-    quiet_libraries()
-    # Imported here: torch and Ray take seconds, and --help must be instant.
-    from raykd.cli.interrupts import interruptible  # noqa: PLC0415
-    from raykd.cli.report import report_console, write  # noqa: PLC0415
-    from raykd.cli.sweep_progress import SweepDisplay  # noqa: PLC0415
-    from raykd.sweep.ledger import State, SweepPaths  # noqa: PLC0415
-    from raykd.sweep.plan.plan import plan_sweep, require_runnable  # noqa: PLC0415
-    from raykd.tune.machines import reachable_machines  # noqa: PLC0415
-    from raykd.tune.run import SweepOptions, run_sweep  # noqa: PLC0415
-
     with reachable_machines(options.address) as machines, SweepDisplay() as display:
         plan = plan_sweep(sweep, machines=machines)
         with preparation_told(files_of(options.config, sweep), plan.data_uris):
