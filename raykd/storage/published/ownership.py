@@ -190,7 +190,7 @@ def _names_at(uri: str) -> list[str]:
     if uris.is_file(uri):
         message = f"{uri}: is a file, not a directory; name another place"
         raise PublicationError(message)
-    names = sorted(name for name in stored(uri) if name)
+    names = sorted(stored(uri))
     folders = [name for name in names if name.endswith("/")]
     is_local = uris.is_local(uri)
     empty = {name for name in folders if is_local and not _has_more(names, name)}

@@ -38,10 +38,12 @@ def below(path: str, listed: Iterable[str]) -> dict[str, str]:
     """Return the relative name of each listed path that is below another, by the path.
 
     s3fs, having found nothing below a path, looks again whether the path itself is there: where
-    another process has written below it meanwhile, it lists the path, as a directory.
+    another process has written below it meanwhile, it lists the path, as a directory. Others mark
+    folders of a store by a key that ends with a slash: that of the path is not below it either.
     """
     start = f"{path.rstrip('/')}/"
-    return {key: key.removeprefix(start) for key in listed if key.startswith(start)}
+    names = {key: key.removeprefix(start) for key in listed if key.startswith(start)}
+    return {key: name for key, name in names.items() if name}
 
 
 def require_readable(path: Path) -> None:
