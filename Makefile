@@ -35,7 +35,7 @@ bench: $(VENV)/dev $(VENV)/peers/tried
 	$(BIN)/python tests/bench/vocabulary.py
 	$(BIN)/python tests/bench/machine.py
 	$(BIN)/python tests/bench/cache.py
-	$(BIN)/python tests/bench/pack.py
+	$(BIN)/python tests/bench/shared_process.py
 	$(BIN)/python tests/bench/sweep.py
 	$(BIN)/python tests/bench/halving.py
 	$(BIN)/python tests/bench/thousand.py

@@ -100,7 +100,7 @@ def seconds(run: Record) -> float:
 
 
 def teachers_per_token(run: Record) -> float:
-    """Return what the teachers of a run cost for each of its tokens, shared with its packs."""
+    """Return what the teachers of a run cost for each token; runs of one process share it."""
     starts = [attempt.first_step for attempt in run.attempts]
     ends = [*starts[1:], int(run.last_evaluation.get("step", 0))]
     steps = [max(end - start, 0) for start, end in zip(starts, ends, strict=False)]

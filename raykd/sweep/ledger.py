@@ -140,7 +140,7 @@ class Record:
     needs: tuple[str, ...] = ()
     """Ids of the stages whose models it uses."""
 
-    pack_key: str | None = None
+    sharing_key: str | None = None
     """What it has in common with runs that it may share a process with, behind one teacher."""
 
     state: State = State.WAITING

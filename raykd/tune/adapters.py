@@ -24,7 +24,7 @@ from raykd.sweep.ledger import Record
 from raykd.sweep.study.study import Study
 from raykd.train.on_ray.failure_cause import failure_kind
 from raykd.train.on_ray.stop_request import StopRequests
-from raykd.tune.arguments import END, MEMBERS, RUN, runs_of
+from raykd.tune.arguments import END, RUN, SHARED_RUNS, runs_of
 from raykd.tune.trial import PreemptedError
 
 
@@ -42,7 +42,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
 
     def suggest(self, trial_id: str) -> dict[str, str] | str | None:
         """Return the arguments of the next trial, None for none at present, or the end."""
-        records = self._study.next_pack()
+        records = self._study.next_process()
         if records:
             return _arguments(records, self._requests)
         return Searcher.FINISHED if self._study.is_over else None
@@ -165,7 +165,7 @@ _TIME = ("step", "tokens")
 
 def _arguments(records: Sequence[Record], requests: StopRequests) -> dict[str, str]:
     """Return what a trial of some runs is given."""
-    members = [
+    shared_runs = [
         {
             "run": record.id,
             "config": record.config,
@@ -174,7 +174,7 @@ def _arguments(records: Sequence[Record], requests: StopRequests) -> dict[str, s
         }
         for record in records
     ]
-    return {RUN: records[0].id, MEMBERS: json.dumps(members)}
+    return {RUN: records[0].id, SHARED_RUNS: json.dumps(shared_runs)}
 
 
 def _cause(trial: Trial) -> BaseException:

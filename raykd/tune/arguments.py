@@ -18,7 +18,7 @@ from raykd.config.schema.run import RunConfig
 RUN = "run"
 """Given: the first run. Reported: the run that it is about."""
 
-MEMBERS = "members"
+SHARED_RUNS = "shared_runs"
 """Given."""
 
 END = "end"
@@ -26,7 +26,7 @@ END = "end"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Member:
+class SharedRun:
     """One of the runs that train in one process."""
 
     run: str
@@ -41,10 +41,10 @@ class Member:
 
 def runs_of(arguments: Mapping[str, str]) -> list[str]:
     """Return the ids of a trial's runs."""
-    return [member["run"] for member in json.loads(arguments[MEMBERS])]
+    return [shared_run["run"] for shared_run in json.loads(arguments[SHARED_RUNS])]
 
 
 def cluster_of(arguments: Mapping[str, str]) -> dict[str, Any]:
     """Return the section ``cluster`` of a trial's runs, which have the same."""
-    found: dict[str, Any] = json.loads(arguments[MEMBERS])[0]["config"]["cluster"]
+    found: dict[str, Any] = json.loads(arguments[SHARED_RUNS])[0]["config"]["cluster"]
     return found

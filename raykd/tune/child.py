@@ -1,4 +1,4 @@
-"""A run of a sweep, or a pack of them, in a process of its own, which ends with the last.
+"""A run of a sweep, or several, in a process of its own, which ends with the last.
 
 So nothing is carried from one to the next: no memory of a GPU, no thread, no seed; and a process
 that is killed is one failed trial. The process is forked from a server that has imported
@@ -27,7 +27,7 @@ from multiprocessing.process import BaseProcess
 
 from raykd.machine.sockets import place_for_sockets
 from raykd.runs.stop import StopReason
-from raykd.tune.arguments import Member
+from raykd.tune.arguments import SharedRun
 
 Metrics = dict[str, float]
 
@@ -64,20 +64,22 @@ class Watch:
 
 
 def train_in_child(
-    members: Sequence[Member], watch: Watch, *, grace_seconds: float = GRACE_SECONDS
+    shared_runs: Sequence[SharedRun], watch: Watch, *, grace_seconds: float = GRACE_SECONDS
 ) -> None:
     """Train runs in a process of their own, until each has ended.
 
     Args:
-        members: Those who can share a teacher, or a single one.
+        shared_runs: Those who can share a teacher, or a single one.
         watch: Told of what they do.
         grace_seconds: Given to the process when all are asked to stop, before it is killed.
     """
-    reasons = {member.run: watch.stop_reason(member.run) for member in members}
+    reasons = {shared_run.run: watch.stop_reason(shared_run.run) for shared_run in shared_runs}
     for run, reason in reasons.items():
         if reason is not StopReason.NONE:
             watch.ended(run, reason)
-    begun = [member for member in members if reasons[member.run] is StopReason.NONE]
+    begun = [
+        shared_run for shared_run in shared_runs if reasons[shared_run.run] is StopReason.NONE
+    ]
     if not begun:
         return
     context = multiprocessing.get_context("forkserver")
@@ -92,7 +94,7 @@ def train_in_child(
         connection=ours,
         watch=watch,
         grace_seconds=grace_seconds,
-        running=[member.run for member in begun],
+        running=[shared_run.run for shared_run in begun],
     )
     try:
         while child.running:
@@ -194,13 +196,13 @@ class _Child:
         return death
 
 
-def _train(members: Sequence[Member], connection: Connection) -> None:
+def _train(shared_runs: Sequence[SharedRun], connection: Connection) -> None:
     """Train runs in the child."""
     threading.Thread(target=_end_with_parent, name="raykd-parent", daemon=True).start()
     # Imported here: the process that asks does without it.
     from raykd.tune.training import train_and_tell  # noqa: PLC0415
 
-    train_and_tell(members, connection)
+    train_and_tell(shared_runs, connection)
 
 
 def _end_with_parent() -> None:

@@ -23,12 +23,12 @@ from raykd.storage import uris
 from raykd.train.run import device_of, leased_run
 from raykd.train.turns import Pause, round_robin
 from raykd.train.worker import Context, train_worker
-from raykd.tune.arguments import Member
+from raykd.tune.arguments import SharedRun
 
 logger = logging.getLogger(__name__)
 
 
-def train_and_tell(members: Sequence[Member], connection: Connection) -> None:
+def train_and_tell(shared_runs: Sequence[SharedRun], connection: Connection) -> None:
     """Train runs; send each evaluation and wait for an answer; of each run send how it ended.
 
     That is the error, or the reason to stop where it was asked to, or that there is none.
@@ -37,9 +37,11 @@ def train_and_tell(members: Sequence[Member], connection: Connection) -> None:
     # The threads of the runs use the heap of this one.
     keep_large_blocks()
     # Claimed in one order, whatever that of a sweep: two sweeps never wait for each other's runs.
-    members = sorted(members, key=lambda member: member.run)
-    process = _Process(members, connection)
-    runs = {member.run: partial(_train_and_log, member, process) for member in members}
+    shared_runs = sorted(shared_runs, key=lambda shared_run: shared_run.run)
+    process = _Process(shared_runs, connection)
+    runs = {
+        shared_run.run: partial(_train_and_log, shared_run, process) for shared_run in shared_runs
+    }
     for run, end in round_robin(runs):
         connection.send((run, end))
 
@@ -47,9 +49,9 @@ def train_and_tell(members: Sequence[Member], connection: Connection) -> None:
 class _Process:
     """What the runs of this process have in common."""
 
-    def __init__(self, members: Sequence[Member], connection: Connection) -> None:
-        self.runs = [member.run for member in members]
-        self.load = SharedTeachers().load if len(members) > 1 else live_teachers
+    def __init__(self, shared_runs: Sequence[SharedRun], connection: Connection) -> None:
+        self.runs = [shared_run.run for shared_run in shared_runs]
+        self.load = SharedTeachers().load if len(shared_runs) > 1 else live_teachers
         self._connection = connection
         self._stopping: set[str] = set()
 
@@ -72,12 +74,14 @@ class _Process:
         return message is None
 
 
-def _train_and_log(member: Member, process: _Process, give_turn: Pause) -> StopReason | Exception:
+def _train_and_log(
+    shared_run: SharedRun, process: _Process, give_turn: Pause
+) -> StopReason | Exception:
     """Train a run; what is printed in its turns is in its log."""
-    if process.should_stop(member.run):
+    if process.should_stop(shared_run.run):
         # Those before it have waited long to be claimed; this one leaves nothing behind.
         return StopReason.STOPPED
-    with _opened_log(member.log_uri) as take:
+    with _opened_log(shared_run.log_uri) as take:
 
         def pause() -> None:
             give_turn()
@@ -85,7 +89,7 @@ def _train_and_log(member: Member, process: _Process, give_turn: Pause) -> StopR
 
         take()
         try:
-            return _train(member, process, pause)
+            return _train(shared_run, process, pause)
         except StoppedError:
             return StopReason.STOPPED
         except Exception as error:
@@ -93,17 +97,17 @@ def _train_and_log(member: Member, process: _Process, give_turn: Pause) -> StopR
             return _portable(error)
 
 
-def _train(member: Member, process: _Process, pause: Pause) -> StopReason:
-    config = member.config
+def _train(shared_run: SharedRun, process: _Process, pause: Pause) -> StopReason:
+    config = shared_run.config
     prepare_process(cores=config.cluster.cpus_per_worker)
-    if others := [run for run in process.runs if run != member.run]:
+    if others := [run for run in process.runs if run != shared_run.run]:
         logger.info("by turns, in one process, with %s", ", ".join(others))
     with leased_run(
         config,
         has_workers=False,
         waits=True,
         on_message=logger.info,
-        should_stop=lambda: process.should_stop(member.run),
+        should_stop=lambda: process.should_stop(shared_run.run),
     ) as run:
         if run.result is not None:
             return StopReason.NONE
@@ -114,7 +118,7 @@ def _train(member: Member, process: _Process, pause: Pause) -> StopReason:
             return StopReason.STOPPED
         context = Context(
             world=world,
-            report=lambda metrics: process.report(member.run, metrics),
+            report=lambda metrics: process.report(shared_run.run, metrics),
             stop_reason=lambda: StopReason.STOPPED if run.should_stop() else StopReason.NONE,
             load=process.load,
             pause=pause,

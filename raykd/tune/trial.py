@@ -1,4 +1,4 @@
-"""One process of a sweep inside Ray Tune: a run, or a pack of runs behind one teacher.
+"""One process of a sweep inside Ray Tune: a run, or several behind one teacher.
 
 Runs of one worker train in a process of their own, at the place that Tune reserved. A run of
 several starts Ray Train, which places its workers beside it. Either way a run finds its newest
@@ -15,7 +15,7 @@ from ray import tune
 from raykd.config.load import checked_run
 from raykd.runs.stop import StopReason
 from raykd.train.on_ray.stop_request import stop_requested
-from raykd.tune.arguments import END, MEMBERS, RUN, Member
+from raykd.tune.arguments import END, RUN, SHARED_RUNS, SharedRun
 from raykd.tune.child import Metrics, Watch, train_in_child
 
 
@@ -33,9 +33,9 @@ def train_trial(arguments: dict[str, str]) -> None:
         PreemptedError: The last of the runs has stopped because its machine is taken away.
         RaykdError: The last of the runs failed.
     """
-    given = json.loads(arguments[MEMBERS])
-    members = [
-        Member(
+    given = json.loads(arguments[SHARED_RUNS])
+    shared_runs = [
+        SharedRun(
             run=each["run"],
             config=checked_run(each["config"], origin=each["run"]),
             log_uri=each["log"],
@@ -43,21 +43,21 @@ def train_trial(arguments: dict[str, str]) -> None:
         for each in given
     ]
     keys = {each["run"]: each["stop_key"] for each in given}
-    if members[0].config.cluster.num_workers > 1:
+    if shared_runs[0].config.cluster.num_workers > 1:
         # Imported here: it takes seconds that most trials need not wait.
         from raykd.tune.with_workers import train_with_workers  # noqa: PLC0415
 
-        stop_reason = functools.partial(stop_requested, keys[members[0].run])
+        stop_reason = functools.partial(stop_requested, keys[shared_runs[0].run])
         last: StopReason | Exception = train_with_workers(
-            members[0].config, stop_reason=stop_reason
+            shared_runs[0].config, stop_reason=stop_reason
         )
     else:
-        last = _trained(members, keys)
+        last = _trained(shared_runs, keys)
     if (error := _error_of(last)) is not None:
         raise error
 
 
-def _trained(members: list[Member], stop_keys: dict[str, str]) -> StopReason | Exception:
+def _trained(shared_runs: list[SharedRun], stop_keys: dict[str, str]) -> StopReason | Exception:
     """Tell how runs ended but for the last one; that is returned, and ends the trial."""
     ends: list[StopReason | Exception] = []
 
@@ -66,13 +66,13 @@ def _trained(members: list[Member], stop_keys: dict[str, str]) -> StopReason | E
 
     def ended(run: str, end: StopReason | Exception) -> None:
         ends.append(end)
-        if len(ends) < len(members):
+        if len(ends) < len(shared_runs):
             tune.report({RUN: run, END: _error_of(end)})
 
     watch = Watch(
         report=report, ended=ended, stop_reason=lambda run: stop_requested(stop_keys[run])
     )
-    train_in_child(members, watch)
+    train_in_child(shared_runs, watch)
     return ends[-1]
 
 

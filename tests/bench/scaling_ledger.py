@@ -59,8 +59,8 @@ def ledger_figures(store: Store, directory: Path, num_trials: int) -> LedgerFigu
     study = Study(sweep, paths, records, limits=Limits(at_once=num_trials))
     started_cpu = time.process_time()
     with store.counting() as seen:
-        while pack := study.next_pack():
-            for record in pack:
+        while process := study.next_process():
+            for record in process:
                 study.started(record.id)
         start = seen()
     final = evaluations_of([5 - i / _NUM_EVALUATIONS for i in range(_NUM_EVALUATIONS)])

@@ -125,8 +125,8 @@ def drive(study: Study, *, most_ends: float = math.inf) -> None:
     running: dict[str, int] = {}
     num_ends = 0
     while not study.is_over:
-        while pack := study.next_pack():
-            for record in pack:
+        while process := study.next_process():
+            for record in process:
                 study.started(record.id)
                 begin(record)
                 running[record.id] = 0

@@ -165,7 +165,7 @@ def test_a_pack_is_one_trial_whose_runs_find_what_they_find_alone(
             RATE: {"grid": [1e-3, 1e30]},
             "optimizer.warmup_fraction": {"grid": [0]},
         },
-        pack=4,
+        trials_per_process=4,
     )
     assert status == 1
     for record in ledger.trials:

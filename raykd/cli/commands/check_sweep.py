@@ -145,7 +145,7 @@ def _teacher_lines(plan: SweepPlan) -> _Lines:
 
 def _cost_lines(plan: SweepPlan) -> _Lines:
 
-    everything, most = (*plan.stages, *plan.trials), plan.sweep.pack
+    everything, most = (*plan.stages, *plan.trials), plan.sweep.trials_per_process
     if any(run.flops is None for run in everything):
         yield "cost", "not known before the problems below are solved"
         return

@@ -140,11 +140,11 @@ class SweepConfig:
     max_concurrent_trials: int | None = None
     """Trials at a time; null is as many as the machines hold."""
 
-    pack: int = 1
+    trials_per_process: int = 1
     """Trials at most that train in one process behind one forward pass of their teachers, for
     teachers without a cache. They read the same batches; losses, temperatures, starts, students
-    and optimizers may differ. Each is the run that it would be alone; a pack has the cores of one
-    trial, so let it be small enough that all machines are used. 1 packs none."""
+    and optimizers may differ. Each is the run that it would be alone; a process has the cores of
+    one trial, so let them be few enough that all machines are used."""
 
     max_failures: int = 2
     """Times that a trial is started again after an error of unknown cause. Killed processes, lost
@@ -235,8 +235,8 @@ class SweepConfig:
         found = []
         if self.max_concurrent_trials is not None and self.max_concurrent_trials < 1:
             found.append(f"max_concurrent_trials must be >= 1, got {self.max_concurrent_trials}")
-        if self.pack < 1:
-            found.append(f"pack must be >= 1, got {self.pack}")
+        if self.trials_per_process < 1:
+            found.append(f"trials_per_process must be >= 1, got {self.trials_per_process}")
         if self.max_failures < 0:
             found.append(f"max_failures must be >= 0, got {self.max_failures}")
         if self.time_budget_minutes is not None and self.time_budget_minutes <= 0:

@@ -1,4 +1,4 @@
-"""Packs: trials of one process, behind one forward pass of the teachers that they share.
+"""Trials that share a process, behind one forward pass of the teachers.
 
 They read the same batches in the same order and ask the same of the same teachers. Their losses,
 temperatures, starts, students and optimizers are their own.
@@ -23,7 +23,7 @@ def runs_teachers(config: RunConfig) -> bool:
     return bool(running) and not is_control(config)
 
 
-def pack_key(config: RunConfig) -> str | None:
+def sharing_key(config: RunConfig) -> str | None:
     """Return a text that runs have in common that may share a process; None for others.
 
     Others are those that run no teacher in a step, and those that must be alone: whose
@@ -51,7 +51,7 @@ def pack_key(config: RunConfig) -> str | None:
     )
 
 
-def packs(
+def by_process(
     items: Iterable[T], *, key: Callable[[T], str | None], most: int
 ) -> Iterator[tuple[T, ...]]:
     """Yield the runs of each process, in the order of the first of each.
@@ -60,7 +60,7 @@ def packs(
 
     Args:
         items: Runs, in their order.
-        key: Of ``pack_key``.
+        key: Of ``sharing_key``.
         most: Runs in one process.
     """
     if most == 1:

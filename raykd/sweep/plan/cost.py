@@ -33,7 +33,7 @@ class PlannedTime:
     """Of it: what would remain with steps that take no time."""
 
     num_starts: int
-    """Of processes, each with a run or a pack of them."""
+    """Starts of processes, each with a run or several."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,8 +107,8 @@ def planned_time(plan: SweepPlan, speed: Speed) -> PlannedTime:
     as where the speed was measured, however many runs share one, and workers of a run to divide
     its work without loss; evaluations and waiting for a free place are not counted.
     """
-    stages = _left(plan.stages, most=plan.sweep.pack)
-    trials = _left(plan.trials, most=plan.sweep.pack)
+    stages = _left(plan.stages, most=plan.sweep.trials_per_process)
+    trials = _left(plan.trials, most=plan.sweep.trials_per_process)
     return PlannedTime(
         seconds=_seconds(plan, stages, trials, flops_per_second=speed.flops_per_second),
         of_starts=_seconds(plan, stages, trials, flops_per_second=math.inf),
@@ -127,7 +127,7 @@ def _seconds(
     if plan.sweep.max_concurrent_trials is not None:
         at_once = min(at_once, plan.sweep.max_concurrent_trials)
     # Those that run at a time build a cache together.
-    caches = cost_left(plan.trials, most=plan.sweep.pack).cache_flops
+    caches = cost_left(plan.trials, most=plan.sweep.trials_per_process).cache_flops
     building = caches / (flops_per_second * max(min(plan.at_once, len(trials)), 1))
     return (
         SWEEP_START_SECONDS

@@ -17,21 +17,26 @@ def teacher_payments(plan: SweepPlan) -> Iterator[str]:
     live = [
         process for process in plan.processes if any(runs_teachers(run.config) for run in process)
     ]
-    packed = [process for process in live if len(process) > 1]
-    if packed:
+    shared = [process for process in live if len(process) > 1]
+    most = plan.sweep.trials_per_process
+    if shared:
         yield (
-            f"by packs of up to {max(map(len, packed))}: {sum(map(len, packed)):,} trial(s) in "
-            f"{len(packed):,} process(es), as pack is {plan.sweep.pack}"
+            f"by processes of up to {max(map(len, shared))}: "
+            f"{sum(map(len, shared)):,} trial(s) in {len(shared):,} process(es), "
+            f"as trials_per_process is {most}"
         )
     single = [process[0] for process in live if len(process) == 1]
-    alone = sum(run.record.pack_key is None for run in single)
-    if plan.sweep.pack == 1 and single:
-        yield f"by each of {len(single):,} trial(s), as there is no cache and pack is 1"
+    alone = sum(run.record.sharing_key is None for run in single)
+    if most == 1 and single:
+        yield (
+            f"by each of {len(single):,} trial(s), as there is no cache "
+            "and trials_per_process is 1"
+        )
         return
     if alone:
         yield (
             f"by each of {alone:,} trial(s) that are compiled, have several workers or mix "
-            "adaptively, and so cannot be packed"
+            "adaptively, and so share no process"
         )
     if number := len(single) - alone:
         yield f"by each of {number:,} trial(s), as no other reads the same batches beside it"

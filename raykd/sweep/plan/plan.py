@@ -64,7 +64,7 @@ class SweepPlan:
     """The machines that are counted on."""
 
     at_once: int
-    """Processes that run at the same time, each with a trial or a pack of them; 0 where one never
+    """Processes that run at the same time, each with a trial or several; 0 where one never
     fits."""
 
     find: Find
@@ -102,7 +102,7 @@ class SweepPlan:
     @property
     def processes(self) -> tuple[Process, ...]:
         """The trials as they are shared out over processes."""
-        return processes_of(self.trials, most=self.sweep.pack)
+        return processes_of(self.trials, most=self.sweep.trials_per_process)
 
     @property
     def at_once_by(self) -> str:
@@ -184,10 +184,10 @@ def plan_sweep(
     sample = tuple(run for run in trials if run.record.id in of_first)
     # Those of the first sample: what is suggested later must not move the rungs.
     rungs = _rungs(sweep, sample if sweep.searcher == "optuna" else trials)
-    processes = processes_of(trials, most=sweep.pack)
+    processes = processes_of(trials, most=sweep.trials_per_process)
     for process in processes:
         if len(process) > 1:
-            found.add_room(process[0].record, need_of_process(process), pack=len(process))
+            found.add_room(process[0].record, need_of_process(process), num_sharing=len(process))
     for run in trials:
         found.add(run.record, metric_problem(sweep.metric, run.config))
         found.add(run.record, rung_problem(rungs, run.record, run.config))

@@ -9,7 +9,7 @@ from raykd.planning.flops import RunFlops
 from raykd.planning.memory import ModelPlan
 from raykd.runs.paths import run_paths
 from raykd.sweep.grid.expand import Entry
-from raykd.sweep.grid.shared_processes import pack_key, packs
+from raykd.sweep.grid.shared_processes import by_process, sharing_key
 from raykd.sweep.ledger import Record, State
 from raykd.sweep.plan.capacity import Need, need_of
 from raykd.sweep.plan.kinds import KindPlan, Planner
@@ -47,12 +47,12 @@ class PlannedRun:
 
 
 Process = tuple[PlannedRun, ...]
-"""A run, or a pack of runs that share their teachers."""
+"""The runs of a process: one, or several that share their teachers."""
 
 
 def processes_of(runs: Iterable[PlannedRun], *, most: int) -> tuple[Process, ...]:
     """Return how runs are shared out over processes, with so many in one."""
-    return tuple(packs(runs, key=lambda run: run.record.pack_key, most=most))
+    return tuple(by_process(runs, key=lambda run: run.record.sharing_key, most=most))
 
 
 def need_of_process(process: Process) -> Need:
@@ -126,7 +126,7 @@ def _run(entry: Entry, kind: KindPlan, progress: Progress) -> PlannedRun:
         planned_tokens=kind.planned_tokens,
         flops_per_token=flops,
         needs=entry.needs,
-        pack_key=pack_key(entry.config),
+        sharing_key=sharing_key(entry.config),
         state=State.DONE if progress.is_done else State.WAITING,
         evaluations=progress.evaluations,
     )

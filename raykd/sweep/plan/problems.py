@@ -26,11 +26,13 @@ class Problems:
         if problem is not None:
             self._labels.setdefault(problem, []).append(_label(record))
 
-    def add_room(self, record: Record, need: Need, *, pack: int = 1) -> None:
-        """Note where a run, or a pack of so many, does not fit on the machines."""
+    def add_room(self, record: Record, need: Need, *, num_sharing: int = 1) -> None:
+        """Note where a process of one run, or of so many that share it, does not fit."""
         problem = self._room(need)
-        if problem is not None and pack > 1:
-            problem = f"a pack of {pack} trials: {problem}; or lower pack"
+        if problem is not None and num_sharing > 1:
+            problem = (
+                f"{num_sharing} trials of one process: {problem}; or lower trials_per_process"
+            )
         self.add(record, problem)
 
     def has(self, problem: str) -> bool:

@@ -1,6 +1,6 @@
 """Where a sweep stands and what comes next: the one writer of its ledger. No Ray.
 
-Whoever runs the trials asks ``next_pack``, tells of starts, reports and ends, and asks
+Whoever runs the trials asks ``next_process``, tells of starts, reports and ends, and asks
 ``should_stop``. Everything is a function of what is in storage, so a study that is made anew
 after any interruption goes on as if there had been none.
 """
@@ -15,7 +15,7 @@ from raykd.runs.metrics import evaluations
 from raykd.runs.paths import RunPaths
 from raykd.runs.result import read_result
 from raykd.runs.retry import Action, FailureKind
-from raykd.sweep.grid.shared_processes import packs
+from raykd.sweep.grid.shared_processes import by_process
 from raykd.sweep.halving import halving_of
 from raykd.sweep.ledger import Metrics, Record, State, SweepPaths, write_records
 from raykd.sweep.study.attempts import after_stop, begun, closed, decide_next, explained
@@ -30,7 +30,7 @@ class Limits:
     """What bounds one start of a sweep."""
 
     at_once: int
-    """Processes at the same time, each with a run or a pack of them."""
+    """Processes at the same time, each with a run or several."""
 
     clock: Callable[[], float] = time.monotonic
     """In seconds."""
@@ -114,7 +114,7 @@ class Study:
         """Tell whether a run was handed out and has not ended."""
         return run_id in self._processes
 
-    def next_pack(self) -> tuple[Record, ...]:
+    def next_process(self) -> tuple[Record, ...]:
         """Hand out the next run that can start, with those that are to share its process.
 
         Returns:
@@ -123,14 +123,14 @@ class Study:
         if self._is_ending or len(self._processes) >= self._limits.at_once:
             return ()
         # What has failed before fails alone.
-        found = packs(
+        found = by_process(
             self._ready(),
-            key=lambda record: None if record.failures else record.pack_key,
-            most=self._sweep.pack,
+            key=lambda record: None if record.failures else record.sharing_key,
+            most=self._sweep.trials_per_process,
         )
-        pack = next(found, ())
-        self._processes.begin(record.id for record in pack)
-        return pack
+        records = next(found, ())
+        self._processes.begin(record.id for record in records)
+        return records
 
     def _ready(self) -> Iterator[Record]:
         """Yield the runs that can start, in the order of the plan."""

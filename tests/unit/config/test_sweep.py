@@ -45,7 +45,7 @@ metric: eval/accuracy
 mode: max
 scheduler: {asha: {first_rung: 0.1, reduction_factor: 4}}
 max_concurrent_trials: 2
-pack: 4
+trials_per_process: 4
 max_failures: 0
 time_budget_minutes: 1.5
 nodes:

@@ -166,7 +166,7 @@ DRAWN = {"search": {"optimizer.learning_rate": {"uniform": [0.1, 1]}}}
         ({"num_samples": 2}, "num_samples needs a key that is drawn"),
         ({"searcher": "optuna"}, "searcher=optuna needs a key that is drawn"),
         ({"seeds": [1, 1]}, "seeds has one twice"),
-        ({"pack": 0}, "pack must be >= 1, got 0"),
+        ({"trials_per_process": 0}, "trials_per_process must be >= 1, got 0"),
         ({"max_concurrent_trials": 0}, "max_concurrent_trials must be >= 1"),
         ({"max_failures": -1}, "max_failures must be >= 0"),
         ({"time_budget_minutes": 0}, "time_budget_minutes must be > 0"),

@@ -43,7 +43,7 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def member(directory: Path, runs: str = "together", **changes: Any) -> RunConfig:
+def shared_run(directory: Path, runs: str = "together", **changes: Any) -> RunConfig:
     given = {
         "output_uri": str(directory / runs),
         "teachers": {"big": {"model": str(directory / "teacher")}},
@@ -63,7 +63,7 @@ VARIED: dict[str, dict[str, Any]] = {
 }
 
 
-class Pack:
+class SharedProcess:
     """Runs that share their teachers."""
 
     def __init__(self, configs: Mapping[str, RunConfig]) -> None:
@@ -127,7 +127,7 @@ def files(config: RunConfig) -> dict[str, bytes]:
 
 def assert_as_alone(directory: Path, configs: Mapping[str, RunConfig]) -> None:
     for name, config in configs.items():
-        apart = member(directory, "apart", **VARIED[name])
+        apart = shared_run(directory, "apart", **VARIED[name])
         train(apart)
         assert run_paths(apart).name == run_paths(config).name
         assert_equal_runs(apart, config)
@@ -137,31 +137,31 @@ def assert_as_alone(directory: Path, configs: Mapping[str, RunConfig]) -> None:
 def test_members_are_the_runs_that_they_are_alone_and_the_teacher_runs_once(
     directory: Path,
 ) -> None:
-    configs = {name: member(directory, **changes) for name, changes in VARIED.items()}
-    pack = Pack(configs)
-    assert pack.train() == dict.fromkeys(configs, STEPS)
-    assert pack.order == list(configs) * STEPS
+    configs = {name: shared_run(directory, **changes) for name, changes in VARIED.items()}
+    process = SharedProcess(configs)
+    assert process.train() == dict.fromkeys(configs, STEPS)
+    assert process.order == list(configs) * STEPS
     evaluations = 2 * num_evaluation_batches(configs["plain"])
     runs = STEPS * MICRO_BATCHES + len(configs) * evaluations
-    assert pack.teacher(configs["plain"]).num_runs == runs
+    assert process.teacher(configs["plain"]).num_runs == runs
     assert_as_alone(directory, configs)
 
 
 def test_members_that_stopped_apart_go_on_together(directory: Path) -> None:
-    configs = {name: member(directory, **VARIED[name]) for name in ("plain", "dropout")}
-    left = Pack(configs).train({"plain": stop_after(2), "dropout": stop_after(4)})
+    configs = {name: shared_run(directory, **VARIED[name]) for name in ("plain", "dropout")}
+    left = SharedProcess(configs).train({"plain": stop_after(2), "dropout": stop_after(4)})
     assert left == {"plain": 2, "dropout": 4}
     # One goes on alone for a while, the other joins it where they are at different steps.
     assert not train(configs["plain"], should_stop=stop_after(1)).is_done
-    assert Pack(configs).train() == dict.fromkeys(configs, STEPS)
+    assert SharedProcess(configs).train() == dict.fromkeys(configs, STEPS)
     assert_as_alone(directory, configs)
 
 
 def test_one_that_leaves_or_diverges_leaves_the_others_as_they_are(directory: Path) -> None:
-    configs = {name: member(directory, **changes) for name, changes in VARIED.items()}
+    configs = {name: shared_run(directory, **changes) for name, changes in VARIED.items()}
     optimizer = {"learning_rate": 1e30, "warmup_fraction": 0.0}
-    configs["dropout"] = member(directory, **VARIED["dropout"], optimizer=optimizer)
-    ends = Pack(configs).train({"hot": stop_after(3)})
+    configs["dropout"] = shared_run(directory, **VARIED["dropout"], optimizer=optimizer)
+    ends = SharedProcess(configs).train({"hot": stop_after(3)})
     assert isinstance(ends.pop("dropout"), DivergedError)
     assert ends == {"hot": 3, "plain": STEPS, "copied": STEPS}
     finished = {name: configs[name] for name in ("plain", "copied")}

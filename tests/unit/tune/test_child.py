@@ -18,7 +18,7 @@ from raykd.runs.paths import run_paths
 from raykd.runs.result import read_result
 from raykd.runs.stop import StopReason
 from raykd.train.run import Listener, leased_run, train_run
-from raykd.tune.arguments import Member
+from raykd.tune.arguments import SharedRun
 from raykd.tune.child import GRACE_SECONDS, Metrics, Watch, train_in_child
 
 from tests.small_runs import small_data, small_run
@@ -44,9 +44,9 @@ def holder(config: RunConfig) -> int:
     return pid
 
 
-def member(config: RunConfig) -> Member:
+def shared_run(config: RunConfig) -> SharedRun:
     paths = run_paths(config)
-    return Member(run=paths.name, config=config, log_uri=paths.log)
+    return SharedRun(run=paths.name, config=config, log_uri=paths.log)
 
 
 def train(
@@ -62,7 +62,7 @@ def train(
         ended=lambda _, end: ends.append(end),
         stop_reason=lambda _: asked(),
     )
-    train_in_child([member(config)], watch, grace_seconds=grace_seconds)
+    train_in_child([shared_run(config)], watch, grace_seconds=grace_seconds)
     (end,) = ends
     if isinstance(end, Exception):
         raise end
@@ -192,11 +192,11 @@ def test_a_run_that_waits_for_another_driver_stops_at_once(directory: Path) -> N
     assert reason is StopReason.STOPPED
 
 
-# Packs
+# Processes that runs share
 
 
 @pytest.fixture
-def pack(directory: Path) -> dict[str, RunConfig]:
+def shared(directory: Path) -> dict[str, RunConfig]:
     """Return runs that share a teacher and twelve steps, by their ids."""
     save_model(tiny_model("bert", "masked_lm", hidden_size=16), directory / "teacher")
     configs = [
@@ -217,16 +217,16 @@ def pack(directory: Path) -> dict[str, RunConfig]:
 
 
 def test_a_pack_trains_in_one_process_and_each_ends_for_itself(
-    directory: Path, pack: dict[str, RunConfig]
+    directory: Path, shared: dict[str, RunConfig]
 ) -> None:
     told: list[tuple[str, Metrics]] = []
     ends: dict[str, StopReason | Exception] = {}
     pids: set[int] = set()
-    first, second, bad = pack
+    first, second, bad = shared
 
     def report(run: str, metrics: Metrics) -> None:
         told.append((run, metrics))
-        pids.add(holder(pack[run]))
+        pids.add(holder(shared[run]))
 
     def asked(run: str) -> StopReason:
         # Decided by its own second evaluation, and heard with the answer to that.
@@ -234,13 +234,13 @@ def test_a_pack_trains_in_one_process_and_each_ends_for_itself(
         return StopReason.STOPPED if run == second and is_second else StopReason.NONE
 
     watch = Watch(report=report, ended=ends.__setitem__, stop_reason=asked)
-    train_in_child([member(config) for config in pack.values()], watch)
+    train_in_child([shared_run(config) for config in shared.values()], watch)
     assert list(ends) == [bad, second, first]
     assert isinstance(ends[bad], NonFiniteLossError)
     assert (ends[second], ends[first]) == (StopReason.STOPPED, StopReason.NONE)
     assert len(pids) == 1
     assert [m["step"] for run, m in told if run == second] == [3, 6]
-    assert committed_steps(run_paths(pack[second]).checkpoints)[-1] == 6
+    assert committed_steps(run_paths(shared[second]).checkpoints)[-1] == 6
     alone = child_run(
         directory,
         teachers={"big": {"model": str(directory / "teacher")}},
@@ -250,28 +250,30 @@ def test_a_pack_trains_in_one_process_and_each_ends_for_itself(
     )
     assert trained(alone) == [metrics for run, metrics in told if run == first]
     # What each prints in its turns is in its own log.
-    logs = {run: Path(run_paths(config).log).read_text() for run, config in pack.items()}
+    logs = {run: Path(run_paths(config).log).read_text() for run, config in shared.items()}
     assert [run for run, text in logs.items() if "Traceback" in text] == [bad]
     assert all("machine: 1 thread(s)" in text for text in logs.values())
 
 
 def test_the_death_of_a_process_is_that_of_its_runs_but_for_those_that_had_ended(
-    pack: dict[str, RunConfig],
+    shared: dict[str, RunConfig],
 ) -> None:
     ends: dict[str, StopReason | Exception] = {}
-    *living, bad = pack
+    *living, bad = shared
 
     def kill(run: str, _: Metrics) -> None:
-        os.kill(holder(pack[run]), signal.SIGKILL)
+        os.kill(holder(shared[run]), signal.SIGKILL)
 
     watch = Watch(report=kill, ended=ends.__setitem__, stop_reason=lambda _: StopReason.NONE)
-    train_in_child([member(config) for config in pack.values()], watch)
+    train_in_child([shared_run(config) for config in shared.values()], watch)
     assert isinstance(ends[bad], NonFiniteLossError)
     assert {type(ends[run]) for run in living} == {ChildProcessError}
 
 
-def test_a_pack_that_is_asked_to_stop_stops_together(pack: dict[str, RunConfig]) -> None:
-    pack.popitem()
+def test_a_shared_process_that_is_asked_to_stop_stops_together(
+    shared: dict[str, RunConfig],
+) -> None:
+    shared.popitem()
     told: list[str] = []
     ends: dict[str, StopReason | Exception] = {}
     watch = Watch(
@@ -279,24 +281,26 @@ def test_a_pack_that_is_asked_to_stop_stops_together(pack: dict[str, RunConfig])
         ended=ends.__setitem__,
         stop_reason=lambda _: StopReason.PREEMPTED if told else StopReason.NONE,
     )
-    train_in_child([member(config) for config in pack.values()], watch)
-    assert ends == dict.fromkeys(pack, StopReason.PREEMPTED)
-    steps = [committed_steps(run_paths(config).checkpoints)[-1] for config in pack.values()]
+    train_in_child([shared_run(config) for config in shared.values()], watch)
+    assert ends == dict.fromkeys(shared, StopReason.PREEMPTED)
+    steps = [committed_steps(run_paths(config).checkpoints)[-1] for config in shared.values()]
     assert set(steps) == {3}
 
 
-def test_a_pack_that_waits_for_its_first_run_holds_none(pack: dict[str, RunConfig]) -> None:
-    first, *others = sorted(pack)
+def test_a_shared_process_that_waits_for_its_first_run_holds_none(
+    shared: dict[str, RunConfig],
+) -> None:
+    first, *others = sorted(shared)
     told: list[StopReason] = []
 
     def asked(_: str) -> StopReason:
-        is_waiting = Path(run_paths(pack[first]).log).exists()
+        is_waiting = Path(run_paths(shared[first]).log).exists()
         told.extend([StopReason.STOPPED] if is_waiting else [])
         # Asked once more than needed, so that what it does while it waits can be seen.
         return StopReason.STOPPED if len(told) > 3 else StopReason.NONE
 
-    with leased_run(pack[first], has_workers=False):
-        members = [member(pack[run]) for run in (*others, first)]
+    with leased_run(shared[first], has_workers=False):
+        shared_runs = [shared_run(shared[run]) for run in (*others, first)]
         watch = Watch(report=lambda *_: refuse({}), ended=lambda *_: None, stop_reason=asked)
-        train_in_child(members, watch)
-    assert not any(Path(run_paths(pack[run]).run).exists() for run in others)
+        train_in_child(shared_runs, watch)
+    assert not any(Path(run_paths(shared[run]).run).exists() for run in others)

@@ -22,5 +22,5 @@ def test_a_trial_reserves_what_it_uses_itself(
 ) -> None:
     names = ("num_workers", "cpus_per_worker", "gpus_per_worker")
     config = {"cluster": dict(zip(names, cluster, strict=True))}
-    arguments = {"members": json.dumps([{"config": config}, {"config": config}])}
+    arguments = {"shared_runs": json.dumps([{"config": config}, {"config": config}])}
     assert _resources(arguments).bundles == bundles

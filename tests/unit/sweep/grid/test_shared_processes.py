@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from raykd.config.schema.run import RunConfig
 from raykd.runs.retry import FailureKind
-from raykd.sweep.grid.shared_processes import pack_key, packs
+from raykd.sweep.grid.shared_processes import by_process, sharing_key
 from raykd.sweep.ledger import State
 from raykd.sweep.plan.cost import cost_left
 from raykd.sweep.plan.payment import teacher_payments
@@ -37,8 +37,8 @@ def test_runs_are_shared_out_evenly_in_the_order_of_their_first(
     keys: str, most: int, expected: list[str]
 ) -> None:
     runs = [(str(index), None if key == "-" else key) for index, key in enumerate(keys)]
-    found = packs(runs, key=lambda run: run[1], most=most)
-    assert ["".join(name for name, _ in pack) for pack in found] == expected
+    found = by_process(runs, key=lambda run: run[1], most=most)
+    assert ["".join(name for name, _ in process) for process in found] == expected
 
 
 def run_with(tmp_path: Path, **changes: Any) -> RunConfig:
@@ -64,9 +64,9 @@ HIDDEN = {"losses": {"forward_kl": {}, "hidden_states": {"weight": "0.5"}}}
 def test_trials_share_a_process_that_read_and_ask_the_same(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    key = pack_key(run_with(tmp_path))
+    key = sharing_key(run_with(tmp_path))
     assert key is not None
-    assert pack_key(run_with(tmp_path, **changes)) == key
+    assert sharing_key(run_with(tmp_path, **changes)) == key
 
 
 @pytest.mark.parametrize(
@@ -88,17 +88,17 @@ def test_trials_share_a_process_that_read_and_ask_the_same(
     ],
 )
 def test_trials_that_read_or_ask_otherwise_do_not(tmp_path: Path, changes: dict[str, Any]) -> None:
-    key = pack_key(run_with(tmp_path, **changes))
+    key = sharing_key(run_with(tmp_path, **changes))
     assert key is not None
-    assert key != pack_key(run_with(tmp_path))
+    assert key != sharing_key(run_with(tmp_path))
 
 
 def test_what_a_loss_on_layers_asks_depends_on_the_student(tmp_path: Path) -> None:
-    key = pack_key(run_with(tmp_path, **HIDDEN))
+    key = sharing_key(run_with(tmp_path, **HIDDEN))
     heavier = {"losses": {"forward_kl": {}, "hidden_states": {"weight": "2"}}}
-    assert pack_key(run_with(tmp_path, **heavier)) == key
+    assert sharing_key(run_with(tmp_path, **heavier)) == key
     student = {"student": {"architecture": TINY_BERT | {"num_layers": 1}}}
-    assert pack_key(run_with(tmp_path, **HIDDEN, **student)) != key
+    assert sharing_key(run_with(tmp_path, **HIDDEN, **student)) != key
 
 
 @pytest.mark.parametrize(
@@ -115,17 +115,19 @@ def test_what_a_loss_on_layers_asks_depends_on_the_student(tmp_path: Path) -> No
 def test_trials_that_gain_nothing_or_must_be_alone_are(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    assert pack_key(run_with(tmp_path, **changes)) is None
+    assert sharing_key(run_with(tmp_path, **changes)) is None
 
 
 # The study
 
 
 def test_a_pack_counts_as_one_process_and_its_ends_are_told_one_by_one(tmp_path: Path) -> None:
-    records = [run_of(tmp_path, name, pack_key="k") for name in "abcd"]
-    study = study_of(tmp_path, [*records, run_of(tmp_path, "e")], Limits(at_once=2), pack=3)
-    assert [record.id for record in study.next_pack()] == ["a", "b"]
-    assert [record.id for record in study.next_pack()] == ["c", "d"]
+    records = [run_of(tmp_path, name, sharing_key="k") for name in "abcd"]
+    study = study_of(
+        tmp_path, [*records, run_of(tmp_path, "e")], Limits(at_once=2), trials_per_process=3
+    )
+    assert [record.id for record in study.next_process()] == ["a", "b"]
+    assert [record.id for record in study.next_process()] == ["c", "d"]
     assert handed_out(study) == []
     for name in "ab":
         study.started(name)
@@ -137,9 +139,9 @@ def test_a_pack_counts_as_one_process_and_its_ends_are_told_one_by_one(tmp_path:
 
 
 def test_what_fails_waits_for_its_process_and_then_starts_alone(tmp_path: Path) -> None:
-    records = [run_of(tmp_path, name, pack_key="k") for name in "abc"]
+    records = [run_of(tmp_path, name, sharing_key="k") for name in "abc"]
     clock = itertools.count(step=1000).__next__
-    study = study_of(tmp_path, records, Limits(at_once=5, clock=clock), pack=3)
+    study = study_of(tmp_path, records, Limits(at_once=5, clock=clock), trials_per_process=3)
     assert handed_out(study) == ["a", "b", "c"]
     for name in "abc":
         study.started(name)
@@ -148,18 +150,20 @@ def test_what_fails_waits_for_its_process_and_then_starts_alone(tmp_path: Path) 
     assert study.records["a"].state is State.WAITING
     assert handed_out(study) == []
     finish(study, "c")
-    assert [record.id for record in study.next_pack()] == ["a"]
-    assert [record.id for record in study.next_pack()] == ["b"]
+    assert [record.id for record in study.next_process()] == ["a"]
+    assert [record.id for record in study.next_process()] == ["b"]
     study.started("a")
     assert [attempt.num_sharing for attempt in study.records["a"].attempts] == [3, 1]
 
 
-@pytest.mark.parametrize("pack", [1, 2, 3])
-def test_packs_change_nothing_that_a_study_finds(tmp_path: Path, pack: int) -> None:
+@pytest.mark.parametrize("trials_per_process", [1, 2, 3])
+def test_shared_processes_change_nothing_that_a_study_finds(
+    tmp_path: Path, trials_per_process: int
+) -> None:
     names = "abcdef"
-    records = [run_of(tmp_path, name, pack_key="k") for name in names]
+    records = [run_of(tmp_path, name, sharing_key="k") for name in names]
     scripts = {name: Script(values=FALLING, failures=name == "b") for name in names}
-    study = study_of(tmp_path, records, pack=pack)
+    study = study_of(tmp_path, records, trials_per_process=trials_per_process)
     Cluster(scripts).run(study)
     assert {record.state for record in study.records.values()} == {State.DONE}
     assert [len(record.attempts) for record in study.records.values()] == [1, 2, 1, 1, 1, 1]
@@ -171,24 +175,26 @@ def test_packs_change_nothing_that_a_study_finds(tmp_path: Path, pack: int) -> N
 def test_a_pack_pays_the_teacher_once_and_takes_its_memory_once(directory: Path) -> None:
     given = {"search": {WEIGHT: {"grid": [1, 2, 3, 4]}}, "nodes": NODES}
     apart = plan_sweep(sweep_in(directory, **given))
-    packed = plan_sweep(sweep_in(directory, **given, pack=2))
-    assert packed.problems == ()
-    # One control, which asks nobody, and two packs.
-    assert sorted(map(len, packed.processes)) == [1, 2, 2]
-    costs = [cost_left(plan.trials, most=plan.sweep.pack) for plan in (apart, packed)]
+    shared = plan_sweep(sweep_in(directory, **given, trials_per_process=2))
+    assert shared.problems == ()
+    # One control, which asks nobody, and two processes.
+    assert sorted(map(len, shared.processes)) == [1, 2, 2]
+    costs = [
+        cost_left(plan.trials, most=plan.sweep.trials_per_process) for plan in (apart, shared)
+    ]
     assert costs[1].teacher_flops == costs[0].teacher_flops / 2
     assert costs[1].student_flops == costs[0].student_flops
-    single, pack = (
-        next(need_of_process(p).memory_bytes for p in packed.processes if len(p) == size)
+    single, double = (
+        next(need_of_process(p).memory_bytes for p in shared.processes if len(p) == size)
         for size in (1, 2)
     )
     assert single is not None
-    assert pack is not None
-    assert single < pack < 2 * single
+    assert double is not None
+    assert single < double < 2 * single
 
 
 def test_a_pack_that_does_not_fit_is_a_problem(directory: Path) -> None:
-    given = {"search": {WEIGHT: {"grid": [1, 2]}}, "pack": 2}
+    given = {"search": {WEIGHT: {"grid": [1, 2]}}, "trials_per_process": 2}
     whole = plan_sweep(sweep_in(directory, **given))
     largest, smallest = (
         pick(need_of_process(process).memory_bytes or 0 for process in whole.processes)
@@ -196,8 +202,8 @@ def test_a_pack_that_does_not_fit_is_a_problem(directory: Path) -> None:
     )
     nodes = {"small": {"cpus": 8, "memory_gb": (largest + smallest) / 2e9}}
     (problem,) = plan_sweep(sweep_in(directory, **given, nodes=nodes)).problems
-    assert "a pack of 2 trials: 1 worker(s) need about" in problem
-    assert problem.endswith("or lower pack")
+    assert "2 trials of one process: 1 worker(s) need about" in problem
+    assert problem.endswith("or lower trials_per_process")
 
 
 NODES = {"big": {"cpus": 8}}
@@ -207,24 +213,30 @@ CACHED: dict[str, Any] = {"small": SMALL | {"cache": {}}}
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({}, ["by each of 3 trial(s), as there is no cache and pack is 1"]),
-        ({"pack": 4}, ["by packs of up to 3: 3 trial(s) in 1 process(es), as pack is 4"]),
+        ({}, ["by each of 3 trial(s), as there is no cache and trials_per_process is 1"]),
         (
-            {"pack": 2},
+            {"trials_per_process": 4},
+            ["by processes of up to 3: 3 trial(s) in 1 process(es), as trials_per_process is 4"],
+        ),
+        (
+            {"trials_per_process": 2},
             [
-                "by packs of up to 2: 2 trial(s) in 1 process(es), as pack is 2",
+                "by processes of up to 2: 2 trial(s) in 1 process(es), as trials_per_process is 2",
                 "by each of 1 trial(s), as no other reads the same batches beside it",
             ],
         ),
-        ({"teachers": CACHED, "pack": 2}, ["by a cache: 3 trial(s), whose teachers have one"]),
         (
-            {"pack": 2, "overrides": {"cluster.num_workers": 2}},
+            {"teachers": CACHED, "trials_per_process": 2},
+            ["by a cache: 3 trial(s), whose teachers have one"],
+        ),
+        (
+            {"trials_per_process": 2, "overrides": {"cluster.num_workers": 2}},
             [
                 "by each of 3 trial(s) that are compiled, have several workers or mix "
-                "adaptively, and so cannot be packed"
+                "adaptively, and so share no process"
             ],
         ),
-        ({"search": {WEIGHT: {"grid": [0]}}, "pack": 2}, []),
+        ({"search": {WEIGHT: {"grid": [0]}}, "trials_per_process": 2}, []),
     ],
 )
 def test_the_plan_says_who_pays_the_teacher_and_why(

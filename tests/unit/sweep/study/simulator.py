@@ -100,8 +100,8 @@ class Cluster:
         self._running = {}
         last = None if events is None else self.num_events + events
         while not study.is_over:
-            while pack := study.next_pack():
-                for record in pack:
+            while process := study.next_process():
+                for record in process:
                     self._count(last)
                     study.started(record.id)
                     self.started.append(record.id)

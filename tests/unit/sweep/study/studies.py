@@ -66,8 +66,8 @@ def states(records: Mapping[str, Record]) -> dict[str, State]:
 
 def handed_out(study: Study) -> list[str]:
     found = []
-    while pack := study.next_pack():
-        found += [record.id for record in pack]
+    while process := study.next_process():
+        found += [record.id for record in process]
     return found
 
 

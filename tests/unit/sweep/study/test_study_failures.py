@@ -140,7 +140,7 @@ def test_no_run_starts_when_the_time_is_spent(tmp_path: Path) -> None:
     late = Limits(at_once=2, deadline=time.monotonic() - 1)
     study = study_of(tmp_path, [run_of(tmp_path, "a")], late)
     assert study.is_over
-    assert study.next_pack() == ()
+    assert study.next_process() == ()
 
 
 def test_running_trials_stop_when_the_time_is_spent_and_wait_for_the_next_start(
@@ -167,7 +167,7 @@ def test_a_study_that_leaves_ends_when_what_runs_has_left(tmp_path: Path) -> Non
     assert handed_out(study) == ["a", "b"]
     study.started("a")
     study.leave()
-    assert study.next_pack() == ()
+    assert study.next_process() == ()
     assert sorted(study.to_leave) == ["a", "b"]
     # It has been handed out, and begins only to leave.
     study.started("b")

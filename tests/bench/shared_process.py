@@ -1,6 +1,6 @@
 """What students cost behind one teacher in one process, and each with its own.
 
-    python tests/bench/pack.py [--small] [--rounds N] [--json PATH]
+    python tests/bench/shared_process.py [--small] [--rounds N] [--json PATH]
 
 Masked language modelling on rows of 128 tokens and 8,000 words: students of 4 layers of width 256,
 which differ in the weight of the teacher's loss, and a teacher of 8 of width 512, one thread.
@@ -93,14 +93,14 @@ def one_round(*, small: bool) -> dict[int, Figures]:
 
 def compared(directory: Path, apart: list[Figures], *, small: bool) -> Figures:
     """Train students together that have been trained one by one."""
-    pack = in_process(directory, list(range(1, len(apart) + 1)), small=small)
+    shared = in_process(directory, list(range(1, len(apart) + 1)), small=small)
     losses = [loss for one in apart for loss in one["losses"]]
     return {
         "apart_cpu_seconds": sum(one["cpu_seconds"] for one in apart),
-        "pack_cpu_seconds": pack["cpu_seconds"],
+        "shared_cpu_seconds": shared["cpu_seconds"],
         "apart_megabytes": max(one["megabytes"] for one in apart),
-        "pack_megabytes": pack["megabytes"],
-        "losses_equal": pack["losses"] == losses,
+        "shared_megabytes": shared["megabytes"],
+        "losses_equal": shared["losses"] == losses,
     }
 
 
@@ -172,7 +172,14 @@ def config_of(directory: Path, weight: int, size: int) -> RunConfig:
 def table_of(rounds: list[dict[int, Figures]]) -> Table:
     """Return medians over the rounds; a ratio is that of one round."""
     table = Table(title=f"Students behind one teacher, {_TIMED_STEPS} steps of 16 x 128 tokens")
-    for column in ("students", "CPU s apart", "CPU s in a pack", "x", "MiB of one", "MiB of pack"):
+    for column in (
+        "students",
+        "CPU s apart",
+        "CPU s in a shared process",
+        "x",
+        "MiB of one",
+        "MiB of shared process",
+    ):
         table.add_column(column, justify="right")
     for size in rounds[0]:
         figures = [one[size] for one in rounds]
@@ -180,14 +187,16 @@ def table_of(rounds: list[dict[int, Figures]]) -> Table:
         def median(name: str, of: list[Figures] = figures) -> float:
             return float(statistics.median(each[name] for each in of))
 
-        ratio = statistics.median(e["apart_cpu_seconds"] / e["pack_cpu_seconds"] for e in figures)
+        ratio = statistics.median(
+            e["apart_cpu_seconds"] / e["shared_cpu_seconds"] for e in figures
+        )
         table.add_row(
             str(size),
             f"{median('apart_cpu_seconds'):.2f}",
-            f"{median('pack_cpu_seconds'):.2f}",
+            f"{median('shared_cpu_seconds'):.2f}",
             f"{ratio:.2f}",
             f"{median('apart_megabytes'):,.0f}",
-            f"{median('pack_megabytes'):,.0f}",
+            f"{median('shared_megabytes'):,.0f}",
         )
     return table
 
