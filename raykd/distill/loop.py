@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
@@ -102,8 +102,9 @@ class FinishedStep:
     tokens: int
     """Tokens in this step, padding not counted."""
 
-    data_wait_seconds: float
-    """How long this worker, before the step, waited for its batches."""
+    data_wait_seconds: float = field(compare=False)
+    """How long this worker, before the step, waited for its batches; no part of what makes two
+    steps equal."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

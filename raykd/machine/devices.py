@@ -22,7 +22,7 @@ _ENOUGH_SECONDS = 5e-3
 def products_per_second(device: torch.device, dtype: torch.dtype, threads: int) -> float:
     """Return the operations per second of a product of matrices, in floating point.
 
-    It is measured once per process, in some hundredths of a second, and stands for the peak of
+    It is measured once per process, in about a tenth of a second, and stands for the peak of
     the device: the vendor's is not known of CPUs.
 
     Args:
@@ -37,7 +37,7 @@ def products_per_second(device: torch.device, dtype: torch.dtype, threads: int) 
     for size in _SIZES:
         factor = torch.rand(size, size, generator=generator, device=device).to(dtype)
         # The first product of a size prepares the device.
-        _, *timed = (_seconds(factor) for _ in range(3))
+        _, *timed = (_seconds(factor) for _ in range(5))
         best = max(best, 2 * size**3 / min(timed))
         if min(timed) > _ENOUGH_SECONDS:
             break

@@ -20,6 +20,16 @@ Record = dict[str, float]
 """Metric names such as train/loss to values; always with step and tokens."""
 
 
+MACHINE_METRICS = (
+    "train/tokens_per_second",
+    "train/tflops_per_second",
+    "train/mfu",
+    "train/data_wait_share",
+    "train/peak_memory_mb",
+)
+"""What a record says of the machine: the same steps taken again say something else."""
+
+
 class Log(Protocol):
     """Takes the records of a run."""
 

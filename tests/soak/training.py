@@ -11,7 +11,7 @@ from typing import Any
 
 from raykd.config.load import as_yaml
 from raykd.config.schema.run import RunConfig
-from raykd.runs.metrics import read_metrics
+from raykd.runs.metrics import MACHINE_METRICS, read_metrics
 from raykd.runs.paths import run_paths
 from raykd.storage import uris
 from safetensors.torch import load_file
@@ -139,9 +139,9 @@ def final_tensors(directory: Path, *, num_steps: int) -> dict[str, Any]:
 
 
 def step_records(directory: Path) -> list[dict[str, float]]:
-    """Return what a run's metrics say of each step, without how fast it was."""
+    """Return what a run's metrics say of each step, without what they say of the machine."""
     records = read_metrics(uris.join(str(directory), "metrics.jsonl"))
     return [
-        {name: value for name, value in record.items() if name != "train/tokens_per_second"}
+        {name: value for name, value in record.items() if name not in MACHINE_METRICS}
         for record in records
     ]

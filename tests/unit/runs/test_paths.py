@@ -47,6 +47,7 @@ def test_everything_of_a_run_lies_in_its_directory_and_apart() -> None:
         "log": "s3://bucket/runs/a/log.txt",
         "metrics": "s3://bucket/runs/a/metrics.jsonl",
         "model": "s3://bucket/runs/a/model",
+        "profile": "s3://bucket/runs/a/profile.json.gz",
         "ray": "s3://bucket/runs/a/ray",
         "result": "s3://bucket/runs/a/result.json",
         "tensorboard": "s3://bucket/runs/a/tensorboard",

@@ -17,7 +17,7 @@ from raykd.models.build import AUTO_CLASSES
 from raykd.models.load import load_model
 from raykd.planning.run_plan import plan_run
 from raykd.runs.checkpoint import checkpoint_name, committed_steps
-from raykd.runs.metrics import Record, read_metrics
+from raykd.runs.metrics import MACHINE_METRICS, Record, read_metrics
 from raykd.runs.paths import RunPaths, run_paths
 from raykd.runs.result import RunResult, read_result
 from raykd.storage import uris
@@ -61,7 +61,7 @@ def weights(config: RunConfig) -> dict[str, torch.Tensor]:
 
 
 def timeless(records: list[Record]) -> list[Record]:
-    return [{k: v for k, v in r.items() if not k.endswith("per_second")} for r in records]
+    return [{k: v for k, v in r.items() if k not in MACHINE_METRICS} for r in records]
 
 
 def assert_equal_runs(first: RunConfig, second: RunConfig) -> None:

@@ -109,6 +109,7 @@ def test_what_a_loss_on_layers_asks_depends_on_the_student(tmp_path: Path) -> No
         {"teachers": {"big": {"model": "m", "cache": {}}}},
         {"data__mixing": {"adaptive": {}}},
         {"train__compile": True},
+        {"train__profile_steps": [1, 2]},
         {"cluster": {"num_workers": 2}},
     ],
 )
