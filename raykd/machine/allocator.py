@@ -23,7 +23,7 @@ _SETTINGS = {
 
 ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}
 """Environment of processes that have threads before they call ``keep_large_blocks``, as workers of
-Ray do."""
+Ray do: the heap of a thread that has ended goes to a later one, whatever the limit is by then."""
 
 
 def keep_large_blocks() -> bool:

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
+from raykd.machine.allocator import ONE_HEAP
 from raykd.machine.sockets import place_for_sockets
 from raykd.runs.stop import StopReason
 from raykd.tune.arguments import SharedRun
@@ -84,6 +85,8 @@ def train_in_child(
         return
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
+    # Each run has a thread: with heaps of their own, none could use what another one has freed.
+    os.environ.update(ONE_HEAP)  # noqa: TID251  of the server, which takes this process's
     _leave_room_for_sockets()
     ours, theirs = context.Pipe()
     process = context.Process(target=_train, args=(begun, theirs), daemon=True)

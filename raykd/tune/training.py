@@ -15,7 +15,6 @@ from raykd.distill.models import live_teachers
 from raykd.distill.shared import SharedTeachers
 from raykd.distill.world import World
 from raykd.errors import StoppedError, StorageError, TrainingFailedError
-from raykd.machine.allocator import keep_large_blocks
 from raykd.machine.process import prepare_process
 from raykd.runs.metrics import Record
 from raykd.runs.stop import StopReason
@@ -34,8 +33,6 @@ def train_and_tell(shared_runs: Sequence[SharedRun], connection: Connection) -> 
     That is the error, or the reason to stop where it was asked to, or that there is none.
     """
     _log_to_stderr()
-    # The threads of the runs use the heap of this one.
-    keep_large_blocks()
     # Claimed in one order, whatever that of a sweep: two sweeps never wait for each other's runs.
     shared_runs = sorted(shared_runs, key=lambda shared_run: shared_run.run)
     process = _Process(shared_runs, connection)

@@ -28,6 +28,7 @@ from raykd.config.schema.run import RunConfig
 from raykd.distill.models import live_teachers
 from raykd.distill.shared import SharedTeachers
 from raykd.distill.world import World
+from raykd.machine.allocator import ONE_HEAP
 from raykd.machine.process import prepare_process
 from raykd.models.load import save_model
 from raykd.runs.metrics import read_metrics
@@ -108,9 +109,8 @@ def in_process(directory: Path, weights: list[int], *, small: bool) -> Figures:
     """Train students in a process of their own."""
     command = [sys.executable, __file__, "--directory", str(directory), "--weights"]
     command += [*map(str, weights), *(["--small"] if small else [])]
-    done = subprocess.run(
-        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, check=True
-    )
+    environment = os.environ | ONE_HEAP | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
     figures: Figures = json.loads(done.stdout.splitlines()[-1])
     return figures
 
