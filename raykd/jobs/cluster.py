@@ -7,15 +7,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import aiohttp
-from ray._private.authentication.authentication_token_setup import (
-    maybe_enable_token_auth_if_token_available,
-)
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 from ray.util.state import list_nodes
 from ray.util.state.exception import RayStateApiException
 
 from raykd.errors import ClusterError, ConfigError
+from raykd.ray_cluster.private import maybe_enable_token_auth_if_token_available
 
 _MOST_NODES = 10_000
 _ADDRESS = "RAY_API_SERVER_ADDRESS"

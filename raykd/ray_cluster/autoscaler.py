@@ -14,11 +14,11 @@ from typing import Any
 from ray.autoscaler.v2.schema import ClusterStatus
 from ray.autoscaler.v2.sdk import get_cluster_status
 from ray.autoscaler.v2.utils import is_autoscaler_v2
-from ray.experimental.internal_kv import _internal_kv_get
 
 import ray
 from raykd.config.schema.sweep import NodeConfig
 from raykd.config.yaml_text import read_yaml
+from raykd.ray_cluster.private import kv_get, worker
 
 _FILE = "~/ray_bootstrap_config.yaml"
 _HEAD = "node:__internal_head__"
@@ -52,7 +52,7 @@ def startable_nodes() -> list[NodeConfig] | None:
     """
     here = ray.get_runtime_context().get_node_id()
     path = Path(_FILE).expanduser()
-    is_own = ray._private.worker.global_worker.node.is_head()  # noqa: SLF001  no public way
+    is_own = worker.global_worker.node.is_head()
     if is_own or not any(is_head(node) for node in ray.nodes() if node["NodeID"] == here):
         return None
     return nodes_of_launcher(read_yaml(path.read_text("utf-8"))) if path.exists() else None
@@ -79,7 +79,7 @@ def activity() -> Activity:
     """Return what the autoscaler of the cluster is at; nothing where there is none."""
     if is_autoscaler_v2():
         return _activity(get_cluster_status(ray.get_runtime_context().gcs_address))
-    status = json.loads(_internal_kv_get(_STATUS) or b"{}")
+    status = json.loads(kv_get(_STATUS) or b"{}")
     report = status.get("autoscaler_report") or {}
     launching = sum(report.get("pending_launches", {}).values())
     return Activity(num_starting=launching + len(report.get("pending_nodes", [])))

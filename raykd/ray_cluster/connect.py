@@ -83,7 +83,7 @@ def ray_cluster(address: str, *, num_cpus: float, num_gpus: float) -> Iterator[N
     if ray.is_initialized():
         yield
         return
-    from ray._private import worker  # noqa: PLC0415  as above
+    from raykd.ray_cluster.private import worker  # noqa: PLC0415  as above
 
     # Else it prints what nodes complain of, pages of state of a lost one among it, even where it
     # is told to print no logs.
@@ -146,9 +146,8 @@ def _signals_kept() -> Iterator[None]:
 
 def _start_here(*, num_cpus: float, num_gpus: float) -> None:
     """Start a Ray of this process's own, whose processes know it from any other on the machine."""
-    from ray._private import ray_constants  # noqa: PLC0415  as above
-
     import ray  # noqa: PLC0415  its environment is set above
+    from raykd.ray_cluster.private import ray_constants  # noqa: PLC0415  as above
 
     # Read when Ray is imported, which others may have done before: Ray would listen everywhere.
     ray_constants.ENABLE_RAY_CLUSTER = os.environ[_CLUSTER] != "0"

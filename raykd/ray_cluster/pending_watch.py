@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 
-from ray._private.state import available_resources_per_node
 from ray.exceptions import RayError
 
 import ray
@@ -19,6 +18,7 @@ from raykd.ray_cluster.pending import (
     waiting_reason,
 )
 from raykd.ray_cluster.placement import places_of_this_job
+from raykd.ray_cluster.private import available_resources_per_node
 
 _LOOK_SECONDS = 5.0
 

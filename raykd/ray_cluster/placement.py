@@ -11,14 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ray._private.state import actors
-from ray._private.worker import global_worker
-from ray._raylet import PlacementGroupID
-from ray.experimental.internal_kv import (
-    _internal_kv_del,
-    _internal_kv_exists,
-    _internal_kv_put,
-)
 from ray.util.placement_group import (
     PlacementGroup,
     placement_group,
@@ -28,6 +20,14 @@ from ray.util.placement_group import (
 
 import ray
 from raykd.config.schema.train import ClusterConfig
+from raykd.ray_cluster.private import (
+    PlacementGroupID,
+    actors,
+    kv_delete,
+    kv_exists,
+    kv_put,
+    worker,
+)
 
 SETTLE_SECONDS = 10.0
 """Given to a cluster to see that machines are gone, or that an earlier attempt's are free."""
@@ -141,22 +141,22 @@ def kill_actors(class_name: str) -> None:
     job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
     for name, actor in actors(job_id=job).items():
         if actor["ActorClassName"] == class_name and actor["State"] != "DEAD":
-            global_worker.core_worker.kill_actor(ray.ActorID.from_hex(name), True)  # noqa: FBT003
+            worker.global_worker.core_worker.kill_actor(ray.ActorID.from_hex(name), True)  # noqa: FBT003
 
 
 def note_placed(attempt: str) -> None:
     """Tell the driver, from a worker, that the workers of an attempt have their places."""
-    _internal_kv_put(_key(attempt), b"1")
+    kv_put(_key(attempt), b"1")
 
 
 def are_placed(attempt: str) -> bool:
     """Tell whether the workers of an attempt have their places."""
-    return bool(_internal_kv_exists(_key(attempt)))
+    return bool(kv_exists(_key(attempt)))
 
 
 def forget_placed(attempt: str) -> None:
     """Remove what the workers of an attempt have told."""
-    _internal_kv_del(_key(attempt))
+    kv_delete(_key(attempt))
 
 
 def described_room(worker: Resources, num_workers: int) -> str:

@@ -13,14 +13,6 @@ from ray.exceptions import (
     RayTaskError,
 )
 from ray.train import ControllerError, WorkerGroupError
-from ray.train.v2._internal.exceptions import (
-    InsufficientClusterResourcesError,
-    UserExceptionWithTraceback,
-    WorkerGroupStartupFailedError,
-    WorkerGroupStartupTimeoutError,
-    WorkerHealthCheckFailedError,
-    WorkerHealthCheckTimeoutError,
-)
 
 from raykd.errors import (
     DiskFullError,
@@ -30,6 +22,14 @@ from raykd.errors import (
     StorageError,
 )
 from raykd.runs.retry import FailureKind, is_deterministic
+from raykd.train.on_ray.private import (
+    InsufficientClusterResourcesError,
+    UserExceptionWithTraceback,
+    WorkerGroupStartupFailedError,
+    WorkerGroupStartupTimeoutError,
+    WorkerHealthCheckFailedError,
+    WorkerHealthCheckTimeoutError,
+)
 
 _TELLING = (
     FailureKind.DIVERGED,

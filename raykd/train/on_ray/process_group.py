@@ -11,11 +11,11 @@ from typing import Any
 
 import torch.distributed
 from ray.train.torch import TorchConfig
-from ray.train.torch.config import _TorchBackend
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # it does not say so
 
 import ray
 from raykd.ray_cluster.connect import have_gloo_listen_at
+from raykd.train.on_ray.private import TorchBackend
 
 _opened: list[TCPStore] = []
 """The store of this process, if it is the first worker of its group."""
@@ -30,7 +30,7 @@ class NodeTorchConfig(TorchConfig):  # type: ignore[misc]  # Ray is untyped
         return _NodeBackend
 
 
-class _NodeBackend(_TorchBackend):  # type: ignore[misc]  # Ray is untyped
+class _NodeBackend(TorchBackend):  # type: ignore[misc]  # Ray is untyped
     def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
         host, port = worker_group.execute_single(0, open_store)
         size = len(worker_group)

@@ -8,7 +8,7 @@ files, or on which machine it runs: every process of the cluster reaches the hea
 driver that dies asks for nothing: Ray ends what it has started.
 
 Two ways are left that no store can take the place of. What asks the driver is a signal of the
-operating system: from a terminal, from Slurm, or from Ray's job server for ``raykd stop``. And
+operating system: from a terminal, from Slurm, or from Ray's job server for ``ray job stop``. And
 the process in which a trial trains its runs is none of Ray's: the trial, which is, passes the
 requests on (``raykd.tune.child``).
 """
@@ -18,13 +18,10 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from ray._private.state import state as _cluster
 from ray.exceptions import RayError
-from ray.experimental.internal_kv import _internal_kv_del as _delete
-from ray.experimental.internal_kv import _internal_kv_get as _get
-from ray.experimental.internal_kv import _internal_kv_put as _put
 
 import ray
+from raykd.ray_cluster.private import kv_delete, kv_get, kv_put, state
 from raykd.runs.stop import StopReason
 
 _NAMESPACE = "raykd/stop"
@@ -56,19 +53,19 @@ class StopRequests:
 
 def request_stop(key: str, reason: StopReason = StopReason.STOPPED) -> None:
     """Ask who looks at a key to stop."""
-    _put(key, reason.name, namespace=_NAMESPACE)
+    kv_put(key, reason.name, namespace=_NAMESPACE)
 
 
 def withdraw_stop(key: str) -> None:
     """Remove what was asked, if anything."""
-    _delete(key, namespace=_NAMESPACE)
+    kv_delete(key, namespace=_NAMESPACE)
 
 
 def stop_requested(key: str) -> StopReason:
     """Return why this process is to stop: what is asked at its key, or that its node goes."""
     try:
-        request = _get(key, namespace=_NAMESPACE)
-        draining = _cluster.get_draining_nodes()
+        request = kv_get(key, namespace=_NAMESPACE)
+        draining = state.get_draining_nodes()
     except RayError:
         # Without its head, Ray ends this process by itself.
         return StopReason.NONE
