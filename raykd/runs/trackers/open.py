@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from raykd.config.schema.run import RunConfig
 from raykd.errors import ConfigError
 from raykd.runs import append_log
-from raykd.runs.metrics import Record, Tracker, measured
+from raykd.runs.metrics import Record, Tracker
 from raykd.runs.paths import RunPaths
 from raykd.storage import uris
 
@@ -65,8 +65,12 @@ def open_trackers(config: RunConfig, paths: RunPaths, *, step: int) -> list[Trac
     lenient = list(_wanted(config, paths))
     for tracker in lenient:
         tracker.open(is_required=step == 0)
-    own = [TensorBoardTracker(paths.tensorboard)] if config.tracking.tensorboard else []
-    return [*own, *lenient]
+    if not config.tracking.tensorboard:
+        return list(lenient)
+    # Imported here: most runs write no events, and start sooner without.
+    from raykd.runs.trackers.tensorboard import TensorBoardTracker  # noqa: PLC0415
+
+    return [TensorBoardTracker(paths.tensorboard), *lenient]
 
 
 class LenientTracker:
@@ -119,25 +123,6 @@ class LenientTracker:
             self._name,
             error,
         )
-
-
-class TensorBoardTracker:
-    """Writes TensorBoard events, in place of those that earlier workers wrote."""
-
-    def __init__(self, uri: str) -> None:
-        # Imported here: most runs write no events, and start sooner without.
-        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
-
-        self._writer = SummaryWriter(uri, purge_step=0)
-
-    def log(self, record: Record) -> None:
-        """Take one record."""
-        for name, value in measured(record).items():
-            self._writer.add_scalar(name, value, int(record["step"]))
-
-    def close(self, *, is_done: bool) -> None:  # noqa: ARG002  an event file has no such state
-        """Write what is left and end TensorBoard's thread."""
-        self._writer.close()
 
 
 def _tracked_id(paths: RunPaths) -> str:

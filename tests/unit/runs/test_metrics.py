@@ -17,7 +17,7 @@ from raykd.runs.metrics import (
     Record,
     read_metrics,
 )
-from raykd.runs.trackers.open import TensorBoardTracker
+from raykd.runs.trackers.tensorboard import TensorBoardTracker
 from raykd.storage import uris
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
