@@ -14,7 +14,7 @@ from ray._private.authentication.authentication_token_setup import (
     maybe_enable_token_auth_if_token_available,
 )
 
-# Actors by their class, what each node has left, and nodes that are draining, from the head itself:
+# Actors by class, what each node has left, and nodes that are draining, from the head itself:
 # the public state API asks the dashboard, which a cluster may not have.
 from ray._private.state import actors, available_resources_per_node, state
 
