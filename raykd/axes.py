@@ -1,7 +1,7 @@
 """What each dimension of a model's tensors counts, so that widths can change consistently.
 
 Every dimension of every tensor belongs to a space: two tensors that meet in a forward pass
-share the space in which they meet, so one map of indices per space keeps a model whole.
+share the space in which they meet, so one map of indices per space keeps a model consistent.
 """
 
 from collections.abc import Mapping
@@ -69,7 +69,7 @@ class Widths:
     """0 where there is no table of relative positions."""
 
     classes: int
-    """Of a head that scores classes; without meaning where the vocabulary is scored."""
+    """Classes that the head scores; without meaning where the vocabulary is scored."""
 
     is_rotary: bool
     """Whether dimension i of a head is rotated with dimension i + head_width / 2, at a frequency
@@ -96,7 +96,7 @@ class Scores:
     """How much the units of a model matter, larger for more; N layers, as in the suffixes."""
 
     hidden_D: torch.Tensor
-    """Of each channel of the residual stream, one order for the whole model."""
+    """Score of each channel of the residual stream, one order for all layers; shape [D]."""
 
     query_heads_NH: torch.Tensor
     key_value_heads_NG: torch.Tensor
@@ -114,11 +114,11 @@ class Weights:
     """For each further name of a tied tensor, its name in ``state``."""
 
     places: Mapping[str, Place]
-    """Of every name, aliases included."""
+    """Where the tensor of every name stands, aliases included."""
 
     axes: Mapping[str, tuple[Axis, ...]]
-    """Of every name, aliases included: a table of embeddings is read by its rows, the decoder
-    tied to it sums over its columns."""
+    """Axes under every name, aliases included: a table of embeddings is read by its rows, the
+    decoder tied to it sums over its columns."""
 
     widths: Widths
     num_layers: int

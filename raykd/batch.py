@@ -6,7 +6,7 @@ Dimension key, used as suffixes throughout raykd:
     L: tokens in the longest example    K: what is scored: vocabulary entries or classes
     D: hidden size                      T: tokens of all examples, one after the other
     H: attention heads                  G: key-value heads (in raykd.batch; elsewhere languages)
-    E: width of an attention head       Q: those of the P positions that one teacher is asked about
+    E: width of an attention head       Q: those of the P positions that one teacher scores
 
 A scored position is a place in the batch where a loss applies: a masked token, a next
 token, the summary token of an example, the first token of a word. Everything after the
@@ -121,6 +121,7 @@ class Rows:
 
         No rows make one empty piece: a worker without rows still takes part in the step.
         """
+        # Stable: rows of one length stay in their order, on every machine.
         order = np.argsort(self.lengths_B, kind="stable")
         starts = range(0, max(len(self), 1), size)
         return [self.take(order[start : start + size]) for start in starts]
@@ -203,24 +204,25 @@ class Batch:
             The smaller batch, of the same length L, and the index of each of its scored
             positions among the P of this batch, shape [Q]; both on this batch's device.
         """
-        whole, device = self.on_host, self.positions_P.device
-        examples_P = whole.examples_P
+        host, device = self.on_host, self.positions_P.device
+        examples_P = host.examples_P
+        # On the host: shapes depend on how many there are, and a GPU would have to be awaited.
         positions_Q = is_chosen_B[examples_P].nonzero().squeeze(-1)
         new_example_B = is_chosen_B.cumsum(0) - 1
-        length = whole.input_ids_BL.shape[1]
+        length = host.input_ids_BL.shape[1]
         places_Q = new_example_B[examples_P[positions_Q]] * length
-        mask_BL, types_BL = whole.attention_mask_BL, whole.token_type_ids_BL
+        mask_BL, types_BL = host.attention_mask_BL, host.token_type_ids_BL
         chosen = replace(
-            whole,
-            input_ids_BL=whole.input_ids_BL[is_chosen_B],
+            host,
+            input_ids_BL=host.input_ids_BL[is_chosen_B],
             attention_mask_BL=None if mask_BL is None else mask_BL[is_chosen_B],
             token_type_ids_BL=None if types_BL is None else types_BL[is_chosen_B],
-            positions_P=places_Q + whole.positions_P[positions_Q] % length,
-            labels_P=whole.labels_P[positions_Q],
-            languages_B=whole.languages_B[is_chosen_B],
-            row_ids_B=whole.row_ids_B[is_chosen_B],
-            epochs_B=whole.epochs_B[is_chosen_B],
-            num_tokens=int(whole.is_token_BL[is_chosen_B].sum()),
+            positions_P=places_Q + host.positions_P[positions_Q] % length,
+            labels_P=host.labels_P[positions_Q],
+            languages_B=host.languages_B[is_chosen_B],
+            row_ids_B=host.row_ids_B[is_chosen_B],
+            epochs_B=host.epochs_B[is_chosen_B],
+            num_tokens=int(host.is_token_BL[is_chosen_B].sum()),
         )
         return chosen.to(device), to_device(positions_Q, device)
 
@@ -252,6 +254,7 @@ def padded_batch(
         input_ids_BL=_filled(input_ids_T, is_token_BL, fill=pad_id),
         attention_mask_BL=_tensor(is_token_BL) if is_padded else None,
         token_type_ids_BL=None if types_T is None else _filled(types_T, is_token_BL, fill=0),
+        # Token t of the rows is at the t-th place that is no padding.
         positions_P=_tensor(np.flatnonzero(is_token_BL)[scored_P]),
         labels_P=_tensor(labels_P),
         languages_B=_tensor(rows.languages_B),

@@ -19,10 +19,14 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 _CHUNK_BYTES = 24 << 20
-"""The C library returns blocks of 32 MB and more to the system, page by page, every time."""
+"""Scores in memory at a time on a CPU. The C library maps blocks of 32 MiB and more anew every
+time, and each of their pages faults."""
 
 _CHUNK_BYTES_OF_CUDA = 512 << 20
+"""Scores in memory at a time on a GPU."""
+
 _LEAST_ROWS = 32
+"""Positions of a chunk, however many classes there are."""
 
 Chosen = slice | torch.Tensor
 """Some of the positions: neighbours, or their indices."""
@@ -93,7 +97,7 @@ class ProjectedScores:
     """Then c tanh(x / c), where there is such a c (Gemma 2, section 2)."""
 
     dtype: torch.dtype | None = None
-    """Of the product, where it is not that of the features: autocast's."""
+    """Type of the product, where it is not that of the features: autocast's."""
 
     @property
     def num_positions(self) -> int:
@@ -206,15 +210,15 @@ def weighted_sums(
         are float32, or float64 where the scores are.
     """
     if isinstance(scores, DenseScores):
-        found_M = sums(scores.logits_PK, ALL)
-        return (found_M * found_M.new_tensor(weights)).sum(), found_M.detach()
+        sums_M = sums(scores.logits_PK, ALL)
+        return (sums_M * sums_M.new_tensor(weights)).sum(), sums_M.detach()
     if not isinstance(scores, ProjectedScores):
         message = f"{type(scores).__name__} cannot be learned"
         raise TypeError(message)
-    total, found_M = _SumsInChunks.apply(  # type: ignore[no-untyped-call]
+    total, sums_M = _SumsInChunks.apply(  # type: ignore[no-untyped-call]
         scores.features_PD, scores.weight_KD, scores.bias_K, scores, sums, weights
     )
-    return total, found_M
+    return total, sums_M
 
 
 class _SumsInChunks(torch.autograd.Function):
@@ -230,9 +234,11 @@ class _SumsInChunks(torch.autograd.Function):
         sums: Sums,
         weights: Sequence[float],
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        # At least float32: the gradients of many chunks are added, and bfloat16 would drop small
+        # ones.
         dtype = torch.promote_types(features_PD.dtype, torch.float32)
         weights_M = torch.tensor(weights, dtype=dtype, device=features_PD.device)
-        found_M = torch.zeros_like(weights_M)
+        sums_M = torch.zeros_like(weights_M)
         gradients = [
             torch.zeros_like(tensor, dtype=dtype) if is_needed and tensor is not None else None
             for tensor, is_needed in zip(
@@ -241,26 +247,28 @@ class _SumsInChunks(torch.autograd.Function):
         ]
         for chosen in chunks(scores, features_PD.device):
             projected_CK = scores.projected(features_PD[chosen])
+            # autograd is off in here: this graph lives for one chunk.
             with torch.enable_grad():
                 projected_CK.requires_grad_()
-                found = sums(scores.finished(projected_CK), chosen)
-                (gradient_CK,) = torch.autograd.grad(found, projected_CK, weights_M.to(found))
-            found_M += found.detach()
+                chunk_M = sums(scores.finished(projected_CK), chosen)
+                (gradient_CK,) = torch.autograd.grad(chunk_M, projected_CK, weights_M.to(chunk_M))
+            sums_M += chunk_M.detach()
             _add_gradients(gradients, gradient_CK, scores, chosen)
         ctx.gradients = gradients
         ctx.dtypes = features_PD.dtype, weight_KD.dtype, weight_KD.dtype
-        ctx.mark_non_differentiable(found_M)
-        return (found_M * weights_M).sum(), found_M
+        ctx.mark_non_differentiable(sums_M)
+        return (sums_M * weights_M).sum(), sums_M
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, total: torch.Tensor, _: torch.Tensor) -> tuple[Any, ...]:
+        # Scaled in place and let go: they are as large as the features and the linear map.
         gradients, ctx.gradients = ctx.gradients, None
-        found = [
+        scaled = [
             None if gradient is None else gradient.mul_(total).to(dtype)
             for gradient, dtype in zip(gradients, ctx.dtypes, strict=True)
         ]
-        return (*found, None, None, None)
+        return (*scaled, None, None, None)
 
 
 def _add_gradients(
@@ -276,6 +284,7 @@ def _add_gradients(
         of_features_PD[chosen] = gradient_CK @ weight_KD
     if of_weight_KD is not None:
         features_CD = scores.features_PD[chosen].to(gradient_CK.dtype)
+        # addmm_ wants one type; under autocast the product is in its type, the sum in float32.
         if of_weight_KD.dtype == gradient_CK.dtype:
             of_weight_KD.addmm_(gradient_CK.T, features_CD)
         else:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from raykd.storage.remote.names import is_inside
 
 _SHOWN_CHARACTERS = 60
-"""Of a wrong value; what is longer would not be read."""
+"""Characters of a wrong value in a message; what is longer would not be read."""
 
 
 def fields_of(value: object, names: tuple[str, ...], where: str) -> dict[str, object]:
@@ -46,14 +46,17 @@ def text(value: object, where: str) -> str:
 
 def texts(value: object, where: str) -> tuple[str, ...]:
     """Return different strings."""
-    found = tuple(text(one, f"{where}[{index}]") for index, one in enumerate(listed(value, where)))
-    if len(set(found)) < len(found):
+    strings = tuple(
+        text(one, f"{where}[{index}]") for index, one in enumerate(listed(value, where))
+    )
+    if len(set(strings)) < len(strings):
         raise _unlike(value, "a list without repetition", where)
-    return found
+    return strings
 
 
 def integer(value: object, where: str, *, minimum: int, below: int = 1 << 63) -> int:
     """Return a whole number in a range."""
+    # In Python, true is an int.
     if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value < below:
         raise _unlike(value, f"a whole number in [{minimum}, {below})", where)
     return value
@@ -75,7 +78,7 @@ def boolean(value: object, where: str) -> bool:
 
 
 def path_within(value: object, where: str) -> str:
-    """Return a relative path that does not leave the directory it is relative to."""
+    """Return a relative path below the directory that it is relative to."""
     path = text(value, where)
     if not is_inside(path):
         raise _unlike(value, "a path inside the directory", where)

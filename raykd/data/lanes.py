@@ -97,6 +97,7 @@ class BatchReader:
                 f"manifest says {address.rows}; prepare the data again"
             )
             raise DataError(message)
+        # A file has one language: its index in the manifest takes the place of the name.
         language = pa.array(np.full(batch.num_rows, address.language, dtype=np.int64))
         column = batch.schema.get_field_index("language")
         return batch.set_column(column, "language", language)
@@ -119,6 +120,7 @@ def as_rows(batch: pa.RecordBatch, *, epoch: int) -> Rows:
         column: Any = columns.get(name)
         if column is None:
             return None
+        # Stored in the smallest type that holds them; torch indexes by int64.
         flat = column.flatten() if pa.types.is_list(column.type) else column
         return flat.to_numpy(zero_copy_only=False).astype(np.int64)  # type: ignore[no-any-return]
 
@@ -160,6 +162,7 @@ class Lane:
         self._windows = windows(batches, window)
         self._next = 0
         skipped = 0
+        # The manifest gives the sizes: a lane that begins late reads nothing of what it skips.
         while self._windows[self._next :] and start >= skipped + self._rows(self._next):
             skipped += self._rows(self._next)
             self._next += 1
@@ -192,6 +195,7 @@ class Lane:
             message = "more rows were asked of a lane than it has"
             raise IndexError(message)
         self._window = self._ahead.result()
+        # Seeded by the window's number, so that a lane beginning within it draws the same order.
         generator = np.random.default_rng((*self._seed, self._next))
         self._order_left = generator.permutation(self._window.num_rows)[self._skip :]
         self._skip = 0

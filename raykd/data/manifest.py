@@ -37,7 +37,7 @@ TOKENIZER_DIRECTORY = "tokenizer"
 NO_LABEL = -100
 
 RECORD_BATCH_BYTES = 1 << 20
-"""Of a record batch before compression; smaller in small splits."""
+"""Size of a record batch before compression; smaller in small splits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,6 +124,7 @@ class Manifest:
 
 def row_schema(vocab_size: int, *, has_label: bool, has_words: bool, has_types: bool) -> pa.Schema:
     """Return the columns of a shard."""
+    # Two bytes a token instead of four where all ids fit.
     token_type = pa.uint16() if vocab_size <= 1 << 16 else pa.uint32()
     columns = [
         pa.field("input_ids", pa.list_(token_type)),
@@ -164,7 +165,7 @@ def read_manifest(uri: str) -> Manifest:
 
 def _fingerprint(published: Published) -> str:
     decisive = {name: value for name, value in published.content.items() if name != "options"}
-    # Of the tokenizer's files, others say where it was, too.
+    # tokenizer.json alone decides the tokens; the other files also say where they came from.
     tokenizer = f"{TOKENIZER_DIRECTORY}/tokenizer.json"
     hashes = {
         name: file["sha256"]

@@ -7,7 +7,7 @@ from raykd.config.schema.data import AdaptiveMixingConfig, MixingConfig
 from raykd.errors import ConfigError
 
 _DECIMALS = 9
-"""Of an adaptive share. Every worker computes the shares itself, and exp may differ in its last
+"""Decimals of an adaptive weight. Every worker computes it itself, and exp may differ in its last
 bit between machines: rounded, all workers draw from the same numbers."""
 
 
@@ -58,6 +58,7 @@ def adaptive_weights(
         Language to share, of nine decimals; they sum to 1 but for the rounding.
     """
     of_language = {language: gaps.get(language, 0.0) for language in languages}
+    # The largest is subtracted, which changes no ratio: exp cannot overflow.
     widest = max(of_language.values())
     powers = {
         language: math.exp((gap - widest) / config.temperature)

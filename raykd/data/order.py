@@ -35,6 +35,7 @@ class EpochOrder:
             return self.rows_per_lane.copy()
         segment = int(np.searchsorted(ends, position, side="right"))
         past = position - (ends[segment] - steps[segment] * longer[segment])
+        # Full rounds over the lanes not ended, and the lanes that had their turn in the next one.
         row, extra = divmod(int(past), int(longer[segment]))
         row += int(lengths[segment] - steps[segment])
         active = np.cumsum(self.rows_per_lane > row)
@@ -48,6 +49,7 @@ class EpochOrder:
         counts = self.rows_before(last) - before
         lanes = np.repeat(np.arange(len(counts)), counts)
         rows = np.arange(len(lanes)) - np.repeat(np.cumsum(counts) - counts - before, counts)
+        # Row r of every lane comes before row r + 1 of any, the lanes in their order.
         return lanes[np.lexsort((lanes, rows))]
 
 
@@ -78,6 +80,7 @@ def drawn_rows(
     """Draw how many rows of each language a step takes: a pure function of its arguments."""
     if len(weights) == 1:
         return (num_rows,)
+    # float64: numpy refuses probabilities that add up to more than 1.
     shares = np.asarray(weights, dtype=np.float64)
     generator = np.random.default_rng((seed, 1, step))
     return tuple(int(n) for n in generator.multinomial(num_rows, shares / shares.sum()))

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+# A default for next(): StopIteration out of a future would end this generator by a RuntimeError
+# (PEP 479).
 _END: Any = object()
 
 

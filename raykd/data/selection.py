@@ -130,13 +130,13 @@ def training_reads(
     taken = _drawn_in_all(
         [weights[name] for name in streams], num_rows=global_batch_size, seed=seed, steps=steps
     )
-    found = []
+    reads = []
     for number, (shards, rows) in enumerate(zip(streams.values(), taken, strict=True)):
         batches = addresses(manifest, shards)
         epoch, position = divmod(rows, sum(batch.rows for batch in batches))
         last = batches_before(position, batches, config=config, seed=(seed, number), epoch=epoch)
-        found.append(StreamReads(shards=shards, whole_epochs=epoch, last=tuple(last)))
-    return found
+        reads.append(StreamReads(shards=shards, whole_epochs=epoch, last=tuple(last)))
+    return reads
 
 
 def _drawn_in_all(shares: Sequence[float], *, num_rows: int, seed: int, steps: int) -> list[int]:
@@ -167,15 +167,16 @@ def batches_before(
         epoch: How often the stream has been read through before.
     """
     order = stream_order(batches, config, seed=seed, epoch=epoch)
-    found: list[int] = []
+    indices: list[int] = []
     for lane, rows in zip(order.lanes, order.rows_before(position).tolist(), strict=True):
         left = rows
         for window in windows(lane.tolist(), config.shuffle_window):
             if left <= 0:
                 break
-            found += window
+            # A window is read as soon as its first row is: shuffling needs all of it.
+            indices += window
             left -= sum(batches[index].rows for index in window)
-    return [batches[index] for index in sorted(found)]
+    return [batches[index] for index in sorted(indices)]
 
 
 def stream_order(

@@ -33,6 +33,7 @@ def check_batch(batch: pa.RecordBatch, manifest: Manifest, *, schema: pa.Schema)
     if not batch.schema.equals(schema):
         message = f"it has the columns {_named(batch.schema)}, not {_named(schema)}"
         raise ValueError(message)
+    # full=True follows every offset and index: a damaged one would lead out of the buffers.
     batch.validate(full=True)
     lists = [name for name in schema.names if pa.types.is_list(schema.field(name).type)]
     _check_lengths(batch, lists, maximum=manifest.max_length)
@@ -44,6 +45,7 @@ def check_batch(batch: pa.RecordBatch, manifest: Manifest, *, schema: pa.Schema)
     ]:
         message = f"{holed[0]} has a null"
         raise ValueError(message)
+    # min_count=0: of a single row all is True, not null.
     if not pc.all(pc.greater(batch["row_id"][1:], batch["row_id"][:-1]), min_count=0).as_py():
         message = "row_id does not rise: an id is there twice"
         raise ValueError(message)
@@ -64,8 +66,8 @@ def _check_lengths(batch: pa.RecordBatch, lists: list[str], *, maximum: int) -> 
 
 
 def _check_range(name: str, values: pa.Array, *, minimum: int = 0, maximum: int) -> None:
-    found = pc.min_max(values).as_py()
-    for value in (found["min"], found["max"]):
+    extremes = pc.min_max(values).as_py()
+    for value in (extremes["min"], extremes["max"]):
         if value is not None and not minimum <= value <= maximum:
             message = f"{name}: {value} is not in [{minimum}, {maximum}]"
             raise ValueError(message)

@@ -112,6 +112,7 @@ class RowStream:
 
     def _read_block(self, start: int) -> _Block:
         epoch, first = divmod(start, self._rows_per_epoch)
+        # A block ends with its epoch: the next one deals the record batches anew.
         last = min(first + _BLOCK_POSITIONS, self._rows_per_epoch)
         lane_of_position = self._order(epoch).lanes_between(first, last)
         is_mine = np.isin(lane_of_position, self._lanes)
@@ -133,15 +134,18 @@ class RowStream:
                 continue
             pieces += self._lane(epoch, lane, int(before[lane])).take(count)
             if before[lane] + count == order.rows_per_lane[lane]:
+                # The lane has ended: its last window need not stay in memory.
                 del self._open[epoch, lane]
         if not pieces:
             return Rows.empty()
+        # The pieces are grouped by lane; the inverse of that stable sort restores the order.
         place_in_pieces = np.argsort(np.argsort(lane_of_row, kind="stable"))
         return as_rows(pa.concat_batches(pieces).take(pa.array(place_in_pieces)), epoch=epoch)
 
     def _order(self, epoch: int) -> EpochOrder:
         if epoch not in self._orders:
             order = stream_order(self._batches, self._config, seed=self._seed, epoch=epoch)
+            # One is kept: positions rise, and an earlier epoch drawn anew has the same order.
             self._orders = {epoch: order}
         return self._orders[epoch]
 
@@ -212,15 +216,18 @@ def training_rows(
                 for place in range(config.bucket_steps)
             ]
             order = bucket_order(config.bucket_steps, seed=seed, bucket=bucket)
+            # A resume within the bucket reads all of it again, because its steps exchange rows:
+            # until the last one is done, the state says where the bucket begins.
             before = dict(taken)
             pieces: list[list[Rows]] = [[] for _ in counts]
             for (name, stream), of_stream in zip(
                 streams.items(), zip(*counts, strict=True), strict=True
             ):
                 dealt = _dealt(stream, before[name], of_stream, order)
-                pieces = [found + more for found, more in zip(pieces, dealt, strict=True)]
+                pieces = [earlier + more for earlier, more in zip(pieces, dealt, strict=True)]
                 taken[name] += sum(of_stream)
             for step, of_step in enumerate(pieces, start=first + 1):
+                # Else the resumed run has done it; its rows only took part in the exchange.
                 if step > state.step:
                     rows = taken if step == first + len(pieces) else before
                     after = replace(state, step=step, rows=dict(rows))
@@ -254,6 +261,7 @@ def evaluation_rows(
 ) -> Iterator[Rows]:
     """Yield this worker's share of a split in pieces; the workers cover every row once."""
     rank, world_size = worker
+    # Whole record batches: workers may get different numbers of pieces, and some of them none.
     batches = addresses(manifest, chosen_shards(manifest, config, split))[rank::world_size]
     reader = BatchReader(manifest, num_threads=1)
     try:
@@ -281,6 +289,8 @@ def steps_by_length(
         order: The steps, from the one that gets the shortest rows to that of the longest.
     """
     rank = np.argsort(order)
+    # Of each lane, the slots in the order of the steps take the rows in the order of their
+    # lengths: every step keeps its number of rows of every lane.
     places = np.lexsort((rank[steps_B], lanes_B))
     exchanged_B = np.empty_like(steps_B)
     exchanged_B[np.lexsort((lengths_B, lanes_B))] = steps_B[places]

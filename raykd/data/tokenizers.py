@@ -108,10 +108,10 @@ def insist_on_generic(path: Path, model_config: PreTrainedConfig) -> None:
     It does not where the directory names code of its own, which is not even looked for unless
     ``trust_remote_code`` is given: then it is, and found missing.
     """
-    found = AutoTokenizer.from_pretrained(
+    loaded = AutoTokenizer.from_pretrained(
         str(path), config=model_config, local_files_only=True, trust_remote_code=False
     )
-    if type(found) is not PreTrainedTokenizerFast:
+    if type(loaded) is not PreTrainedTokenizerFast:
         unknown = {"AutoTokenizer": [None, f"tokenizer.{_GENERIC[0]}"]}
         _write_config(path, _read_config(path) | {"auto_map": unknown})
 
@@ -132,6 +132,7 @@ def tokenizer_info(tokenizer: PreTrainedTokenizerFast) -> TokenizerInfo:
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return TokenizerInfo(
         fingerprint=digest,
+        # Not the number of entries: ids may have gaps, and a table needs a row for the highest.
         vocab_size=max(tokenizer.get_vocab().values()) + 1,
         pad_id=tokenizer.pad_token_id,
         mask_id=tokenizer.mask_token_id,
@@ -148,11 +149,11 @@ def tells_pairs_apart(tokenizer: PreTrainedTokenizerFast) -> bool:
 
 def special_tokens_from(vocabulary: dict[str, int]) -> dict[str, str]:
     """Return the roles of the special tokens that a vocabulary names in the usual ways."""
-    found = {}
+    roles = {}
     for role, names in _SPECIAL_NAMES:
         if name := next((name for name in names if name in vocabulary), None):
-            found[role] = name
-    return found
+            roles[role] = name
+    return roles
 
 
 def _reset(tokenizer: PreTrainedTokenizerFast, source: str) -> None:
@@ -186,8 +187,8 @@ def _load_local(path: Path) -> PreTrainedTokenizerFast:
     if path.is_file():
         return _load_file(path)
     if _is_generic(path):
-        # Beside a model's config.json AutoTokenizer would take the family's own class, which
-        # may add tokens of its own.
+        # Beside a model's config.json AutoTokenizer would take the family's own class, which may
+        # add tokens and replace the pre-tokenizer (transformers pull request 44463).
         return PreTrainedTokenizerFast.from_pretrained(str(path), local_files_only=True)
     if any((path / name).exists() for name in (_CONFIG_FILE, "config.json")):
         return AutoTokenizer.from_pretrained(
@@ -229,5 +230,6 @@ def _load_file(path: Path) -> PreTrainedTokenizerFast:
     if len(vocabulary) != len(tokens) or "[UNK]" not in vocabulary:
         message = "a vocab.txt has one WordPiece token a line, each once, [UNK] among them"
         raise ValueError(message)
+    # In brackets are special tokens, in capitals whatever the rest is.
     is_cased = any(token != token.lower() for token in tokens if not token.startswith("["))
     return BertTokenizer(vocab=vocabulary, do_lower_case=not is_cased)

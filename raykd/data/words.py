@@ -31,7 +31,7 @@ def labels_on_tokens(words: Sequence[str], labels: Sequence[int], encoding: Enco
         labels: Of the words.
         encoding: Of their running text.
     """
-    found = [NO_LABEL] * len(encoding)
+    token_labels = [NO_LABEL] * len(encoding)
     spans = _spans(words, labels)
     label, start, stop = next(spans, _NOWHERE)
     for index, (token, (begin, end)) in enumerate(
@@ -41,9 +41,9 @@ def labels_on_tokens(words: Sequence[str], labels: Sequence[int], encoding: Enco
             label, start, stop = next(spans, _NOWHERE)
         # What a tokenizer adds itself has no place in the text: its begin is its end.
         if begin < end and start < end and token.strip(_BLANK_MARKS):
-            found[index] = label
+            token_labels[index] = label
             label, start, stop = next(spans, _NOWHERE)
-    return found
+    return token_labels
 
 
 _END_OF_TEXT = 1 << 62

@@ -113,6 +113,7 @@ def _shared_out(pair: Pair, maps: Maps, *, role: Literal["out", "in"]) -> torch.
     tensor = pair.tensor
     for dim, index_map in enumerate(pair.axis_maps(maps)):
         if pair.axes[dim].role == role and not index_map.is_identity:
+            # float64: the copies add up to the weight again but for its own rounding.
             tensor = tensor.double() / along(index_map.copies_S, tensor, dim=dim)
     return gathered(replace(pair, tensor=tensor), maps)
 

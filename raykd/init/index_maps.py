@@ -16,7 +16,7 @@ from raykd.errors import ModelError
 from raykd.init.indices import IndexMap, centred, evenly, first, largest, rounds
 
 Maps = Mapping[Space, IndexMap]
-"""Of every space of a model but ``classes`` and ``fixed``, which no width decides."""
+"""A map for every space of a model but ``classes`` and ``fixed``, which no width decides."""
 
 
 _Pick = Callable[[int, int], torch.Tensor]
@@ -222,6 +222,7 @@ def _of_heads(
 def _within_head(source: Widths, target: Widths, pick: _Pick) -> torch.Tensor:
     if not target.is_rotary:
         return pick(source.head_width, target.head_width)
+    # rotate_half of transformers turns dimension i with i + half: both follow alike.
     half = source.head_width // 2
     first_J = pick(half, target.head_width // 2)
     return torch.cat([first_J, torch.where(first_J < 0, -1, first_J + half)])

@@ -25,6 +25,7 @@ class IndexMap:
     @property
     def is_repeat_J(self) -> torch.Tensor:  # noqa: N802  a tensor, named like the fields
         """True where an earlier target index follows the same source index."""
+        # Stable: of the targets that follow one source, the lowest comes first and is no repeat.
         order_J = self.source_J.argsort(stable=True)
         sorted_J = self.source_J[order_J]
         is_repeat_J = torch.zeros_like(self.source_J, dtype=torch.bool)
@@ -38,24 +39,27 @@ class IndexMap:
 
 
 def first(num_source: int, num_target: int) -> torch.Tensor:
-    """Return index by index, -1 beyond the source."""
+    """Return 0, 1, 2, ..., -1 beyond the source: int64, shape [num_target]."""
     index_J = torch.arange(num_target)
     return torch.where(index_J < num_source, index_J, -1)
 
 
 def evenly(num_source: int, num_target: int) -> torch.Tensor:
-    """Return i * num_source // num_target for every i."""
+    """Return i * num_source // num_target for every i: int64, shape [num_target]."""
     return torch.arange(num_target) * num_source // max(num_target, 1)
 
 
 def centred(num_source: int, num_target: int) -> torch.Tensor:
-    """Return the indices that put the middle of one on the middle of the other, -1 beyond."""
+    """Return the indices that put the middle of one on the middle of the other, -1 beyond.
+
+    Tables of relative positions are so: their middle row is the distance 0.
+    """
     index_J = torch.arange(num_target) - (num_target // 2 - num_source // 2)
     return torch.where((index_J >= 0) & (index_J < num_source), index_J, -1)
 
 
 def rounds(num_source: int, num_target: int, generator: torch.Generator) -> torch.Tensor:
-    """Return every index in order, then all again in a random order, as often as there is room."""
+    """Return every index in order, then all again in random orders, up to num_target indices."""
     again = [
         torch.randperm(num_source, generator=generator) for _ in range(num_target // num_source)
     ]
@@ -63,7 +67,7 @@ def rounds(num_source: int, num_target: int, generator: torch.Generator) -> torc
 
 
 def largest(scores_S: torch.Tensor, num_kept: int) -> torch.Tensor:
-    """Return the indices of the largest along the last dimension, ascending.
+    """Return the indices of the largest along the last dimension, ascending: [..., num_kept].
 
     Of equal scores the lower index is kept.
     """

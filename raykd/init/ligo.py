@@ -27,7 +27,7 @@ class _Kind:
     """Tensors that grow together: the same one of every layer, or one outside the layers."""
 
     pairs: tuple[Pair, ...]
-    """Of the target's tensors, and what each starts at."""
+    """The target's tensors, and what each starts at."""
 
     sources: tuple[str, ...]
     """What they are mixed from: every layer's; empty outside the layers."""
@@ -101,6 +101,7 @@ class GrowthOperator(torch.nn.Module):
         self.out_operators = torch.nn.ParameterDict(starts)
         self.in_operators = torch.nn.ParameterDict(
             {
+                # What reads the copies of a unit adds them up: each counts by its part.
                 space: starts[space] / starts[space].sum(dim=0)
                 for space in _LEARNED
                 if space != "key_value_heads"  # what they write is read as query heads
@@ -154,6 +155,7 @@ class GrowthOperator(torch.nn.Module):
     def _duplication(self, space: Space) -> torch.Tensor:
         """Return the map of a space as a matrix of zeros and ones, [J, S]."""
         width = self._unit_width(space)
+        # Heads are mapped whole: the first dimension of each tells which.
         units_J = self._maps[space].source_J[::width] // width
         return torch.eye(self._maps[space].num_source // width)[units_J]
 

@@ -76,8 +76,8 @@ def _scale(pair: Pair, *, is_read: bool) -> float:
 def _how(pair: Pair, kept: dict[Space, str]) -> str:
     """Say what is kept: ``top 32 of 64 hidden, 2 of 4 query heads``."""
     spaces = dict.fromkeys(space for axis in pair.axes for space in axis.spaces)
-    found = [kept[space] for space in spaces if space in kept]
-    return f"top {', '.join(found)}" if found else "copied"
+    shrunk = [kept[space] for space in spaces if space in kept]
+    return f"top {', '.join(shrunk)}" if shrunk else "copied"
 
 
 def _kept(source: Widths, target: Widths) -> dict[Space, str]:

@@ -33,7 +33,7 @@ class Pair:
     """As the target's tensor is read: a decoder that only the source ties sums over hidden."""
 
     layer: int | None
-    """Of the target."""
+    """Layer of the target; None outside the layers."""
 
     def axis_maps(self, maps: Maps) -> list[IndexMap]:
         """Return the map of each dimension."""
@@ -99,9 +99,12 @@ def gathered(pair: Pair, maps: Maps, *, is_zero_beyond: bool = False) -> torch.T
     axis_maps = pair.axis_maps(maps)
     for dim, index_map in enumerate(axis_maps):
         if not index_map.is_identity:
+            # -1 follows nothing: what index 0 gives there is replaced below.
             index_J = index_map.source_J.clamp_min(0).to(tensor.device)
             tensor = tensor.index_select(dim, index_J)
+    # A copy: where nothing was gathered, it would be the source's own memory.
     tensor = tensor.to(pair.own, copy=True)
+    # Rows last: a row that the source lacks keeps its own start in its new columns too.
     rows_last = sorted(range(tensor.ndim), key=lambda dim: pair.axes[dim].space in _ROWS)
     for dim in rows_last:
         is_none_J = axis_maps[dim].source_J < 0

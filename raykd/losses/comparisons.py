@@ -50,6 +50,7 @@ def compare_hidden_states(
     teacher: ModelShape,
 ) -> Comparison:
     """Compare hidden states, layer by layer as they are paired (TinyBERT, section 3.1)."""
+    # Hidden state 0 is the output of the embeddings, i + 1 that of layer i.
     pairs = [(index + 1, layer + 1) for index, layer in enumerate(layers)]
     if section.embeddings:
         pairs = [(0, 0), *pairs]

@@ -228,7 +228,8 @@ def kl(log_p_PK: torch.Tensor, log_q_PK: torch.Tensor) -> torch.Tensor:
         negative.
     """
     p_PK = log_p_PK.exp()
-    # Chosen before the product, whose gradient at 0 * inf is NaN.
+    # Chosen before the product, whose gradient at 0 * inf is NaN, and stays NaN behind a where
+    # (pytorch issue 108618).
     log_ratio_PK = (log_p_PK - log_q_PK).where(p_PK > 0, 0.0)
     kl_P = (p_PK * log_ratio_PK).sum(dim=-1)
     # Rounding can take the sum below zero where both nearly agree: lift the value only, because
@@ -316,6 +317,7 @@ def _between(student_PK: torch.Tensor, teacher_PK: torch.Tensor, mix: float) -> 
         return student_PK
     if mix >= 1:
         return teacher_PK
+    # lerp is student + mix (teacher - student): NaN where the student's logit is -inf.
     is_ruled_out_PK = (student_PK == -torch.inf) | (teacher_PK == -torch.inf)
     between_PK = torch.lerp(student_PK, teacher_PK.to(student_PK), mix)
     between_PK = between_PK.masked_fill(is_ruled_out_PK, -torch.inf)

@@ -100,6 +100,7 @@ def attention_mse(
     student_THL = _of_tokens(widened(student_scores_BHLL), is_token_BL)
     teacher_THL = _of_tokens(widened(teacher_scores_BHLL.detach()), is_token_BL)
     sees_T1L = sees_BLL[is_token_BL][:, None]
+    # Masked before the square, so that the gradient of unseen scores is exactly zero.
     squares_THL = (student_THL - teacher_THL).where(sees_T1L, 0.0).square()
     return (squares_THL.sum(dim=-1) / sees_T1L.sum(dim=-1)).mean(dim=-1)
 

@@ -27,15 +27,15 @@ def axes_of(model: PreTrainedModel) -> dict[str, tuple[Axis, ...]]:
     widths = widths_of(model.config)
     axes = {}
     for name, tensor in model.state_dict().items():
-        found = _axes_of_tensor(name, modules)
-        if found is None or not _fits(tensor.shape, found, widths):
+        tensor_axes = _axes_of_tensor(name, modules)
+        if tensor_axes is None or not _fits(tensor.shape, tensor_axes, widths):
             message = (
                 f"{name}: raykd does not know what its dimensions {list(tensor.shape)} count in "
                 f"a {model_type} model; use a source and a student with the family's usual "
                 "settings"
             )
             raise ModelError(message)
-        axes[name] = found
+        axes[name] = tensor_axes
     return axes
 
 
@@ -77,6 +77,7 @@ def _axes_of_tensor(name: str, modules: _Modules) -> tuple[Axis, ...] | None:
     if kind not in ("weight", "bias") or not keys:
         return None
     axes = modules[max(keys, key=len)]
+    # A bias has one axis, that of the output, wherever the matrix has it.
     return axes if kind == "weight" else tuple(axis for axis in axes if axis.role == "out")[:1]
 
 

@@ -38,7 +38,7 @@ AUTO_CLASSES: dict[TaskName, Any] = {
 """What transformers calls a model for each task."""
 
 Fields = dict[str, Any]
-"""Of a transformers configuration, whose types are the family's own."""
+"""Fields of a transformers configuration, whose types are the family's own."""
 
 _WHERE = "student.architecture"
 _NOT_PASSED_ON = ("model_type", "architectures", "transformers_version", "_name_or_path", "dtype")
@@ -87,6 +87,7 @@ def build_config(
     _check_settings(architecture, base, family)
     fields = {name: value for name, value in base.items() if name not in _NOT_PASSED_ON}
     fields |= _data_fields(family, base, vocabulary)
+    # A derived field would keep the value that followed from the other model's sizes.
     for name in family.derived:
         fields.pop(name, None)
     fields |= _architecture_fields(architecture, base, family)
@@ -175,6 +176,7 @@ def _architecture_fields(architecture: ArchitectureConfig, base: Fields, family:
             message = f"{_WHERE}: {name} must be >= 1, got {value}"
             raise ConfigError(message)
     if architecture.num_heads is not None and base.get("num_key_value_heads"):
+        # As many groups as before where the heads still divide; else every head has its own.
         key_value_heads = min(base["num_key_value_heads"], architecture.num_heads)
         divides = architecture.num_heads % key_value_heads == 0
         fields["num_key_value_heads"] = key_value_heads if divides else architecture.num_heads

@@ -29,6 +29,8 @@ _COUNTS = (
     "num_attention_heads",
     "max_position_embeddings",
 )
+"""Fields that have to be whole numbers above 0, where a configuration has them."""
+
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 _OTHER_FORMATS = {".gguf": "GGUF", ".h5": "TensorFlow", ".msgpack": "Flax", ".onnx": "ONNX"}
 _TOKENIZER_FILES = {*layout.TOKENIZER_FILES, "tokenizer_config.json"}
@@ -79,16 +81,16 @@ def require_file(where: str, source: str, *names: str) -> None:
     Raises:
         ModelError: The message says how to make a model of it, where that can be done.
     """
-    found = uris.list_names(where)
-    if not set(names).isdisjoint(found):
+    present = uris.list_names(where)
+    if not set(names).isdisjoint(present):
         return
-    if not found and not uris.is_local(where):
+    if not present and not uris.is_local(where):
         try:
             uris.read_bytes(uris.join(where, names[0]))
         except FileNotFoundError as error:  # says whether it is the bucket that is not there
             message = f"{source}: holds no model: {error}"
             raise ModelError(message) from error
-    instead = _instead(where, found) or "save it again with transformers' save_pretrained"
+    instead = _instead(where, present) or "save it again with transformers' save_pretrained"
     message = (
         f"{source}: holds no model that can be loaded: there is no {names[0]}; {instead}; "
         f"{_WHAT_A_MODEL_IS}"

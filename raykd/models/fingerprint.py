@@ -81,11 +81,12 @@ def fingerprints(source: str) -> Fingerprints:
     text = uris.read_bytes(uris.join(where, CONFIG_FILE))
     origin, recorded = _published(where)
     files = recorded if recorded and not uris.is_local(where) else _weights(where, names)
-    found = {**files, CONFIG_FILE: hashlib.sha256(text).hexdigest()}
-    decisive = [_configuration(text, source), {**found, CONFIG_FILE: None}]
+    present = {**files, CONFIG_FILE: hashlib.sha256(text).hexdigest()}
+    decisive = [_configuration(text, source), {**present, CONFIG_FILE: None}]
     return Fingerprints(
         weights=hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest(),
-        made_by=origin if found == recorded else None,
+        # Changed since it was published, a model is known by its bytes alone.
+        made_by=origin if present == recorded else None,
     )
 
 
@@ -99,6 +100,7 @@ def _published(where: str) -> tuple[str | None, dict[str, str]]:
     parent, _, name = where.rstrip("/").rpartition("/")
     for uri, kind, folder in (
         (where, layout.MODEL_KIND, ""),
+        # A checkpoint publishes the student's folder together with its own state.
         (parent, layout.CHECKPOINT_KIND, f"{name}/"),
     ):
         try:

@@ -91,6 +91,7 @@ def _recording_interface(
             "whose inputs cannot be recorded; leave attn_implementation out of its config.json"
         )
         raise ModelError(message)
+    # Both registries are global; registering again replaces a function by itself.
     AttentionInterface.register(_IMPLEMENTATION, _record_and_attend)
     AttentionMaskInterface.register(_IMPLEMENTATION, sdpa_mask)
     layer_of = {module: number for number in wanted for module in layers[number].modules()}
@@ -99,7 +100,8 @@ def _recording_interface(
         if module in layer_of:
             record.inputs[layer_of[module]] = inputs
 
-    # A function: of what else a layer is given, FSDP2 passes on a copy.
+    # A function: of a dictionary that a layer is given, FSDP2 passes on a copy (transformers
+    # issue 45663).
     record.arguments["raykd_keep"] = keep
     config._attn_implementation = _IMPLEMENTATION  # noqa: SLF001  see above
     try:

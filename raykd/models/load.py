@@ -151,6 +151,7 @@ def load_model(
     config = load_config(source, revision=revision)
     head_of(config.model_type, task, where=source)
     if labels is not None:
+        # Before the weights are loaded: a head for other classes then shows by its size.
         config.update(class_fields(labels))
     where = resolve_model(source)
     try:
@@ -199,6 +200,7 @@ def save_files(files: ModelFiles, path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
     files.config.save_pretrained(path)
     for file, tensors in files.tensors.items():
+        # safetensors refuses views, such as transposed weights.
         contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
         save_file(contiguous, path / file, metadata={"format": "pt"})
 
@@ -244,6 +246,7 @@ def _from_pretrained(
             dtype=getattr(torch, dtype),
             use_safetensors=True,
             trust_remote_code=False,
+            # A head for other classes is no error yet: check_fresh decides.
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )

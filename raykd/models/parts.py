@@ -99,6 +99,7 @@ def _tied_names(model: PreTrainedModel) -> list[list[str]]:
     """Return the names of each distinct tensor, one in the embeddings first."""
     places = places_of(model)
     by_identity: dict[int, list[str]] = {}
+    # keep_vars: the detached tensors of a plain state dict are objects of their own.
     for name, tensor in model.state_dict(keep_vars=True).items():
         by_identity.setdefault(id(tensor), []).append(name)
     return [

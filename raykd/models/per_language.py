@@ -165,14 +165,16 @@ def per_language_scores(
         ModelError: A position is of a language without a head.
     """
     order_P = languages_P.argsort(stable=True)
+    # split() needs its sizes on the host: this waits for the device.
     counts = torch.bincount(languages_P, minlength=len(names)).tolist()
     others = [language for language in model.languages if language not in names]
-    shares = hidden_PD[order_P].split([*counts, *(0 for _ in others)])
+    pieces = hidden_PD[order_P].split([*counts, *(0 for _ in others)])
     scores = [
-        head(model.of(language), share_QD).logits()
-        for language, share_QD in zip((*names, *others), shares, strict=True)
-        if len(share_QD) or language in model.languages
+        head(model.of(language), hidden_QD).logits()
+        for language, hidden_QD in zip((*names, *others), pieces, strict=True)
+        if len(hidden_QD) or language in model.languages
     ]
+    # The argsort of a permutation is its inverse: back to the order of the positions.
     return DenseScores(logits_PK=torch.cat(scores)[order_P.argsort()])
 
 
@@ -206,5 +208,6 @@ def _with_head(
 
 def _shallow(module: torch.nn.Module) -> torch.nn.Module:
     view = copy.copy(module)
+    # copy.copy shares the dictionary of submodules: a new one lets a single one be replaced.
     view.__dict__["_modules"] = dict(view.__dict__["_modules"])
     return view

@@ -68,6 +68,7 @@ class ScoredModel(torch.nn.Module):
         self.register_buffer(
             "class_order",
             None if class_order is None else torch.tensor(class_order),
+            # It belongs to the data, not to the weights.
             persistent=False,
         )
         self._family = family_of(config.model_type, where=where)
@@ -110,7 +111,7 @@ class ScoredModel(torch.nn.Module):
         return self._summaries(outputs.last_hidden_state, batch)
 
     def scores(self, hidden_PD: torch.Tensor, languages_P: torch.Tensor | None = None) -> Scores:
-        """Return the scores of hidden states, [P, K]; any share of the positions will do.
+        """Return the scores of hidden states, [P, K]; any of the positions will do.
 
         Args:
             hidden_PD: As ``hidden`` returns them.
@@ -158,6 +159,7 @@ class ScoredModel(torch.nn.Module):
         if self._reads_token_types:
             inputs["token_type_ids"] = batch.token_type_ids_BL
         if self._family.summary == "last":
+            # Nothing is generated: keys and values would only take memory.
             inputs["use_cache"] = False
         if wanted.hidden:
             inputs["output_hidden_states"] = list(wanted.hidden)
@@ -172,6 +174,7 @@ class ScoredModel(torch.nn.Module):
         if self._pools_mean:
             return _mean_over_tokens(hidden_BLD, batch.attention_mask_BL)[batch.examples_P]
         if self._family.summary == "first":
+            # Padding is on the right: the first token of a row is at 0.
             return hidden_BLD[batch.examples_P, 0]
         last_B = _last_tokens(batch, pad_id=self._pad_id)
         return hidden_BLD[batch.examples_P, last_B[batch.examples_P]]

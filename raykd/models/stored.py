@@ -18,15 +18,15 @@ from raykd.models.files import INDEX_FILE, WEIGHTS_FILE
 from raykd.storage import uris
 
 _LENGTH_BYTES = 8
-"""In front of a header, which they say the length of."""
+"""Size of the number in front of a header, little-endian, that says its length in bytes."""
 
 _MOST_HEADER_BYTES = 100_000_000
-"""As the library itself allows."""
+"""Longest header in bytes, as the safetensors library allows."""
 
 _FLOAT32_BYTES = 4
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _QUANTISED = ("I8", "U8", "F8", "F4", "F6")
-"""How the types of weights begin that are numbers only together with scales."""
+"""Beginnings of the types of weights that are numbers only together with scales."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +52,7 @@ def stored_tensors(where: str, source: str) -> dict[str, StoredTensor]:
     names = uris.list_names(where)
     if WEIGHTS_FILE in names:
         return file_tensors(where, WEIGHTS_FILE, source)
-    found: dict[str, StoredTensor] = {}
+    tensors: dict[str, StoredTensor] = {}
     indexed = _indexed(where, source)
     for file in sorted(set(indexed.values())):
         if file not in names:
@@ -61,18 +61,18 @@ def stored_tensors(where: str, source: str) -> dict[str, StoredTensor]:
                 f"{_first_in(file, indexed)}; copy the model again, whole"
             )
             raise ModelError(message)
-        found |= file_tensors(where, file, source)
-    if lost := sorted(indexed.keys() - found.keys()):
+        tensors |= file_tensors(where, file, source)
+    if lost := sorted(indexed.keys() - tensors.keys()):
         message = (
             f"{source}: {indexed[lost[0]]} lacks {lost[0]}, which {INDEX_FILE} says that it "
             "holds; copy the model again, whole"
         )
         raise ModelError(message)
-    return found
+    return tensors
 
 
 def write_hollow(path: Path, shapes: Mapping[str, Sequence[int]]) -> None:
-    """Write a file of float32 tensors whose values are a hole: all zeros, which take no room."""
+    """Write a file of float32 tensors whose values are a hole: zeros without space on disk."""
     header, end = {}, 0
     for name, shape in shapes.items():
         begin, end = end, end + math.prod(shape) * _FLOAT32_BYTES
@@ -137,6 +137,7 @@ def _header(uri: str) -> dict[str, Any]:
             raise ValueError(message)
         header: dict[str, Any] = json.loads(file.read(length))
     header.pop("__metadata__", None)
+    # A copy that was cut short has a header that is in order: only the length tells.
     end = begin + max((entry["data_offsets"][1] for entry in header.values()), default=0)
     if size != end:
         message = f"it has {size:,} bytes, and its header says {end:,}"

@@ -91,6 +91,7 @@ def _spans(classes_P: torch.Tensor, is_first_P: torch.Tensor, names: tuple[str, 
     is_last_P = ~is_inside_P | _has_prefix(classes_P, "ES", names)
     breaks_P = (
         is_first_P
+        # roll puts the last word before the first, which begins a row and so is a break anyway.
         | is_last_P.roll(1)
         | _has_prefix(classes_P, "BS", names)
         | (types_P != types_P.roll(1))
@@ -110,5 +111,6 @@ def _has_prefix(classes_P: torch.Tensor, prefixes: str, names: tuple[str, ...]) 
 def _next_index(is_P: torch.Tensor) -> torch.Tensor:
     """Return, for each index, the next one where something holds, or P."""
     indices_P = torch.arange(len(is_P), device=is_P.device).where(is_P, len(is_P))
+    # A running minimum from the end: the nearest marked index after each.
     padded = F.pad(indices_P, (0, 1), value=len(is_P))
     return padded.flip(0).cummin(0).values.flip(0)[1:]

@@ -113,6 +113,7 @@ def _counters(rows: Rows, epochs_B: IntArray, seed: int) -> npt.NDArray[np.uint6
     keys_B = mixed(keys_B ^ rows.row_ids_B.astype(np.uint64))
     starts_B = np.cumsum(rows.lengths_B) - rows.lengths_B
     places_T = np.arange(len(rows.token_ids_T)) - np.repeat(starts_B, rows.lengths_B)
+    # + 1: splitmix64 steps before it mixes, and the bare key is not drawn.
     steps_T = (places_T * _DRAWS + 1).astype(np.uint64) * GOLDEN
     return np.repeat(keys_B, rows.lengths_B) + steps_T
 

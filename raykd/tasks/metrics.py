@@ -13,7 +13,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def metrics(total: Tally, *, task: Task, languages: tuple[str, ...]) -> dict[str, float]:
-    """Return what an evaluation found, by name.
+    """Return the metrics of an evaluation, by name.
 
     ``loss`` (nats per scored position) and ``accuracy`` for every task; ``perplexity`` where
     the vocabulary is scored; ``macro_f1`` and ``matthews`` where classes are; ``entity_f1``
@@ -34,12 +34,12 @@ def metrics(total: Tally, *, task: Task, languages: tuple[str, ...]) -> dict[str
     if not seen:
         message = f"evaluation: no position was scored for {task.name}; choose a larger split"
         raise DataError(message)
-    found = _metrics(sums_GS.sum(axis=0), task)
+    by_name = _metrics(sums_GS.sum(axis=0), task)
     if len(seen) > 1:
         for index in seen:
             of_language = _metrics(sums_GS[index], task)
-            found |= {f"{name}/{languages[index]}": of_language[name] for name in of_language}
-    return found
+            by_name |= {f"{name}/{languages[index]}": of_language[name] for name in of_language}
+    return by_name
 
 
 def macro_f1(right_K: FloatArray, predicted_K: FloatArray, true_K: FloatArray) -> float:
@@ -68,18 +68,18 @@ def _positions(sums_S: FloatArray) -> float:
 
 def _metrics(sums_S: FloatArray, task: Task) -> dict[str, float]:
     loss, positions, right, compared, agreed, *entities = sums_S[:NUM_SCALARS].tolist()
-    found = {"loss": loss / positions, "accuracy": right / positions}
+    by_name = {"loss": loss / positions, "accuracy": right / positions}
     if task.class_names is None:
-        found["perplexity"] = _perplexity(found["loss"])
+        by_name["perplexity"] = _perplexity(by_name["loss"])
     else:
         right_K, predicted_K, true_K = sums_S[NUM_SCALARS:].reshape(3, -1)
-        found["macro_f1"] = macro_f1(right_K, predicted_K, true_K)
-        found["matthews"] = matthews(right_K, predicted_K, true_K)
+        by_name["macro_f1"] = macro_f1(right_K, predicted_K, true_K)
+        by_name["matthews"] = matthews(right_K, predicted_K, true_K)
     if has_entities(task):
-        found["entity_f1"] = _f1(*entities)
+        by_name["entity_f1"] = _f1(*entities)
     if compared:
-        found["agreement"] = agreed / compared
-    return found
+        by_name["agreement"] = agreed / compared
+    return by_name
 
 
 def _perplexity(loss: float) -> float:

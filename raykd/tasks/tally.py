@@ -39,6 +39,7 @@ class Tally:
     def none(task: Task, *, num_languages: int, device: torch.device) -> "Tally":
         """Return the tally of no rows."""
         num_sums = NUM_SCALARS + (0 if task.class_names is None else 3 * task.num_classes)
+        # float64 counts exactly up to 2**53, and a long sum of losses keeps its digits.
         zeros_GS = torch.zeros(num_languages, num_sums, dtype=torch.float64, device=device)
         return Tally(sums_GS=zeros_GS)
 
@@ -76,6 +77,7 @@ def predictions(scores: Scores, labels_P: torch.Tensor) -> Predictions:
     """Return what a model predicts; its scores are never all in memory."""
 
     def measure(logits_CK: torch.Tensor, labels_C: torch.Tensor) -> torch.Tensor:
+        # One tensor of both, as by_position joins them: float64 holds every class exactly.
         losses_C = F.cross_entropy(logits_CK.float(), labels_C, reduction="none")
         return torch.stack([losses_C.double(), logits_CK.argmax(dim=-1).double()], dim=-1)
 

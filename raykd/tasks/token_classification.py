@@ -8,6 +8,7 @@ from raykd.batch import Batch, Rows, idle_batch, padded_batch
 from raykd.config.schema.run import TaskName
 from raykd.errors import DataError
 
+# As NO_LABEL of raykd.data.manifest.
 _NO_LABEL = -100
 
 

@@ -15,6 +15,7 @@ from raykd.data.prepare.writer import ShardWriter, Size
 from raykd.errors import DataError
 
 _MAX_LANGUAGES = 500
+"""A column with more values holds no languages: each would get files of its own."""
 
 Columns = dict[str, Any]
 
@@ -57,6 +58,7 @@ class Assembly:
                 sizes[key] = sizes.get(key, Size(rows=0, tokens=0)) + self._rows_of(size)
         _check_languages({language for _, language in sizes})
         token_bytes = self._schema.field("input_ids").type.value_type.bit_width // 8
+        # Sorted, so that the order of the shards depends on the data alone.
         for split, language in sorted(sizes):
             of_split = [size for key, size in sizes.items() if key[0] == split]
             size = sum(of_split, start=Size(rows=0, tokens=0))
@@ -97,6 +99,7 @@ class Assembly:
 
     def _append_packed(self, key: tuple[str, str], rows: list[TokenArray]) -> None:
         if rows:
+            # int32, as Arrow's lists have it: a part has far less than 2**31 tokens.
             offsets = np.cumsum([0, *map(len, rows)]).astype(np.int32)
             ids = pa.ListArray.from_arrays(offsets, pa.array(np.concatenate(rows)))
             self._append(key, {"input_ids": ids})
@@ -105,6 +108,7 @@ class Assembly:
         rows = len(columns["input_ids"])
         longest = pc.max(pc.list_value_length(columns["input_ids"])).as_py()
         self.max_length = max(self.max_length, longest)
+        # Rising within every shard, which raykd.data.shard_checks insists on.
         row_ids = np.arange(self._num_rows, self._num_rows + rows, dtype=np.int64)
         self._num_rows += rows
         self._writers[key].append({**columns, "row_id": pa.array(row_ids)})

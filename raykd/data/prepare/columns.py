@@ -154,6 +154,7 @@ def _as_text(value: object, column: str) -> str:
             return ""
         case bytes():
             return _decoded(value)
+        # Before int, of which bool is a subclass.
         case bool():
             return str(value).lower()
         case int() | float() | Decimal():

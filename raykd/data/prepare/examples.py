@@ -90,7 +90,7 @@ class Encoder:
         self._label_ids = {label: index for index, label in enumerate(recipe.labels or ())}
 
     def encode(self, pieces: Sequence[RawRows]) -> Examples:
-        """Return the examples of all rows that are fit, and what was found of all rows."""
+        """Return the examples of all rows that are fit, and the findings of all rows."""
         rejected: list[Finding] = []
         fit: list[tuple[RawRows, int]] = []
         for rows in pieces:
@@ -198,8 +198,8 @@ class Encoder:
         return pa.table(columns, schema=EXAMPLE_SCHEMA)
 
     def _language(self, rows: RawRows, index: int) -> str:
-        found = None if rows.languages is None else rows.languages[index]
-        return found or self._recipe.language
+        language = None if rows.languages is None else rows.languages[index]
+        return language or self._recipe.language
 
     def _label_id(self, rows: RawRows, index: int) -> int | None:
         if rows.labels is None:

@@ -47,9 +47,9 @@ def existing_data(options: PrepareOptions, inputs: Inputs) -> Existing | None:
         PublicationError: Something else is there, or it is no place for data.
     """
     uri = options.output_uri
-    found = ownership.require_place(uri, kind=KIND, overwrites=True)
+    holding = ownership.require_place(uri, kind=KIND, overwrites=True)
     require_writable(uri, "--output")
-    if options.overwrites or not found.is_whole:
+    if options.overwrites or not holding.is_whole:
         return None
     try:
         manifest = read_manifest(uri)
@@ -73,8 +73,10 @@ def work_directory(options: PrepareOptions, inputs: Inputs, *, is_shared: bool) 
         is_shared: Whether other machines must reach it: then it is beside the output, in a
             store too, instead of on this machine.
     """
+    # Another version of a library may cut the same text into other tokens.
     versions = [raykd.__version__, tokenizers.__version__, transformers.__version__]
     state = [recorded_options(options, inputs), versions]
+    # 12 digits, by which storage.published.ownership knows such a directory as raykd's.
     key = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:12]
     return f"{_work_root(options.output_uri, is_shared=is_shared)}{key}"
 
@@ -111,6 +113,7 @@ def _work_root(uri: str, *, is_shared: bool) -> str:
     if is_shared:
         parent, _, name = uri.rstrip("/").rpartition("/")
         return f"{parent}/.{name}.prepare-"
+    # Parts of a remote output stay here: they would be uploaded only to be read back.
     digest = hashlib.sha256(uri.encode()).hexdigest()[:12]
     return str(Path(tempfile.gettempdir()) / f"raykd-prepare-{digest}-")
 
@@ -121,11 +124,11 @@ def _difference(manifest: Manifest, options: PrepareOptions, inputs: Inputs) -> 
     It is the one that is asked for where its sources hold the same, wherever they lie, and where
     they lie at the same places, whatever they hold by now.
     """
-    found = _flat(manifest.options)
+    recorded = _flat(manifest.options)
     differing = [
-        f"{name}: {found.get(name)!r}, not {value!r}"
+        f"{name}: {recorded.get(name)!r}, not {value!r}"
         for name, value in _flat(_options(options)).items()
-        if found.get(name) != value and name not in _PLACES
+        if recorded.get(name) != value and name not in _PLACES
     ]
     if differing:
         return f"holds data prepared with other options ({'; '.join(differing)})"

@@ -12,7 +12,7 @@ from raykd.data.prepare.sources import SourceFile, expand
 from raykd.data.prepare.splits import check_distinct
 
 _UNIT_BYTES = 64 << 20
-"""Of the files of a unit, at least: reading them takes longer than to start a reader."""
+"""Least size of the files of a unit: reading them takes longer than to start a reader."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +77,7 @@ class ReadingMeter:
             if some.uri != self._current:
                 self._before += self._sizes.get(self._current or "", 0)
                 self._current, self._of_current = some.uri, 0
+            # Characters stand for bytes: this is an estimate.
             self._of_current += some.size
             yield some
 

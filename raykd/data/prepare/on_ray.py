@@ -1,6 +1,6 @@
 """Tokenise on a Ray cluster: each unit of the input is read by one task, which feeds others.
 
-The tasks find the input by its URIs and leave the parts in the work directory. One that dies with
+The tasks find the input by its URIs and write the parts to the work directory. One that dies with
 its process or its machine is started again, and finds the parts that are finished.
 """
 
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from raykd.data.prepare.sources import SourceFile
 
 _RETRIES = 10
-"""Of a task whose process or machine dies."""
+"""Times that Ray starts a task anew whose process or machine dies."""
 
 _CORES_PER_READER = 16
 """A reader gives about that many tokenisers enough to do: a guess from one run, 24 MB/s to 1.3."""
 
 _IN_FLIGHT_PER_READER = 2 * _CORES_PER_READER
+"""Pieces: one that each core works on, and one that waits for it."""
 
 
 def ray_parts(work: Work, meter: "ReadingMeter") -> Generator[Part]:
@@ -48,6 +49,7 @@ def ray_parts(work: Work, meter: "ReadingMeter") -> Generator[Part]:
                 meter.count(running.pop(reader).files)
     finally:
         for reader in running:
+            # Without force a KeyboardInterrupt is raised, which no native code notices.
             ray.cancel(reader, force=True)
 
 
@@ -57,11 +59,12 @@ def _fill(
     work: Work,
 ) -> int:
     """Start as many readers as the cluster, as it is now, can use; return how many run."""
+    # Asked each time: an autoscaler may have added machines.
     cores = ray.cluster_resources().get("CPU", 0.0)
     while len(running) < 1 + cores // _CORES_PER_READER:
-        if (found := next(waiting, None)) is None:
+        if (numbered := next(waiting, None)) is None:
             break
-        number, unit = found
+        number, unit = numbered
         files = tuple(map(_anywhere, unit.files))
         task = replace(work, inputs=replace(unit, files=files))
         running[_READING.remote(task, number)] = unit
@@ -84,6 +87,8 @@ def _next_part(reader: ObjectRefGenerator) -> Part | None:
 
 def _read_unit(work: Work, number: int) -> Iterator[Part]:
     """Yield the parts of a unit, which is all the inputs of this work."""
+    # Ray runs the generator of a dead worker again, and counts on as many results as the first
+    # time (ray issue 39109): the pieces depend on the input alone.
     pieces = unit_pieces(work, number, work.inputs.rows(work.options))
     yield from submitted_parts(pieces, work.recipe, _submit, num_in_flight=_IN_FLIGHT_PER_READER)
 

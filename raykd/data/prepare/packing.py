@@ -65,6 +65,7 @@ class Packer:
             lengths: Tokens of each document.
         """
         starts = np.cumsum(lengths) - lengths
+        # Before every document but the very first of the language.
         separated = np.insert(
             tokens, starts[1:] if self._is_first else starts, self._layout.separator
         )

@@ -29,9 +29,14 @@ if TYPE_CHECKING:
     from raykd.data.prepare.inputs import Inputs, ReadingMeter
 
 _PART_CHARACTERS = 1 << 20
+"""A part is full at so many characters of text, or at ``_PART_ROWS`` rows if they come first."""
+
 _PART_ROWS = 20_000
 _READ_AT_ONCE = 16
+"""Parts that are read, and held in memory, together."""
+
 _SUMMARY = b"raykd"
+"""Key of a part's schema metadata: what became of its rows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,6 +129,7 @@ def submitted_parts(
 
 def made_part(piece: Piece, recipe: Recipe) -> Part:
     """Return the part of a piece, made now or by an earlier start."""
+    # A part appears at once, by write_bytes: one that exists is complete.
     if uris.exists(piece.uri):
         return _part(piece.uri, _read(uris.read_bytes(piece.uri)))
     examples = _encoder(recipe).encode(piece.rows)
@@ -155,6 +161,7 @@ def _tables(parts: list[Part]) -> list[tuple[Part, pa.Table]]:
 
 def _mapped(uri: str) -> pa.Table:
     with pa.memory_map(uri) as source, pa.ipc.open_file(source) as reader:
+        # The buffers of the table keep the mapping alive.
         return reader.read_all()
 
 

@@ -107,6 +107,7 @@ def _made(job: _Job) -> PrepareReport:
     rejections = merged(one for part in parts for one in part.rejections)
     _check_rest(parts, rejections)
     _publish(job, parts, tokenizer=tokenizer, recipe=recipe)
+    # Once the data set is committed: until then the parts are what another start goes on from.
     remove_work(options.output_uri, is_shared=job.tokenisers.are_elsewhere)
     size = _total(parts)
     return PrepareReport(
@@ -163,6 +164,7 @@ def _tokenised(job: _Job, recipe: Recipe) -> list[Part]:
                     tokens=size.tokens,
                 )
             )
+    # They may be finished in any order; their names have that of the rows.
     return sorted(parts, key=lambda part: part.name)
 
 

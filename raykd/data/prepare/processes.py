@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from raykd.data.prepare.inputs import ReadingMeter
 
 _IN_FLIGHT_PER_PROCESS = 3
+"""Pieces: one that the process works on, the others so that it never waits for the reader."""
 
 
 @dataclass(frozen=True, slots=True)

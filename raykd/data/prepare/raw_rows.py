@@ -12,7 +12,7 @@ UNDECODABLE = "\ufffd"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """Something that was found of rows or words, of how many, and where first."""
+    """An observation on rows or words: of how many it is true, and where first."""
 
     what: str
     count: int
@@ -70,21 +70,22 @@ class RawRows:
         yield from (one for one in (label, *(of_words or ())) if one is not None)
 
     def finding(self, what: str, index: int, *, count: int = 1) -> Finding:
-        """Return what was found of a row."""
+        """Return an observation on a row."""
         number = self.numbers[index]
         return Finding(what=what, count=count, uri=self.uri, unit=self.unit, number=number)
 
 
 def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Add up what is found several times; the place is that of the first."""
-    found: dict[str, Finding] = {}
+    """Add up findings of one kind; the place is that of the first."""
+    by_kind: dict[str, Finding] = {}
     for one in findings:
-        first = found.get(one.what)
-        found[one.what] = one if first is None else replace(first, count=first.count + one.count)
-    return tuple(found.values())
+        first = by_kind.get(one.what)
+        by_kind[one.what] = one if first is None else replace(first, count=first.count + one.count)
+    return tuple(by_kind.values())
 
 
 def hash_share(text: str) -> float:
     """Return a number in [0, 1) that depends on the text alone and is spread evenly."""
+    # surrogatepass: half a surrogate pair is a text too, without UTF-8.
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64

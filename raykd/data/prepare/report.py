@@ -21,7 +21,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Located:
-    """Something that was found of rows or words."""
+    """An observation on rows or words."""
 
     what: str
     count: int

@@ -50,6 +50,8 @@ class SourceFile:
     """None for a Hub data set."""
 
     bytes: int = 0
+    """Size as stored; 0 for a Hub data set."""
+
     modified: datetime | None = None
     """Time of the last change; None for a Hub data set."""
 
@@ -82,6 +84,8 @@ def ending(uri: str) -> str:
 def _files_of(source: str, *, split: str, options: SourceOptions) -> Iterable[SourceFile]:
     try:
         filesystem, path = retrying_filesystem(source)
+        # fsspec keeps listings as long as the process: later files would be missed (s3fs
+        # issue 851).
         filesystem.invalidate_cache()
         if uris.is_local(source):
             # fsspec takes what may not be seen for what is not there.
@@ -92,7 +96,7 @@ def _files_of(source: str, *, split: str, options: SourceOptions) -> Iterable[So
         elif uris.exists(source):
             paths = [path]
         elif _GLOB.search(source):
-            paths = sorted(found for found in filesystem.glob(path) if filesystem.isfile(found))
+            paths = sorted(match for match in filesystem.glob(path) if filesystem.isfile(match))
             root = _GLOB.split(path)[0].rpartition("/")[0]
             paths = of_split(paths, root=root, split=split, source=source)
         else:
@@ -103,28 +107,29 @@ def _files_of(source: str, *, split: str, options: SourceOptions) -> Iterable[So
         return [
             SourceFile(
                 split=split,
-                uri=filesystem.unstrip_protocol(found) if remote else _as_written(source, found),
-                format=options.file_format or _format_of(found),
-                bytes=filesystem.size(found),
-                modified=filesystem.modified(found),
+                uri=filesystem.unstrip_protocol(path) if remote else _as_written(source, path),
+                format=options.file_format or _format_of(path),
+                bytes=filesystem.size(path),
+                modified=filesystem.modified(path),
             )
-            for found in paths
+            for path in paths
         ]
     except (OSError, BotoCoreError, ImportError, ValueError) as error:
         message = f"{source}: {type(error).__name__}: {error}"
         raise StorageError(message) from error
 
 
-def _as_written(source: str, found: str) -> str:
+def _as_written(source: str, path: str) -> str:
     """Name a local file the way its source is named: relative if the source is."""
-    return found if Path(source).is_absolute() else os.path.relpath(found)
+    return path if Path(source).is_absolute() else os.path.relpath(path)
 
 
 def _in_directory(
-    source: str, found: list[str], *, root: str, options: SourceOptions
+    source: str, files: list[str], *, root: str, options: SourceOptions
 ) -> list[str]:
     """Return the files of known endings; several formats at once need a decision."""
-    visible = [path for path in sorted(found) if "/." not in path[len(root) :]]
+    # Hidden files and folders, such as .ipynb_checkpoints, hold no data.
+    visible = [path for path in sorted(files) if "/." not in path[len(root) :]]
     known = {path: ENDINGS[ending(path)] for path in visible if ending(path) in ENDINGS}
     counts = Counter(known.values())
     if options.file_format is None and len(counts) > 1:
@@ -141,13 +146,13 @@ def _in_directory(
 
 
 def _format_of(path: str) -> Format:
-    if (found := ENDINGS.get(ending(path))) is None:
+    if (file_format := ENDINGS.get(ending(path))) is None:
         message = (
             f"{path}: the ending {ending(path)!r} is unknown (known: "
             f"{', '.join(sorted(ENDINGS))}); name the format with --format"
         )
         raise ConfigError(message)
-    return found
+    return file_format
 
 
 def _hub_data_set(source: str, *, split: str, options: SourceOptions) -> SourceFile:

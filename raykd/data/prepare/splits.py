@@ -88,8 +88,8 @@ def _named_split(path: str) -> str | None:
     """Return the split that a path names: its first part that names one, and only one."""
     for part in path.split("/"):
         words = set(re.split(r"[-._ 0-9]+", part.lower()))
-        if found := [split for split, names in _WORDS.items() if words.intersection(names)]:
-            return found[0] if len(found) == 1 else None
+        if splits := [split for split, names in _WORDS.items() if words.intersection(names)]:
+            return splits[0] if len(splits) == 1 else None
     return None
 
 
@@ -111,5 +111,6 @@ def _identity(file: "SourceFile") -> Hashable:
         return file.uri, file.hub_split
     if uris.is_local(file.uri):
         status = uris.local_path(file.uri).stat()
+        # Links, symbolic or hard, are one file under several names.
         return status.st_dev, status.st_ino
     return file.uri

@@ -60,6 +60,7 @@ def survey(
             raise DataError(message)
         tokenizer = train_tokenizer(sample, options.tokenizer, max_length=options.max_length)
     else:
+        # Labels are noted as the texts go by.
         for _ in texts:
             pass
     return tokenizer, labels.in_order() if learns_labels else options.labels
@@ -74,6 +75,7 @@ def kept_survey(
     if not uris.exists(saved):
         tokenizer, labels = survey(rows, options)
         _save(tokenizer, tokenizer_uri)
+        # Last: where it is, the tokenizer is complete.
         uris.write_bytes(saved, json.dumps(labels).encode())
     labels = json.loads(uris.read_bytes(saved))
     return load_tokenizer(tokenizer_uri), None if labels is None else tuple(labels)
@@ -108,11 +110,12 @@ class _Labels:
     declared: dict[str, None] = field(default_factory=dict)
     """Those that a source lists, in the order of its ids, whether they occur or not."""
 
-    found: set[str] = field(default_factory=set)
+    seen: set[str] = field(default_factory=set)
+    """Those that occur in rows."""
 
     def in_order(self) -> tuple[str, ...]:
         """Return the declared ones, and after them the others sorted; numbers by their value."""
-        others = self.found - self.declared.keys()
+        others = self.seen - self.declared.keys()
         if all(_NUMBER.fullmatch(label) for label in others):
             return (*self.declared, *sorted(others, key=lambda label: (float(label), label)))
         return (*self.declared, *sorted(others))
@@ -129,7 +132,7 @@ def _texts_and_labels(
         for index, text in enumerate(some.texts):
             if some.split_of(index, validation_fraction=fraction) != TRAIN:
                 continue
-            labels.found.update(c for c in some.classes(index) if UNDECODABLE not in c)
+            labels.seen.update(c for c in some.classes(index) if UNDECODABLE not in c)
             for one in (text, None if some.pairs is None else some.pairs[index]):
                 if one is not None and one.strip() and UNDECODABLE not in one:
                     yield one

@@ -20,8 +20,11 @@ from raykd.data.prepare.raw_rows import hash_share
 from raykd.data.tokenizers import special_tokens_from
 
 SAMPLE_CHARACTERS = 32 << 20
+"""Text that a tokenizer learns from, at most."""
 
 _LONGEST_TEXT = 1 << 20
+"""Characters of one text that are looked at."""
+
 _LONG_WORD = re.compile(r"\S{1000}")
 """What is longer is cut: trainers take time in the square of a word's length."""
 
@@ -79,8 +82,9 @@ def _wordpiece(texts: list[str], options: TokenizerOptions) -> Tokenizer:
         (normalizer.normalize_str(text) for text in texts), limit=options.vocab_size // 3
     )
     # The trainer numbers the inner characters (##a) in the order of a hash map, which differs
-    # from process to process and decides between equally frequent pairs. As special tokens
-    # they have their numbers before it starts; the tokenizer below knows nothing of that.
+    # from process to process and decides between equally frequent pairs (tokenizers issue 1794).
+    # As special tokens they have their numbers before it starts; the tokenizer below knows
+    # nothing of that.
     inner = [f"##{character}" for character in alphabet]
     trainer = trainers.WordPieceTrainer(
         vocab_size=options.vocab_size,
@@ -116,6 +120,7 @@ def _byte_level_bpe(texts: list[str], options: TokenizerOptions) -> Tokenizer:
     trainer = trainers.BpeTrainer(
         vocab_size=options.vocab_size,
         special_tokens=special,
+        # All 256 bytes, so that no text is unknown; sorted, for alphabet() lists a hash set.
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )

@@ -11,8 +11,13 @@ import pyarrow as pa
 from raykd.data.manifest import RECORD_BATCH_BYTES, Shard
 
 _SHARD_BYTES = 256 << 20
+"""Compressed size at which a shard is closed and the next one begun."""
+
 _MIN_BATCHES = 256
+"""Record batches that a split has, if it has rows enough, for lanes and shuffling."""
+
 _MIN_BATCH_ROWS = 8
+
 # One thread: bytes must not depend on the machine.
 _IPC_OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
 
@@ -107,6 +112,7 @@ class _OpenShard:
         return int(self._sink.tell())
 
     def write(self, table: pa.Table) -> None:
+        # Exactly one record batch each: the manifest lists their rows.
         batch = table.combine_chunks().to_batches()[0]
         self._writer.write_batch(batch)
         self._batch_rows.append(batch.num_rows)

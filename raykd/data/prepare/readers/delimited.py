@@ -46,6 +46,7 @@ def read_delimited(
         message = f"column {columns.words!r} holds text, not lists of words; give JSON or Parquet"
         raise ValueError(message)
     is_tsv = ending == ".tsv"
+    # TSV as registered with IANA knows no quotation marks.
     quotes = sources.quoting == "minimal" if sources.quoting else not is_tsv
     # Else fields of more than 128 KB are refused.
     csv.field_size_limit(sys.maxsize)
@@ -71,7 +72,7 @@ def _rows(
         message = f"{uri}: line {line}, which names the columns: {header.reason}"
         raise DataError(message)
     advice = "; --delimiter and --quoting say how the file is to be read"
-    require_columns(uri, columns.named(), found=header, advice=advice)
+    require_columns(uri, columns.named(), present=header, advice=advice)
     places = [header.index(name) for name in dict.fromkeys(columns.named())]
     for line, record in records:
         if isinstance(record, Fault):
@@ -116,6 +117,8 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
+        # A quotation mark that nothing closes: the reader refuses a record that ends within one,
+        # and its lines but the first are read again.
         if self._record and self._size > _LONGEST_RECORD:
             raise StopIteration
         line = self._again.popleft() if self._again else self._stream.readline()

@@ -66,6 +66,8 @@ LOCALES = (
 
 _VALIDATION_FRACTION = 0.05
 _MIN_CHARACTERS = 40
+"""Shorter docstrings and comments are hardly prose."""
+
 _TEST_DIRECTORIES = {"test", "tests", "idle_test", "site-packages", "dist-packages"}
 _COMMENT_BLOCK = re.compile(r"(?:^[ \t]*#[^\n]*\n){2,}", re.MULTILINE)
 
@@ -129,8 +131,8 @@ def _texts_of_module(source: bytes) -> list[str]:
         "\n".join(line.strip().lstrip("#").strip() for line in block.splitlines())
         for block in blocks
     )
-    found = [inspect.cleandoc(text) for text in (*docstrings, *comments)]
-    return [text for text in found if len(text) >= _MIN_CHARACTERS and "\ufffd" not in text]
+    texts = [inspect.cleandoc(text) for text in (*docstrings, *comments)]
+    return [text for text in texts if len(text) >= _MIN_CHARACTERS and "\ufffd" not in text]
 
 
 def _name_rows() -> Iterator[RawRows]:
@@ -139,7 +141,9 @@ def _name_rows() -> Iterator[RawRows]:
         for kind, name in _names(Locale.parse(language)):
             kinds.setdefault(" ".join(name.split()), set()).add(kind)
         # "Rand" is a currency and nothing else, "Tamil" a language and a script: those are left.
-        clear = {name: next(iter(found)) for name, found in kinds.items() if len(found) == 1}
+        clear = {
+            name: next(iter(its_kinds)) for name, its_kinds in kinds.items() if len(its_kinds) == 1
+        }
         yield RawRows(
             split=TRAIN,
             uri=f"cldr/{language}",

@@ -22,12 +22,13 @@ def read_hub(
     """
     try:
         data_set = datasets.load_dataset(name, config, split=split, streaming=True)
+        # Some formats know their columns only when rows are there.
         if data_set.column_names is not None:
-            require_columns(name, columns, found=data_set.column_names)
+            require_columns(name, columns, present=data_set.column_names)
             data_set = data_set.select_columns(list(columns))
         first = 1
         for table in data_set.with_format("arrow").iter(batch_size=ROWS_PER_READ):
-            require_columns(name, columns, found=table.column_names)
+            require_columns(name, columns, present=table.column_names)
             numbers = range(first, first + table.num_rows)
             yield Records(
                 table=table, unit="row", numbers=numbers, features=data_set.features or {}

@@ -24,7 +24,11 @@ from raykd.data.prepare.readers.streams import text_stream
 from raykd.errors import DataError
 
 _READ_CHARACTERS = 1 << 20
+"""Piece of an array that is read at a time."""
+
 _LONGEST_ELEMENT = 1 << 28
+"""Characters; what is longer is taken for an array that is broken."""
+
 _BETWEEN = re.compile(r"[\s,]*")
 
 Pairs = tuple[tuple[str, object], ...]
@@ -41,6 +45,7 @@ _DECODER = json.JSONDecoder(
     # As others do, take line breaks and tabs in strings that should have been escaped.
     strict=False,
     object_pairs_hook=tuple,
+    # A label 1.0 is another than 1.
     parse_int=_Number,
     parse_float=_Number,
     parse_constant=lambda _: None,
@@ -73,7 +78,7 @@ def _rows(uri: str, values: Iterable[tuple[int, object]], columns: ColumnOptions
             some_names = some_names or dict.fromkeys(row)
         yield line, _converted(row, value, converters)
     if unseen and some_names:
-        require_columns(uri, sorted(unseen), found=list(some_names))
+        require_columns(uri, sorted(unseen), present=list(some_names))
 
 
 def _converted(
@@ -169,7 +174,8 @@ def _elements(uri: str, text: str, stream: IO[str]) -> Iterator[tuple[int, objec
         try:
             value, position = _DECODER.raw_decode(text, start)
         except json.JSONDecodeError as error:
-            # It may be the piece that ends too soon.
+            # It may be the piece that ends too soon. Twice as much each time: an element is
+            # parsed anew, and must not take the square of its length.
             more = stream.read(max(_READ_CHARACTERS, len(text) - start))
             if not more or len(text) - start > _LONGEST_ELEMENT:
                 message = f"{uri}: line {line}: what follows in the array is no JSON: {error.msg}"

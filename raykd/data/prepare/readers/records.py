@@ -78,28 +78,28 @@ def batched(rows: Iterable[Row], schema: pa.Schema) -> Iterator[Records]:
 
 
 def require_columns(
-    uri: str, columns: Iterable[str], *, found: Sequence[str], advice: str = ""
+    uri: str, columns: Iterable[str], *, present: Sequence[str], advice: str = ""
 ) -> None:
     """Check that a file has each column, once.
 
     Args:
         uri: The file.
         columns: Those that it must have.
-        found: Those that it has.
+        present: Those that it has.
         advice: What else may be wrong where it lacks one.
 
     Raises:
         DataError: One is missing, or there twice; the message names what there is.
     """
     for name in columns:
-        if name not in found:
-            close = difflib.get_close_matches(name, found, n=1)
+        if name not in present:
+            close = difflib.get_close_matches(name, present, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            shown = ", ".join(one[:_SHOWN_CHARACTERS] for one in found[:_SHOWN_NAMES])
+            shown = ", ".join(one[:_SHOWN_CHARACTERS] for one in present[:_SHOWN_NAMES])
             message = f"{uri}: has no column {name!r}, it has {shown}{hint}{advice}"
             raise DataError(message)
-        if found.count(name) > 1:
-            message = f"{uri}: has {found.count(name)} columns {name!r}; rename all but one"
+        if present.count(name) > 1:
+            message = f"{uri}: has {present.count(name)} columns {name!r}; rename all but one"
             raise DataError(message)
 
 
@@ -107,6 +107,7 @@ def _array(values: list[object], kind: pa.DataType) -> pa.Array:
     try:
         return pa.array(values, kind)
     except UnicodeEncodeError:
+        # Half a surrogate pair, such as JSON's \ud800, has no UTF-8.
         return pa.array([_encodable(value) for value in values], kind)
 
 

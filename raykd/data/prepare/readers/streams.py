@@ -18,7 +18,7 @@ import pyarrow as pa
 from raykd.storage import uris
 
 _BUFFER_BYTES = 8 << 20
-"""Of a store, that much is asked for at a time."""
+"""Bytes of one request to a store."""
 
 _BYTE_ORDER_MARKS = {
     # The longer ones first: that of UTF-32 begins like that of UTF-16.
@@ -30,7 +30,11 @@ _BYTE_ORDER_MARKS = {
 }
 
 _LOOKED_AT_BYTES = 1 << 16
+"""Beginning of a file by which its encoding is told."""
+
 _BYTES_PER_NULL = 200
+"""A beginning with more nulls than one in so many bytes may be UTF-16."""
+
 _UTF_16 = re.compile(rb"(?:..)*?(?:[\n\r ]\0|\0[\n\r ])", re.DOTALL)
 """Text with a blank of two bytes."""
 
@@ -67,6 +71,7 @@ def whole_file(uri: str) -> Iterator[pa.NativeFile]:
         with uris.open_arrow(uri) as source:
             yield source
         return
+    # Parquet and Arrow files are read from their end, which a compressed stream cannot seek to.
     with tempfile.NamedTemporaryFile(prefix="raykd-unpacked-") as target:
         with _unpacked(uri) as packed:
             shutil.copyfileobj(packed, target)
@@ -90,6 +95,7 @@ def _encoding(beginning: bytes) -> str:
     for mark, encoding in _BYTE_ORDER_MARKS.items():
         if beginning.startswith(mark):
             return encoding
+    # Other text has next to no nulls; UTF-16 of Latin letters has one in every two bytes.
     if beginning.count(0) > 1 + len(beginning) // _BYTES_PER_NULL and _UTF_16.match(beginning):
         message = "it is UTF-16 without a byte order mark: save it as UTF-8"
         raise ValueError(message)

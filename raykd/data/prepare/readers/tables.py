@@ -1,7 +1,8 @@
 """Parquet, Arrow and Feather files: columns as they are stored, and only those that are asked for.
 
 Everything happens in the calling thread. A scan of ``pyarrow.dataset``, which ``datasets`` uses,
-has threads of its own: one that an error leaves unfinished can abort the process when it ends.
+has threads of its own: one that an error leaves unfinished can abort the process when it ends
+(arrow issue 39862, datasets issue 7566).
 """
 
 import json
@@ -24,7 +25,7 @@ def read_parquet(uri: str, names: Sequence[str]) -> Iterator[Records]:
         DataError: A column is missing, or there twice.
     """
     with whole_file(uri) as source, pq.ParquetFile(source, buffer_size=_READ_BYTES) as file:
-        require_columns(uri, names, found=file.schema_arrow.names)
+        require_columns(uri, names, present=file.schema_arrow.names)
         batches = file.iter_batches(ROWS_PER_READ, columns=list(names), use_threads=False)
         yield from _records(batches, file.schema_arrow, names)
 
@@ -37,7 +38,7 @@ def read_arrow(uri: str, names: Sequence[str]) -> Iterator[Records]:
     """
     with whole_file(uri) as source:
         schema = _opened(source, None)[0]
-        require_columns(uri, names, found=schema.names)
+        require_columns(uri, names, present=schema.names)
         fields = [schema.get_field_index(name) for name in names]
         options = pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
         yield from _records(_opened(source, options)[1], schema, names)
@@ -46,6 +47,7 @@ def read_arrow(uri: str, names: Sequence[str]) -> Iterator[Records]:
 def _opened(
     source: pa.NativeFile, options: pa.ipc.IpcReadOptions | None
 ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    # The schema may have been read from it before.
     source.seek(0)
     try:
         file = pa.ipc.open_file(source, options=options)
@@ -80,5 +82,7 @@ def _features(schema: pa.Schema, names: Sequence[str]) -> Mapping[str, object]:
 
     of_columns = pa.schema([schema.field(name) for name in wanted])
     metadata = {_DATASETS: json.dumps({"info": {"features": wanted}})}
-    found: Mapping[str, object] = Features.from_arrow_schema(of_columns.with_metadata(metadata))
-    return found
+    known_features: Mapping[str, object] = Features.from_arrow_schema(
+        of_columns.with_metadata(metadata)
+    )
+    return known_features
