@@ -110,6 +110,7 @@ def build_models(
     languages: tuple[str, ...],
 ) -> RunModels:
     """Build the student, and give it its first weights unless they will be restored."""
+    # Built on the CPU and moved: what train.seed draws is the same for every device.
     model = build_student(setup).to(world.device)
     task, section = setup.task(model.config.model_type), setup.config.student
     read = partial(scored, setup=setup)
@@ -141,9 +142,10 @@ def build_objective(
     world: World,
     caches: Mapping[str, OpenedCache] = _NO_CACHES,
 ) -> DistillationStep:
-    """Bring the models together under the terms of the run; in shares where it asks for that."""
+    """Bring the models together under the terms of the run; sharded where it asks for that."""
     config = setup.config
     teachers = {name: teacher.model for name, teacher in models.teachers.items()}
+    # Recomputation, compilation, FSDP2, in this order: each wraps what the one before has made.
     prepare_passes(
         config.train, student=models.student, teachers=teachers.values(), device=world.device
     )
@@ -155,6 +157,7 @@ def build_objective(
         autocast_dtype=torch.bfloat16 if config.train.precision == "bfloat16" else None,
     ).to(world.device)
     if shards_student(config, world):
+        # Before there is an optimizer: its moments have to be those of the DTensors.
         shard(objective, world)
     return objective.train()
 
@@ -193,6 +196,7 @@ def running_teachers(
         begins: Whether the student is still to be given its first weights.
     """
     needed = set(config.teachers) - set(cached)
+    # No cache keeps layers: a teacher whose layers are compared runs, cached or not.
     for term in config.losses.layer_terms.values():
         needed.add(term.teacher or next(iter(config.teachers)))
     if begins and config.student.init is not None:
@@ -218,6 +222,7 @@ def _ensemble(
     weights = config.teacher_weights
     if weights is not None and weights.is_measured:
         split = config.data.eval_split or config.data.train_split
+        # Summed over all workers: they have to weight the teachers alike.
         mean_margins_NG = mean_margins(
             teachers,
             served_table(served, languages),

@@ -18,7 +18,7 @@ _STEPS_AHEAD = 4
 """Steps whose batches are made ahead of the training thread."""
 
 _BATCHES_AHEAD = 8
-"""Of an evaluation."""
+"""Batches of an evaluation that are made ahead of the thread that scores them."""
 
 PrefetchHook = Callable[[Batch], None]
 """What is done to a batch by the thread that makes it, before another asks for it."""
@@ -93,6 +93,8 @@ class StepReader:
             )
             self._ahead = prefetched(steps, depth=_STEPS_AHEAD)
         batches = next(self._ahead)
+        # With DDP, workers may differ in micro-batches: gradients are exchanged with the last one.
+        # FSDP2 gathers weights in every pass, so all workers have to make as many.
         if not shards_student(self._setup.config, self._world):
             return batches
         idle = functools.partial(_idle_batch, self._task, self._world)
@@ -120,8 +122,9 @@ def evaluation_batches(
 ) -> Iterator[Batch]:
     """Yield this worker's share of a split; a worker without rows gets one empty batch.
 
-    Every worker has to take part in the sums that follow, and in every pass of a student that
-    is in shares. These are agreed on where the batches are used: another thread makes them.
+    Every worker has to take part in the sums that follow, and in every pass of a sharded student.
+    The workers agree on the number of passes in the thread that uses the batches, not in the one
+    that makes them: collectives that two threads start could meet in another order elsewhere.
     """
     made = _split_batches(setup, task, split=split, world=world, prefetch_hook=prefetch_hook)
     batches = prefetched(made, depth=_BATCHES_AHEAD)
@@ -170,5 +173,6 @@ def first_batches(setup: RunSetup, task: Task, *, world: World) -> Iterator[Batc
     """Yield the first micro-batches of the training data, alike on every worker."""
     start = initial_state(setup.manifest, setup.config.data)
     num_rows = setup.config.train.micro_batch_size
+    # As the only worker: what is measured on these rows decides weights, alike everywhere.
     for step in _rows_of_steps(setup, start, num_rows=num_rows, worker=(0, 1)):
         yield task.collate(step.rows).to(world.device)

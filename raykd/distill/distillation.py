@@ -103,6 +103,7 @@ class Distillation:
         split = self.config.data.eval_split
         if split is None:
             return
+        # Agreed on before anyone raises: who ends alone leaves the others in a collective.
         is_scored = scores_anything(self.setup, self.task, split=split, world=self.world)
         if not self.world.all_reduce_max([int(is_scored)])[0]:
             message = (
@@ -130,6 +131,7 @@ class Distillation:
         if mixing is None or mixing.adaptive is None:
             message = "data.mixing.adaptive is null: there is nothing to adapt"
             raise ValueError(message)
+        # From counts that were summed over the workers: all draw the same mixture from here on.
         shares = adaptive_weights(
             mixing.adaptive,
             self.state.data.rows,

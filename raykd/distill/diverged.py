@@ -8,7 +8,7 @@ import math
 from raykd.errors import LossSpikeError, NonFiniteLossError
 
 _MEAN_DECAY = 0.9
-"""Of the mean of recent losses: about the last ten steps count."""
+"""Weight of the mean so far in the mean of recent losses: about the last ten steps count."""
 
 _LOSSES_BEFORE_SPIKES = 10
 """The mean of fewer says little, so that nothing is called a spike by it."""
@@ -16,6 +16,7 @@ _LOSSES_BEFORE_SPIKES = 10
 
 def mean_with(loss: float, recent_loss: float | None) -> float:
     """Return the exponential mean of recent losses with one more; None is of no losses."""
+    # It begins at the first loss, so no start at 0 has to be corrected for.
     if recent_loss is None:
         return loss
     return _MEAN_DECAY * recent_loss + (1 - _MEAN_DECAY) * loss

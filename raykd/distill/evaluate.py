@@ -24,10 +24,10 @@ class Evaluation:
 
     task: Task
     languages: tuple[str, ...]
-    """Of the manifest, in whose order the tallies count."""
+    """Languages of the manifest, in whose order the tallies count."""
 
     def metrics(self) -> dict[str, float]:
-        """Return what was found, by name: see ``raykd.tasks.metrics``.
+        """Return the metrics by name: see ``raykd.tasks.metrics``.
 
         The student's metrics have no prefix. One teacher's stand beside them as
         ``teacher/...``, and ``agreement`` says how often the two predict the same; of several,
@@ -37,18 +37,18 @@ class Evaluation:
         Raises:
             DataError: No position was scored.
         """
-        found = metrics(self.student, task=self.task, languages=self.languages)
+        values = metrics(self.student, task=self.task, languages=self.languages)
         for name, total in self.teachers.items():
             if not total.positions_G.any():
                 continue
             of_teacher = metrics(total, task=self.task, languages=self.languages)
             if len(self.teachers) > 1:
-                found |= {f"teacher/{name}/{key}": value for key, value in of_teacher.items()}
+                values |= {f"teacher/{name}/{key}": value for key, value in of_teacher.items()}
                 continue
             for key, value in of_teacher.items():
                 is_agreement = key.split("/")[0] == "agreement"
-                found[key if is_agreement else f"teacher/{key}"] = value
-        return found
+                values[key if is_agreement else f"teacher/{key}"] = value
+        return values
 
     def accuracy_gaps(self) -> dict[str, float]:
         """Return how far the student is behind, by language.
@@ -111,6 +111,7 @@ def evaluate(
                 other_classes_P=of_student.classes_P[asked],
             )
     objective.train(was_training)
+    # What follows, such as a checkpoint, reads shards and needs the memory.
     release(objective)
     return Evaluation(
         student=_summed(student, world),

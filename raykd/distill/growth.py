@@ -54,6 +54,7 @@ def learn_growth(
                 message = f"learning to grow takes {num_steps} batches, but got {step}"
                 raise ValueError(message)
             loss = grown_loss(operator(), student, batch)
+            # Before the step: one NaN would stay in every weight of the operator.
             losses.append(_finite(loss, step=step, learning_rate=learning_rate))
             optimizer.zero_grad()
             loss.backward()

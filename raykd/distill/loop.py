@@ -66,10 +66,10 @@ class StepBatches:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepTotals:
-    """What the backward pass of one step found, over all workers."""
+    """What the backward pass of one step adds up, over all workers."""
 
     names: tuple[str, ...]
-    """Of the terms whose weight is not 0."""
+    """Names of the terms whose weight is not 0, in the order of ``values``."""
 
     values: torch.Tensor
     """The objective, then each term, unweighted; float64 on the device that computed it."""
@@ -144,6 +144,7 @@ def training_steps(
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         totals = backward(parallel, batches, step=state.step, options=options, world=world)
+        # Of a sharded student it is a DTensor, which the workers add up here.
         grad_norm = full_tensor(
             torch.nn.utils.clip_grad_norm_(objective.parameters(), options.optimizer.max_grad_norm)
         )
@@ -160,6 +161,8 @@ def training_steps(
             tokens=totals.tokens,
             data_wait_seconds=data_wait_seconds,
         )
+        # Between backward and step: where it raises, the weights are those of the step before, and
+        # become the checkpoint that a replay begins at.
         require_sound(
             step=finished.step,
             loss=finished.loss,
@@ -170,6 +173,7 @@ def training_steps(
         )
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
+        # Only after the optimizer: a saved state names no step that its weights have not taken.
         state.step, state.data = finished.step, batches.data
         state.tokens += finished.tokens
         if finished.positions:
@@ -198,23 +202,27 @@ def backward(
         options: Of the run.
         world: Every worker takes part.
     """
+    # Anew in every step: a resumed run draws the same masks, and no generator is saved.
     torch.manual_seed(_dropout_seed(options.seed, step, world.rank))
     micro_batches = [batch.to(world.device) for batch in batches.micro_batches]
     positions = sum(len(batch.positions_P) for batch in micro_batches)
     tokens = sum(batch.num_tokens for batch in micro_batches)
     counted = world.sum_known([positions, tokens])
+    # At least 1: a step in which nothing is scored has the loss 0, not NaN.
     counts = StepCounts(positions=max(counted[0], 1.0), tokens=max(counted[1], 1.0))
-    shares: list[torch.Tensor] = []
+    partial_sums: list[torch.Tensor] = []
     names: tuple[str, ...] = ()
     for index, batch in enumerate(micro_batches):
         with _synchronised(parallel, is_last=index == len(micro_batches) - 1):
             output: StepOutput = parallel(batch, options.progress(step), counts)
             (output.loss * world.size).backward()
+        # Weights follow the progress alone: all micro-batches have the same terms.
         names = tuple(output.terms)
-        shares.append(torch.stack([output.loss.detach(), *output.terms.values()]).double())
+        # float64: the sum over micro-batches and workers adds no rounding of its own.
+        partial_sums.append(torch.stack([output.loss.detach(), *output.terms.values()]).double())
     return StepTotals(
         names=names,
-        values=world.all_reduce_sum(torch.stack(shares).sum(0)),
+        values=world.all_reduce_sum(torch.stack(partial_sums).sum(0)),
         positions=round(counted[0]),
         tokens=round(counted[1]),
     )
@@ -225,6 +233,8 @@ def _parallel(
 ) -> DistillationStep | DistributedDataParallel:
     if world.size == 1 or is_sharded(objective):
         return objective
+    # Transformers have no buffers that training changes, so none is sent before a pass; gradients
+    # that are views of the buckets need no memory of their own.
     return DistributedDataParallel(
         objective, forward_sync_buffers=False, gradient_as_bucket_view=True
     )
@@ -243,5 +253,7 @@ def _synchronised(
 
 
 def _dropout_seed(seed: int, step: int, rank: int) -> int:
+    # Hashed, not added up: neighbouring seeds, steps and ranks share no masks. 63 bits fit the
+    # signed integer that seeds are kept in.
     digest = hashlib.sha256(f"{seed} {step} {rank}".encode()).digest()
     return int.from_bytes(digest[:8]) >> 1

@@ -63,6 +63,7 @@ def build_student(setup: RunSetup) -> TaskModel:
         ConfigError: The architecture contradicts itself.
     """
     config, section = setup.config, setup.config.student
+    # Before anything is drawn, a new head on pretrained weights too.
     torch.manual_seed(config.train.seed)
     if section.pretrained is not None:
         check_pretrained(setup, student_config(setup))
@@ -70,7 +71,8 @@ def build_student(setup: RunSetup) -> TaskModel:
             section.pretrained, config.task, labels=setup.labels, revision=section.revision
         )
         if family_of(model.config.model_type, where=section.pretrained).summary == "last":
-            # By it the token that stands for an example is found, here and in what is exported.
+            # transformers looks for the last token before the padding: by this id, here and in the
+            # exported model.
             model.config.pad_token_id = setup.manifest.tokenizer.pad_id
         return model
     model = build_model(student_config(setup), config.task)
@@ -197,6 +199,7 @@ def layer_terms(
     Raises:
         ConfigError: Layers, heads or widths of two models do not allow a comparison.
     """
+    # Anew: what student.init has drawn before does not count.
     torch.manual_seed(config.train.seed)
     return check_layer_terms(
         config,
@@ -257,6 +260,7 @@ def _load_teacher(name: str, setup: RunSetup) -> ScoredModel:
         labels=None if setup.labels is None else label_list(model_config),
         revision=section.revision,
         dtype=section.dtype,
+        # A random head would teach noise.
         new_head="refused",
     )
     return scored(model, setup, class_order=order)

@@ -14,6 +14,7 @@ def build_optimizer(model: torch.nn.Module, config: OptimizerConfig) -> torch.op
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    # Fused: one kernel for many tensors, on CPUs too; steps of small models are mostly overhead.
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],
         lr=config.learning_rate,
@@ -36,6 +37,7 @@ def learning_rate(config: OptimizerConfig, *, step: int, num_steps: int) -> floa
     """
     warmup_steps = math.ceil(config.warmup_fraction * num_steps)
     if step < warmup_steps:
+        # Not from 0: the first step would change nothing.
         return config.learning_rate * (step + 1) / warmup_steps
     progress = (step - warmup_steps) / max(num_steps - warmup_steps, 1)
     if config.schedule == "constant":

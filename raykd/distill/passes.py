@@ -14,7 +14,7 @@ from raykd.models.per_language import PerLanguageModel
 from raykd.models.scored import ScoredModel
 
 _MOST_VARIANTS = 32
-"""Of a compiled forward pass; above it torch goes on uncompiled, with a warning."""
+"""Variants of a compiled forward pass at most; beyond, torch warns and runs it uncompiled."""
 
 
 def prepare_passes(
@@ -30,6 +30,7 @@ def prepare_passes(
         ConfigError: They are to be compiled, and there is no compiler here.
     """
     if config.activation_checkpointing:
+        # torch advises against the reentrant kind, which nests one backward pass in another.
         _plain(student).activation_checkpointing_enable({"use_reentrant": False})
     if config.compile:
         require_compiler(device)

@@ -52,6 +52,7 @@ def with_projections(
         is_shared = section.projections == "shared"
         return model if is_shared else PerLanguageModel(model, languages)
     sources = {}
+    # Rows to compare are alike on all workers, so these choose alike.
     for language in sorted(set(languages) - set(model.languages)):
         source = section.projection_sources.get(language)
         if source is None and batches_of is not None:

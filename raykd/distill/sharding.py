@@ -1,7 +1,7 @@
-"""A student in shares: each worker holds a part of its weights, gradients and moments (FSDP2).
+"""A sharded student: each worker holds a shard of its weights, gradients and moments (FSDP2).
 
-The weights of a layer are gathered when it is computed, those of the embeddings and the head for
-the whole of a pass. All workers gather together, so all make as many passes.
+The weights of a layer are gathered when it is computed, those of the embeddings and the head
+throughout a pass. All workers gather together, so all make as many passes.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,17 +17,18 @@ from raykd.distill.world import World
 
 
 def shards_student(config: RunConfig, world: World) -> bool:
-    """Tell whether the workers of a run share out the student: one alone holds all of it."""
+    """Tell whether the workers of a run shard the student: one alone holds all of it."""
     return config.cluster.shard_student and world.size > 1
 
 
 def shard(objective: DistillationStep, world: World) -> None:
-    """Share out what an objective learns over the workers, before it has an optimizer.
+    """Shard what an objective learns over the workers, before it has an optimizer.
 
     Args:
-        objective: Its parameters become shares, in place and under the same names.
+        objective: Its parameters become DTensors, in place and under the same names.
         world: Every worker takes part.
     """
+    # Layer by layer, which bounds what is gathered at a time; the root takes the rest together.
     mesh = init_device_mesh(world.device.type, (world.size,))
     for layer in objective.student.layers:
         fully_shard(layer, mesh=mesh)
@@ -36,16 +37,18 @@ def shard(objective: DistillationStep, world: World) -> None:
         if isinstance(module, FSDPModule):
             # Gloo, which CPUs use, knows no mean: sums are divided afterwards.
             module.set_force_sum_reduction_for_comms(enable=True)
+    # Evaluation enters by this method: without its hooks nothing would be gathered.
     register_fsdp_forward_method(objective, "student_outputs")
 
 
 def is_sharded(objective: torch.nn.Module) -> bool:
-    """Tell whether an objective is in shares."""
+    """Tell whether an objective is sharded."""
     return isinstance(objective, FSDPModule)
 
 
 def release(objective: torch.nn.Module) -> None:
-    """Keep shares alone again, after passes without a backward; a whole objective stays whole."""
+    """Keep only the shards again, after passes without a backward; else do nothing."""
+    # FSDP2 leaves the root gathered for the backward pass that usually follows (pytorch#131965).
     if isinstance(objective, FSDPModule):
         objective.reshard()
 
@@ -54,6 +57,7 @@ def in_lockstep(
     batches: Iterable[Batch], *, idle: Callable[[], Batch], world: World
 ) -> Iterator[Batch]:
     """Yield batches, and idle ones until no worker has any left: all take as many."""
+    # One small reduction for each batch: no worker knows beforehand how many the others have.
     remaining = iter(batches)
     while True:
         batch = next(remaining, None)

@@ -56,6 +56,7 @@ class SharedTeacher(LiveTeacher):
         wanted: LayersWanted = LayersWanted(),  # noqa: B008  frozen
     ) -> ModelOutputs:
         """Return the teacher's scores at the scored positions, and the layers wanted."""
+        # By value: each run has collated its own batches of the same rows.
         for said in self._said:
             if said.wanted == wanted and _are_equal(said.batch, batch):
                 return said.outputs

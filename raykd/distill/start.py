@@ -63,6 +63,7 @@ def plan_start(setup: RunSetup, *, student: PreTrainedConfig) -> StudentStart:
         ModelError: The source does not fit the student.
     """
     config = setup.config
+    # Shapes without memory: enough for a method that neither measures nor learns.
     with torch.device("meta"):
         source = build_model(_source_config(config), config.task)
         pair = _pair(setup, source=source, student=build_model(student, config.task))
@@ -102,6 +103,7 @@ def start_student(
     result = _result(init, pair, reader=reader, batches=batches, read=read)
     set_tensors(student, result.state)
     difference = None
+    # Expansion alone promises the source's function, and of a random head there is none to keep.
     is_head_random = is_classifier and pair.class_order is None
     if isinstance(init.method, ExpandConfig) and not is_head_random:
         difference = _logit_difference(reader, read(student), next(batches()))

@@ -35,13 +35,13 @@ class StepCounts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepOutput:
-    """The share of one micro-batch in the objective of the step."""
+    """What one micro-batch adds to the objective of the step."""
 
     loss: torch.Tensor
     """Weighted sum of the terms, to call backward on; a scalar."""
 
     terms: dict[str, torch.Tensor]
-    """Unweighted, detached share of each active term, for metrics; in the order of the terms."""
+    """What it adds to each active term, unweighted and detached, for metrics; in their order."""
 
 
 class DistillationStep(torch.nn.Module):
@@ -75,7 +75,7 @@ class DistillationStep(torch.nn.Module):
         Args:
             batch: Examples with their scored positions.
             progress: 0 in the first step of the run, 1 in the last; weights may follow it.
-            counts: Of the whole step.
+            counts: Those of the whole step, over all workers.
         """
         active = self.active_terms(progress)
         on_layers = [term for term, _ in active if isinstance(term, LayerTerm)]
@@ -96,8 +96,8 @@ class DistillationStep(torch.nn.Module):
                 _sums([term for term, _ in on_positions], signals, batch, progress),
                 [weight / counts.positions for _, weight in on_positions],
             )
-            shares = (sums_M / counts.positions).unbind()
-            terms = {term.name: of for (term, _), of in zip(on_positions, shares, strict=True)}
+            values = (sums_M / counts.positions).unbind()
+            terms = {term.name: v for (term, _), v in zip(on_positions, values, strict=True)}
         else:
             loss, terms = student.scores.logits(slice(0)).float().sum(), {}
         for term, weight in active:
@@ -127,6 +127,7 @@ class DistillationStep(torch.nn.Module):
         return self._student_outputs(batch, LayersWanted())
 
     def _student_outputs(self, batch: Batch, wanted: LayersWanted) -> ModelOutputs:
+        # The student alone: teachers have a dtype of their own, and losses widen to float32.
         with torch.autocast(
             batch.input_ids_BL.device.type,
             dtype=self.autocast_dtype,

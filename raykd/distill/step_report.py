@@ -68,7 +68,7 @@ class StepReport:
     """Those that are not finite first, then the largest."""
 
     rows: tuple[RowReport, ...]
-    """Of all workers; those that are not finite first, then by falling loss."""
+    """Rows of all workers; those that are not finite first, then by falling loss."""
 
 
 def report_next_step(run: Distillation, *, decode: Callable[[IntArray], str]) -> StepReport:
@@ -121,9 +121,9 @@ def with_cause(error: DivergedError, run: Distillation) -> DivergedError:
         error: Of the run's next step.
         run: Still as it was before the step.
     """
-    if not isinstance(error, NonFiniteLossError) or (found := _unsound_opinion(run)) is None:
+    if not isinstance(error, NonFiniteLossError) or (unsound := _unsound_signal(run)) is None:
         return error
-    name, row_id = found
+    name, row_id = unsound
     message = (
         f"step {run.state.step + 1}: the loss is no finite number, because teacher {name} says "
         f"NaN or infinity about the row with the id {row_id}. The weights are still those of step "
@@ -134,7 +134,7 @@ def with_cause(error: DivergedError, run: Distillation) -> DivergedError:
 
 
 @torch.no_grad()
-def _unsound_opinion(run: Distillation) -> tuple[str, int] | None:
+def _unsound_signal(run: Distillation) -> tuple[str, int] | None:
     """Return a teacher that says no finite numbers about a row of the next step, and the row."""
     for rows in run.next_rows().split(run.config.train.micro_batch_size):
         batch = run.task.collate(rows).to(run.world.device)
@@ -169,6 +169,7 @@ def _row_reports(
     run: Distillation, rows: Rows, decode: Callable[[IntArray], str]
 ) -> tuple[RowReport, ...]:
     was_training = run.objective.training
+    # Dropout off: rows can be compared with each other, though not summed to the step's loss.
     run.objective.eval()
     reports = [_row_report(run, row, decode) for row in _one_by_one(rows)]
     run.objective.zero_grad(set_to_none=True)

@@ -27,7 +27,8 @@ class World:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def all_reduce_sum(self, values: torch.Tensor) -> torch.Tensor:
-        """Return the element-wise sum of a tensor over all workers."""
+        """Return the element-wise sum of a tensor over all workers; one on the device changes."""
+        # NCCL takes tensors of a GPU only.
         values = values.to(self.device)
         if self.size > 1:
             torch.distributed.all_reduce(values)
@@ -37,10 +38,9 @@ class World:
         """Return the sums of some numbers over all workers; one alone needs no device for it."""
         if self.size == 1:
             return [float(value) for value in values]
-        found: list[float] = self.all_reduce_sum(
-            torch.tensor(values, dtype=torch.float64)
-        ).tolist()
-        return found
+        # float64 counts exactly up to 2**53; float32 would lose tokens of a step beyond 2**24.
+        sums: list[float] = self.all_reduce_sum(torch.tensor(values, dtype=torch.float64)).tolist()
+        return sums
 
     def all_reduce_max(self, values: list[int]) -> list[int]:
         """Return the element-wise maximum of some numbers over all workers."""

@@ -48,6 +48,7 @@ def padding(subject: Subject, setting: Setting) -> Iterator[float]:
         alone = tuple(subject.collate(case.task, row) for row in rows)
         expected = one_step(step, alone, setting)
         together = subject.collate(case.task, case.rows)
+        # 11 is a word: padding counts nothing even where its ids look like text.
         for batch in (together, lengthened(together, 9, fill=11)):
             yield one_step(step, (batch,), setting).apart_from(expected)
 
@@ -56,10 +57,10 @@ def padding(subject: Subject, setting: Setting) -> Iterator[float]:
 def micro_batches(subject: Subject, setting: Setting) -> Iterator[float]:
     """Cutting a step into micro-batches, one of them empty, changes neither loss nor gradient."""
     for case, step in _objectives(subject, setting):
-        whole = one_step(step, (subject.collate(case.task, case.rows),), setting)
+        uncut = one_step(step, (subject.collate(case.task, case.rows),), setting)
         pieces = (*case.rows.split(len(LENGTHS) - 1), Rows.empty())
         batches = tuple(subject.collate(case.task, piece) for piece in pieces)
-        yield one_step(step, batches, setting).apart_from(whole)
+        yield one_step(step, batches, setting).apart_from(uncut)
 
 
 def _objectives(subject: Subject, setting: Setting) -> Iterator[tuple[Case, DistillationStep]]:

@@ -43,6 +43,7 @@ TASKS: tuple[TaskName, ...] = (
     "token_classification",
 )
 LENGTHS = (3, 14, 1, 8)
+"""Tokens of each row; the one of a single token has no next one to predict."""
 TEACHER = "teacher"
 
 LAYER_LOSSES = LossesConfig(
@@ -58,6 +59,7 @@ _LANGUAGES = ("xx",)
 _MASKING = MaskingConfig(fraction=0.4, mask_fraction=1.0, random_fraction=0.0)
 """Every scored token is hidden, so that the rows show which ones are scored."""
 
+# Nothing moves and nothing is clipped: the gradient is seen as the backward pass left it.
 _STILL = OptimizerConfig(learning_rate=0.0, max_grad_norm=float("inf"))
 _WEIGHT_SCALE = 5
 """Random weights begin so small that all predictions are alike; times this they are not."""
@@ -81,7 +83,7 @@ class Outcome:
     """The objective, a scalar."""
 
     gradient: torch.Tensor
-    """Of every trained parameter, one after the other."""
+    """Gradients of every trained parameter, one after the other."""
 
     def apart_from(self, expected: "Outcome") -> float:
         """Return the larger of the deviations of loss and gradient."""
@@ -119,6 +121,7 @@ def build_case(task: TaskName, setting: Setting, *, dropout: float = 0.0) -> Cas
 
 def tiny_rows() -> Rows:
     """Return random rows, with labels for every task."""
+    # Ids of words only: special tokens are never hidden, so rows of them would score nothing.
     generator = np.random.default_rng(0)
     num_tokens, num_rows = sum(LENGTHS), len(LENGTHS)
     token_labels_T = generator.integers(len(_LABELS), size=num_tokens)
@@ -165,6 +168,7 @@ def one_step(step: DistillationStep, batches: tuple[Batch, ...], setting: Settin
     """Run the real loop for one optimizer step that changes no weights."""
     kept: list[torch.Tensor] = []
     optimizer = torch.optim.SGD(step.parameters())
+    # Read as the optimizer reads it: right after its step the loop sets gradients to None.
     optimizer.register_step_pre_hook(lambda *_: kept.append(gradient_of(step.parameters())))
     data = DataState(step=0, rows={})
     finished = next(
@@ -202,6 +206,7 @@ def lengthened(batch: Batch, extra: int, *, fill: int) -> Batch:
         batch,
         input_ids_BL=ids_BL.where(is_token_BL, torch.tensor(fill)),
         attention_mask_BL=is_token_BL.long(),
+        # Positions count through all rows: each row before is longer by ``extra``.
         positions_P=batch.positions_P + extra * (batch.positions_P // length),
     )
 

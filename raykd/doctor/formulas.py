@@ -49,6 +49,7 @@ def _scaled(
     ) -> torch.Tensor:
         p_PK = (teacher_PK / temperature).softmax(dim=-1)
         q_PK = (student_PK / temperature).softmax(dim=-1)
+        # Soft targets' gradients shrink with the square (Hinton et al., 2015, section 2).
         return temperature**2 * of_probabilities(p_PK, q_PK)
 
     return values

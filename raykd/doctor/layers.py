@@ -55,8 +55,8 @@ def layer_formulas(subject: Subject, setting: Setting) -> Iterator[float]:
             "attention_relations": _by_row(_relations_apart, student, teacher),
         }
         for name, term in terms.items():
-            found_T = term.per_token(student, teacher, batch)
-            yield deviation(found_T, expected[name])
+            values_T = term.per_token(student, teacher, batch)
+            yield deviation(values_T, expected[name])
 
 
 @check(tolerance=1e-6)
@@ -89,6 +89,7 @@ def _terms(
 
 
 def _hidden(term: LayerTerm, student: ModelOutputs, teacher: ModelOutputs) -> torch.Tensor:
+    # Hidden state 0 is that of the embeddings: layer i, from 0, ends in hidden state i + 1.
     pairs = [(0, 0), *((mine + 1, theirs + 1) for mine, theirs in enumerate(_FOLLOWED))]
     values = []
     for mine, theirs in pairs:
@@ -116,6 +117,7 @@ def _scores_apart(
         of_student, of_teacher = student.attention[mine], teacher.attention[theirs]
         difference_HRR = _scores(of_student, row, length) - _scores(of_teacher, row, length)
         for token in range(length):
+            # What a causal token does not attend to is not compared.
             seen = token + 1 if of_student.is_causal else length
             values.append(difference_HRR[:, token, :seen].square().mean())
     return torch.stack(values).view(len(_FOLLOWED), length).sum(dim=0)
@@ -124,6 +126,7 @@ def _scores_apart(
 def _scores(inputs: AttentionInputs, row: int, length: int) -> torch.Tensor:
     query_HRE = inputs.query_BHLE[row, :, :length].double()
     key_GRE = inputs.key_BGLE[row, :, :length].double()
+    # Grouped queries: so many neighbouring heads share a key.
     shared = len(query_HRE) // len(key_GRE)
     scores_HRR: torch.Tensor = query_HRE @ key_GRE.repeat_interleave(shared, dim=0).mT
     return scores_HRR * inputs.scaling
@@ -133,12 +136,14 @@ def _relations_apart(
     student: ModelOutputs, teacher: ModelOutputs, row: int, length: int
 ) -> torch.Tensor:
     of_student, of_teacher = student.attention[1], teacher.attention[2]
+    # The last layers alone: relations are compared there, as in MiniLMv2.
     values = []
     for part in ("query_BHLE", "key_BGLE", "value_BGLE"):
         log_q_HRR, log_p_HRR = (
             _log_relations(getattr(inputs, part)[row, :, :length], is_causal=inputs.is_causal)
             for inputs in (of_student, of_teacher)
         )
+        # The future of a causal row is -inf minus -inf, which counts nothing.
         terms_HRR = (log_p_HRR.exp() * (log_p_HRR - log_q_HRR)).nan_to_num(nan=0.0)
         values.append(terms_HRR.sum(dim=-1).mean(dim=0))
     return torch.stack(values).sum(dim=0)

@@ -41,6 +41,7 @@ def schedules(subject: Subject, setting: Setting) -> Iterator[float]:
         case = build_case(task, setting)
         step = build_step(subject, case, setting, losses)
         batch = subject.collate(case.task, case.rows).to(setting.device)
+        # Not the batch's own: the step has to divide by the counts that it is given.
         counts = StepCounts(positions=7.0, tokens=1.0)
         student_PK = step.student_outputs(batch).logits_PK.double()
         teacher_PK = step.signals(batch)[0].outputs.logits_PK.double()
@@ -51,8 +52,8 @@ def schedules(subject: Subject, setting: Setting) -> Iterator[float]:
                 student_PK, teacher_PK, parse_schedule(_TEMPERATURE).at(progress)
             )
             expected = at["cross_entropy"] * hard_P.sum() + at["forward_kl"] * soft_P.sum()
-            found = step(batch, progress, counts).loss
-            yield deviation(found, expected / counts.positions)
+            loss = step(batch, progress, counts).loss
+            yield deviation(loss, expected / counts.positions)
 
 
 @check()
@@ -63,6 +64,7 @@ def teacher_mode(subject: Subject, setting: Setting) -> Iterator[float]:
         batch = case.task.collate(case.rows).to(setting.device)
         with torch.no_grad():
             expected_PK = case.teacher.eval()(batch).logits_PK
+        # As left by who loaded it: the step has to put it right.
         case.teacher.train()
         step = build_step(subject, case, setting, LossesConfig(forward_kl=ForwardKLConfig()))
         for _ in range(2):
@@ -96,6 +98,7 @@ def detached(subject: Subject, setting: Setting) -> Iterator[float]:
     batch = subject.collate(case.task, case.rows).to(setting.device)
     insides = LayersWanted(hidden=(0, 1, 2, 3), attention=(0, 1, 2))
     step = build_step(subject, case, setting, LAYER_LOSSES)
+    # The terms themselves are tried here: a teacher without gradient would hide their mistake.
     case.teacher.requires_grad_()
     of_teacher = case.teacher(batch, insides)
     of_student = case.student(batch, LayersWanted(hidden=(0, 1, 2), attention=(0, 1)))

@@ -30,12 +30,13 @@ def labels(subject: Subject, setting: Setting) -> Iterator[float]:
         case = build_case(task, setting)
         batch = subject.collate(case.task, case.rows)
         places = [divmod(p, batch.input_ids_BL.shape[1]) for p in batch.positions_P.tolist()]
-        found = [
+        scored = [
             (row, place, label)
             for (row, place), label in zip(places, batch.labels_P.tolist(), strict=True)
         ]
-        yield len(set(found) ^ _expected(case, batch))
-        yield len(found) - len(set(found))
+        # Missing or superfluous, then scored twice.
+        yield len(set(scored) ^ _expected(case, batch))
+        yield len(scored) - len(set(scored))
 
 
 @check()
@@ -44,8 +45,8 @@ def cross_entropy(subject: Subject, setting: Setting) -> Iterator[float]:
     for task in TASKS:
         case = build_case(task, setting)
         step = build_step(subject, case, setting, LossesConfig(cross_entropy=CrossEntropyConfig()))
-        found = one_step(step, (subject.collate(case.task, case.rows),), setting)
-        yield found.apart_from(_of_transformers(case, setting))
+        outcome = one_step(step, (subject.collate(case.task, case.rows),), setting)
+        yield outcome.apart_from(_of_transformers(case, setting))
 
 
 def _expected(case: Case, batch: Batch) -> set[tuple[int, int, int]]:
@@ -53,23 +54,23 @@ def _expected(case: Case, batch: Batch) -> set[tuple[int, int, int]]:
     rows = case.rows
     assert rows.labels_B is not None  # noqa: S101  tiny rows have labels for every task
     assert rows.token_labels_T is not None  # noqa: S101
-    found = set()
+    expected = set()
     start = 0
     for row, length in enumerate(LENGTHS):
         tokens = rows.token_ids_T[start : start + length].tolist()
         classes = rows.token_labels_T[start : start + length].tolist()
         match case.task.name:
             case "causal_lm":
-                found |= {(row, i, tokens[i + 1]) for i in range(length - 1)}
+                expected |= {(row, i, tokens[i + 1]) for i in range(length - 1)}
             case "masked_lm":
                 shown = batch.input_ids_BL[row].tolist()
-                found |= {(row, i, token) for i, token in enumerate(tokens) if shown[i] != token}
+                expected |= {(row, i, t) for i, t in enumerate(tokens) if shown[i] != t}
             case "sequence_classification":
-                found.add((row, 0, int(rows.labels_B[row])))
+                expected.add((row, 0, int(rows.labels_B[row])))
             case "token_classification":
-                found |= {(row, i, label) for i, label in enumerate(classes) if label != _IGNORED}
+                expected |= {(row, i, c) for i, c in enumerate(classes) if c != _IGNORED}
         start += length
-    return found
+    return expected
 
 
 def _of_transformers(case: Case, setting: Setting) -> Outcome:

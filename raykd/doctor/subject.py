@@ -1,4 +1,4 @@
-"""What the checks are about: the pieces of the objective, where they run, what was found."""
+"""What the checks are about: the pieces of the objective, where they run, what comes of them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -69,7 +69,7 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """What one check found."""
+    """What comes of one check."""
 
     name: str
     claim: str
@@ -100,11 +100,12 @@ class Check:
     """Each a difference, or a number of mistakes, that would be 0 without rounding."""
 
     def __call__(self, subject: Subject, setting: Setting) -> Finding:
-        """Return the worst that is found."""
+        """Return the worst deviation."""
         tolerance = setting.forward_tolerance if self.tolerance is None else self.tolerance
         return Finding(
             name=self.name,
             claim=self.claim,
+            # ``deviation`` turns NaN into infinity: max() would pass over NaN.
             deviation=max(self.deviations(subject, setting)),
             tolerance=tolerance,
         )
@@ -126,16 +127,16 @@ def check(
     return make
 
 
-def deviation(found: torch.Tensor, expected: torch.Tensor) -> float:
+def deviation(actual: torch.Tensor, expected: torch.Tensor) -> float:
     """Return the largest difference of two tensors, relative to the largest expected value.
 
     It is infinite where the shapes differ or a value is NaN, and absolute where nothing but
     zeros is expected.
     """
-    if found.shape != expected.shape:
+    if actual.shape != expected.shape:
         return float("inf")
-    if not found.numel():
+    if not actual.numel():
         return 0.0
-    found, expected = found.detach().double().cpu(), expected.detach().double().cpu()
-    worst = (found - expected).abs().max() / (expected.abs().max() or 1.0)
+    actual, expected = actual.detach().double().cpu(), expected.detach().double().cpu()
+    worst = (actual - expected).abs().max() / (expected.abs().max() or 1.0)
     return float(worst.nan_to_num(nan=torch.inf))

@@ -27,6 +27,6 @@ CHECKS: tuple[Check, ...] = (
 
 
 def findings(subject: Subject, setting: Setting) -> Iterator[Finding]:
-    """Run the checks one after the other; the same pieces and setting find the same."""
+    """Run the checks one after the other; same pieces and setting, same findings."""
     for check in CHECKS:
         yield check(subject, setting)

@@ -26,12 +26,12 @@ def formulas(subject: Subject, setting: Setting) -> Iterator[float]:
     for name, formula in FORMULAS.items():
         for temperature in (1.0, 3.0):
             inputs_PK = [student_PK.clone().requires_grad_(), student_PK.double().requires_grad_()]
-            found_P = _values(subject, name, inputs_PK[0], teacher_PK, temperature)
+            values_P = _values(subject, name, inputs_PK[0], teacher_PK, temperature)
             expected_P = formula.values(inputs_PK[1], teacher_PK.double(), temperature)
-            found_P.sum().backward()
+            values_P.sum().backward()
             expected_P.sum().backward()
             gradients = [_gradient(logits_PK) for logits_PK in inputs_PK]
-            yield deviation(found_P, expected_P)
+            yield deviation(values_P, expected_P)
             yield deviation(*gradients)
 
 
@@ -46,9 +46,9 @@ def precision(subject: Subject, setting: Setting) -> Iterator[float]:
         -student_PK.double().softmax(dim=-1).log()[labels_P, labels_P],
     )
     for name, formula in FORMULAS.items():
-        found_P = _values(subject, name, student_PK, teacher_PK, 2.0)
+        values_P = _values(subject, name, student_PK, teacher_PK, 2.0)
         expected_P = formula.values(student_PK.double(), teacher_PK.double(), 2.0)
-        yield deviation(found_P, expected_P)
+        yield deviation(values_P, expected_P)
 
 
 @check(tolerance=2e-2)
@@ -73,8 +73,8 @@ def zero(subject: Subject, setting: Setting) -> Iterator[float]:
         student_PK.requires_grad_()
         values_P = _values(subject, name, student_PK, student_PK.detach().clone(), 2.0)
         values_P.sum().backward()
-        found = torch.cat([values_P, _gradient(student_PK).flatten()])
-        yield deviation(found, torch.zeros_like(found))
+        both = torch.cat([values_P, _gradient(student_PK).flatten()])
+        yield deviation(both, torch.zeros_like(both))
 
 
 @check(tolerance=0.0)
@@ -90,14 +90,15 @@ def non_negative(subject: Subject, setting: Setting) -> Iterator[float]:
 @check(tolerance=_TOLERANCE)
 def shift(subject: Subject, setting: Setting) -> Iterator[float]:
     """A constant added to all logits of a position changes nothing."""
+    # Multiples of 1/8 up to 4, and 8 more, have at most 7 bits: bfloat16 adds them exactly.
     student_PK, teacher_PK = (
         ((8 * logits_PK).round() / 8).clamp(-4, 4) for logits_PK in _logits(setting, setting.dtype)
     )
     for name, formula in FORMULAS.items():
         if formula.is_of_probabilities:
             expected_P = _values(subject, name, student_PK, teacher_PK, 2.0)
-            found_P = _values(subject, name, student_PK + 8, teacher_PK - 8, 2.0)
-            yield deviation(found_P, expected_P)
+            values_P = _values(subject, name, student_PK + 8, teacher_PK - 8, 2.0)
+            yield deviation(values_P, expected_P)
 
 
 @check(tolerance=0)
@@ -111,8 +112,8 @@ def extremes(subject: Subject, setting: Setting) -> Iterator[float]:
             student_PK.requires_grad_().grad = None
             values_P = _values(subject, name, student_PK, teacher_PK, temperature_)
             values_P.sum().backward()
-            for found in (values_P, _gradient(student_PK)):
-                yield int((~found.isfinite()).sum())
+            for tensor in (values_P, _gradient(student_PK)):
+                yield int((~tensor.isfinite()).sum())
 
 
 def _values(
@@ -134,6 +135,7 @@ def _gradient(logits_PK: torch.Tensor) -> torch.Tensor:
 
 def _logits(setting: Setting, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """Return logits of a student and a teacher that differ."""
+    # Drawn on the CPU in float32: alike on every device, but for the rounding to ``dtype``.
     generator = torch.Generator().manual_seed(0)
     logits_2PK = 2 * torch.randn(2, _POSITIONS, _CLASSES, generator=generator)
     student_PK, teacher_PK = logits_2PK.to(setting.device, dtype)

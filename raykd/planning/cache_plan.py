@@ -23,7 +23,7 @@ class CachePlan:
     """That the run asks about, once in each mask epoch."""
 
     mask_epochs: int
-    """Of the rows that are read most often."""
+    """Ways in which the rows that are read most often are masked."""
 
     def __str__(self) -> str:
         """Describe it in one line."""
@@ -51,6 +51,7 @@ def _planned(name: str, section: CacheConfig, setup: RunSetup) -> CachePlan:
         raise ConfigError(message)
     candidates = candidates_of(section, setup)
     root = root_of(name, section, setup.config)
+    # A name below: the directory of caches itself may not be there yet.
     require_writable(uris.join(root, "any"), f"teachers.{name}.cache.uri")
     return CachePlan(
         kept=str(candidates[0]) if len(candidates) == 1 else "auto",

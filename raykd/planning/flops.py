@@ -109,6 +109,7 @@ def run_flops(
     share = _active_share(tuple(getattr(losses, name).weight for name in losses.teacher_terms))
     asked = {name: share * _asked_share(name, config, row) for name in teachers}
     cached = [name for name in teachers if config.teachers[name].cache is not None]
+    # As in all steps but the first: a teacher that only starts the student costs nothing then.
     running = running_teachers(config, cached=cached, begins=False)
     return RunFlops(
         student_per_token=_per_token(student, config, row, is_trained=True),
@@ -186,6 +187,7 @@ def _projections_per_token(
     if width == teacher_width:
         return 0.0
     mapped = num_layers(student) + section.embeddings
+    # Two operations for each weight, three times: forward, and backward by weight and by input.
     return _active_share((section.weight,)) * 6 * width * teacher_width * mapped
 
 
@@ -193,6 +195,7 @@ def _projections_per_token(
 def _active_share(weights: tuple[str, ...]) -> float:
     """Return the share of a run in which at least one of the weights is not 0."""
     schedules = [parse_schedule(weight) for weight in weights]
+    # Middles, so that a weight that is 0 at an end only counts as active all the way.
     places = [(index + 0.5) / _PLACES_IN_A_RUN for index in range(_PLACES_IN_A_RUN)]
     active = sum(any(schedule.at(place) for schedule in schedules) for place in places)
     return active / _PLACES_IN_A_RUN
@@ -243,12 +246,14 @@ def _counted(shape: _Shape, *, task: TaskName, rows: int, tokens: int, is_traine
     # The same products as any other attention, and the only way that needs no values.
     config._attn_implementation = "eager"  # noqa: SLF001  transformers has no public name for it
     with torch.device("meta"):
+        # In one type, whatever the weights are stored in: it does not change the count.
         model = build_model(config, task).float().requires_grad_(is_trained)
         num_classes = config.vocab_size if task.endswith("_lm") else config.num_labels
         scored = ScoredModel(model, task=task, num_classes=num_classes)
         batch = _batch(config.model_type, rows=rows, tokens=tokens)
         with FlopCounterMode(display=False) as encoder:
             _finish(scored.hidden(batch), is_trained=is_trained)
+        # Features of its own: a backward pass through the head must not count the encoder again.
         hidden_PD = torch.empty(1, config.hidden_size, requires_grad=is_trained)
         with FlopCounterMode(display=False) as head:
             _finish(scored.scores(hidden_PD).logits(), is_trained=is_trained)

@@ -14,19 +14,20 @@ from raykd.models.parts import ParameterCount, num_layers
 from raykd.scores import chunk_positions
 
 _COPIES_OF_SCORES = 20
-"""Of a chunk while its losses and their gradient are made, measured with one teacher."""
+"""Copies of a chunk's scores while its losses and their gradient are made, measured with one
+teacher."""
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 _STATE_BYTES = 16
-"""Of each trained parameter: weight, gradient and the two moments of AdamW, all float32."""
+"""Bytes of each trained parameter: weight, gradient, the two moments of AdamW, all float32."""
 
 _GATHERED_BYTES = 8
-"""Of each parameter that a worker has whole for a while, of a student in shares: weight and
-gradient, both float32."""
+"""Bytes of each parameter of a sharded student while it is gathered: weight and gradient, both
+float32."""
 
 _COPIED_BYTES = 12
-"""Of each trained parameter in what a checkpoint is written from: weight and moments, float32."""
+"""Bytes of each trained parameter in a checkpoint: weight and moments, float32."""
 
 _STORED_TOKEN_BYTES = 4
 """At most: the vocabulary's unsigned type is one of 16 or 32 bits."""
@@ -95,6 +96,7 @@ def activation_bytes(model: PreTrainedConfig, *, rows: int, tokens: int, dtype: 
 def frozen_bytes(plan: ModelPlan, *, rows: int, tokens: int, dtype: str) -> int:
     """Estimate the memory of a model that is never trained: its weights, and one layer at work."""
     activations = activation_bytes(plan.config, rows=rows, tokens=tokens, dtype=dtype)
+    # Without gradient the outputs of a layer are freed when the next one has read them.
     return plan.parameters.total * _BYTES[dtype] + activations // num_layers(plan.config)
 
 
@@ -107,7 +109,7 @@ def trained_bytes(plan: ModelPlan, *, rows: int, tokens: int, dtype: str) -> int
 def memory_bytes(setup: RunSetup, *, student: ModelPlan, teachers: dict[str, ModelPlan]) -> int:
     """Estimate the peak memory of a worker, in bytes.
 
-    Parameters and their state are exact, of a student in shares too.
+    Parameters and their state are exact, of a sharded student too.
     """
     config = setup.config
     rows, tokens = config.train.micro_batch_size, setup.manifest.max_length
@@ -132,6 +134,7 @@ def memory_bytes(setup: RunSetup, *, student: ModelPlan, teachers: dict[str, Mod
 def shared_bytes(config: RunConfig, teachers: dict[str, ModelPlan]) -> int:
     """Return what a process takes before any student: its imports, and the teachers' weights."""
     cached = [name for name, teacher in config.teachers.items() if teacher.cache is not None]
+    # Also a teacher that gives the student its first weights only: it stays in memory.
     running = running_teachers(config, cached=cached, begins=True)
     return _PROCESS_BYTES + sum(
         _frozen_parameters(plan, is_running=name in running) * _BYTES[config.teachers[name].dtype]
@@ -145,7 +148,7 @@ def checkpoint_bytes(counts: ParameterCount) -> int:
 
 
 def _student_bytes(config: RunConfig, plan: ModelPlan, *, rows: int, tokens: int) -> int:
-    """Return what the student takes: in shares its share, and what is gathered at a time."""
+    """Return what the student takes; sharded, a shard and what is gathered at a time."""
     dtype, workers = config.train.precision, config.cluster.num_workers
     if not config.cluster.shard_student or workers < 2:  # noqa: PLR2004  one has no one to share with
         return trained_bytes(plan, rows=rows, tokens=tokens, dtype=dtype)
@@ -154,6 +157,7 @@ def _student_bytes(config: RunConfig, plan: ModelPlan, *, rows: int, tokens: int
     gathered = counts.embeddings + counts.head + 2 * counts.layers // num_layers(plan.config)
     activations = activation_bytes(plan.config, rows=rows, tokens=tokens, dtype=dtype)
     at_work = -(-counts.total * _STATE_BYTES // workers) + gathered * _GATHERED_BYTES + activations
+    # Before it is sharded, every worker builds the full student.
     return max(at_work, counts.total * _BYTES["float32"])
 
 
@@ -165,6 +169,7 @@ def _checkpoint_bytes(config: RunConfig, counts: ParameterCount) -> int:
     if config.cluster.gpus_per_worker > 0:
         return 0
     share = -(-checkpoint_bytes(counts) // max(config.cluster.num_workers, 1))
+    # The exported student is gathered in full, without its moments.
     return max(share, counts.total * _BYTES["float32"])
 
 
@@ -191,6 +196,7 @@ def _scores_bytes(setup: RunSetup) -> int:
     if config.task.endswith("_lm"):
         on_gpu = config.cluster.gpus_per_worker > 0
         positions = min(positions, chunk_positions(classes, on_gpu=on_gpu))
+    # float32, whatever the pass computes in: losses widen.
     return 4 * positions * classes * _COPIES_OF_SCORES
 
 

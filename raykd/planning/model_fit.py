@@ -45,6 +45,7 @@ def planned_model(
     """
     loaded, task = load_config(source, revision=revision), setup.config.task
     _check_length(key, source, loaded, setup.manifest)
+    # On the Hub there is none to look at yet: then only the number of embeddings is compared.
     if (tokenizer := tokenizer_beside(resolve_model(source))) is not None:
         check_same_tokenizer(key, source, tokenizer_info(tokenizer), setup.manifest)
     _check_vocabulary(key, source, loaded, setup.manifest)
@@ -91,6 +92,7 @@ def _check_vocabulary(key: str, source: str, loaded: PreTrainedConfig, manifest:
         ModelError: It does not; the message names the key.
     """
     needed = manifest.tokenizer.vocab_size
+    # More are fine: embeddings are often padded to a multiple that suits the hardware.
     if loaded.vocab_size < needed:
         message = (
             f"{key}: {source} has {loaded.vocab_size:,} embeddings, fewer than the {needed:,} "

@@ -50,7 +50,7 @@ _LAYER_LOSSES = (
     LossesConfig(attention_relations=AttentionRelationsConfig()),
 )
 _SCORE_BYTES, _HIDDEN_BYTES = 4, 2
-"""Of a number in cached outputs: scores in float32, hidden states in 16 bits."""
+"""Bytes of a number in cached outputs: scores in float32, hidden states in 16 bits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +75,7 @@ class Pair:
 class _Model:
     source: str
     config: Any
-    """Of transformers."""
+    """Its transformers configuration."""
 
     tokenizer: Any | None
     """The one that lies beside the model."""
@@ -130,6 +130,7 @@ def examine_pair(
     if not has_head:
         warnings.append(f"{student}: has no head for {task} and these classes: one starts anew")
     if data_uri is not None and not problems.found():
+        # Weights are loaded last, and only where nothing cheaper stands against the pair.
         scores = problems.collect(partial(_scores, setup)) or {}
         for name, (theirs, mine) in scores.items():
             facts[0][f"{name}, {split}"] = f"{theirs:.4f}"
@@ -152,7 +153,7 @@ def _read(source: str) -> _Model:
     except DataError:
         if is_location(where):
             raise
-        tokenizer = None  # the model itself was found: it has none that raykd can use
+        tokenizer = None  # the model itself is there: it has none that raykd can use
     info = None if tokenizer is None else tokenizer_info(tokenizer)
     return _Model(source=source, config=config, tokenizer=tokenizer, info=info)
 
@@ -232,16 +233,17 @@ def _scores(setup: RunSetup) -> dict[str, tuple[float, float]]:
         DataError: Nothing of the split is scored.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    # As if restored: a pretrained student is loaded either way, and nothing is measured for it.
     run = assemble(setup, world=World(device=device), is_restored=True)
-    found = run.evaluate().metrics()
+    metrics = run.evaluate().metrics()
     teachers, student = setup.config.teachers, setup.config.student
     sources = {"teacher/loss": teachers[_TEACHER].model, "loss": student.pretrained}
     for name, source in sources.items():
-        if not math.isfinite(found[name]):
+        if not math.isfinite(metrics[name]):
             message = f"{source}: says NaN or infinity about some rows; take another model"
             raise ModelError(message)
-    names = [name for name in found if name.split("/")[0] in ("loss", "accuracy")]
-    return {name: (found[f"teacher/{name}"], found[name]) for name in names}
+    names = [name for name in metrics if name.split("/")[0] in ("loss", "accuracy")]
+    return {name: (metrics[f"teacher/{name}"], metrics[name]) for name in names}
 
 
 def _worse(scores: Mapping[str, tuple[float, float]]) -> str:
@@ -256,7 +258,7 @@ def _worse(scores: Mapping[str, tuple[float, float]]) -> str:
 def _facts(model: _Model, plan: ModelPlan | None, task: TaskName) -> dict[str, str]:
     """Return what the two are compared in."""
     config, info = model.config, model.info
-    found = {
+    facts = {
         "family": config.model_type,
         "layers": f"{num_layers(config)} of {config.hidden_size}, "
         f"{config.num_attention_heads} heads",
@@ -269,7 +271,7 @@ def _facts(model: _Model, plan: ModelPlan | None, task: TaskName) -> dict[str, s
         "ids in config.json": _listed(_special_ids(config)),
         "context": f"{model.context:,} tokens",
     }
-    return found if task.endswith("_lm") else found | {"labels": ", ".join(label_list(config))}
+    return facts if task.endswith("_lm") else facts | {"labels": ", ".join(label_list(config))}
 
 
 def _stored_dtypes(model: _Model) -> tuple[str, ...]:

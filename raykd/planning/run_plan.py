@@ -48,7 +48,7 @@ class Plan:
     run_uri: str
     """Without the hash that its inputs decide, where they cannot be read."""
 
-    found: str
+    progress: str
     """What is there already, and so where the run would begin."""
 
     problems: tuple[str, ...]
@@ -81,7 +81,7 @@ class Plan:
     """Estimate for each worker; None where the models are not known."""
 
     shared_bytes: int | None = None
-    """Of it: what runs of one process have once, the process itself and the teachers."""
+    """Part of it that runs of one process have once: the process itself and the teachers."""
 
 
 def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
@@ -97,11 +97,12 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
     problems.collect(lambda: check_trackers(config))
     setup = problems.collect(lambda: read_setup(config))
     if setup is None:
+        # What needs no data is still examined: all problems are told at once.
         for source, revision in _named_models(config):
             problems.collect(partial(load_config, source, revision=revision))
         return Plan(
             run_uri=place.uri,
-            found=place.found,
+            progress=place.progress,
             problems=problems.found() or place.problems,
             remarks=(),
             num_steps=config.train.num_steps or 0,
@@ -119,7 +120,7 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
             problems.collect(lambda: _check_room(paths, student))
     return Plan(
         run_uri=place.uri,
-        found=place.found,
+        progress=place.progress,
         others=place.others,
         problems=problems.found() or place.problems,
         remarks=tuple(
@@ -157,9 +158,9 @@ def require_runnable(plan: Plan) -> None:
 
 def _named_models(config: RunConfig) -> list[tuple[str, str | None]]:
     """Return the models that a run loads, each with its revision."""
-    found = [(teacher.model, teacher.revision) for teacher in config.teachers.values()]
+    models = [(teacher.model, teacher.revision) for teacher in config.teachers.values()]
     student = config.student
-    return found + ([(student.pretrained, student.revision)] if student.pretrained else [])
+    return models + ([(student.pretrained, student.revision)] if student.pretrained else [])
 
 
 class Problems:
@@ -169,7 +170,7 @@ class Problems:
         self._messages: list[str] = []
 
     def collect(self, find: Callable[[], T]) -> T | None:
-        """Return what is found, or None after noting why it cannot be."""
+        """Return what ``find`` returns, or None after noting why it cannot."""
         try:
             return find()
         except RaykdError as error:
@@ -186,7 +187,7 @@ class _Place:
     """Where a run stands."""
 
     uri: str
-    found: str
+    progress: str
     paths: RunPaths | None = None
     """None where there is no place, or nobody knows which."""
 
@@ -201,25 +202,25 @@ def _place(config: RunConfig, problems: Problems) -> _Place:
     uri = uris.join(uris.absolute(config.output_uri), config.name)
     problems.collect(lambda: require_writable(uri, "output_uri"))
     if problems.found():
-        return _Place(uri=uri, found="no place for a run")
+        return _Place(uri=uri, progress="no place for a run")
     try:
         named = pinned(config)
     except RaykdError as error:
-        found = "not known before its inputs are there"
-        return _Place(uri=uri, found=found, problems=(str(error),))
+        progress = "not known before its inputs are there"
+        return _Place(uri=uri, progress=progress, problems=(str(error),))
     paths = run_paths(named)
     if read_result(paths) is not None:
-        found = "the run is done; --fresh would start over"
+        progress = "the run is done; --fresh would start over"
     elif steps := committed_steps(paths.checkpoints):
-        found = f"a checkpoint of step {steps[-1]}; the run continues there"
+        progress = f"a checkpoint of step {steps[-1]}; the run continues there"
     else:
         return _Place(
             uri=paths.run,
-            found="nothing yet; the run starts at its first step",
+            progress="nothing yet; the run starts at its first step",
             paths=paths,
             others=tuple(other_runs(named)),
         )
-    return _Place(uri=paths.run, found=found, paths=paths, is_empty=False)
+    return _Place(uri=paths.run, progress=progress, paths=paths, is_empty=False)
 
 
 def _check_room(paths: RunPaths, student: ModelPlan) -> None:
@@ -301,6 +302,7 @@ def _check_models(setup: RunSetup, student: ModelPlan, teachers: dict[str, Model
     if config.student.pretrained is not None:
         check_pretrained(setup, student.config)
     setup.task(student.config.model_type)
+    # One that cannot be read has been told already; without it no layers can be compared.
     if teachers.keys() == config.teachers.keys():
         check_layer_terms(
             config,

@@ -37,7 +37,7 @@ class Speed:
     """Operations as ``raykd.planning.flops`` counts them, so none on padding."""
 
     seconds_per_step: float
-    """Of the student alone, on the share of the batch that one of the workers has."""
+    """For the student alone, on what one of the workers has of the batch."""
 
     where: str
     """The device, in words."""
@@ -99,6 +99,7 @@ def _timed(steps: Iterator[int], device: torch.device) -> list[_Timed]:
     timed = []
     started = time.perf_counter()
     for tokens in steps:
+        # CUDA works behind Python: a step is over when its device is done.
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         ended = time.perf_counter()
@@ -112,8 +113,10 @@ def _of_one_worker(setup: RunSetup) -> RunSetup:
     config = setup.config
     train = replace(
         config.train,
+        # Rounded up: a step takes as long as its worker with the most rows.
         global_batch_size=-(-config.train.global_batch_size // max(config.cluster.num_workers, 1)),
         num_steps=max(setup.num_steps, 1 + _TIMED_STEPS),
+        # Random weights and a few steps: what their loss does says nothing.
         loss_spike_factor=None,
         # Compiling takes longer than the steps that are timed.
         compile=False,

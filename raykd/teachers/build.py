@@ -1,4 +1,4 @@
-"""From the sections teachers and teacher_weights to a ensemble.
+"""From the sections teachers and teacher_weights to an ensemble.
 
 Beside the dimension key of raykd.batch, N is teachers and G is languages, in the order of the
 manifest.
@@ -63,6 +63,7 @@ def build_ensemble(
     )
     counts_G = (shares_NG > 0).any(dim=0).tolist()
     counted = {language for language, counts in zip(languages, counts_G, strict=True) if counts}
+    # No error: a language may be there for its labels, with a teacher in the others alone.
     if alone := [language for language in trained if language not in counted]:
         logger.info("no teacher counts in %s: the true labels alone train them", alone)
     return TeacherEnsemble(
@@ -129,6 +130,7 @@ def _shares(
     mean_margins_NG: torch.Tensor | None,
 ) -> torch.Tensor:
     """Return how much each teacher counts in each language, float64, shape [N, G]."""
+    # float64: what a file gives is normalised once, before the ensemble rounds it to float32.
     weights_NG = torch.ones(serves_NG.shape, dtype=torch.float64)
     if (
         config is not None

@@ -48,6 +48,7 @@ class CachedTeacher:
                 raise ValueError(message)
             return self._live(batch, wanted)
         scores = self._encoding.decode(self._columns(batch), self._device)
+        # Hidden states are not kept: no columns stand for them.
         nothing_PD = torch.zeros(scores.num_positions, 0, device=self._device)
         return ModelOutputs(hidden_PD=nothing_PD, scores=scores)
 

@@ -26,8 +26,8 @@ class TeacherSignal:
     """The rows it is asked about."""
 
     positions_Q: torch.Tensor | None
-    """Index of each scored position of its batch among the P of the whole; None where it is
-    asked about all."""
+    """Index of each scored position of its batch among the P of the full batch; None where
+    it is asked about all."""
 
     weights_Q: torch.Tensor | None
     """How much it counts at each of them, float32; None is 1 everywhere."""
@@ -111,6 +111,7 @@ def consult(
     signals = []
     for (name, teacher), asks_G in zip(teachers.items(), asks_NG, strict=True):
         asked, positions_Q = batch, None
+        # Most teachers serve all languages: their rows are not even looked at.
         if not asks_G.all():
             is_asked_B = asks_G[batch.on_host.languages_B]
             num_asked = int(is_asked_B.sum())
@@ -145,6 +146,7 @@ def mean_margins(
     Returns:
         float64 on the CPU, shape [N, G]; 0 where a teacher has seen no position of a language.
     """
+    # float64: the weights must not depend on how rows fall into batches and to workers.
     sums_NG = torch.zeros(serves_NG.shape, dtype=torch.float64)
     counts_NG = torch.zeros_like(sums_NG)
     number = {name: index for index, name in enumerate(teachers)}
@@ -172,6 +174,7 @@ def _weighed(
 ) -> tuple[TeacherSignal, ...]:
     """Weight the signals at every position, among the teachers that are asked there."""
     shape = len(signals), len(batch.positions_P)
+    # Where a teacher is not asked the 0 is no value: ``combine`` reads ``is_asked_NP``.
     values_NP = torch.zeros(shape, device=batch.positions_P.device)
     is_asked_NP = torch.zeros_like(values_NP, dtype=torch.bool)
     asked = [slice(None) if o.positions_Q is None else o.positions_Q for o in signals]

@@ -64,6 +64,7 @@ def max_margin(margins_NP: torch.Tensor, is_asked_NP: torch.Tensor) -> torch.Ten
         is_asked_NP: True where a teacher is asked.
     """
     counts_NP = is_asked_NP & (margins_NP >= 0)
+    # Where no teacher counts argmax is 0; the last line takes that back.
     best_1P = margins_NP.masked_fill(~counts_NP, -torch.inf).argmax(dim=0, keepdim=True)
     chosen_NP = torch.zeros_like(margins_NP).scatter_(0, best_1P, 1.0)
     return torch.where(counts_NP, chosen_NP, 0.0)

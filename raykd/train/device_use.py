@@ -34,6 +34,7 @@ def device_use(run: Distillation, caches: Mapping[str, OpenedCache]) -> DeviceUs
     )
     return DeviceUse(
         device=run.world.device,
+        # Metrics count the tokens of all workers, of which this one trains on its part.
         flops_per_token=flops.total_per_token / run.world.size,
         device_flops=products_per_second(
             run.world.device, getattr(torch, config.train.precision), torch.get_num_threads()

@@ -19,12 +19,12 @@ def profiled(
     """Return the steps as they are taken; the first worker traces ``train.profile_steps``.
 
     What is done between two of them, such as an evaluation, is in the trace. A run that ends
-    within them leaves none; one that goes on within them traces those that remain.
+    within them writes none; one that goes on within them traces those that remain.
 
     Args:
         steps: Of the run, from the next one on.
         run: That takes them.
-        uri: Of the trace, which appears as a whole.
+        uri: File of the trace, which appears complete or not at all.
     """
     window = run.config.train.profile_steps
     if window is None or run.world.rank != 0:
@@ -50,6 +50,7 @@ def _traced(
         while True:
             if trace is None and first <= step <= last:
                 trace = stack.enter_context(profile(activities=activities))
+            # The generator takes its step inside next(): what lies outside is the worker's.
             with record_function(f"step {step}"):
                 finished = next(steps, None)
             if finished is None:
@@ -62,6 +63,7 @@ def _traced(
 
 
 def _write(trace: profile, uri: str) -> None:
+    # By way of a file: the profiler writes to paths, not to stores.
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "profile.json.gz")
         trace.export_chrome_trace(str(path))

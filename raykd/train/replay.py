@@ -92,15 +92,15 @@ def _run_before(
     on_message: Callable[[str], None],
 ) -> Distillation:
     """Return the run as it was at the newest checkpoint before a step, or at its start."""
-    with newest_checkpoint(paths.checkpoints, before=step) as found:
+    with newest_checkpoint(paths.checkpoints, before=step) as checkpoint:
         device = local_device(setup.config.cluster) or torch.device("cpu")
         run = assemble(
-            setup, world=World(device=device), is_restored=found is not None, caches=caches
+            setup, world=World(device=device), is_restored=checkpoint is not None, caches=caches
         )
-        if found is None:
+        if checkpoint is None:
             on_message(f"no checkpoint before step {step} is left: from the start of the run")
             return run
-        saved = restore_checkpoint(str(found.path), run.state)
+        saved = restore_checkpoint(str(checkpoint.path), run.state)
     on_message(f"from the checkpoint of step {saved.step}")
     return run
 
@@ -131,6 +131,7 @@ def _take_steps(run: Distillation, num_steps: int) -> None:
     Raises:
         ConfigError: A step on the way diverges.
     """
+    # Evaluations decide which rows follow: without those of the run, other rows would.
     if run.mixes_adaptively and run.evaluates_first:
         run.adapt(run.evaluate())
     steps = run.steps()

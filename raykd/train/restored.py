@@ -99,6 +99,7 @@ def evaluate_run(
     if changes or data_uri is not None:
         _check_same_ids(setup, place)
     languages = languages_of(place.saved_config)
+    # With the projections of the checkpoint: the data may lack languages that it was trained on.
     run = assemble(setup, world=World(), is_restored=True, languages=languages)
     restore_checkpoint(place.checkpoint_uri, run.state)
     labels = run.task.class_names or ()
@@ -209,7 +210,8 @@ def _on_other_data(config: RunConfig, uri: str) -> RunConfig:
         teachers=teachers,
         # Weights count in training alone, and may name languages that are not there.
         teacher_weights=None,
-        inputs={key: found for key, found in config.inputs.items() if key != DATA},
+        # What was pinned of the run's own data says nothing of these.
+        inputs={key: held for key, held in config.inputs.items() if key != DATA},
     )
 
 

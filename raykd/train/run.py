@@ -148,6 +148,7 @@ def leased_run(
     """
     named = pinned(config)
     paths = run_paths(named)
+    # Before the lease, which is itself a file there: a store that lies about writes holds none.
     check_storage(paths.run)
     require_own(paths.run, marks=paths.marks, what="run")
     with held_lease(
@@ -157,6 +158,7 @@ def leased_run(
         on_wait=on_message,
         should_stop=should_stop,
     ) as lease:
+        # Only now: what another driver may still write can be neither removed nor trusted.
         if fresh:
             _clear(paths)
         result = read_result(paths)
@@ -185,6 +187,7 @@ def _clear(paths: RunPaths) -> None:
     published = {paths.model: MODEL} | dict.fromkeys(checkpoints, CHECKPOINT)
     for uri, kind in published.items():
         require_place(uri, kind=kind, overwrites=True)
+    # First: a start that is killed here must not take what is left for a run that is done.
     uris.delete(paths.result)
     for uri, kind in published.items():
         remove(uri, kind=kind)
@@ -250,6 +253,7 @@ def train_on_workers(
             is_alone=is_alone,
         )
     finally:
+        # Ray Train's own records, which no later start reads: it begins at raykd's checkpoints.
         remove(run.paths.ray)
 
 
@@ -271,7 +275,7 @@ class _News:
 
     def tell(self) -> None:
         """Tell what is new."""
-        # Where the store is away, training goes on, and records are told later; whoever leaves
+        # Where the store is away, training goes on, and records are told later; the end of a run
         # does not wait for them.
         with suppress(StorageError), uris.retry_for(_REMOTE_POLL_SECONDS):
             for record in self._tail.new_records():

@@ -54,7 +54,7 @@ class Context:
     """Called by every worker alike, with the metrics of each evaluation."""
 
     stop_reason: Callable[[], StopReason]
-    """Asked after every step; what one worker hears, all do: stop, with a checkpoint."""
+    """Asked after every step; what one worker is told, all do: stop, with a checkpoint."""
 
     note: Callable[[str], None] = lambda _: None
     """Told at once what this worker is doing, for others who wait for it in vain."""
@@ -94,6 +94,7 @@ def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunRes
             if checkpoint is not None:
                 checkpointer.restore(checkpoint)
             meter = Meter(device_use(run, caches))
+        # At the step of the checkpoint: the log drops the lines of steps that are taken again.
         with _opened_log(config, paths, run) as log:
             if run.start is not None and context.world.rank == 0:
                 _note_start(run.start, paths, log)
@@ -115,6 +116,7 @@ def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunRes
             stop_reason=StopReason.NONE if is_done else reason,
         )
         if is_done:
+            # All workers: of a sharded student each has a part of what the first one writes.
             is_first = context.world.rank == 0
             model = copied_files(model_files(run.student.model), Copies(), keeps=is_first)
             if is_first:
@@ -126,6 +128,7 @@ def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunRes
                     origin={RUN: paths.name, STEP: run.state.step},
                 )
                 export_model(exported, paths.model, overwrites=True)
+                # Last: a run that says it is done has its model. Killed before, it exports again.
                 uris.write_bytes(paths.result, strict_json.file_content(result))
     return result
 
@@ -174,7 +177,7 @@ def _train(
 ) -> tuple[Record, StopReason]:
     """Take the steps that remain; return the last evaluation, and why no more were taken."""
     try:
-        found = _stepped(run, paths, context, log=log, checkpointer=checkpointer, meter=meter)
+        outcome = _stepped(run, paths, context, log=log, checkpointer=checkpointer, meter=meter)
         checkpointer.wait()
     except DivergedError:
         if run.state.step > 0:
@@ -185,7 +188,7 @@ def _train(
     except Exception:
         checkpointer.drain()
         raise
-    return found
+    return outcome
 
 
 def _stepped(
@@ -218,11 +221,15 @@ def _stepped(
             metrics = _evaluated(run, context, log=log, checkpointer=checkpointer)
             checkpointer.note_evaluation(finished.step, loss=metrics["eval/loss"])
             if run.mixes_adaptively:
+                # What was read ahead was drawn by the mixture of before.
                 steps.restart()
         checkpointer.raise_failure()
+        # One reduction for both: all workers have to take the same branch below, or the next
+        # collective waits for ever. Of several reasons the highest counts.
         reason, is_busy = run.world.all_reduce_max([context.stop_reason(), checkpointer.is_busy])
         if checkpointer.is_due(finished.step, is_busy=bool(is_busy)) or reason:
             context.note(f"the checkpoint of step {finished.step}")
+            # Metrics first: a resumed run does not repeat the steps before its checkpoint.
             checkpointer.write(before=log.flush)
         if reason:
             return metrics, StopReason(reason)

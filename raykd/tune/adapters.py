@@ -28,6 +28,8 @@ from raykd.tune.arguments import END, RUN, SHARED_RUNS, runs_of
 from raykd.tune.trial import PreemptedError
 
 
+# Tune pickles its searcher, scheduler and callbacks again and again, to resume from. Here that is
+# the ledger's part: hence __getstate__ in all three.
 class StudySearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
     """Hands out the runs of a study when what they need is there."""
 
@@ -83,8 +85,10 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
         elif "eval/loss" in result:
             # Ray Train does not name the one run that it has.
             run_id = result.get(RUN, trial.config[RUN])
+            # Tune adds fields of its own to every report.
             metrics = {k: v for k, v in result.items() if k in _TIME or "/" in k}
             self._study.reported(run_id, metrics)
+        # Its own STOP would kill the trial before its checkpoint.
         self._requests.add(self._study.to_leave)
         return str(TrialScheduler.CONTINUE)
 

@@ -19,10 +19,10 @@ RUN = "run"
 """Given: the first run. Reported: the run that it is about."""
 
 SHARED_RUNS = "shared_runs"
-"""Given."""
+"""Given: the JSON list of the runs."""
 
 END = "end"
-"""Reported."""
+"""Reported: the error that a run ended with, or None."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,5 +46,5 @@ def runs_of(arguments: Mapping[str, str]) -> list[str]:
 
 def cluster_of(arguments: Mapping[str, str]) -> dict[str, Any]:
     """Return the section ``cluster`` of a trial's runs, which have the same."""
-    found: dict[str, Any] = json.loads(arguments[SHARED_RUNS])[0]["config"]["cluster"]
-    return found
+    cluster: dict[str, Any] = json.loads(arguments[SHARED_RUNS])[0]["config"]["cluster"]
+    return cluster

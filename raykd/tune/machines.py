@@ -33,5 +33,6 @@ def _machines() -> Machines:
     if startable is None:
         nodes = tuple(node_of(node["Resources"]) for node in alive)
         return Machines(nodes=nodes, origin="what the cluster has now")
+    # Workers that are alive are among those that may start, and would count twice.
     heads = [node_of(node["Resources"]) for node in alive if is_head(node)]
     return Machines(nodes=(*heads, *startable), origin="what the autoscaler may start")

@@ -95,10 +95,10 @@ def _study(plan: SweepPlan, paths: SweepPaths, options: SweepOptions) -> Study:
     only = selected(records, options.only) if options.only else None
     _write_index(paths, plan, options)
 
-    def more(found: Mapping[str, Record]) -> Sequence[Record]:
+    def more(so_far: Mapping[str, Record]) -> Sequence[Record]:
         # One study is of one content: where an input has changed meanwhile, new runs fail.
-        further = plan_sweep(sweep, machines=plan.machines, known=found, find=plan.find)
-        if len(further.records) > len(found):
+        further = plan_sweep(sweep, machines=plan.machines, known=so_far, find=plan.find)
+        if len(further.records) > len(so_far):
             _write_index(paths, further, options)
         return further.records
 
@@ -118,7 +118,7 @@ def _study(plan: SweepPlan, paths: SweepPaths, options: SweepOptions) -> Study:
 
 
 def _num_queued(plan: SweepPlan, options: SweepOptions) -> int:
-    """Return how many runs Tune is given before there is room for them.
+    """Return how many runs Tune is given before they can be placed.
 
     It keeps the process of a trial that ends for one that waits, and only then: with as many in
     its queue as run, none waits for a process to start. That is safe where Tune itself keeps the
@@ -174,6 +174,7 @@ def _run_trials(
         tuner = tune.Tuner(
             tune.with_resources(train_trial, _resources),
             tune_config=tune.TuneConfig(
+                # Without end: the searcher says when there are no more.
                 num_samples=-1,
                 search_alg=StudySearcher(study, requests),
                 scheduler=StudyScheduler(study, requests),
@@ -184,13 +185,16 @@ def _run_trials(
                 trial_dirname_creator=lambda trial: f"{trial.config[RUN]}-{trial.trial_id}",
             ),
             run_config=tune.RunConfig(
+                # Thrown away: Tune's record of the sweep is second to the ledger.
                 storage_path=scratch,
                 verbose=0,
                 callbacks=[StudyCallback(study, requests, on_step=step)],
+                # Retries are the study's: Tune would repeat a trial that the ledger has as failed.
                 failure_config=tune.FailureConfig(max_failures=0),
             ),
         )
         try:
+            # On SIGINT it returns as if all were done: the study knows what was not.
             tuner.fit()
         finally:
             study.interrupted()
@@ -206,6 +210,8 @@ def _resources(arguments: dict[str, str]) -> Any:
 
     cluster = cluster_of(arguments)
     if cluster["num_workers"] > 1:
+        # Tune refuses zero CPUs as an empty bundle; and with a CPU here that their workers need,
+        # trials would wait for each other for ever.
         return PlacementGroupFactory([{"memory": _DRIVER_BYTES}])
     bundle = {"CPU": cluster["cpus_per_worker"]}
     if cluster["gpus_per_worker"]:

@@ -2,7 +2,7 @@
 
 Runs of one worker train in a process of their own, at the place that Tune reserved. A run of
 several starts Ray Train, which places its workers beside it. Either way a run finds its newest
-checkpoint itself. Tune hears of evaluations, and of the ends of runs while others go on.
+checkpoint itself. Tune is told of evaluations, and of the ends of runs while others go on.
 
 Tune never stops a trial: the driver asks its runs to stop, and it ends by itself, with
 checkpoints.
@@ -66,6 +66,7 @@ def _trained(shared_runs: list[SharedRun], stop_keys: dict[str, str]) -> StopRea
 
     def ended(run: str, end: StopReason | Exception) -> None:
         ends.append(end)
+        # A trial that has returned reports nothing more: its end stands for that of the last run.
         if len(ends) < len(shared_runs):
             tune.report({RUN: run, END: _error_of(end)})
 

@@ -33,6 +33,7 @@ def train_with_workers(config: RunConfig, *, stop_reason: Callable[[], StopReaso
     except StoppedError:
         is_done = False
     finally:
+        # Also where training failed: this process has to live until Tune has its error.
         request.grace.cancel()
     return StopReason.NONE if is_done else request.reason
 

@@ -34,7 +34,7 @@ def run(options: argparse.Namespace, config: RunConfig | SweepConfig) -> int:
 def plan_lines(config: RunConfig, plan: Plan) -> list[tuple[str, str]]:
     """Return the plan as pairs of a heading and a text."""
     train, cluster = config.train, config.cluster
-    lines = [("run", plan.run_uri), ("found", plan.found)]
+    lines = [("run", plan.run_uri), ("found", plan.progress)]
     lines += [("changed", line) for line in plan.others]
     if (data := plan.data) is not None:
         per_row = data.train_tokens / data.train_rows

@@ -22,7 +22,7 @@ def run(options: argparse.Namespace, config: RunConfig) -> int:
         RunDisplay(num_steps=plan.num_steps, is_live=has_workers) as display,
         interruptible() as stopped,
     ):
-        for line in (f"{plan.run_uri}: {plan.found}", *plan.remarks):
+        for line in (f"{plan.run_uri}: {plan.progress}", *plan.remarks):
             display.message(line)
         for line in plan.others:
             display.message(f"changed: {line}; another run begins")

@@ -16,6 +16,7 @@ from raykd.teachers.cache.runner import TeacherRunner
 from raykd.teachers.cache.writing import write_part
 
 _PROBED_ROWS = 4
+"""Rows that the teacher is asked about to see what its scores are like."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,10 +28,10 @@ class Progress:
 
     total_rows: int
     num_bytes: int
-    """Of all that the cache has."""
+    """Size of all records that the cache has."""
 
     reused_rows: int
-    """Of the rows, those that earlier starts have written."""
+    """Those of the rows that earlier starts have written."""
 
     @property
     def is_whole(self) -> bool:
@@ -93,6 +94,7 @@ class AskingWriter:
 
     def write(self, uri: str, part: Part, encoding: Encoding) -> FinishedPart:
         """Write one part, unless another has done so by now."""
+        # Looked up again right here: helpers write parts of the same list.
         if noted := noted_parts(uri, [part]):
             return noted[0]
         runner = self._runner
@@ -148,6 +150,7 @@ def build_cache(
     for each in writer.written(uri, lacking_parts, index.encoding, watch.should_stop):
         finished.append(each)
         watch.on_progress(progress())
+    # Last of all: an index names only records that are written.
     if progress().is_whole and len(finished) > len(index.parts):
         publish_index(uri, key, replace(index, parts=tuple(finished)))
     return progress()
@@ -175,6 +178,7 @@ def help_build(
     index, needed = _needed(uri, key, coverages, writer)
     there = {each.part for each in noted_parts(uri, needed)}
     lacking_parts = [part for part in needed if part not in there]
+    # So that two rarely begin the same part; where they do, either's records are good.
     random.shuffle(lacking_parts)
     for _ in writer.written(uri, lacking_parts, index.encoding, should_stop):
         pass
@@ -185,6 +189,7 @@ def _needed(
 ) -> tuple[Index, list[Part]]:
     """Return what a cache holds, and the parts that a run needs beside it."""
     index = read_index(uri, key)
+    # What is there decides how more is kept: one encoding reads all parts of a cache.
     if index is None:
         encoding = writer.encoding(key.payload, coverages[0].shard)
         index = Index(encoding=encoding, parts=())

@@ -113,6 +113,7 @@ class HiddenEncoding:
         if self.kept == torch.int8:
             factor_P = to_device(torch.from_numpy(columns["factor"]).squeeze(-1), device)
             features_PD = restored(features_PD, factor_P)
+        # In the teacher's own type: the product with the map is then the one that it computes.
         return replace(self.head, features_PD=features_PD.to(self.head.features_PD.dtype))
 
     def on(self, device: torch.device) -> "HiddenEncoding":
@@ -148,7 +149,7 @@ class HiddenEncoding:
     @property
     def tensors(self) -> Tensors:
         """The map."""
-        found = {"weight": self.head.weight_KD}
+        tensors = {"weight": self.head.weight_KD}
         if self.head.bias_K is not None:
-            found["bias"] = self.head.bias_K
-        return found
+            tensors["bias"] = self.head.bias_K
+        return tensors

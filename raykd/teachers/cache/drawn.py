@@ -26,6 +26,7 @@ class TopKEncoding:
         ids_PS, log_probs_PS, log_tail_P1 = (torch.cat(each) for each in zip(*parts, strict=True))
         return {
             "ids": _ids(ids_PS, self.num_classes),
+            # float16 rounds by at most 2**-11, relative: of a log probability of -8, by 0.004.
             "log_probs": as_values(log_probs_PS.half()),
             "log_tail": as_values(log_tail_P1.half()),
         }
@@ -85,6 +86,7 @@ class SampledEncoding:
 
     def encode(self, scores: Scores, keys_P: Keys) -> dict[str, Values]:
         """Keep the draws, in rising order."""
+        # The upper 53 bits, all that a float64 in [0, 1) holds without rounding up to 1.
         starts_P = (mixed(keys_P) >> np.uint64(11)).astype(np.float64) * 2.0**-53
         starts_P1 = torch.from_numpy(starts_P).unsqueeze(-1)
         parts = [
@@ -93,6 +95,7 @@ class SampledEncoding:
         return {"ids": _ids(torch.cat(parts), self.num_classes)}
 
     def _chunk(self, logits_CK: torch.Tensor, starts_C1: torch.Tensor) -> torch.Tensor:
+        # float64: over a vocabulary, rounding in float32 adds up to more than a rare class has.
         sums_CK = logits_CK.double().softmax(dim=-1).cumsum(dim=-1)
         steps_S = torch.arange(self.size, dtype=torch.float64, device=sums_CK.device)
         places_CS = (steps_S + starts_C1.to(sums_CK.device)) / self.size

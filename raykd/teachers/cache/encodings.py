@@ -34,6 +34,7 @@ def encoding_for(payload: Payload, scores: Scores) -> Encoding:
         case "top_k":
             return TopKEncoding(num_classes=classes, size=min(size, classes))
         case "sampled":
+            # Not cut to the classes, as top_k is: a class may be drawn more than once.
             return SampledEncoding(num_classes=classes, size=size)
 
 

@@ -15,7 +15,8 @@ from raykd.scores import ProjectedScores, Scores, chunks
 from raykd.teachers.cache.sparse import SparseScores, sparse_forward_kl
 
 _DIRECTIONS = 64
-"""Of the features, drawn at random, into which gradients are compared: lengths and angles stay."""
+"""Random directions that features are projected on before gradients are compared: lengths and
+angles stay about the same (Johnson and Lindenstrauss)."""
 
 
 def device(scores: Scores) -> torch.device:
@@ -36,21 +37,32 @@ def frequencies(several: Sequence[Scores]) -> torch.Tensor:
         for number, chosen in _parts(several)
     ]
     total_K = torch.stack(sums).sum(dim=0)
+    # The smallest normal, not 0, for what no row predicts: its logarithm stays finite.
     return (total_K / total_K.sum()).clamp(min=torch.finfo(total_K.dtype).tiny).log()
 
 
 def gradient(
     exact: Sequence[Scores],
-    found: Sequence[Scores],
+    kept: Sequence[Scores],
     student_K: torch.Tensor,
     temperature: float,
 ) -> torch.Tensor:
-    """Return the gradient of the student towards what is found, with the exact features."""
+    """Return the gradient of the student towards what is kept, with the exact features.
+
+    Args:
+        exact: What the teacher says about some batches.
+        kept: What is kept of it.
+        student_K: Logits of the student at every position.
+        temperature: Divides all logits.
+
+    Returns:
+        [K, directions], or [P, K] where no linear map makes the scores.
+    """
     log_q_K = (student_K / temperature).log_softmax(dim=-1)
     total: torch.Tensor | None = None
     pieces = []
     for number, chosen in _parts(exact):
-        target_CK = _target(found[number], chosen, log_q_K, temperature)
+        target_CK = _target(kept[number], chosen, log_q_K, temperature)
         error_CK = log_q_K.exp() - target_CK
         features_CD = _features(exact[number], chosen)
         if features_CD is None:
@@ -65,6 +77,7 @@ def _features(scores: Scores, chosen: slice) -> torch.Tensor | None:
     if not isinstance(scores, ProjectedScores):
         return None
     features_CD = scores.features_PD[chosen].float()
+    # On the CPU, from one seed: every chunk, way and device has the same directions.
     generator = torch.Generator().manual_seed(0)
     directions = torch.randn(features_CD.shape[1], _DIRECTIONS, generator=generator)
     return features_CD @ directions.to(features_CD.device)
@@ -85,36 +98,38 @@ def _target(
     return kept_CK + rest_CK * share_C1
 
 
-def difference(exact: torch.Tensor, found: torch.Tensor) -> tuple[float, float]:
+def difference(exact: torch.Tensor, kept: torch.Tensor) -> tuple[float, float]:
     """Return the relative length of the difference, and the angle in degrees."""
-    exact, found = exact.double().flatten(), found.double().flatten()
-    error = float((found - exact).norm() / exact.norm())
-    cosine = float(torch.dot(exact, found) / (exact.norm() * found.norm()))
+    # float64: the cosine of a small angle differs from 1 by its square, which float32 rounds away.
+    exact, kept = exact.double().flatten(), kept.double().flatten()
+    error = float((kept - exact).norm() / exact.norm())
+    cosine = float(torch.dot(exact, kept) / (exact.norm() * kept.norm()))
     return error, math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
 
 
-def captured(exact: Sequence[Scores], found: Sequence[Scores]) -> float:
+def captured(exact: Sequence[Scores], kept: Sequence[Scores]) -> float:
     """Return the teacher's mean probability of the classes that are kept."""
-    if not isinstance(found[0], SparseScores):
+    if not isinstance(kept[0], SparseScores):
         return 1.0
     masses = []
     for number, chosen in _parts(exact):
-        sparse = found[number]
+        sparse = kept[number]
         assert isinstance(sparse, SparseScores)  # noqa: S101  all are, or none
         probs_CK = exact[number].logits(chosen).float().softmax(dim=-1)
         some = sparse.at(chosen)
+        # A class that was drawn twice counts once, at the place that has its probability.
         used_CS = some.log_probs_PS > -torch.inf
         masses.append((probs_CK.gather(-1, some.ids_PS) * used_CS).sum(dim=-1))
     return float(torch.cat(masses).mean())
 
 
-def kl_error(exact: Sequence[Scores], found: Sequence[Scores], student_K: torch.Tensor) -> float:
+def kl_error(exact: Sequence[Scores], kept: Sequence[Scores], student_K: torch.Tensor) -> float:
     """Return how far the divergence from the student is off, at temperature 1."""
     log_q_K = student_K.log_softmax(dim=-1)
     true = off = 0.0
     for number, chosen in _parts(exact):
         true_C = _kl(exact[number], chosen, log_q_K)
-        off += float((_kl(found[number], chosen, log_q_K) - true_C).abs().sum())
+        off += float((_kl(kept[number], chosen, log_q_K) - true_C).abs().sum())
         true += float(true_C.sum())
     return off / true
 

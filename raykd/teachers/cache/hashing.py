@@ -20,10 +20,12 @@ def row_checks(batch: Batch) -> Checks:
     ids_BL = batch.input_ids_BL.numpy().astype(np.uint64)
     places_L = np.arange(1, ids_BL.shape[1] + 1, dtype=np.uint64) * GOLDEN
     hashes_BL = mixed(ids_BL + places_L) * batch.is_token_BL.numpy()
+    # A sum, which wraps: padding adds 0, and places are in the summands, so order counts.
     checks_B: Checks = hashes_BL.sum(axis=1, dtype=np.uint64)
     labels_P = batch.labels_P.numpy().astype(np.uint64)
     examples_P = batch.examples_P.numpy()
     labelled_P = mixed(labels_P ^ ((ranks(examples_P) + np.uint64(1)) * GOLDEN))
+    # Not ``+=``, which adds once where a row has several positions.
     np.add.at(checks_B, examples_P, mixed(labelled_P))
     return checks_B
 

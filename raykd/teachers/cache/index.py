@@ -54,6 +54,7 @@ def read_index(uri: str, key: CacheKey) -> Index | None:
     Raises:
         PublicationError: It is of another key, or not what was published.
     """
+    # Newest first; one whose writer died before its COMMITTED is passed over.
     for name in reversed(_index_names(uri)):
         if is_committed(where := uris.join(uri, name)):
             published = read_published(where, kind=KIND)
@@ -70,6 +71,7 @@ def publish_index(uri: str, key: CacheKey, index: Index) -> None:
     """
     _require_order(index.parts, uri)
     names = _index_names(uri)
+    # No race for the number: who holds the lease of the cache is the only one to publish.
     number = int(names[-1].removeprefix(_PREFIX)) + 1 if names else 0
     with publishing(uris.join(uri, f"{_PREFIX}{number:05d}"), kind=KIND) as publication:
         tensors = {n: t.cpu().contiguous() for n, t in index.encoding.tensors.items()}
@@ -90,13 +92,13 @@ def write_note(uri: str, finished: FinishedPart) -> None:
 def noted_parts(uri: str, parts: Iterable[Part]) -> list[FinishedPart]:
     """Return those of some parts that are whole."""
     notes = uris.read_many([_note_uri(uri, part) for part in parts])
-    found = []
+    finished = []
     for where, note in notes.items():
         try:
-            found.append(finished_from(json.loads(note), where))
+            finished.append(finished_from(json.loads(note), where))
         except ValueError:
             continue  # torn: the part is written again
-    return found
+    return finished
 
 
 def unnoted_records(uri: str, names: Collection[str]) -> list[str]:
@@ -114,6 +116,7 @@ def unnoted_records(uri: str, names: Collection[str]) -> list[str]:
     if indices:
         published = read_published(uris.join(uri, indices[-1]), kind=KIND)
         known = {each.path for each in _parts(published)}
+    # Two writers of a part leave two files: the one that the index does not name is of no use.
     parts = {part_path_of(path) for path in known}
     return [
         name

@@ -35,7 +35,7 @@ class CacheKey:
     """Fingerprint of its weights and its configuration."""
 
     dtype: str
-    """Of its weights and its forward pass."""
+    """Type of its weights and its forward pass."""
 
     data: str
     """Fingerprint of the prepared data, and so of its rows, its classes and their order."""
@@ -50,6 +50,7 @@ class CacheKey:
     @property
     def content(self) -> dict[str, object]:
         """The key as JSON values."""
+        # Through JSON and back: tuples become the lists that a stored key is read as.
         return {"format": FORMAT_VERSION, **json.loads(json.dumps(asdict(self)))}
 
     @property
@@ -59,16 +60,16 @@ class CacheKey:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def require_same(key: CacheKey, found: object, *, where: str) -> None:
+def require_same(key: CacheKey, stored: object, *, where: str) -> None:
     """Refuse what was made for another key.
 
     Raises:
         PublicationError: The message names what differs, with both fingerprints.
     """
     wanted = key.content
-    found = found if isinstance(found, dict) else {}
+    stored = stored if isinstance(stored, dict) else {}
     for name in ("format", *(field.name for field in fields(CacheKey))):
-        if (theirs := found.get(name)) != (mine := wanted[name]):
+        if (theirs := stored.get(name)) != (mine := wanted[name]):
             message = (
                 f"{where}: was made for another {name}: it has {_shown(theirs)}, this run "
                 f"{_shown(mine)}; build it with raykd cache"

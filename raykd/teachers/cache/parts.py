@@ -9,16 +9,16 @@ from raykd.data.json_values import fields_of, integer, path_within, text
 from raykd.data.manifest import Shard
 
 _TOKENS = 1 << 18
-"""Of a part at most: so much work is lost when its writer is killed."""
+"""Tokens of a part at most: so much work is lost when its writer is killed."""
 
 _BYTES = 64 << 20
-"""Of a part at most: it is held in memory while it is written."""
+"""Bytes of a part at most: it is held in memory while it is written."""
 
 _PARTS = 32
-"""Of a shard at least, where it is large enough: processes that need it write side by side."""
+"""Parts of a shard at least, where it is large enough: that many can write side by side."""
 
 _LEAST_TOKENS = 1 << 12
-"""Of a part, where it has as many neighbours: files cost, too."""
+"""Tokens of a part at least, though its shard then has fewer of them: files cost, too."""
 
 RECORDS = re.compile(r"records/\d+/.+/\d{9,}-\d{9,}\.[0-9a-f]{12}\.arrow")
 """Where files of records lie in a cache."""
@@ -35,7 +35,7 @@ class Coverage:
     shard: Shard
     epoch: int
     ranges: tuple[range, ...]
-    """Of the shard's rows, rising, with others between them."""
+    """Rows of the shard, rising, with others between them."""
 
     @property
     def rows(self) -> int:
@@ -151,6 +151,7 @@ def _without(wanted: Iterable[range], had: Sequence[range]) -> Iterator[range]:
     """Yield what is left of ranges without others; both rise."""
     for rows in wanted:
         start = rows.start
+        # The last one that begins at or before these rows may reach into them.
         for other in had[max(bisect_right(had, start, key=_start) - 1, 0) :]:
             if other.start >= rows.stop:
                 break

@@ -18,7 +18,7 @@ Columns = Mapping[str, Values]
 """Name to the values of P positions, [P, W]; W is the column's own."""
 
 Keys = npt.NDArray[np.uint64]
-"""Of each position, alike in any batch: what is drawn at random depends on nothing else."""
+"""A key for each position, alike in any batch: what is drawn at random depends on nothing else."""
 
 Description = dict[str, Any]
 Tensors = Mapping[str, torch.Tensor]
@@ -30,7 +30,7 @@ class Payload:
 
     mode: Mode
     precision: Precision | None = None
-    """Of the modes logits and hidden."""
+    """How values of the modes logits and hidden are rounded."""
 
     size: int | None = None
     """Classes or draws of the sparse modes."""
@@ -44,10 +44,10 @@ class Encoding(Protocol):
     """A way to keep scores."""
 
     def encode(self, scores: Scores, keys_P: Keys) -> dict[str, Values]:
-        """Return what is kept of scores."""
+        """Return what is kept of scores: columns, each [P, W], on the CPU."""
 
     def decode(self, columns: Columns, device: torch.device) -> Scores:
-        """Return the scores on a device."""
+        """Return the scores of P positions on a device."""
 
     def on(self, device: torch.device) -> "Encoding":
         """Return the same with its own tensors on a device, so that ``decode`` moves none."""

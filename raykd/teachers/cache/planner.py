@@ -27,10 +27,10 @@ _PLACES = 8
 _ROWS_EACH = 8
 
 _RECORD_BYTES = 24
-"""Of each row: id, checks, number of positions."""
+"""Bytes of each row beside its values: id, checks, number of positions."""
 
 _LIST_BYTES = 8
-"""Of each row and column: where its list ends."""
+"""Bytes of each row and column that say where its list ends."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,16 +39,16 @@ class ModePlan:
 
     payload: Payload
     bytes_per_token: float
-    """Of the data's tokens, scored or not."""
+    """Per token of the data, scored or not."""
 
     num_bytes: int
-    """Of all that the run reads."""
+    """Size of all that the run reads."""
 
     captured_mass: float
     """Share of the teacher's probability whose classes are kept one by one."""
 
     kl_error: float | None
-    """Of the divergence, relative; None of draws, whose entropy is not the teacher's."""
+    """Error of the divergence, relative; None of draws, whose entropy is not the teacher's."""
 
     gradient_error: float
     """Length of the difference of the gradients, relative; of the worst temperature."""
@@ -93,6 +93,7 @@ def planned_modes(
     if not any(scores.num_positions for scores in sample.scores):
         message = f"{runner.manifest.uri}: no position of {sample.tokens} tokens is scored"
         raise DataError(message)
+    # Once for each temperature, not for each way: the exact gradient takes the most time here.
     student = frequencies(sample.scores)
     exact = {t: gradient(sample.scores, sample.scores, student, t) for t in {1.0, *temperatures}}
     tokens, rows = _size(coverages)
@@ -104,6 +105,7 @@ def planned_modes(
         is_sparse = isinstance(measured.scores[0], SparseScores)
         errors = [
             difference(exact[t], gradient(sample.scores, measured.scores, student, t))
+            # A sparse cache serves temperature 1 alone.
             for t in ([1.0] if is_sparse else temperatures)
         ]
         width = len(measured.columns) * _LIST_BYTES + _RECORD_BYTES
@@ -138,6 +140,7 @@ def _sampled(runner: TeacherRunner, coverages: Sequence[Coverage]) -> _Sample:
     """Ask about rows at evenly spaced places of the first split: the training data."""
     split = _split(coverages[0])
     chosen = [coverage for coverage in coverages if _split(coverage) == split]
+    # Spread out: corpora are often sorted, by source or by length.
     batches, scores, tokens, seconds = [], [], 0, []
     for place in range(_PLACES):
         coverage = chosen[place * len(chosen) // _PLACES]
@@ -147,12 +150,13 @@ def _sampled(runner: TeacherRunner, coverages: Sequence[Coverage]) -> _Sample:
         asked = runner.rows(coverage.shard, start, stop, epoch=coverage.epoch)
         batch = runner.task.collate(asked)
         begun = time.perf_counter()
-        found = runner.scores(batch)
-        for positions in chunks(found, runner.device):
-            found.logits(positions)
+        asked_scores = runner.scores(batch)
+        # A head makes logits of features only when asked: that is part of the teacher's time.
+        for positions in chunks(asked_scores, runner.device):
+            asked_scores.logits(positions)
         seconds.append(time.perf_counter() - begun)
         batches.append(batch)
-        scores.append(found)
+        scores.append(asked_scores)
         tokens += batch.num_tokens
     return _Sample(batches=batches, scores=scores, tokens=tokens, seconds=median(seconds))
 
@@ -173,11 +177,11 @@ def _measured(sample: _Sample, payload: Payload) -> _Measured:
         keys_P = position_keys(row_checks(batch), batch.examples_P.numpy())
         columns = encoding.encode(scores, keys_P)
         begun = time.perf_counter()
-        found = encoding.decode(columns, device(scores))
-        for chosen in () if isinstance(found, SparseScores) else chunks(found, device(scores)):
-            found.logits(chosen)
+        decoded = encoding.decode(columns, device(scores))
+        for chosen in () if isinstance(decoded, SparseScores) else chunks(decoded, device(scores)):
+            decoded.logits(chosen)
         measured.seconds.append(time.perf_counter() - begun)
-        measured.scores.append(found)
+        measured.scores.append(decoded)
         measured.columns = tuple(columns)
     return measured
 

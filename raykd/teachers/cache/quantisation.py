@@ -3,6 +3,7 @@
 import torch
 
 _LARGEST = 127
+"""The same on both sides of 0: rounding never leaves int8, whose -128 stays unused."""
 
 
 def quantised(values_PD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -71,6 +71,7 @@ class OpenedCache:
         self._files = files
         self._parts = index.parts
         self._ranges = _ranges(index)
+        # Of this object, not of the class: an open file stays mapped as long as the cache is open.
         self._opened = lru_cache(_OPEN_FILES)(self._open)
         self._fetching = threading.Lock()
 
@@ -97,6 +98,7 @@ class OpenedCache:
         """
         groups = self._groups(row_ids_B, languages_B=languages_B, epochs_B=epochs_B)
         of_rows = (part for ranges, row_id in groups for part in _candidates(ranges, row_id))
+        # The first part, too: from it ``no_columns`` has its types.
         self._fetch(itertools.chain(self._parts[:1], of_rows))
 
     def _groups(
@@ -123,6 +125,7 @@ class OpenedCache:
     def _row(self, ranges: "Sequence[_Range]", row_id: int, check: np.uint64) -> dict[str, Values]:
         for finished in _candidates(ranges, row_id):
             records = self._opened(finished)
+            # Ids of a file rise with gaps: those between may be rows of another split.
             place = int(np.searchsorted(records.row_ids_N, row_id))
             if place == len(records) or records.row_ids_N[place] != row_id:
                 continue
@@ -148,6 +151,7 @@ class OpenedCache:
         parts = {each.path: each for each in wanted}
         if self._absent(parts):
             with self._fetching:
+                # Looked at again under the lock: another thread may have brought them by now.
                 self._download([parts[path] for path in self._absent(parts)])
 
     def _absent(self, paths: Iterable[str]) -> list[str]:
@@ -167,6 +171,7 @@ class OpenedCache:
             if digest(aside) != finished.sha256:
                 message = f"{where}: is not what was written; {_ANEW}"
                 raise PublicationError(message)
+            # Named last: what has its name is in full and was compared with its hash.
             aside.rename(self._files / finished.path)
 
     def _open(self, finished: FinishedPart) -> Records:

@@ -31,7 +31,7 @@ class Answers:
     """Row of each scored position, rising."""
 
     columns: dict[str, Values]
-    """Of the encoding, [P, W]."""
+    """The columns of the encoding, each [P, W]."""
 
 
 def records_of(answers: Iterable[Answers], row_ids_N: IntArray) -> pa.RecordBatch:
@@ -44,6 +44,8 @@ def records_of(answers: Iterable[Answers], row_ids_N: IntArray) -> pa.RecordBatc
     rows_P = np.concatenate(
         [places[piece.examples_P] for places, piece in zip(place_of_piece, pieces, strict=True)]
     )
+    # Batches are of rows of like length, in another order than the file's; stable, so that the
+    # positions of a row stay in theirs.
     order_P = np.argsort(rows_P, kind="stable")
     positions_N = np.bincount(rows_P, minlength=len(row_ids_N))
     values = {
@@ -87,9 +89,11 @@ class Records:
         if batch.schema.names[: len(_FIXED)] != list(_FIXED):
             message = f"has the columns {batch.schema.names}"
             raise ValueError(message)
+        # In full: offsets of a torn file would lead outside its bytes.
         batch.validate(full=True)
         fixed = {name: batch[name].to_numpy() for name in _FIXED}
         ends_N = np.cumsum(fixed["positions"].astype(np.int64))
+        # Rows of positions of W values: both levels of lists lie flat in one buffer.
         values = {
             name: batch[name].flatten().flatten().to_numpy().reshape(-1, _width(batch[name].type))
             for name in batch.schema.names[len(_FIXED) :]
@@ -99,6 +103,7 @@ class Records:
     @property
     def nothing(self) -> dict[str, Values]:
         """The columns of no row."""
+        # Copies: a view of a file would keep it mapped.
         return {name: column[:0].copy() for name, column in self._values.items()}
 
     def of_row(self, place: int) -> dict[str, Values]:
@@ -109,18 +114,18 @@ class Records:
         """
         stop = int(self._ends_N[place])
         start = int(self._ends_N[place - 1]) if place else 0
-        found = {name: column[start:stop] for name, column in self._values.items()}
-        if _crc(found) != self._crcs_N[place]:
+        columns = {name: column[start:stop] for name, column in self._values.items()}
+        if _crc(columns) != self._crcs_N[place]:
             message = f"row {self.row_ids_N[place]}: its bytes are not those that were written"
             raise ValueError(message)
-        return found
+        return columns
 
 
 def _crc(columns: dict[str, Values]) -> int:
-    found = 0
+    crc = 0
     for values in columns.values():
-        found = zlib.crc32(np.ascontiguousarray(values).view(np.uint8).data, found)
-    return found
+        crc = zlib.crc32(np.ascontiguousarray(values).view(np.uint8).data, crc)
+    return crc
 
 
 def _crcs(values: dict[str, Values], ends_N: IntArray) -> npt.NDArray[np.uint32]:

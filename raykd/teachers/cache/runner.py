@@ -23,7 +23,7 @@ class TeacherRunner:
     """Whom to ask, and how."""
 
     name: str
-    """Of the teacher, for messages."""
+    """Name of the teacher, for messages."""
 
     manifest: Manifest
     task: Task
@@ -38,6 +38,7 @@ class TeacherRunner:
             ModelError: It computes what is no finite number, which no run could use.
         """
         outputs = self.teacher(batch.to(self.device), LayersWanted())
+        # The features: far fewer than scores of a vocabulary, where NaN in them is NaN, too.
         is_sound_P = outputs.hidden_PD.isfinite().all(dim=-1).cpu()
         if not is_sound_P.all():
             position = int((~is_sound_P).nonzero()[0])

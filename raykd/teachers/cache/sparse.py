@@ -52,10 +52,10 @@ class SparseScores:
     """The kept classes, int64. One that stands twice has its probability at one of the places."""
 
     log_probs_PS: torch.Tensor
-    """Of the kept classes; -inf is a place that is not used."""
+    """Log probabilities of the kept classes; -inf is a place that is not used."""
 
     log_tail_P: torch.Tensor
-    """Of all other classes together; -inf is none."""
+    """Log probability of all other classes together; -inf is none."""
 
     num_classes: int
 

@@ -35,12 +35,14 @@ def write_part(uri: str, part: Part, records: pa.RecordBatch) -> FinishedPart:
         last_row_id=int(row_ids_N[-1]),
         positions=int(records["positions"].to_numpy().sum()),
     )
+    # After the records: a note vouches for a file that is there.
     write_note(uri, finished)
     return finished
 
 
 def _write_local(uri: str, part: Part, records: pa.RecordBatch) -> tuple[int, str]:
     path = uris.local_path(uris.join(uri, part.path))
+    # In the same directory: within a file system a rename is atomic.
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     with named(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,6 +55,7 @@ def _write_remote(uri: str, part: Part, records: pa.RecordBatch) -> tuple[int, s
     with staging_directory(num_bytes=records.nbytes) as directory:
         path = directory / "records.arrow"
         num_bytes, sha256 = _write_file(path, records)
+        # A store shows an object in full or not at all: nothing is written aside there.
         upload([(path, uris.join(uri, records_path(part, sha256)))])
     return num_bytes, sha256
 

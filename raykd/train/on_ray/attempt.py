@@ -49,7 +49,7 @@ _PLACEMENT_ATTEMPTS = 5
 """Ray Train waits a minute in each of them for the resources of the workers."""
 
 _POLL_SECONDS = 0.2
-_ROOM_POLL_SECONDS = 1.0
+_PLACEMENT_POLL_SECONDS = 1.0
 _END_SECONDS = 10.0
 _CONTROLLER = "TrainController"
 """Ray Train's own class; it gives out no handle of it."""
@@ -91,7 +91,7 @@ class AttemptSpec:
     config: RunConfig
     paths: RunPaths
     name: str
-    """Of its own: its workers are asked to stop by it, and Ray's records carry it."""
+    """Unlike any other: by it its workers are asked to stop, and Ray's records carry it."""
 
     num_workers: int
     callbacks: Sequence[UserCallback]
@@ -101,12 +101,12 @@ class AttemptSpec:
     """Whether nothing else in this Ray job has workers."""
 
 
-def run_attempt(order: AttemptSpec) -> Attempt:
+def run_attempt(spec: AttemptSpec) -> Attempt:
     """Run a group of workers until it ends; ask it to stop where that is wanted."""
     nodes = alive_nodes()
     groups = groups_of_this_job()
-    fitted = _started(_trainer(order).fit)
-    watch = _Watch(order)
+    fitted = _started(_trainer(spec).fit)
+    watch = _Watch(spec)
     try:
         while not concurrent.futures.wait([fitted], timeout=_POLL_SECONDS).done:
             watch.look()
@@ -114,9 +114,10 @@ def run_attempt(order: AttemptSpec) -> Attempt:
                 return Attempt(result=None, kind=FailureKind.STOPPED)
     finally:
         watch.close()
-        if order.is_alone:
+        if spec.is_alone:
             _end(fitted)
-            # Where workers fail while they start, Ray Train keeps their places for ever.
+            # Where workers fail while they start, Ray Train keeps their places for ever: its
+            # cleaner learns of a placement group when the workers have started (ray#58515).
             remove_groups(groups_of_this_job() - groups)
     try:
         return _returned(RunResult(**fitted.result().return_value))
@@ -125,89 +126,94 @@ def run_attempt(order: AttemptSpec) -> Attempt:
 
 
 class _Watch:
-    """Asks the workers of an attempt to stop: the user wants it, or there is room for more."""
+    """Asks the workers of an attempt to stop: the user wants it, or more can be placed."""
 
-    def __init__(self, order: AttemptSpec) -> None:
-        self._order = order
+    def __init__(self, spec: AttemptSpec) -> None:
+        self._spec = spec
         self._asked = StopReason.NONE
-        self._room: Reservation | None = None
+        self._reservation: Reservation | None = None
         self._next_look = 0.0
-        self._places = PlaceWatch() if order.is_alone else None
+        self._places = PlaceWatch() if spec.is_alone else None
         self._told = ""
 
     def look(self) -> None:
         """Look once."""
         self._tell_wait()
         reason = self._reason()
+        # A higher reason may follow a lower one, such as STOPPED after RESIZED.
         if reason > self._asked:
-            request_stop(self._order.name, reason)
+            request_stop(self._spec.name, reason)
             self._asked = reason
 
     @property
     def is_futile(self) -> bool:
         """Whether nobody is there to stop: the workers have no places, and end with the job."""
-        order = self._order
-        return order.is_alone and self._asked is StopReason.STOPPED and not are_placed(order.name)
+        spec = self._spec
+        return spec.is_alone and self._asked is StopReason.STOPPED and not are_placed(spec.name)
 
     def close(self) -> None:
         """Give back what is reserved for more workers, and remove what was said and asked."""
-        withdraw_stop(self._order.name)
-        forget_placed(self._order.name)
-        if self._room is not None:
-            self._room.release()
+        withdraw_stop(self._spec.name)
+        forget_placed(self._spec.name)
+        # Before the next attempt asks: it would wait for what this one still holds.
+        if self._reservation is not None:
+            self._reservation.release()
 
     def _tell_wait(self) -> None:
         """Say why the workers wait for places; the driver of a sweep says so for its trials."""
         wait = None if self._places is None else self._places.look()
         if wait is not None and wait.reason != self._told:
             self._told = wait.reason
-            self._order.tell(str(wait))
+            self._spec.tell(str(wait))
 
     def _reason(self) -> StopReason:
-        if self._order.should_stop():
+        if self._spec.should_stop():
             return StopReason.STOPPED
         if self._asked or time.monotonic() < self._next_look:
             return StopReason.NONE
-        self._next_look = time.monotonic() + _ROOM_POLL_SECONDS
-        return StopReason.RESIZED if self._has_room() else StopReason.NONE
+        self._next_look = time.monotonic() + _PLACEMENT_POLL_SECONDS
+        return StopReason.RESIZED if self._can_grow() else StopReason.NONE
 
-    def _has_room(self) -> bool:
-        cluster = self._order.config.cluster
-        missing = cluster.num_workers - self._order.num_workers
+    def _can_grow(self) -> bool:
+        cluster = self._spec.config.cluster
+        missing = cluster.num_workers - self._spec.num_workers
         # Reserved before, it would take the places of the very workers that are starting.
-        if self._room is None and missing and are_placed(self._order.name):
-            self._room = Reservation(worker_resources(cluster), count=missing)
-        return self._room is not None and self._room.num_granted > 0
+        if self._reservation is None and missing and are_placed(self._spec.name):
+            self._reservation = Reservation(worker_resources(cluster), count=missing)
+        return self._reservation is not None and self._reservation.num_granted > 0
 
 
-def _trainer(order: AttemptSpec) -> TorchTrainer:
-    cluster = order.config.cluster
-    filesystem, path = arrow_filesystem(order.paths.ray)
+def _trainer(spec: AttemptSpec) -> TorchTrainer:
+    cluster = spec.config.cluster
+    filesystem, path = arrow_filesystem(spec.paths.ray)
     return TorchTrainer(
         train_loop,
         train_loop_config={
-            "config": plain(order.config),
-            "run_uri": order.paths.run,
-            "attempt": order.name,
+            "config": plain(spec.config),
+            "run_uri": spec.paths.run,
+            "attempt": spec.name,
         },
         torch_config=NodeTorchConfig(
             backend="nccl" if cluster.gpus_per_worker else "gloo",
             timeout_s=cluster.collective_timeout_seconds,
         ),
         scaling_config=ScalingConfig(
-            num_workers=order.num_workers,
+            num_workers=spec.num_workers,
             use_gpu=cluster.gpus_per_worker > 0,
             resources_per_worker=worker_resources(cluster),
         ),
         run_config=RayRunConfig(
-            name=f"{order.config.name}-{order.name}",
+            # New in every attempt: Ray Train restores what it remembers of a name, which may not
+            # load, and then never does.
+            name=f"{spec.config.name}-{spec.name}",
             storage_path=path,
             storage_filesystem=filesystem,
             worker_runtime_env={"env_vars": ONE_HEAP},
-            callbacks=list(order.callbacks),
+            callbacks=list(spec.callbacks),
             failure_config=FailureConfig(
                 # By default workers that cannot be placed are waited for without end.
                 controller_failure_limit=_PLACEMENT_ATTEMPTS,
+                # Retries are raykd's (raykd.runs.retry), which look at what storage has.
                 max_preemption_failures=0,
             ),
         ),

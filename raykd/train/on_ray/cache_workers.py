@@ -30,7 +30,7 @@ from raykd.train.on_ray.failure_cause import telling_error
 _POLL_SECONDS = 0.2
 
 _PLACE_SECONDS = 300.0
-"""Given to a cluster to find room for the first worker, or to start a machine for it."""
+"""Given to a cluster to place the first worker, or to start a machine for it."""
 
 Call = tuple[object, ...]
 """A method of TeacherWriter and its arguments."""
@@ -82,7 +82,7 @@ class _Workers:
     """When one of them was known to have its place, by the monotonic clock."""
 
     is_told: bool = False
-    """Whether it was said that there is no room."""
+    """Whether it was said that no worker can be placed."""
 
     def __post_init__(self) -> None:
         """Ask for the workers."""
@@ -96,13 +96,13 @@ class _Workers:
         temperatures: Sequence[float],
     ) -> list[ModePlan]:
         """Let one worker measure ways to keep what the teacher says."""
-        found: list[ModePlan] = self._answer("plans", coverages, payloads, temperatures)
-        return found
+        plans: list[ModePlan] = self._answer("plans", coverages, payloads, temperatures)
+        return plans
 
     def encoding(self, payload: Payload, shard: Shard) -> Encoding:
         """Let one worker find out how what the teacher says is kept."""
-        found: Encoding = self._answer("encoding", payload, shard)
-        return found
+        encoding: Encoding = self._answer("encoding", payload, shard)
+        return encoding
 
     def written(
         self,
@@ -112,6 +112,7 @@ class _Workers:
         should_stop: Callable[[], bool],
     ) -> Iterator[FinishedPart]:
         """Write parts, as many at a time as there are workers."""
+        # Once, not with every call: it may hold the map of a large vocabulary.
         shared = ray.put(encoding)
         return self._answers([("write", uri, part, shared) for part in parts], should_stop)
 
@@ -133,11 +134,12 @@ class _Workers:
             )
             .remote(self.config, self.name)
         )
+        # Answered as soon as it has its place: until then nobody gives it work.
         self.busy[worker.is_there.remote()] = worker, None
 
     def _answer(self, *call: object) -> Any:
-        for found in self._answers([call], self.watch.should_stop):
-            return found
+        for answer in self._answers([call], self.watch.should_stop):
+            return answer
         message = f"cache of teacher {self.name}: stopped before a worker was there"
         raise StoppedError(message)
 
@@ -148,10 +150,10 @@ class _Workers:
             if should_stop():
                 waiting.clear()
             self._hand_out(waiting)
-            for answer in self._answered():
-                worker, call = self.busy.pop(answer)
+            for answered in self._answered():
+                worker, call = self.busy.pop(answered)
                 try:
-                    found = ray.get(answer)
+                    answer = ray.get(answered)
                 except RayActorError as error:
                     # It may only be out of reach, and write on.
                     ray.kill(worker)
@@ -163,7 +165,7 @@ class _Workers:
                     raise telling_error([error]) or error from None
                 self.idle.append(worker)
                 if call is not None:
-                    yield found
+                    yield answer
 
     @property
     def _is_asked(self) -> bool:
@@ -177,7 +179,7 @@ class _Workers:
     def _answered(self) -> list[ray.ObjectRef]:
         if not self.busy:
             return []
-        self._require_room()
+        self._require_placement()
         answered: list[ray.ObjectRef] = ray.wait(list(self.busy), timeout=_POLL_SECONDS)[0]
         return answered
 
@@ -188,6 +190,7 @@ class _Workers:
             TrainingFailedError: Too many have.
         """
         most = self.config.cluster.max_failures
+        # A machine that is taken away is no fault of the run.
         self.deaths += not error.preempted
         if self.deaths > most:
             reason = str(error).splitlines()[0]
@@ -202,8 +205,8 @@ class _Workers:
         )
         self._start()
 
-    def _require_room(self) -> None:
-        """Say that there is no room for any worker; some time later, give up.
+    def _require_placement(self) -> None:
+        """Say that no worker can be placed; some time later, give up.
 
         Raises:
             TrainingFailedError: It is later.
@@ -214,8 +217,8 @@ class _Workers:
         if time.monotonic() - self.last_there < limit:
             return
         cluster = self.config.cluster
-        room = described_room(worker_resources(cluster), cluster.num_workers)
-        message = f"cache of teacher {self.name}: there is no place for the workers: {room}"
+        wanted = described_room(worker_resources(cluster), cluster.num_workers)
+        message = f"cache of teacher {self.name}: there is no place for the workers: {wanted}"
         if self.is_told:
             raise TrainingFailedError(message)
         self.is_told = True

@@ -2,7 +2,7 @@
 
 Storage is the truth: workers find the newest checkpoint themselves, and Ray is told of metrics
 only. So an attempt may end in any way Ray knows, and the next one continues exactly, with as many
-workers as there is room for.
+workers as can be placed.
 """
 
 import time
@@ -112,9 +112,10 @@ class _Run:
         )
         if num_workers < most:
             self.tell(f"{num_workers} of {most} workers train until there is room for more")
-        order = AttemptSpec(
+        spec = AttemptSpec(
             config=self.config,
             paths=self.paths,
+            # Never that of an attempt before, whose workers may still be about to end.
             name=uuid.uuid4().hex[:8],
             num_workers=num_workers,
             callbacks=self.callbacks,
@@ -122,7 +123,7 @@ class _Run:
             tell=self.tell,
             is_alone=self.is_alone,
         )
-        return run_attempt(order)
+        return run_attempt(spec)
 
     def _go_on(self, attempt: Attempt, step: int) -> None:
         """Say and wait what the decision demands.
@@ -132,6 +133,7 @@ class _Run:
         """
         kind = attempt.kind
         assert kind is not None  # noqa: S101  a run that is done goes on nowhere
+        # Steps that were gained shorten the pause, and give back nothing of the budget.
         decision = decide_retry(kind, self.counters, self._budget, gained=step > self.failed_at)
         self.counters = decision.counters
         if decision.action is Action.GIVE_UP:
@@ -182,9 +184,9 @@ class _Run:
     def _no_place(self) -> str:
         cluster = self.config.cluster
         least = cluster.min_workers or cluster.num_workers
-        room = described_room(worker_resources(cluster), least)
+        wanted = described_room(worker_resources(cluster), least)
         return (
-            f"there is no place for the workers: {room}. Lower cluster.num_workers, "
+            f"there is no place for the workers: {wanted}. Lower cluster.num_workers, "
             "cpus_per_worker or gpus_per_worker, set cluster.min_workers, or add machines; the "
             "same command continues"
         )

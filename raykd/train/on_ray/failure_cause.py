@@ -47,7 +47,7 @@ _TELLING = (
     FailureKind.CONTROLLER_DIED,
     FailureKind.FAILED,
 )
-"""Of several, the first counts: where one worker ends, the others fail in its wake."""
+"""Kinds of failure, the most telling first: where a worker ends, the others fail in its wake."""
 
 _KINDS: tuple[tuple[tuple[type[BaseException], ...], FailureKind], ...] = (
     ((DivergedError,), FailureKind.DIVERGED),
@@ -66,6 +66,7 @@ _STARTUP = (
     WorkerGroupStartupFailedError,
     InsufficientClusterResourcesError,
 )
+# Ray has no types for these: the texts of its errors tell them apart.
 _NOT_INSTALLED = "No module named"
 _NODE_DIED = "node has died"
 _PEER_GONE = re.compile(r"[Cc]onnection (closed|reset|refused)|[Bb]roken pipe|peer")
@@ -79,8 +80,8 @@ def failure_kind(errors: Iterable[BaseException]) -> FailureKind:
 
 def telling_error(errors: Iterable[BaseException]) -> BaseException | None:
     """Return the error that explains the failure best, without what Ray wraps it in."""
-    found = [error for wrapped in errors for error in unwrapped(wrapped)]
-    return min(found, key=lambda error: _TELLING.index(_kind(error)), default=None)
+    causes = [error for wrapped in errors for error in unwrapped(wrapped)]
+    return min(causes, key=lambda error: _TELLING.index(_kind(error)), default=None)
 
 
 def unwrapped(error: BaseException) -> Iterator[BaseException]:
@@ -97,16 +98,17 @@ def unwrapped(error: BaseException) -> Iterator[BaseException]:
 
 
 def _inner(error: BaseException) -> BaseException | None:
-    found: BaseException | None = None
+    inner: BaseException | None = None
     if isinstance(error, WorkerHealthCheckFailedError):
-        found = error.health_check_failure
+        inner = error.health_check_failure
     elif isinstance(error, UserExceptionWithTraceback):
-        found = error._base_exc  # noqa: SLF001  Ray has no other name for it
+        inner = error._base_exc  # noqa: SLF001  Ray has no other name for it
     elif isinstance(error, RayTaskError) and isinstance(error.cause, BaseException):
-        found = error.cause
+        inner = error.cause
     elif isinstance(error, ControllerError) and _is_telling(error.controller_failure):
-        found = error.controller_failure
-    return found if found is not error else None
+        inner = error.controller_failure
+    # None of itself: unwrapping would not end.
+    return inner if inner is not error else None
 
 
 def _is_telling(failure: BaseException) -> bool:
@@ -126,6 +128,8 @@ def _kind(error: BaseException) -> FailureKind:
         return FailureKind.PROGRAM_ERROR
     if is_deterministic(error):
         return FailureKind.WRONG_INPUT if _is_raykds(error) else FailureKind.PROGRAM_ERROR
+    # Gloo and NCCL raise a plain RuntimeError where the connection to another worker breaks: that
+    # worker is what died.
     is_lonely = isinstance(error, ConnectionError | RuntimeError) and _PEER_GONE.search(str(error))
     return FailureKind.WORKER_DIED if is_lonely else FailureKind.FAILED
 

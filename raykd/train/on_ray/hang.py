@@ -56,6 +56,7 @@ class Beacon:
 
     def explained(self, error: RuntimeError) -> Exception:
         """Return what an error of a collective means: a worker is missing, or just the error."""
+        # In a thread: a store that does not answer holds who asks for the timeout of a collective.
         answers: list[str] = []
         asking = threading.Thread(
             target=lambda: answers.append(self._missing(str(error))), daemon=True
@@ -77,6 +78,7 @@ class Beacon:
     def _missing(self, complaint: str) -> str:
         """Name who is missing; the empty text where this was no wait that took too long."""
         others = [rank for rank in range(self._world.size) if rank != self._world.rank]
+        # Before the wait: who goes on beating during it lives, and only does not come.
         before = {rank: self._sign(rank) for rank in others}
         self._store.set(f"raykd/left/{self._world.rank}", complaint)
         deadline = time.monotonic() + _GRACE_SECONDS
@@ -91,15 +93,16 @@ class Beacon:
         return f"{names}. The others waited for it in: {self._doing}"
 
     def _described(self, rank: int, before: Sign) -> str:
-        found = self._sign(rank)
-        state = "its process lives" if found.beat > before.beat else "its process does not answer"
+        sign = self._sign(rank)
+        state = "its process lives" if sign.beat > before.beat else "its process does not answer"
         return (
-            f"worker {rank} did not come where the others waited; it was last at: {found.doing}, "
+            f"worker {rank} did not come where the others waited; it was last at: {sign.doing}, "
             f"and {state}"
         )
 
     def _sign(self, rank: int) -> Sign:
         key = f"raykd/sign/{rank}"
+        # get() waits for a key that is not there; check() does not.
         if not self._store.check([key]):
             return Sign(beat=0, doing="nothing yet")
         beat, doing = json.loads(self._store.get(key))
@@ -122,13 +125,13 @@ def beacon(world: World) -> Iterator[Callable[[str], None]]:
     if world.size == 1:
         yield lambda _: None
         return
-    found = Beacon(world)
+    own = Beacon(world)
     try:
         # Left before the store is asked: where it does not answer, a beat would wait behind that.
-        with repeating(_BEAT_SECONDS, found.tell, name="raykd-beacon"):
-            yield found.note
+        with repeating(_BEAT_SECONDS, own.tell, name="raykd-beacon"):
+            yield own.note
     except RuntimeError as error:
-        explained = found.explained(error)
+        explained = own.explained(error)
         if explained is error:
             raise
         raise explained from error

@@ -34,6 +34,7 @@ class _NodeBackend(TorchBackend):  # type: ignore[misc]  # Ray is untyped
     def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
         host, port = worker_group.execute_single(0, open_store)
         size = len(worker_group)
+        # All at once: joining returns when everyone has joined.
         ray.get(
             [
                 worker_group.execute_single_async(
@@ -54,8 +55,10 @@ def open_store() -> tuple[str, int]:
     """Listen at the address of this node, on a free port; return both."""
     host = ray.util.get_node_ip_address()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Bound here and handed over: a port that is only chosen here could be taken by another.
     listener = socket.create_server((host, 0), family=family)
     port: int = listener.getsockname()[1]
+    # It waits for nobody: the others are told where it is only when this has returned.
     _opened[:] = [
         TCPStore(
             host, port, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach()

@@ -3,7 +3,7 @@
 This is the one channel from a driver to what it has started. The driver puts a request into the
 head's key-value store, under a key that it gave the work; whoever does the work looks there, and
 whether the head is draining its node. So it does not matter why a run is to stop (the user, the
-scheduler of a study, room for more workers, a machine that is taken away), where it stores its
+scheduler of a study, places for more workers, a machine that is taken away), where it stores its
 files, or on which machine it runs: every process of the cluster reaches the head at once. A
 driver that dies asks for nothing: Ray ends what it has started.
 
@@ -71,6 +71,7 @@ def stop_requested(key: str) -> StopReason:
         return StopReason.NONE
     if request is not None:
         return StopReason[request.decode()]
+    # After the request, which counts for more: who is preempted is started again elsewhere.
     is_draining = ray.get_runtime_context().get_node_id() in draining
     return StopReason.PREEMPTED if is_draining else StopReason.NONE
 

@@ -1,4 +1,4 @@
-"""One worker of Ray Train: what the adapter gives the run, and what it hears from outside."""
+"""One worker of Ray Train: what the adapter gives the run, and what it is told from outside."""
 
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -31,7 +31,7 @@ def train_loop(arguments: dict[str, Any]) -> dict[str, object]:
     attempt = arguments["attempt"]
     if world.rank == 0:
         note_placed(attempt)
-    # One on each node: what one worker hears, all do.
+    # One poller on each node, for the draining of its own: what one worker is told, all do.
     is_first_of_node = context.get_local_rank() == 0
     watch = watched_requests(attempt) if is_first_of_node else nullcontext(_never)
     with watch as stop_reason, beacon(world) as note:

@@ -45,7 +45,7 @@ def test_a_good_run_has_sizes_and_no_problems(directory: Path) -> None:
     assert plan.start is not None
     assert plan.start.layers == (1, 3)
     assert all(origin.how == "copied" for origin in plan.start.provenance.values())
-    assert plan.found.startswith("nothing yet")
+    assert plan.progress.startswith("nothing yet")
     assert plan.data is not None
     assert (plan.data.train_rows, plan.data.eval_rows) == (90, 21)
     assert plan.student is not None
@@ -127,7 +127,7 @@ def test_what_a_start_would_find(directory: Path) -> None:
             on_record=lambda _: None, on_message=lambda _: None, should_stop=should_stop
         )
         train_run(config, fresh=False, address="local", listener=listener)
-        assert plan_run(config).found.startswith(expected)
+        assert plan_run(config).progress.startswith(expected)
 
 
 def test_missing_data_is_one_problem(tmp_path: Path) -> None:

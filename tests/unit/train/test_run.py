@@ -182,7 +182,7 @@ def test_other_data_at_the_same_place_are_another_run(directory: Path) -> None:
     assert plan_run(config).others == ()
     shutil.rmtree(directory / "data")
     small_data(directory / "data")
-    assert "a checkpoint of step 3" in plan_run(config).found
+    assert "a checkpoint of step 3" in plan_run(config).progress
 
 
 def test_newest_best_and_milestones_are_kept(directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""A student in shares trains as a whole one does, and goes on from any other's checkpoint."""
+"""A sharded student trains as any other does, and goes on from any other's checkpoint."""
 
 import gc
 import itertools
