@@ -40,6 +40,7 @@ def add_command(
         description=inspect.getdoc(declare),
         parents=[debug_option()],
     )
+    # The name of the module alone: it is imported when the command is chosen.
     parser.set_defaults(module=declare.__name__)
     declare(parser)
 
@@ -67,6 +68,7 @@ def _load_checked(options: argparse.Namespace) -> RunConfig | SweepConfig:
     path = options.config
     if is_sweep(path):
         if options.init:
+            # Refused and not ignored: a flag that does nothing looks like an answer.
             message = f"{path}: is a sweep, --init is for runs; check its base with it"
             raise ConfigError(message)
         return load_sweep(path, options.overrides)
@@ -191,7 +193,7 @@ def submit(parser: argparse.ArgumentParser) -> None:
     in storage.
 
     `ray job list`, `ray job status ID`, `ray job logs ID --follow` and `ray job stop ID` are for
-    the jobs of a cluster; one that is stopped leaves with a checkpoint.
+    the jobs of a cluster; one that is stopped writes a checkpoint first.
 
     Where all machines of the cluster are this one, the job runs in this directory, and its places
     are the same as without a cluster. On other machines there is no such directory: places that
@@ -346,10 +348,10 @@ def parse_age(text: str) -> float:
     Raises:
         ArgumentTypeError: It is none.
     """
-    if not (found := re.fullmatch(r"(\d+)([smhd])", text)):
+    if not (match := re.fullmatch(r"(\d+)([smhd])", text)):
         message = f"{text!r} is no age; give one such as 30m, 12h or 2d"
         raise argparse.ArgumentTypeError(message)
-    return float(int(found[1]) * _UNIT_SECONDS[found[2]])
+    return float(int(match[1]) * _UNIT_SECONDS[match[2]])
 
 
 def explain(parser: argparse.ArgumentParser) -> None:

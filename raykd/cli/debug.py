@@ -52,6 +52,7 @@ def unread_output() -> Iterator[None]:
             sys.stdout.flush()
     except BrokenPipeError:
         for stream in (sys.stdout, sys.stderr):
+            # Python flushes both at its end, and would fail once more: that goes nowhere then.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         raise SystemExit(1) from None
 
@@ -62,5 +63,7 @@ def is_unread(error: Exception) -> bool:
         return False
     pipes = select.poll()
     for stream in (sys.stdout, sys.stderr):
+        # Without any event asked for, poll tells of errors alone: POLLERR of a pipe that has no
+        # reader.
         pipes.register(stream, 0)
     return bool(pipes.poll(0))

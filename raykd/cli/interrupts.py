@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM mean to a command that trains: leave in order; twice: end at once."""
+"""What Ctrl-C and SIGTERM mean to a command that trains: stop in order; twice: end at once."""
 
 import os
 import signal
@@ -49,4 +49,6 @@ def _end_after(seconds: float) -> None:
 
 def _end() -> None:
     print("raykd: interrupted; not all could be put in order", file=sys.stderr, flush=True)
+    # Not sys.exit: in a thread it ends the thread alone, and the end of the process would wait for
+    # transfers.
     os._exit(1)

@@ -42,6 +42,7 @@ def job_arguments(command: str, given: Sequence[str], *, cluster: str | None) ->
     """
     if cluster is None:
         return [command, *given]
+    # Parsed here to refuse, before a machine works, what would be lost with the job's directory.
     parsed = parse([command, *given])
     require_reachable(configuration(parsed).relative, address=cluster)
     return [command, *(["--address", "auto"] if "address" in parsed else []), *given]

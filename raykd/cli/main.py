@@ -81,9 +81,12 @@ def build_parser() -> argparse.ArgumentParser:
 def parse(given: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the parsed command line, the process's own where None; exit where it is wrong."""
     parser = build_parser()
+    # parse_intermixed_args would take overrides after flags, but refuses subcommands.
     options, left_over = parser.parse_known_args(given)
     if options.command == "submit":
         options.words += left_over
+        # The words of the job's command, flags too, so that it is refused here and not on the
+        # cluster.
         options.parsed = parse([options.submitted, *options.words])
         return options
     # argparse ends a list at the first flag: overrides after one are left over.
@@ -109,6 +112,7 @@ def main(given: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     try:
+        # First of all: any message after it may repeat an argument.
         refuse_credentials(_own_arguments(options), origin=f"raykd {options.command}")
         # Whoever waits at a terminal wants to hear of a wrong address soon; training has longer.
         with retry_for(COMMAND_SECONDS):
@@ -118,6 +122,8 @@ def _run(options: argparse.Namespace) -> int:
                 # Libraries start threads, and those reach the store.
                 keep_large_blocks()
             quiet_libraries()
+            # Late: torch and Ray take seconds to import, which --help and a misspelt key need not
+            # wait.
             command = importlib.import_module(f"{_MODULES}.{options.module}")
             status: int = command.run(options, *files)
     except KeyboardInterrupt:

@@ -20,6 +20,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--num-processes",
         type=int,
+        # Not os.cpu_count(): a container or a job may use fewer than the machine has.
         default=usable_cores(),
         metavar="N",
         help="processes that tokenise (default: the cores, %(default)s); no influence on the "

@@ -16,7 +16,7 @@ class RayTokenisers:
     """``local``, or the address of a cluster."""
 
     num_cpus: int
-    """Of a local one."""
+    """CPU cores of a local cluster."""
 
     @property
     def are_elsewhere(self) -> bool:

@@ -32,6 +32,7 @@ def shown_progress() -> Iterator[Callable[[Progress], None]]:
             bars.update(
                 bar,
                 description=_line(progress),
+                # Of a stream nobody knows the length: the bar then moves without an end.
                 total=None if share is None else 1.0,
                 completed=share or 0.0,
             )

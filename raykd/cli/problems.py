@@ -49,6 +49,7 @@ def preparation_told(paths: Sequence[Path], data_uris: Iterable[str]) -> Iterato
     except RaykdError as error:
         if not (lines := preparation_lines(paths, data_uris)):
             raise
+        # Of the same class, which decides the exit status.
         raise type(error)("\n".join([str(error), *lines])) from error
 
 

@@ -87,6 +87,7 @@ def training_line(record: Mapping[str, float], num_steps: int) -> str:
         parts.append(f"grad {record['train/grad_norm']:6.3f}")
     else:
         parts.append("no position scored")
+    # Thousands apart by a space, as in SI: a comma reads as a decimal point in half of the world.
     parts.append(f"{record['train/tokens_per_second']:>9,.0f} tokens/s".replace(",", " "))
     if (waits := record["train/data_wait_share"]) >= _NOTABLE_WAIT:
         parts.append(f"{waits:.0%} waiting for data")
@@ -133,12 +134,12 @@ def print_result(result: "RunResult", *, run_uri: str) -> None:
 
 def print_metrics(metrics: Mapping[str, float]) -> None:
     """Print an evaluation: every metric of each model, then accuracies by language."""
-    found = _by_model(metrics)
+    by_model = _by_model(metrics)
     console.print(
-        _pivot("", {model: values[""] for model, values in found.items() if "" in values})
+        _pivot("", {model: values[""] for model, values in by_model.items() if "" in values})
     )
     by_language: dict[str, dict[str, float]] = {}
-    for model, languages in found.items():
+    for model, languages in by_model.items():
         for language, values in languages.items():
             if language and "accuracy" in values:
                 by_language.setdefault(language, {})[model] = values["accuracy"]
@@ -151,8 +152,10 @@ def print_metrics(metrics: Mapping[str, float]) -> None:
 
 def _by_model(metrics: Mapping[str, float]) -> dict[str, dict[str, dict[str, float]]]:
     """Return an evaluation by model, language ("" is all of them) and metric."""
+    # eval/teacher/METRIC with one teacher, eval/teacher/NAME/METRIC with several; a language may
+    # follow each.
     has_one_teacher = "eval/teacher/loss" in metrics
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    by_model: dict[str, dict[str, dict[str, float]]] = {}
     for name, value in metrics.items():
         start, *parts = name.split("/")
         if start != "eval":
@@ -162,8 +165,8 @@ def _by_model(metrics: Mapping[str, float]) -> dict[str, dict[str, dict[str, flo
             model = parts.pop(0) if has_one_teacher else f"teacher {parts[1]}"
             parts = parts if has_one_teacher else parts[2:]
         metric, language = parts[0], "/".join(parts[1:])
-        found.setdefault(model, {}).setdefault(language, {})[metric] = value
-    return found
+        by_model.setdefault(model, {}).setdefault(language, {})[metric] = value
+    return by_model
 
 
 def _pivot(corner: str, rows: Mapping[str, Mapping[str, float]]) -> Table:

@@ -25,5 +25,6 @@ def provenance_lines(start: StudentStart) -> list[str]:
     """Return every tensor of a student with the source tensor it comes from, and how."""
     rows = [("tensor of the student", "from", "how")]
     rows += [(name, o.source or "-", o.how) for name, o in start.provenance.items()]
+    # Plain text and not a rich table: names of tensors must not be folded or cropped.
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     return [f"{name:<{widths[0]}}  {source:<{widths[1]}}  {how}" for name, source, how in rows]

@@ -23,7 +23,7 @@ from raykd.sweep.study.study import Study
 
 _REFRESH_SECONDS = 0.5
 _FACTS_WIDTH = 20
-"""Of a metric and a time, before the name of the run: the line is long for its sake alone."""
+"""Characters of a metric and a time, before the name of the run, which alone makes lines long."""
 
 
 class SweepDisplay:
@@ -34,7 +34,7 @@ class SweepDisplay:
         self._labels: dict[str, str] = {}
         self._metric = "eval/loss"
         self._states: dict[str, State] = {}
-        self._says_that_it_leaves = False
+        self._says_that_it_stops = False
         self._reason = ""
         self._shown_at = 0.0
         self._started_at = time.monotonic()
@@ -91,12 +91,13 @@ class SweepDisplay:
                 self._states[record.id] = record.state
                 self._print_change(record, records)
         running = sum(record.state is State.RUNNING for record in records.values())
-        if study.is_leaving and running and not self._says_that_it_leaves:
-            self._says_that_it_leaves = True
+        if study.is_leaving and running and not self._says_that_it_stops:
+            self._says_that_it_stops = True
             self._print(f"stopping: {running} running write checkpoints; again stops at once")
         if wait is not None and wait.reason != self._reason and not console.is_terminal:
             self._reason = wait.reason
             self._print(str(wait))
+        # Called several times a second: drawing a thousand rows as often would take a core.
         if console.is_terminal and time.monotonic() - self._shown_at > _REFRESH_SECONDS:
             self._shown_at = time.monotonic()
             self._live.update(self._block(study, wait), refresh=True)

@@ -23,7 +23,7 @@ _SIGNATURE = re.compile(
 
 def has_credentials(text: str) -> bool:
     """Tell whether a URI in a text has a password, a token or a signature in it."""
-    return any(found.search(text) for found in (_PASSWORD, _HTTP_USER, _SIGNATURE))
+    return any(pattern.search(text) for pattern in (_PASSWORD, _HTTP_USER, _SIGNATURE))
 
 
 def refuse_credentials(given: object, *, origin: str) -> None:
@@ -56,6 +56,7 @@ def _texts(given: object, place: str) -> Iterator[tuple[str, str]]:
         yield place, str(given)
     elif isinstance(given, Mapping):
         for name, value in given.items():
+            # A message that repeats a secret puts it into logs, and logs are kept.
             is_secret = has_credentials(str(name))
             inner = f"{place}.".lstrip(".") + ("(a key)" if is_secret else str(name))
             if is_secret:

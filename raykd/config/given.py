@@ -17,6 +17,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """
     try:
         with path.open("rb") as stream:
+            # Bytes: YAML says itself in which encoding of Unicode it is.
             given = read_yaml(stream)
     except FileNotFoundError as error:
         message = (
@@ -55,6 +56,8 @@ def replace_value(given: dict[str, Any], key: str, value: object) -> None:
             message = f"{key}: {parent} is a list; give it whole, as in [a, b]"
             raise ConfigError(message)
         if not isinstance(section.get(parent), dict):
+            # A present section is a chosen alternative: losses.forward_kl.weight=1 switches
+            # forward_kl on.
             section[parent] = {}
         section = section[parent]
     section[last] = value

@@ -21,18 +21,18 @@ class Named:
 
 def models_of(config: RunConfig) -> dict[str, Named]:
     """Return the models that a run reads, by the keys that name them."""
-    found = {
+    models = {
         _teacher_key(name): Named(source=teacher.model, revision=teacher.revision)
         for name, teacher in config.teachers.items()
     }
     student = config.student
     if student.pretrained is not None:
-        found[_PRETRAINED] = Named(source=student.pretrained, revision=student.revision)
+        models[_PRETRAINED] = Named(source=student.pretrained, revision=student.revision)
     source = None if student.init is None else student.init.method.source
     # The name of a teacher may be that of a directory here too: the teacher is meant.
     if student.init is not None and source is not None and source not in config.teachers:
-        found[f"student.init.{student.init.name}.source"] = Named(source=source)
-    return found
+        models[f"student.init.{student.init.name}.source"] = Named(source=source)
+    return models
 
 
 def with_models(config: RunConfig, models: Mapping[str, Named]) -> RunConfig:
@@ -60,6 +60,7 @@ def with_models(config: RunConfig, models: Mapping[str, Named]) -> RunConfig:
 
 def parts_of(key: str) -> list[str]:
     """Return the parts of a key that names an input."""
+    # The keys are those of models_of, not what a user types.
     first, _, rest = key.partition(".")
     # The name of a teacher may have dots in it.
     return [first, *(rest.rsplit(".", 1) if first == "teachers" else rest.split("."))]

@@ -77,6 +77,7 @@ def advice_for(unknown: str, schema: Schema = RunConfig) -> str:
     """Return what may have been meant by a key that does not exist."""
     keys = [doc.key for doc in key_docs(schema)]  # type: ignore[arg-type]  # as above
     named_alike = [key for key in keys if key.rpartition(".")[2] == unknown]
+    # The same last part in another section is meant more often than a misspelling.
     close = named_alike or difflib.get_close_matches(unknown, keys, n=1)
     if len(close) > _MOST_ADVISED:
         others = len(close) - _MOST_ADVISED
@@ -147,6 +148,7 @@ def _default(field: "dataclasses.Field[object]") -> str | None:
 
 def _attribute_docstrings(schema: type) -> dict[str, str]:
     """Collect the string that follows each field in the class body."""
+    # Python keeps no docstrings of fields at run time: they are in the source alone.
     module = ast.parse(inspect.getsource(sys.modules[schema.__module__]))
     classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
     texts = {}

@@ -71,6 +71,7 @@ def read_sweep_mapping(path: Path, overrides: Sequence[str] = ()) -> dict[str, A
 
 def _is_sweep(given: Mapping[str, object]) -> bool:
     """Tell by the keys, also where the one that every sweep has is forgotten."""
+    # Both kinds have keys such as name, output_uri and teachers, which say nothing.
     is_of_run = bool(given.keys() & (KEYS_OF_RUNS - KEYS_OF_SWEEPS))
     is_of_sweep = bool(given.keys() & (KEYS_OF_SWEEPS - KEYS_OF_RUNS))
     return "base" in given or (is_of_sweep and not is_of_run)

@@ -71,6 +71,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
     beside = path.parent
     for section in [given, *_mappings(given.get("teachers"))]:
         for key in ("base", "run"):
+            # Relative to the file that names it, not to where the command is typed.
             if isinstance(section.get(key), str):
                 section[key] = str(beside / section[key])
     return _checked(given, SweepConfig, origin=str(path))
@@ -96,6 +97,7 @@ def checked_sweep(given: Mapping[str, object], *, origin: str) -> SweepConfig:
 
 def plain(config: RunConfig | SweepConfig) -> dict[str, Any]:
     """Return a configuration as nested dictionaries and lists, ready for JSON or YAML."""
+    # Through JSON: tuples become lists, as they would be read back from the file.
     return cast("dict[str, Any]", json.loads(json.dumps(asdict(config))))
 
 
@@ -144,13 +146,17 @@ _Config = TypeVar("_Config", RunConfig, SweepConfig)
 
 
 def _checked(given: Mapping[str, object], schema: type[_Config], *, origin: str) -> _Config:
+    # Before any problem is listed: problems repeat the values that they are about.
     refuse_credentials(given, origin=origin)
+    # Both kinds pass OmegaConf without an error, so they are looked for before it.
     problems = _interpolation_problems(given)
     if schema is RunConfig:
         problems += _entry_problems(given)
     _report(origin, problems)
     try:
         structured = _structured(schema)  # type: ignore[arg-type]  # a class is hashable
+        # All at once: what is made from a frozen dataclass is read-only, so that nothing can be
+        # set afterwards.
         merged = OmegaConf.merge(structured, OmegaConf.create(dict(given)))
         config: _Config = OmegaConf.to_object(merged)  # type: ignore[assignment]
     except _UNFIT:
@@ -209,9 +215,9 @@ def _number_problems(config: RunConfig | SweepConfig) -> list[str]:
 def _key_problems(given: Mapping[str, object], schema: Schema) -> list[str]:
     """Merge each given key alone, so that one bad key does not hide the next."""
     merged = _structured(schema)  # type: ignore[arg-type]  # a class is hashable
-    found: dict[_Parts, str] = {}
+    problems: dict[_Parts, str] = {}
     for parts, value in _walk(given):
-        if any(parts[: len(bad)] == bad for bad in found):
+        if any(parts[: len(bad)] == bad for bad in problems):
             continue
         nested: object = {} if isinstance(value, Mapping) else value
         for part in reversed(parts):
@@ -219,15 +225,16 @@ def _key_problems(given: Mapping[str, object], schema: Schema) -> list[str]:
         try:
             merged = OmegaConf.merge(merged, nested)
         except _UNFIT:
-            found[parts] = _key_problem(parts, value, schema)
+            problems[parts] = _key_problem(parts, value, schema)
     if missing := OmegaConf.missing_keys(merged):
-        missing -= {".".join(parts) for parts in found}
-        return [*found.values(), *(f"{key} is required" for key in sorted(missing))]
+        # A required key with a wrong value was not merged, and is told of already.
+        missing -= {".".join(parts) for parts in problems}
+        return [*problems.values(), *(f"{key} is required" for key in sorted(missing))]
     # What is left is a run, whose contradictions are told as well, but for sections with a bad
     # key: there one would only follow from the other.
-    bad = {parts[0] for parts in found}
+    bad = {parts[0] for parts in problems}
     left = cast("RunConfig | SweepConfig", OmegaConf.to_object(merged)).problems()
-    return [*found.values(), *(p for p in left if re.split(r"[. ]", p)[0] not in bad)]
+    return [*problems.values(), *(p for p in left if re.split(r"[. ]", p)[0] not in bad)]
 
 
 def _key_problem(parts: _Parts, value: object, schema: Schema) -> str:

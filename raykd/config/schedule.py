@@ -40,6 +40,8 @@ class Schedule:
 
     def at(self, progress: float) -> float:
         """Return the value at a progress between 0 (first step) and 1 (last step)."""
+        # Of two points at one fraction the later holds from there on, which makes a jump. The next
+        # one then lies beyond the progress, so that the division below is never by 0.
         before = [point for point in self.points if point.at <= progress]
         if not before:
             return self.points[0].value
@@ -49,6 +51,7 @@ class Schedule:
         following = self.points[len(before)]
         share = (progress - last.at) / (following.at - last.at)
         if following.is_cosine:
+            # Level at both ends, and half of the way in the middle.
             share = (1 - math.cos(math.pi * share)) / 2
         return last.value + (following.value - last.value) * share
 
@@ -59,6 +62,7 @@ def parse_schedule(text: str) -> Schedule:
     Raises:
         ValueError: The text is not a schedule, or its fractions do not rise from 0 to 1.
     """
+    # With the arrows, at the odd places.
     parts = re.split(r"([-~]>)", text)
     matches = [_POINT.match(part.strip()) for part in parts[::2]]
     try:
@@ -69,6 +73,7 @@ def parse_schedule(text: str) -> Schedule:
     if len(values) != len(matches) or not all(map(math.isfinite, values)):
         message = f"{text!r} is not a schedule: write '1', '4 -> 1' or '4 @ 0.5 -> 1'"
         raise ValueError(message)
+    # A single point is at 0, and holds throughout.
     last = max(len(values) - 1, 1)
     at = [index / last if given is None else given for index, given in enumerate(fractions)]
     if not all(0 <= fraction <= 1 for fraction in at) or any(
@@ -90,6 +95,7 @@ def schedule_problems(
 ) -> list[str]:
     """Return why a schedule cannot be used, naming its key."""
     try:
+        # A schedule lies between its points, so the least of them bounds it.
         lowest = min(parse_schedule(text).values)
     except ValueError as error:
         return [f"{key}: {error}"]

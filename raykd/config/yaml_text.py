@@ -49,6 +49,7 @@ def read_value(text: str) -> object:
     Raises:
         ValueError: It is no YAML, or something follows it. The message says where.
     """
+    # A plain value may hold ': ' and ' #', which YAML would take for a key and a comment.
     begun = text.lstrip()
     if not begun.startswith(_MARKED):
         return _plain_value(text)

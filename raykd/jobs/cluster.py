@@ -15,6 +15,7 @@ from ray.util.state.exception import RayStateApiException
 from raykd.errors import ClusterError, ConfigError
 from raykd.ray_cluster.private import maybe_enable_token_auth_if_token_available
 
+# Ray's own most; by default it would return 100, and hide the machines beyond.
 _MOST_NODES = 10_000
 _ADDRESS = "RAY_API_SERVER_ADDRESS"
 _TALKATIVE = (
@@ -22,6 +23,8 @@ _TALKATIVE = (
     "ray.dashboard.modules.dashboard_sdk",
     "ray.dashboard.modules.job.sdk",
 )
+# Ray's client raises RuntimeError for every status of HTTP but 200, ValueError for addresses it
+# cannot read, and lets those of requests (an OSError) and aiohttp through.
 _FAILURES = (OSError, RuntimeError, ValueError, aiohttp.ClientError, RayStateApiException)
 
 
@@ -65,6 +68,7 @@ def is_on_this_machine(client: JobSubmissionClient) -> bool:
             client.get_address(),
             filters=[("state", "=", "ALIVE")],
             limit=_MOST_NODES,
+            # One machine that does not answer must not hide that others are there.
             raise_on_missing_output=False,
         )
     return all(_is_own(node.node_ip) for node in nodes)
@@ -96,6 +100,7 @@ def answered(address: str) -> Iterator[None]:
 def _is_own(address: str) -> bool:
     """Tell whether an address is one of this machine's: others cannot be bound to."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    # A datagram socket that is bound and closed sends nothing, and port 0 takes no fixed one.
     with closing(socket.socket(family, socket.SOCK_DGRAM)) as probe:
         try:
             probe.bind((address, 0))

@@ -10,7 +10,7 @@ from ray.job_submission import JobDetails, JobSubmissionClient
 from raykd.errors import ClusterError, ConfigError
 from raykd.jobs.cluster import answered
 
-PATIENCE_SECONDS = 120.0
+RETRY_SECONDS = 120.0
 """A cluster that does not answer for so long is given up; the job itself goes on."""
 
 _PAUSE_SECONDS = 1.0
@@ -44,14 +44,14 @@ class Follower:
         self._on_lost = on_lost
         self._clock = clock
         self._num_shown = 0
-        self._hear()
+        self._note_answer()
 
     def follow(self) -> JobDetails:
         """Return the job once it has ended.
 
         Raises:
             ConfigError: The cluster does not know the job.
-            ClusterError: It is lost for longer than the patience.
+            ClusterError: It does not answer for longer than RETRY_SECONDS.
         """
         while True:
             try:
@@ -61,21 +61,24 @@ class Follower:
                     asyncio.run(self._tail())
                 if (job := self._job()).status.is_terminal():
                     return job
-                self._hear()
+                self._note_answer()
             except ClusterError as error:
-                self._bear(error)
+                self._tolerate(error)
             threading.Event().wait(_PAUSE_SECONDS)
 
     async def _tail(self) -> None:
+        # Pieces of text, cut anywhere and not at lines: positions are counted in characters.
         texts = self._client.tail_job_logs(self._job_id)
         num_passed = 0
         while True:
+            # asyncio.wait and not wait_for: at its timeout the second cancels what it waits for,
+            # and an asynchronous generator that is cancelled is at its end.
             coming = asyncio.ensure_future(anext(texts, None))
             while not (await asyncio.wait({coming}, timeout=_LOOK_SECONDS))[0]:
                 if self._job().status.is_terminal():
                     coming.cancel()
                     return
-                self._hear()
+                self._note_answer()
             if (text := coming.result()) is None:
                 return
             # Each connection begins with the first line.
@@ -83,13 +86,15 @@ class Follower:
                 self._on_text(unseen)
             num_passed += len(text)
             self._num_shown = max(self._num_shown, num_passed)
-            self._hear()
+            self._note_answer()
 
     def _job(self) -> JobDetails:
         with answered(self._client.get_address()):
             try:
                 return self._client.get_job_info(self._job_id)
             except RuntimeError as error:
+                # Ray's client has one class for all answers, and tells the status in the text
+                # alone.
                 if "status code 404" not in str(error):
                     raise
         message = (
@@ -98,12 +103,12 @@ class Follower:
         )
         raise ConfigError(message)
 
-    def _hear(self) -> None:
-        self._heard_at = self._clock()
+    def _note_answer(self) -> None:
+        self._answered_at = self._clock()
         self._is_lost = False
 
-    def _bear(self, error: ClusterError) -> None:
-        if self._clock() - self._heard_at > PATIENCE_SECONDS:
+    def _tolerate(self, error: ClusterError) -> None:
+        if self._clock() - self._answered_at > RETRY_SECONDS:
             raise error
         if not self._is_lost:
             self._is_lost = True

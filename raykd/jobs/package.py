@@ -27,6 +27,7 @@ def tracked_files(directory: Path, *, limit_bytes: int = LIMIT_BYTES) -> list[Pa
         ConfigError: Git is not there, tracks nothing here, or more than the limit.
     """
     try:
+        # -z: git quotes names with other characters than ASCII, but for this form.
         listed = subprocess.run(_GIT, cwd=directory, capture_output=True, check=False)  # noqa: S603  these words alone
     except FileNotFoundError as error:
         message = "git: no such program; it tells which files go to the cluster: install it"
@@ -36,6 +37,8 @@ def tracked_files(directory: Path, *, limit_bytes: int = LIMIT_BYTES) -> list[Pa
         message = f"{directory}: {reason}; what git tracks goes to the cluster: git init, git add"
         raise ConfigError(message)
     paths = {Path(path) for path in listed.stdout.decode().split("\0") if path}
+    # A tracked file that was removed and not committed is in git's list, and not on the disk.
+    # Sizes are those before compression, and so the package is never above the limit.
     sizes = {p: (directory / p).stat().st_size for p in sorted(paths) if (directory / p).is_file()}
     if not sizes:
         message = f"{directory}: git tracks no file here; what it tracks goes to the cluster"
@@ -79,6 +82,7 @@ def require_tracked(paths: Sequence[Path], directory: Path, files: Sequence[Path
 def write_package(directory: Path, files: Sequence[Path], target: Path) -> None:
     """Pack files of a directory into a ZIP file, the same bytes for the same files."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as package:
+        # In the order of tracked_files, which is sorted: order is part of the bytes.
         for file in files:
             entry = zipfile.ZipInfo(file.as_posix(), date_time=_DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED

@@ -39,10 +39,10 @@ def configuration(parsed: argparse.Namespace) -> Configuration:
         return _of_file(parsed.config, parsed.overrides)
     output = _told([("--output", parsed.output)] if parsed.output else [])
     if parsed.sweep.endswith((".yaml", ".yml")):
-        found = _of_file(Path(parsed.sweep), parsed.overrides)
+        of_sweep = _of_file(Path(parsed.sweep), parsed.overrides)
     else:
-        found = _of_place("SWEEP", parsed.sweep)
-    return replace(found, relative=(*found.relative, *output))
+        of_sweep = _of_place("SWEEP", parsed.sweep)
+    return replace(of_sweep, relative=(*of_sweep.relative, *output))
 
 
 def require_reachable(relative: Sequence[str], *, address: str) -> None:
@@ -105,6 +105,7 @@ def _places_of_sweep(sweep: SweepConfig) -> Iterator[tuple[str, str]]:
             given.pop("teachers", None)
         places = dict(_places_of_run(given))
         if sweep.runs_uri is not None:
+            # runs_uri takes the place of every run's own.
             del places["output_uri"]
         yield from places.items()
 

@@ -29,7 +29,7 @@ PASSED = (
 """Variables that say where things are, none of them secret. A job has them from its submitter."""
 
 STOP_SECONDS = 600
-"""A job that is stopped has so long to leave with a checkpoint; by Ray's default, 3 seconds."""
+"""A job that is to stop has so long to write a checkpoint; by Ray's default, 3 seconds."""
 
 _STOP = "RAY_JOB_STOP_WAIT_TIME_S"
 _NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")
@@ -43,9 +43,12 @@ def entrypoint(words: Sequence[str], *, joins: bool, directory: Path | None) -> 
         joins: Whether the command trains on a cluster, and so on this one.
         directory: Where the job runs, on this machine; None for where its package is unpacked.
     """
+    # Before the user's words: argparse takes the last of an option that is given twice.
     address = ["--address", "auto"] if joins else []
     given = shlex.join([words[0], *address, *words[1:]])
     if directory is None:
+        # exec: what Ray polls and signals is Python itself, not a shell around it, which SIGTERM
+        # would end at once while Python still writes its checkpoint.
         return f"exec python -m raykd {given}"
     # -P: the code is that of the package, in the driver as in the workers.
     return f"cd {shlex.quote(str(directory))} && exec python -P -m raykd {given}"
@@ -62,6 +65,7 @@ def submission_id(
         command_line: What the shell runs.
         files: The configuration that the command reads, by path.
     """
+    # By content: an edited configuration is another job, not one to attach to.
     hashes = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
     text = json.dumps([command_line, hashes], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -95,11 +99,13 @@ def job_environment(here: Mapping[str, str], asked: Sequence[str]) -> dict[str, 
     Raises:
         ConfigError: One that is asked for is not set.
     """
-    found = {_STOP: str(STOP_SECONDS)} | {name: here[name] for name in PASSED if name in here}
+    environment = {_STOP: str(STOP_SECONDS)} | {
+        name: here[name] for name in PASSED if name in here
+    }
     for word in asked:
         name, has_value, value = word.partition("=")
         if not has_value and name not in here:
             message = f"--env {name}: is not set here; set it, or give --env {name}=VALUE"
             raise ConfigError(message)
-        found[name] = value if has_value else here[name]
-    return found
+        environment[name] = value if has_value else here[name]
+    return environment

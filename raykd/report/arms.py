@@ -26,10 +26,10 @@ class Arm:
     """Seed to the metric at the end, of trials that are done."""
 
     mean: float | None
-    """Of the values; None without any."""
+    """Mean of the values; None without any."""
 
     standard_deviation: float | None
-    """Of the values, as a sample; None for fewer than two."""
+    """Sample standard deviation of the values, with n - 1; None for fewer than two."""
 
     num_trials: int
     states: dict[State, int]
@@ -54,6 +54,7 @@ def arms_of(pairing: Pairing) -> tuple[Arm, ...]:
 
 def _evidence(pairing: Pairing, arm: str) -> Evidence:
     trials = pairing.arms[arm]
+    # Trials of an arm differ by seed alone, and so do their controls: any stands for the arm.
     control = pairing.ledger.records.get(trials[0].control or "")
     return Evidence(
         control=None if control is None else control.arm,

@@ -15,11 +15,11 @@ from raykd.sweep.ledger import Record
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cost:
-    """Of an arm, a stage, or the whole sweep."""
+    """What an arm, a stage, or the whole sweep cost."""
 
     kind: Literal["arm", "stage", "total"]
     id: str
-    """Of the arm or the stage's run; empty for the whole."""
+    """Id of the arm or of the stage's run; empty for the whole sweep."""
 
     label: str
     num_runs: int
@@ -30,16 +30,16 @@ class Cost:
     """Trained on by this sweep."""
 
     student_flops: float
-    """Of what learns, forward and backward; of a stage that is the teacher."""
+    """FLOPs of what learns, forward and backward; in a stage that is the teacher."""
 
     teacher_flops: float
-    """Of the teachers' forward passes beside it; runs that share them share this."""
+    """FLOPs of the teachers' forward passes beside it; runs that share them share this."""
 
     reused_flops: float
     """What was there before had cost."""
 
     seconds: float
-    """Of all attempts whose end is known, one after the other."""
+    """Sum over all attempts whose end is known, as if one followed the other."""
 
     @property
     def flops(self) -> float:
@@ -79,6 +79,8 @@ def _cost(
     runs: Iterable[Record], *, kind: Literal["arm", "stage", "total"], name: str, label: str
 ) -> Cost:
     records = list(runs)
+    # What a rerun after a failure did twice is not in record.tokens, which counts to the newest
+    # evaluation.
     spent = [(record, record.tokens * (1 - _share_before(record))) for record in records]
     return Cost(
         kind=kind,
@@ -102,10 +104,15 @@ def seconds(run: Record) -> float:
 def teachers_per_token(run: Record) -> float:
     """Return what the teachers of a run cost for each token; runs of one process share it."""
     starts = [attempt.first_step for attempt in run.attempts]
+    # An attempt ends where the next one starts: what it did beyond its last checkpoint is done
+    # again, and counted there. max: a later start may lie before, where a checkpoint was lost.
     ends = [*starts[1:], int(run.last_evaluation.get("step", 0))]
     steps = [max(end - start, 0) for start, end in zip(starts, ends, strict=False)]
     paid = sum(
-        number / attempt.num_sharing for number, attempt in zip(steps, run.attempts, strict=True)
+        # As if all of its process went on to the end of the attempt: a run that stops early leaves
+        # the rest a little more than this.
+        number / attempt.num_sharing
+        for number, attempt in zip(steps, run.attempts, strict=True)
     )
     share = paid / sum(steps) if any(steps) else 1.0
     return run.flops_per_token.get("teachers", 0.0) * share
@@ -116,4 +123,5 @@ def _share_before(run: Record) -> float:
     if not run.attempts:
         return 1.0
     step = run.last_evaluation.get("step", 0)
+    # By steps, as if all had equally many tokens.
     return min(1.0, run.attempts[0].first_step / step) if step else 0.0

@@ -19,7 +19,7 @@ class CurvePoint:
     """Computed so far, the teachers' part too; mean over the trials; None where unknown."""
 
     mean: float
-    """Of the metric, over the trials that have a finite one at this step."""
+    """Mean of the metric, over the trials that have a finite one at this step."""
 
     low: float
     """The least of them."""
@@ -51,20 +51,22 @@ def _curve(pairing: Pairing, arm: str) -> Curve:
         for evaluation in trial.evaluations:
             if finite(evaluation.get(pairing.metric)) is not None:
                 at_step.setdefault(int(evaluation["step"]), []).append((trial, evaluation))
+    # Late points may have fewer trials than early ones, as some stop or still run: num_trials says
+    # how many, as such a mean may jump.
     points = (_point(step, at_step[step], pairing.metric) for step in sorted(at_step))
     return Curve(arm=arm, points=tuple(points))
 
 
-def _point(step: int, found: list[tuple[Record, Metrics]], metric: str) -> CurvePoint:
-    values = [evaluation[metric] for _, evaluation in found]
-    spent = [flops(trial, evaluation["tokens"]) for trial, evaluation in found]
+def _point(step: int, evaluations: list[tuple[Record, Metrics]], metric: str) -> CurvePoint:
+    values = [evaluation[metric] for _, evaluation in evaluations]
+    spent = [flops(trial, evaluation["tokens"]) for trial, evaluation in evaluations]
     known = [value for value in spent if value is not None]
     return CurvePoint(
         step=step,
-        tokens=statistics.fmean(evaluation["tokens"] for _, evaluation in found),
+        tokens=statistics.fmean(evaluation["tokens"] for _, evaluation in evaluations),
         flops=statistics.fmean(known) if known else None,
         mean=statistics.fmean(values),
         low=min(values),
         high=max(values),
-        num_trials=len(found),
+        num_trials=len(evaluations),
     )

@@ -37,8 +37,8 @@ class Event:
 def events_of(pairing: Pairing) -> tuple[Event, ...]:
     """Return what happened, the worst first, else in the order of the plan."""
     order = [EventKind.FAILED, EventKind.BLOCKED, EventKind.STOPPED, EventKind.RESUMED]
-    found = [event for run in pairing.ledger.records.values() for event in _events(pairing, run)]
-    return tuple(sorted(found, key=lambda event: [*order, EventKind.REUSED].index(event.kind)))
+    events = [event for run in pairing.ledger.records.values() for event in _events(pairing, run)]
+    return tuple(sorted(events, key=lambda event: [*order, EventKind.REUSED].index(event.kind)))
 
 
 def run_label(pairing: Pairing, run: Record) -> str:
@@ -75,13 +75,14 @@ def _happenings(pairing: Pairing, run: Record) -> Iterator[tuple[EventKind, str]
 
 def _resumptions(run: Record) -> list[str]:
     """Return from where, and after what, attempts took up what another had begun."""
-    found = [
+    resumptions = [
         f"from step {later.first_step:,} after {before.error_class or 'an interruption'}"
+        # The error is on the attempt that ended; the step is where its successor began.
         for before, later in itertools.pairwise(run.attempts)
     ]
     if run.attempts and (step := run.attempts[0].first_step) > 0:
-        found.insert(0, f"from step {step:,} of an earlier run")
-    return found
+        resumptions.insert(0, f"from step {step:,} of an earlier run")
+    return resumptions
 
 
 def _error(run: Record) -> str:

@@ -11,7 +11,7 @@ TEACHER = "teacher"
 QUALITY = "quality"
 
 _MAX_VALUES = 16
-"""Of one coordinate: more are draws of a distribution, of which no two share a cell."""
+"""Values of one coordinate: more are draws of a distribution, of which no two share a cell."""
 
 _MAX_GRIDS = 6
 
@@ -66,17 +66,18 @@ def axis_values(pairing: Pairing) -> dict[str, dict[str, str]]:
 
     A teacher's qualities, where it has several, are part of the coordinate teacher.
     """
-    found: dict[str, dict[str, str]] = {}
+    axes: dict[str, dict[str, str]] = {}
     for arm in pairing.pairs:
         for key, text in pairing.coordinates.texts[arm].items():
-            found.setdefault(key, {})[arm] = text
-    qualities = found.pop(QUALITY, {})
+            axes.setdefault(key, {})[arm] = text
+    # Quality 0.5 of one teacher and of another are no common value, so it is no axis of its own.
+    qualities = axes.pop(QUALITY, {})
     if len(set(qualities.values())) > 1:
-        found[TEACHER] = {
+        axes[TEACHER] = {
             arm: f"{text} {qualities[arm]}" if arm in qualities else text
-            for arm, text in found[TEACHER].items()
+            for arm, text in axes[TEACHER].items()
         }
-    return found
+    return axes
 
 
 def is_weight(key: str) -> bool:
@@ -117,13 +118,14 @@ def _grid(
 
 def _cell(pairing: Pairing, arms: list[str]) -> Cell | None:
     by_arm = [pairing.differences(arm, pairing.metric) for arm in arms]
-    differences = [value for found in by_arm for value in found.values()]
+    # The mean over pairs, not over arms: an arm with more seeds done has more say.
+    differences = [value for by_seed in by_arm for value in by_seed.values()]
     if not differences:
         return None
     return Cell(
         difference=statistics.fmean(differences),
         num_pairs=len(differences),
-        num_arms=sum(1 for found in by_arm if found),
+        num_arms=sum(1 for by_seed in by_arm if by_seed),
     )
 
 

@@ -11,7 +11,7 @@ class LanguageCell:
     """One arm in one language."""
 
     mean: float
-    """Of the metric at the end, over trials that are done."""
+    """Mean of the metric at the end, over trials that are done."""
 
     difference: float | None
     """To the control, over pairs of trials; None for a control and without pairs."""
@@ -36,13 +36,14 @@ class Languages:
     """Without the language, such as eval/accuracy."""
 
     names: tuple[str, ...]
-    """Of the languages; none where the evaluations are in one."""
+    """Codes of the languages; none where the evaluations are in one."""
 
     rows: tuple[LanguageRow, ...]
 
 
 def languages_of(pairing: Pairing) -> Languages:
     """Return the metric by language of each arm."""
+    # eval/accuracy of a sweep that compares eval/accuracy/de: all languages have it.
     metric = "/".join(pairing.metric.split("/")[:2])
     keys = {
         key
@@ -62,8 +63,8 @@ def languages_of(pairing: Pairing) -> Languages:
 
 
 def _cell(pairing: Pairing, arm: str, metric: str) -> LanguageCell | None:
-    found = [final(trial, metric) for trial in pairing.arms[arm]]
-    values = [value for value in found if value is not None]
+    finals = [final(trial, metric) for trial in pairing.arms[arm]]
+    values = [value for value in finals if value is not None]
     if not values:
         return None
     differences = pairing.differences(arm, metric) if arm in pairing.pairs else {}

@@ -42,17 +42,19 @@ class Pairing:
 
     def differences(self, arm: str, metric: str) -> dict[int, float]:
         """Return, by seed, a metric of the arm minus that of its control, at their ends."""
-        found = {}
+        differences = {}
         for pair in self.pairs[arm]:
             own, other = final(pair.trial, metric), final(pair.control, metric)
             if own is not None and other is not None:
-                found[pair.trial.seed] = own - other
-        return found
+                differences[pair.trial.seed] = own - other
+        return differences
 
     def missing(self, arm: str) -> str | None:
         """Return why the arm has fewer pairs than seeds; None where it has all."""
         trials = self.arms[arm]
         paired = {pair.trial.id for pair in self.pairs[arm]}
+        # Reasons, and not a number: which of the two is missing, and whether it will come, decides
+        # whether to wait for it.
         reasons = Counter(self._reason(trial) for trial in trials if trial.id not in paired)
         if not reasons:
             return None
@@ -88,6 +90,8 @@ def pairing_of(ledger: Ledger) -> Pairing:
             arm: tuple(
                 pair
                 for trial in trials
+                # The seed is part of the control's identity: a pair has the same batches, initial
+                # weights and dropout, so that their noise cancels in the difference.
                 if (pair := _pair(trial, ledger.records, metric)) is not None
             )
             for arm, trials in arms.items()

@@ -63,6 +63,7 @@ def _quality(
     arms: list[str],
     weight_key: str | None,
 ) -> Quality:
+    # By id: arms of different weights share a control, which counts once.
     controls = {
         pair.control.id: pair.control for arm in arms for pair in pairing.pairs[arm]
     }.values()
@@ -85,9 +86,11 @@ def _differences(
         weight = texts.get(weight_key, _ALL) if weight_key is not None else _ALL
         by_weight.setdefault(weight, []).extend(pairing.differences(arm, pairing.metric).values())
     return tuple(
-        QualityDifference(weight=weight, mean=statistics.fmean(found), num_pairs=len(found))
-        for weight, found in by_weight.items()
-        if found
+        QualityDifference(
+            weight=weight, mean=statistics.fmean(differences), num_pairs=len(differences)
+        )
+        for weight, differences in by_weight.items()
+        if differences
     )
 
 
@@ -98,8 +101,8 @@ def _score(pairing: Pairing, teacher: str, quality: float | None, arms: list[str
     trials = [trial for arm in arms for trial in pairing.arms[arm]]
     for trial in trials:
         for evaluation in trial.evaluations:
-            found = [finite(evaluation.get(name)) for name in names]
-            if (score := next((v for v in found if v is not None), None)) is not None:
+            scores = [finite(evaluation.get(name)) for name in names]
+            if (score := next((v for v in scores if v is not None), None)) is not None:
                 return score
     return _score_of_stage(pairing, teacher, quality, trials)
 

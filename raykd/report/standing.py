@@ -23,8 +23,8 @@ class Standing:
     """How a sweep stands."""
 
     kind: _Kind
-    """Over: nothing is left to do. Stopped: its driver has left, and runs wait. Dead: its driver
-    is gone without a word."""
+    """Over: nothing is left to do. Stopped: its driver ended in order, and runs wait. Dead: its
+    driver is gone without a word."""
 
     driver: str | None
     """Which process is at it, or was when it died; None where none is."""
@@ -55,6 +55,7 @@ class Standing:
         if self.driver is None or self.heard_at is None:
             return "No driver is at it."
         clock = datetime.datetime.fromtimestamp(self.heard_at, tz=datetime.UTC)
+        # The heartbeat is by the clock of the driver's machine, which may be ahead of this one.
         ago = duration(max(time.time() - self.heard_at, 0))
         heard = f"last heard of {ago} ago, {clock:%Y-%m-%d %H:%M:%S} UTC"
         if self.kind == "going":

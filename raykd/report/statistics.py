@@ -63,7 +63,7 @@ class Comparison:
     """Pairs there are when all trials are done."""
 
     mean: float | None
-    """Of the differences; None without any."""
+    """Mean of the differences; None without any."""
 
     low: float | None
     """Lower end of the 95 % interval of the mean difference, for this arm alone; None where
@@ -107,14 +107,20 @@ def interval(values: Sequence[float]) -> Interval | None:
 
     None for fewer than 2 values, and for values that are all the same.
     """
+    # Equal differences have a standard error of 0: t would be infinite, and p 0, of no evidence.
     if len(values) < 2 or _is_flat(values):  # noqa: PLR2004  a spread needs two
         return None
     mean = statistics.fmean(values)
+    # stdev divides by n - 1 and sums without rounding: differences in the last digits have a
+    # spread.
     error = statistics.stdev(values) / math.sqrt(len(values))
     freedom = len(values) - 1
     reach = float(stdtrit(freedom, 1 - SIGNIFICANCE / 2)) * error
     return Interval(
-        low=mean - reach, high=mean + reach, p=2 * float(stdtr(freedom, -abs(mean) / error))
+        # The lower tail twice, and not 1 minus the upper one, which is 0 for every p below 1e-16.
+        low=mean - reach,
+        high=mean + reach,
+        p=2 * float(stdtr(freedom, -abs(mean) / error)),
     )
 
 
@@ -128,6 +134,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = [1.0] * len(p_values)
     largest = 0.0
     for rank, index in enumerate(order):
+        # The running maximum keeps the order of the p values: a larger one is never significant
+        # where a smaller one is not.
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = largest
     return adjusted
@@ -148,14 +156,15 @@ def compare(
     intervals = {arm: interval(list(e.differences.values())) for arm, e in evidence.items()}
     waits = {arm: _why_not_ready(e) for arm, e in evidence.items()}
     p_values = [
-        1.0 if waits[arm] is not None or found is None else found.p
-        for arm, found in intervals.items()
+        # 1 is what no test can reject: it makes all others harder, and never significant itself.
+        1.0 if waits[arm] is not None or estimate is None else estimate.p
+        for arm, estimate in intervals.items()
     ]
     adjusted = dict(zip(evidence, holm(p_values), strict=True))
     return {
         arm: _comparison(
             e,
-            found=intervals[arm],
+            estimate=intervals[arm],
             adjusted_p=None if waits[arm] is not None else adjusted[arm],
             reason=waits[arm] or _tested(adjusted[arm], len(evidence), len(e.differences)),
             mode=mode,
@@ -167,7 +176,7 @@ def compare(
 def _comparison(
     evidence: Evidence,
     *,
-    found: Interval | None,
+    estimate: Interval | None,
     adjusted_p: float | None,
     reason: str,
     mode: Literal["min", "max"],
@@ -182,9 +191,9 @@ def _comparison(
         differences=evidence.differences,
         num_planned=evidence.num_planned,
         mean=mean,
-        low=None if found is None else found.low,
-        high=None if found is None else found.high,
-        p=None if found is None else found.p,
+        low=None if estimate is None else estimate.low,
+        high=None if estimate is None else estimate.high,
+        p=None if estimate is None else estimate.p,
         adjusted_p=adjusted_p,
         verdict=verdict,
         reason=reason,
@@ -202,6 +211,7 @@ def _why_not_ready(evidence: Evidence) -> str | None:
 
 
 def _is_flat(values: Sequence[float]) -> bool:
+    # Relative, as losses and accuracies differ in size by orders of magnitude.
     largest = max(abs(value) for value in values)
     return max(values) - min(values) <= _EQUAL_FRACTION * largest
 

@@ -92,6 +92,7 @@ class Summary:
 
 def summarise(ledger: Ledger) -> Summary:
     """Return what a ledger says, at this moment."""
+    # First: all that follows counts trials by their states.
     ledger = _as_left(ledger)
     pairing = pairing_of(ledger)
     return Summary(
@@ -123,6 +124,7 @@ def _as_left(ledger: Ledger) -> Ledger:
     if ledger.is_driven:
         return ledger
     records = {
+        # A driver that is killed cannot write that its trials have ended with it.
         name: replace(record, state=State.WAITING) if record.state is State.RUNNING else record
         for name, record in ledger.records.items()
     }

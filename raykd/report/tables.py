@@ -62,6 +62,8 @@ def trials_table(pairing: Pairing) -> pa.Table:
 def evaluations_table(ledger: Ledger) -> pa.Table:
     """Return one row per evaluation of a stage or trial."""
     runs = list(ledger.records.values())
+    # A schema that does not depend on the values: a metric that is null in every row stays a
+    # number, and the files of two sweeps can be joined.
     columns = _EVALUATION_COLUMNS | dict.fromkeys(_metrics(runs), pa.float64())
     rows = [
         {
@@ -90,6 +92,7 @@ def parquet(table: pa.Table) -> bytes:
 def _trial_row(pairing: Pairing, trial: Record) -> dict[str, object]:
     coordinates = {f"coordinate/{key}": _text(v) for key, v in trial.coordinates.items()}
     return {
+        # First: step and tokens of the row are whole numbers, and replace those of the evaluation.
         **trial.last_evaluation,
         **coordinates,
         "id": trial.id,

@@ -79,6 +79,7 @@ def _way(pair: Pair, *, metric: str, mode: Literal["min", "max"]) -> _Way:
     own = _first_at(pair.trial, target=target, metric=metric, mode=mode)
     other = _first_at(pair.control, target=target, metric=metric, mode=mode)
     if own is None or other is None:
+        # Later than all, and not left out: the median of those alone that get there would flatter.
         return _Way(**dict.fromkeys(_Way.__slots__, math.inf))
     own_flops = _known(flops(pair.trial, own["tokens"]))
     other_flops = _known(flops(pair.control, other["tokens"]))
@@ -110,4 +111,6 @@ def _known(value: float | None) -> float:
 
 
 def _median(values: Iterable[float]) -> float | None:
+    # Infinite where half of the pairs or more are (of an even number, the mean of the two in the
+    # middle).
     return finite(statistics.median(values))

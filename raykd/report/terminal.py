@@ -40,6 +40,7 @@ def status_line(summary: Summary) -> str:
 
 def terminal_report(summary: Summary, *, page_uri: str) -> Group:
     """Return the report: status, verdicts, heat maps, cost, events, and where the page is."""
+    # Text and not str throughout: rich reads [x] in a str as markup, and names may hold brackets.
     parts: list[RenderableType] = [Text(status_line(summary), style="bold")]
     parts += [Text(summary.standing.text, overflow="fold")] if summary.standing.text else []
     parts.append(Text())
@@ -78,6 +79,7 @@ def _shown(summary: Summary) -> list[Arm]:
 
     def rank(arm: Arm) -> tuple[bool, bool, float]:
         mean = None if arm.comparison is None else arm.comparison.mean
+        # Controls first, those without a difference last.
         return not arm.is_control, mean is None, direction * (mean or 0.0)
 
     best = {arm.id for arm in sorted(summary.arms, key=rank)[:_MAX_ARMS]}

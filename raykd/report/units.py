@@ -12,6 +12,7 @@ def number(value: float | None, *, sign: str = "") -> str:
     """Return the value of a metric; the sign "+" is shown for a difference."""
     if value is None:
         return UNKNOWN
+    # Four decimals line up in a column; outside of this range they would be 0.0000 or too wide.
     is_fixed = value == 0 or _FIXED_FROM <= abs(value) < _FIXED_TO
     return f"{value:{sign}.4f}" if is_fixed else f"{value:{sign}.3e}"
 

@@ -29,6 +29,8 @@ def write_report(
         "trials.parquet": parquet(trials_table(pairing_of(ledger))),
         "evaluations.parquet": parquet(evaluations_table(ledger)),
         "summary.json": strict_json.file_content(summary),
+        # Files are written in this order: whoever sees a new page finds the numbers that it refers
+        # to.
         PAGE: page.encode(),
     }
     write_files(directory_uri, contents, kind=KIND)

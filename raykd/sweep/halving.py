@@ -92,7 +92,10 @@ class Halving:
     def _stops(self, record: Record, evaluation: Metrics, rung: "_Rung") -> bool:
         """Compare a trial with those before it at a rung, and count it there."""
         value = self._sign * evaluation.get(self._metric, math.nan)
+        # A diverged trial is worse than all, and one more that later ones are compared with.
         value = -math.inf if math.isnan(value) else value
+        # Before its own value is among them: the first trial at a rung has nothing to be compared
+        # with, and goes on.
         cutoff = rung.cutoff(1 - 1 / self._reduction_factor)
         bisect.insort(rung.values, value)
         if record.stop is not None:
@@ -107,7 +110,7 @@ class _Rung:
         self.queue: deque[str] = deque()
         """Trials that are to be judged here, in the order of the plan."""
         self.values: list[float] = []
-        """Of the trials judged so far, rising; more is better."""
+        """Values of the trials judged so far, rising; more is better."""
 
     def cutoff(self, quantile: float) -> float | None:
         """Return the value below which a trial stops, linear between two as numpy's."""
@@ -117,7 +120,7 @@ class _Rung:
         low = math.floor(place)
         high = min(low + 1, len(self.values) - 1)
         if self.values[low] == self.values[high]:
-            # Also where both are infinite.
+            # inf - inf is NaN, and a comparison with NaN would stop nobody.
             return self.values[low]
         return self.values[low] + (place - low) * (self.values[high] - self.values[low])
 

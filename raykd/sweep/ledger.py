@@ -83,7 +83,7 @@ class Attempt:
 
     kind: str | None = None
     """Why it ended, in the words of raykd.runs.retry, such as node_lost; preempted and stopped
-    left with a checkpoint. None where it is done, goes on, or its driver died."""
+    ended with a checkpoint. None where it is done, goes on, or its driver died."""
 
     @property
     def seconds(self) -> float | None:
@@ -99,10 +99,10 @@ class Stop:
     """Tokens of the rung at which it was among the worse."""
 
     step: int
-    """Of the evaluation that counted there."""
+    """Step of the evaluation that counted there."""
 
     value: float
-    """Of the sweep's metric."""
+    """Value of the sweep's metric there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,8 +115,8 @@ class Record:
     kind: KIND
     run_uri: str
     coordinates: dict[str, Any]
-    """Of a trial: coordinate to value, such as teacher, quality, losses.forward_kl.weight,
-    student.init, or the name of a pair; none for what a control does not depend on. Of a stage:
+    """For a trial: coordinate to value, such as teacher, quality, losses.forward_kl.weight,
+    student.init, or the name of a pair; none for what a control does not depend on. For a stage:
     the teacher's name."""
 
     arm: str
@@ -161,6 +161,7 @@ class Record:
     @property
     def failures(self) -> int:
         """Failed attempts that count."""
+        # Attempts are never removed: what it took to get here stays visible in the report.
         return sum(map(has_failed, self.attempts)) - self.forgiven_failures
 
     @property
@@ -171,6 +172,7 @@ class Record:
     @property
     def is_control(self) -> bool:
         """Whether the teacher's losses are off."""
+        # By identity, not by a flag: a run without a teacher's loss is its own control.
         return self.control == self.id
 
     @property
@@ -235,7 +237,7 @@ class Ledger:
     """All that is known of a sweep."""
 
     uri: str
-    """Of the sweep's directory."""
+    """Directory of the sweep."""
 
     sweep: dict[str, Any]
     """The sweep file, resolved."""
@@ -247,7 +249,7 @@ class Ledger:
     """What started it last, as one would type it; empty where that was no command."""
 
     lease: Lease | None = None
-    """Of the driver that writes it, or did when it died; None where none is at it."""
+    """Lease of the driver that writes it, or did when it died; None where none is at it."""
 
     @property
     def stages(self) -> list[Record]:
@@ -285,6 +287,7 @@ def read_ledger(uri: str) -> Ledger:
             "for raykd evaluate)"
         )
         raise ConfigError(message) from error
+    # Records alone name no order, so the index is read first.
     records = read_records(paths, index["runs"])
     return Ledger(
         uri=paths.sweep,
@@ -292,6 +295,7 @@ def read_ledger(uri: str) -> Ledger:
         # A driver may have died between the index and the first records.
         records={run_id: records[run_id] for run_id in index["runs"] if run_id in records},
         command=index.get("command", ""),
+        # The last holder: a driver that has taken over stands after the dead one.
         lease=next(reversed(holders_of(paths.lease)), None),
     )
 
@@ -299,8 +303,8 @@ def read_ledger(uri: str) -> Ledger:
 def read_records(paths: SweepPaths, run_ids: Iterable[str]) -> dict[str, Record]:
     """Return the records that are there, many at a time."""
     places = {paths.record(run_id): run_id for run_id in run_ids}
-    found = uris.read_many(list(places))
-    return {places[uri]: _record(json.loads(text)) for uri, text in found.items()}
+    texts = uris.read_many(list(places))
+    return {places[uri]: _record(json.loads(text)) for uri, text in texts.items()}
 
 
 def write_index(
@@ -313,13 +317,15 @@ def write_index(
 ) -> None:
     """Write the order of the plan and the sweep file beside it, and what has started it."""
     index = {"sweep": dict(sweep), "runs": list(run_ids), "command": command}
-    # First: by it, the directory is known to be a sweep's.
+    # First: by it, the directory is known to be a sweep's; without it nobody reads the rest.
     uris.write_bytes(paths.index, strict_json.file_content(index))
     uris.write_bytes(paths.config, text.encode())
 
 
 def write_records(paths: SweepPaths, records: Iterable[Record]) -> None:
     """Replace records, many at a time."""
+    # No record depends on another, so they need no order; the state of a sweep is whatever is
+    # there, and a study made anew brings it up to date.
     uris.write_many({paths.record(r.id): _as_json(r).encode() for r in records})
 
 

@@ -37,6 +37,7 @@ def plan_lines(config: RunConfig, plan: Plan) -> list[tuple[str, str]]:
     lines = [("run", plan.run_uri), ("found", plan.progress)]
     lines += [("changed", line) for line in plan.others]
     if (data := plan.data) is not None:
+        # The mean of the split: mixing by language or epochs that end within it shift it a little.
         per_row = data.train_tokens / data.train_rows
         tokens = plan.num_steps * train.global_batch_size * per_row
         epochs = plan.num_steps * train.global_batch_size / data.train_rows
@@ -76,5 +77,6 @@ def plan_lines(config: RunConfig, plan: Plan) -> list[tuple[str, str]]:
     if plan.memory_bytes is not None:
         lines.append(("memory", f"about {plan.memory_bytes / 1e9:.2f} GB each, estimated"))
     lines += [("note", text) for text in plan.remarks]
+    # Last, so that they are above the problems and not scrolled away.
     lines += [("warning", text) for text in machine_warnings(config)]
     return lines

@@ -57,6 +57,7 @@ def plan_lines(plan: SweepPlan, *, measures: bool) -> _Lines:
     yield "sweep", plan.uri
     yield from _ledger_lines(plan, ledger)
     if ledger is not None:
+        # From here on costs are those of what is left: a stopped or failed run has none.
         plan = continued(plan, ledger)
     yield from (("stage", _stage_text(stage)) for stage in plan.stages)
     yield from _trial_lines(plan)
@@ -131,6 +132,7 @@ def _coordinate_lines(plan: SweepPlan) -> _Lines:
     counts: dict[str, Counter[str]] = {}
     for run in plan.trials:
         for name, value in run.record.coordinates.items():
+            # As JSON: values may be lists and sections, which cannot be counted themselves.
             counts.setdefault(name, Counter())[json.dumps(value, sort_keys=True)] += 1
     for name, counted in counts.items():
         values = (f"{value_text(json.loads(v))} ({n:,})" for v, n in counted.items())

@@ -19,11 +19,11 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(message)
     dtype = getattr(torch, options.dtype)
     setting = Setting(device=torch.device(options.device), dtype=dtype)
-    found = list(findings(Subject.real(), setting))
-    console.print(losses_table(found))
-    failed = [finding.name for finding in found if not finding.is_ok]
+    checks = list(findings(Subject.real(), setting))
+    console.print(losses_table(checks))
+    failed = [finding.name for finding in checks if not finding.is_ok]
     verdict = (
-        f"{len(failed)} of {len(found)} checks fail" if failed else f"{len(found)} checks pass"
+        f"{len(failed)} of {len(checks)} checks fail" if failed else f"{len(checks)} checks pass"
     )
     console.print(f"\n{verdict} on {options.device} in {options.dtype}", markup=False)
     return 1 if failed else 0

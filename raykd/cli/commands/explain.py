@@ -14,15 +14,15 @@ _WIDTH = 99
 def run(options: argparse.Namespace) -> int:
     """Print every key that begins with the given one."""
     schema = SweepConfig if options.sweep else RunConfig
-    found = _found(options.key, schema)
-    if not found:
+    docs = _docs_below(options.key, schema)
+    if not docs:
         message = f"{options.key}: no such key; {_advice(options.key, schema)}"
         raise ConfigError(message)
-    print("\n".join(map(explanation, found)))
+    print("\n".join(map(explanation, docs)))
     return 0
 
 
-def _found(key: str, schema: Schema) -> list[KeyDoc]:
+def _docs_below(key: str, schema: Schema) -> list[KeyDoc]:
     """Return a key of a file and all keys in it; every key where it is empty."""
     wanted = key.split(".") if key else []
     docs = key_docs(schema)  # type: ignore[arg-type]  # a class is hashable
@@ -31,9 +31,9 @@ def _found(key: str, schema: Schema) -> list[KeyDoc]:
 
 def _advice(unknown: str, schema: Schema) -> str:
     """Say where a key is known, in the other kind of file or under another name."""
-    if schema is RunConfig and _found(unknown, SweepConfig):
+    if schema is RunConfig and _docs_below(unknown, SweepConfig):
         return f"it belongs to a sweep: raykd explain --sweep {unknown}"
-    if schema is SweepConfig and _found(unknown, RunConfig):
+    if schema is SweepConfig and _docs_below(unknown, RunConfig):
         return f"it belongs to a run: raykd explain {unknown}"
     return advice_for(unknown, schema)
 

@@ -46,9 +46,12 @@ def _prepare_options(given: argparse.Namespace) -> PrepareOptions:
             demo=given.demo,
             train=tuple(given.sources),
             validation=tuple(given.validation),
+            # The defaults of a demonstration are its own: what is given on the command line
+            # counts.
             validation_fraction=(0.1 if is_names else 0.0) if fraction is None else fraction,
             file_format=given.format,
             document=given.document,
+            # A shell hands on a backslash and a t.
             delimiter=None if given.delimiter is None else given.delimiter.replace(r"\t", "\t"),
             quoting=given.quoting,
             hub_config=given.hub_config,

@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> int:
         else:
             console.print(line, markup=False)
 
+    # A diverged step is what the command is for: report.error is printed, not raised.
     report = replay_step(options.uri, step=options.step, on_message=tell)
     if options.json:
         print(as_json(report))
@@ -71,6 +72,7 @@ def as_json(report: StepReport) -> str:
 
 def gradients_table(gradients: tuple[GradientReport, ...]) -> Table:
     """Return the gradients that are not finite, or where all are the largest."""
+    # Where one NaN has spread, the norms of the others say nothing.
     bad = [gradient for gradient in gradients if gradient.num_not_finite]
     table = plain_table("gradient of", "norm", "not finite", folds=False)
     for gradient in (bad or gradients)[:_MOST_GRADIENTS]:

@@ -75,6 +75,7 @@ def watch(uri: str, output_uri: str, *, console: Console, pause: Callable[[], No
         console: Terminal or log.
         pause: Called between two looks at the ledger.
     """
+    # Without a thread of its own: the block is drawn after its files are written, not during.
     with Live(console=console, auto_refresh=False, transient=True) as live:
         goes_on, known = _state(ledger := read_ledger(uri))
         report = _show(ledger, output_uri, live, goes_on=goes_on)

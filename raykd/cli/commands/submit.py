@@ -44,7 +44,10 @@ def run(options: argparse.Namespace) -> int:
         files={str(path): path.read_bytes() for path in told.paths},
     )
     with answered(client.get_address()):
+        # Those without an id were started by hand with ray.init, not submitted.
         is_over = {j.submission_id: j.status.is_terminal() for j in client.list_jobs()}
+    # Two that submit at the same moment both see it free; Ray gives an id to one of them, and the
+    # other is told that it exists.
     job_id, is_running = next_start(name, {i: over for i, over in is_over.items() if i})
     if is_running:
         print(
@@ -68,6 +71,7 @@ def _start(
     environment: dict[str, str],
 ) -> None:
     address = client.get_address()
+    # Ray uploads the ZIP while it submits, so that it can go with the block.
     with tempfile.TemporaryDirectory(prefix="raykd-package-") as scratch, answered(address):
         package = Path(scratch, "package.zip")
         write_package(Path.cwd(), files, package)

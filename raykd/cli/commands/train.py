@@ -38,6 +38,7 @@ def run(options: argparse.Namespace, config: RunConfig) -> int:
                     on_record=display.show, on_message=display.message, should_stop=stopped.is_set
                 ),
             )
+        # q in a breakpoint: an end that the user chose, with the last checkpoint in place.
         except BdbQuit:
             display.message("raykd: ended in the debugger; the same command goes on")
             return 1

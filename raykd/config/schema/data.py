@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 class TemperatureMixingConfig:
     """Draw languages in proportion to a power of their size."""
 
+    # As XLM-R samples (Conneau et al., 2020).
     exponent: float = 0.3
     """1 is proportional to the number of rows, 0 is uniform over languages."""
 
@@ -45,25 +46,28 @@ class MixingConfig:
 
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
-        found = []
+        problems = []
         present = [x for x in (self.temperature, self.fixed, self.adaptive) if x is not None]
         if len(present) != 1:
-            found.append("data.mixing needs exactly one of temperature, fixed and adaptive")
+            problems.append("data.mixing needs exactly one of temperature, fixed and adaptive")
         if self.temperature is not None and not 0 <= self.temperature.exponent <= 1:
             value = self.temperature.exponent
-            found.append(f"data.mixing.temperature.exponent must be between 0 and 1, got {value}")
+            problems.append(
+                f"data.mixing.temperature.exponent must be between 0 and 1, got {value}"
+            )
         if self.fixed is not None and (
+            # A language with weight 0 is one that data.languages leaves out.
             not self.fixed.weights or min(self.fixed.weights.values()) <= 0
         ):
-            found.append(f"data.mixing.fixed.weights must all be > 0, got {self.fixed.weights}")
+            problems.append(f"data.mixing.fixed.weights must all be > 0, got {self.fixed.weights}")
         if (adaptive := self.adaptive) is not None:
             if adaptive.temperature <= 0:
                 value = adaptive.temperature
-                found.append(f"data.mixing.adaptive.temperature must be > 0, got {value}")
+                problems.append(f"data.mixing.adaptive.temperature must be > 0, got {value}")
             if not 0 < adaptive.floor <= 1:
                 value = adaptive.floor
-                found.append(f"data.mixing.adaptive.floor must be in (0, 1], got {value}")
-        return found
+                problems.append(f"data.mixing.adaptive.floor must be in (0, 1], got {value}")
+        return problems
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,21 +89,21 @@ class MaskingConfig:
 
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
-        found = []
+        problems = []
         if self.num_variants is not None and self.num_variants < 1:
-            found.append(
+            problems.append(
                 f"data.masking.num_variants must be >= 1 or null, got {self.num_variants}"
             )
         if not 0 < self.fraction <= 1:
-            found.append(f"data.masking.fraction must be in (0, 1], got {self.fraction}")
+            problems.append(f"data.masking.fraction must be in (0, 1], got {self.fraction}")
         if min(self.mask_fraction, self.random_fraction) < 0 or (
             self.mask_fraction + self.random_fraction > 1
         ):
-            found.append(
+            problems.append(
                 "data.masking.mask_fraction and random_fraction must be >= 0 and sum to at most "
                 f"1, got {self.mask_fraction} and {self.random_fraction}"
             )
-        return found
+        return problems
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,6 +128,8 @@ class DataConfig:
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     """Which tokens masked_lm hides, and behind what; the other tasks hide none."""
 
+    # A constant and not the number of workers: the order of examples is the same with any number
+    # of them, and a run may go on with fewer.
     num_lanes: int = 16
     """Parallel slices of the data, at least one per worker; part of the order of examples."""
 
@@ -136,18 +142,18 @@ class DataConfig:
 
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
-        found = [*self.masking.problems(), *(self.mixing.problems() if self.mixing else [])]
+        problems = [*self.masking.problems(), *(self.mixing.problems() if self.mixing else [])]
         if self.num_lanes < 1:
-            found.append(f"data.num_lanes must be >= 1, got {self.num_lanes}")
+            problems.append(f"data.num_lanes must be >= 1, got {self.num_lanes}")
         if self.bucket_steps < 1:
-            found.append(f"data.bucket_steps must be >= 1, got {self.bucket_steps}")
+            problems.append(f"data.bucket_steps must be >= 1, got {self.bucket_steps}")
         if self.bucket_steps > 1 and self.mixing is not None and self.mixing.adaptive is not None:
-            found.append(
+            problems.append(
                 f"data.bucket_steps is {self.bucket_steps}, but with data.mixing.adaptive an "
                 "evaluation decides what the next step reads: set it to 1"
             )
         if self.shuffle_window < 1:
-            found.append(f"data.shuffle_window must be >= 1, got {self.shuffle_window}")
+            problems.append(f"data.shuffle_window must be >= 1, got {self.shuffle_window}")
         if self.languages is not None and not self.languages:
-            found.append("data.languages is empty: name at least one, or null for all")
-        return found
+            problems.append("data.languages is empty: name at least one, or null for all")
+        return problems

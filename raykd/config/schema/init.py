@@ -91,11 +91,12 @@ class LigoConfig:
     depth: Depth = "stack"
     """Where the learned mixture of layers starts."""
 
+    # As in the paper (Wang et al., 2023).
     num_steps: int = 100
     """Steps that the map is trained for, the source frozen."""
 
     learning_rate: float = 1e-3
-    """Of Adam, for the map."""
+    """Learning rate of Adam, which trains the map."""
 
 
 InitMethodConfig = (
@@ -132,6 +133,7 @@ class InitConfig:
 
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
+        # The name of the method is undefined with none or two, so nothing else is looked at.
         names = [field.name for field in fields(self) if getattr(self, field.name) is not None]
         if len(names) != 1:
             got = f", got {' and '.join(names)}" if names else ""
@@ -141,24 +143,24 @@ class InitConfig:
     def _copy_problems(self) -> list[str]:
         if (copied := self.copy_layers) is None:
             return []
-        found = []
+        problems = []
         if not copied.parts:
-            found.append("student.init.copy_layers.parts is empty: name at least one part")
+            problems.append("student.init.copy_layers.parts is empty: name at least one part")
         if copied.layers is not None and (not copied.layers or min(copied.layers) < 0):
-            found.append(
+            problems.append(
                 "student.init.copy_layers.layers must be source layers counted from 0, got "
                 f"{list(copied.layers)}"
             )
-        return found
+        return problems
 
     def _number_problems(self) -> list[str]:
-        found = []
+        problems = []
         if (cloned := self.subclone) is not None and cloned.num_batches < 1:
             value = cloned.num_batches
-            found.append(f"student.init.subclone.num_batches must be >= 1, got {value}")
+            problems.append(f"student.init.subclone.num_batches must be >= 1, got {value}")
         if (grown := self.ligo) is not None and grown.num_steps < 0:
-            found.append(f"student.init.ligo.num_steps must be >= 0, got {grown.num_steps}")
+            problems.append(f"student.init.ligo.num_steps must be >= 0, got {grown.num_steps}")
         if (grown := self.ligo) is not None and grown.learning_rate <= 0:
             rate = grown.learning_rate
-            found.append(f"student.init.ligo.learning_rate must be > 0, got {rate}")
-        return found
+            problems.append(f"student.init.ligo.learning_rate must be > 0, got {rate}")
+        return problems

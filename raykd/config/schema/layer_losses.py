@@ -85,17 +85,18 @@ class AttentionRelationsConfig:
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
         key = "losses.attention_relations"
-        found = []
+        problems = []
         if not self.relations:
-            found.append(f"{key}.relations is empty: name at least one")
+            problems.append(f"{key}.relations is empty: name at least one")
         if self.num_heads is not None and self.num_heads < 1:
-            found.append(f"{key}.num_heads must be >= 1, got {self.num_heads}")
+            problems.append(f"{key}.num_heads must be >= 1, got {self.num_heads}")
         if self.layer is not None and self.layer < 0:
-            found.append(f"{key}.layer must be >= 0, got {self.layer}")
-        return found
+            problems.append(f"{key}.layer must be >= 0, got {self.layer}")
+        return problems
 
 
 def _layers_problems(key: str, layers: tuple[int, ...] | None) -> list[str]:
+    # How many layers there are is known only with the models: that is checked in the plan.
     if layers is None or (layers and min(layers) >= 0):
         return []
     return [f"{key} must be teacher's layers counted from 0, got {list(layers)}"]

@@ -76,6 +76,7 @@ class SkewedKLConfig:
     scale_by_temperature_squared: bool = True
     """Multiply by temperature squared, so that the gradient's size does not depend on it."""
 
+    # As in the paper (Ko et al., 2024).
     skew: float = 0.1
     """The teacher's share of the mixture; 0 is forward KL."""
 
@@ -119,6 +120,7 @@ class TAIDConfig:
     scale_by_temperature_squared: bool = True
     """Multiply by temperature squared, so that the gradient's size does not depend on it."""
 
+    # As in the paper (Shing et al., 2025), which adapts the way in between.
     mix: str = "0.4 -> 1"
     """The teacher's share of the target's logits, between 0 and 1: a number or a schedule. It
     rises in TAID; for a weak teacher it may fall."""
@@ -164,31 +166,32 @@ class LossesConfig:
 
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
-        found = []
+        problems = []
         if not self.present:
-            found.append("losses is empty: add a section such as losses.cross_entropy={}")
+            problems.append("losses is empty: add a section such as losses.cross_entropy={}")
         for name in self.present:
             term = getattr(self, name)
-            found += schedule_problems(f"losses.{name}.weight", term.weight, minimum=0)
+            problems += schedule_problems(f"losses.{name}.weight", term.weight, minimum=0)
             if hasattr(term, "temperature"):
                 key = f"losses.{name}.temperature"
-                found += schedule_problems(key, term.temperature, minimum=0, exclusive=True)
-        found += self._share_problems()
-        return [*found, *(p for term in self.layer_terms.values() for p in term.problems())]
+                problems += schedule_problems(key, term.temperature, minimum=0, exclusive=True)
+        problems += self._share_problems()
+        return [*problems, *(p for term in self.layer_terms.values() for p in term.problems())]
 
     def _share_problems(self) -> list[str]:
-        found = []
+        problems = []
         if self.jensen_shannon is not None and not 0 < self.jensen_shannon.beta < 1:
             value = self.jensen_shannon.beta
-            found.append(
+            problems.append(
                 f"losses.jensen_shannon.beta must be between 0 and 1, got {value}; at the ends it "
                 "is zero: use forward_kl or reverse_kl"
             )
         if self.skewed_kl is not None and not 0 <= self.skewed_kl.skew < 1:
-            found.append(f"losses.skewed_kl.skew must be in [0, 1), got {self.skewed_kl.skew}")
+            problems.append(f"losses.skewed_kl.skew must be in [0, 1), got {self.skewed_kl.skew}")
         if self.taid is not None:
-            problems = schedule_problems("losses.taid.mix", self.taid.mix, minimum=0)
-            if not problems and max(parse_schedule(self.taid.mix).values) > 1:
-                problems = [f"losses.taid.mix must be at most 1, got {self.taid.mix!r}"]
-            found += problems
-        return found
+            # One problem for each key: a text that is no schedule has no largest value either.
+            mix_problems = schedule_problems("losses.taid.mix", self.taid.mix, minimum=0)
+            if not mix_problems and max(parse_schedule(self.taid.mix).values) > 1:
+                mix_problems = [f"losses.taid.mix must be at most 1, got {self.taid.mix!r}"]
+            problems += mix_problems
+        return problems

@@ -58,14 +58,14 @@ class ArchitectureConfig:
 
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
-        found = [
+        problems = [
             f"student.architecture.{name} must be >= 1, got {value}"
             for name in ("num_layers", "hidden_size", "num_heads", "intermediate_size")
             if (value := getattr(self, name)) is not None and value < 1
         ]
         if self.dropout is not None and not 0 <= self.dropout < 1:
-            found.append(f"student.architecture.dropout must be in [0, 1), got {self.dropout}")
-        return found
+            problems.append(f"student.architecture.dropout must be in [0, 1), got {self.dropout}")
+        return problems
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,21 +95,24 @@ class StudentConfig:
 
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
-        found = [
+        problems = [
             *(self.init.problems() if self.init else []),
             *(self.architecture.problems() if self.architecture else []),
         ]
         if (self.pretrained is None) == (self.architecture is None):
-            found.append("student needs exactly one of pretrained and architecture")
+            problems.append("student needs exactly one of pretrained and architecture")
+        # Refused and not ignored: who gives a revision expects that commit's weights.
         if self.revision is not None and self.pretrained is None:
-            found.append(f"student.revision ({self.revision}) needs student.pretrained")
+            problems.append(f"student.revision ({self.revision}) needs student.pretrained")
         if self.pretrained is not None and self.init is not None:
-            found.append("student.init starts a built model: leave it out with student.pretrained")
+            problems.append(
+                "student.init starts a built model: leave it out with student.pretrained"
+            )
         if self.projection_sources and (
             self.pretrained is None or self.projections != "per_language"
         ):
-            found.append(
+            problems.append(
                 "student.projection_sources adds languages to a trained student: it needs "
                 "student.pretrained and student.projections=per_language"
             )
-        return found
+        return problems

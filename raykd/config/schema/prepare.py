@@ -83,12 +83,12 @@ class ColumnOptions:
 
     def problems(self) -> list[str]:
         """Return every reason these columns cannot be used together."""
-        found = []
+        problems = []
         if (self.words is None) != (self.word_labels is None):
-            found.append("--word-column and --word-label-column need each other")
+            problems.append("--word-column and --word-label-column need each other")
         if self.words is not None and (self.label is not None or self.text_pair is not None):
-            found.append("--word-column excludes --label-column and --text-pair-column")
-        return found
+            problems.append("--word-column excludes --label-column and --text-pair-column")
+        return problems
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,6 +142,8 @@ class PrepareOptions:
     def record(self) -> dict[str, object]:
         """Return the options that decide the content of the data set, as JSON values."""
         record = asdict(self)
+        # What is left is compared with the record of data that are there: the same content is not
+        # prepared again, wherever and with however many processes it was.
         for name in ("output_uri", "num_processes", "overwrites"):
             del record[name]
         return record
@@ -157,46 +159,50 @@ class PrepareOptions:
 
     def _source_problems(self) -> list[str]:
         sources = self.sources
-        found = []
+        problems = []
+        # Equal: both are given, or neither.
         if bool(sources.train) == (sources.demo is not None):
-            found.append("name either SOURCES or --demo")
+            problems.append("name either SOURCES or --demo")
         if sources.validation and (sources.demo is not None or sources.validation_fraction):
-            found.append("--validation excludes --validation-fraction and --demo")
+            problems.append("--validation excludes --validation-fraction and --demo")
         if (delimiter := sources.delimiter) is not None and (
             len(delimiter) != 1 or delimiter in _NO_DELIMITERS
         ):
-            found.append(f"--delimiter must be one character, such as ; or \\t, got {delimiter!r}")
-        return found
+            problems.append(
+                f"--delimiter must be one character, such as ; or \\t, got {delimiter!r}"
+            )
+        return problems
 
     def _number_problems(self) -> list[str]:
-        found = []
+        problems = []
         if not 0 <= self.sources.validation_fraction < 1:
             fraction = self.sources.validation_fraction
-            found.append(f"--validation-fraction must be in [0, 1), got {fraction}")
+            problems.append(f"--validation-fraction must be in [0, 1), got {fraction}")
         for name, value, minimum in (
             ("max-length", self.max_length, 8),
             ("num-processes", self.num_processes, 1),
+            # A byte-level BPE begins with 256 bytes and the special tokens.
             ("vocab-size", self.tokenizer.vocab_size, 300),
         ):
             if value < minimum:
-                found.append(f"--{name} must be >= {minimum}, got {value}")
+                problems.append(f"--{name} must be >= {minimum}, got {value}")
         if self.labels is not None and "" in self.labels:
-            found.append(f"--labels has an empty label: {','.join(self.labels)!r}")
+            problems.append(f"--labels has an empty label: {','.join(self.labels)!r}")
         if not self.language:
-            found.append("--language is empty: give a code such as en, or leave it out")
+            problems.append("--language is empty: give a code such as en, or leave it out")
         if self.labels is not None and len(set(self.labels)) != len(self.labels):
-            found.append(f"--labels names a label twice: {', '.join(self.labels)}")
-        return found
+            problems.append(f"--labels names a label twice: {', '.join(self.labels)}")
+        return problems
 
     def _task_problems(self) -> list[str]:
         columns = self.columns
-        found = []
+        problems = []
         if self.packs and (columns.label or columns.words or columns.text_pair):
-            found.append("--pack joins documents: it excludes labels, words and text pairs")
+            problems.append("--pack joins documents: it excludes labels, words and text pairs")
         if self.task == "sequence_classification" and columns.label is None:
-            found.append("--task sequence_classification needs --label-column")
+            problems.append("--task sequence_classification needs --label-column")
         if self.task == "token_classification" and columns.words is None:
-            found.append("--task token_classification needs --word-column")
+            problems.append("--task token_classification needs --word-column")
         if self.labels is not None and not (columns.label or columns.word_labels):
-            found.append("--labels needs --label-column or --word-label-column")
-        return found
+            problems.append("--labels needs --label-column or --word-label-column")
+        return problems

@@ -18,6 +18,7 @@ from raykd.config.schema.train import (
 
 TaskName = Literal["masked_lm", "causal_lm", "sequence_classification", "token_classification"]
 
+# Part of directories, of URIs and of keys that are cut at dots: no slash, space or leading dot.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -42,7 +43,7 @@ class RunConfig:
     """Name to teacher; empty is plain training, as for a teacher itself."""
 
     teacher_weights: TeacherWeightsConfig | None = None
-    """How several teachers share the say; null weighs them alike."""
+    """How several teachers are weighted; null weighs them alike."""
 
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -81,60 +82,65 @@ class RunConfig:
     def _teacher_problems(self) -> list[str]:
         if not self.teachers:
             return self._needs_teacher()
-        found = []
+        problems = []
         if bad := [name for name in self.teachers if not _NAME.fullmatch(name)]:
-            found.append(
+            problems.append(
                 "teachers: names must consist of letters, digits, '.', '_' and '-', got "
                 f"{sorted(bad)}"
             )
         for name, teacher in self.teachers.items():
             if teacher.languages is not None and not teacher.languages:
-                found.append(f"teachers.{name}.languages is empty: name one, or null for all")
+                problems.append(f"teachers.{name}.languages is empty: name one, or null for all")
         if self.teacher_weights is not None:
-            found += self.teacher_weights.problems(list(self.teachers))
-        return [*found, *self._layer_teacher_problems(), *self._cache_problems()]
+            problems += self.teacher_weights.problems(list(self.teachers))
+        return [*problems, *self._layer_teacher_problems(), *self._cache_problems()]
 
     def _cache_problems(self) -> list[str]:
         """Return why what the teachers say cannot be kept, or not used by this run."""
-        found = []
+        problems = []
         weights, mixing = self.teacher_weights, self.data.mixing
         for name, teacher in self.teachers.items():
             key, cache = f"teachers.{name}.cache", teacher.cache
             if cache is None:
                 continue
-            found += cache.problems(key, task=self.task, losses=self.losses)
+            problems += cache.problems(key, task=self.task, losses=self.losses)
+            # Margins and entropies are functions of every class's score.
             if cache.mode in SPARSE_MODES and weights is not None and weights.is_by_score:
-                found.append(
+                problems.append(
                     f"{key}.mode={cache.mode}: teacher_weights needs all scores: use the mode "
                     "hidden"
                 )
+            # A cache for masked_lm holds a row once for each mask that it is read with.
             if self.task == "masked_lm" and mixing is not None and mixing.adaptive is not None:
-                found.append(
+                problems.append(
                     f"{key}: with data.mixing.adaptive it is not known beforehand how often a "
                     "language is read, and so which masks are needed: use temperature or fixed"
                 )
-        return found
+        return problems
 
     def _layer_teacher_problems(self) -> list[str]:
         """Return why the terms on layers have no teacher that sees every row."""
-        found = []
+        problems = []
         for name, term in self.losses.layer_terms.items():
             key, chosen = f"losses.{name}.teacher", term.teacher
             if chosen is None and len(self.teachers) > 1:
-                found.append(
+                problems.append(
                     f"{key} is null, but there are {len(self.teachers)} teachers: name one of "
                     f"{sorted(self.teachers)}"
                 )
             elif chosen is not None and chosen not in self.teachers:
-                found.append(f"{key} is {chosen!r}, but the teachers are {sorted(self.teachers)}")
+                problems.append(
+                    f"{key} is {chosen!r}, but the teachers are {sorted(self.teachers)}"
+                )
             else:
                 chosen = chosen or next(iter(self.teachers))
+                # Rows that a teacher is not asked about have no layers of its to be compared with.
                 if not self._sees_every_row(chosen):
-                    found.append(
+                    problems.append(
                         f"{key}: {chosen} is not asked about every row, but layers are compared "
                         "on all of them: give it all languages and a weight in each"
                     )
-        return found
+        return problems
 
     def _sees_every_row(self, teacher: str) -> bool:
         weights = self.teacher_weights
@@ -146,22 +152,25 @@ class RunConfig:
 
     def _needs_teacher(self) -> list[str]:
         """Return what is configured that cannot be without a teacher."""
-        found = [
+        problems = [
             f"losses.{name} needs a teacher: name one, as in teachers.small.model=URI"
             for name in self.losses.teacher_terms
         ]
         if self.teacher_weights is not None:
-            found.append(
+            problems.append(
                 "teacher_weights needs teachers: name them, as in teachers.small.model=URI"
             )
         if self.data.mixing is not None and self.data.mixing.adaptive is not None:
-            found.append("data.mixing.adaptive needs a teacher: use temperature or fixed")
+            problems.append("data.mixing.adaptive needs a teacher: use temperature or fixed")
+        # Null stands for the first teacher, here and in the method of init.
         if (built := self.student.architecture) is not None and built.model_type is None:
-            found.append("student.architecture.model_type is null: give it where no teacher is")
+            problems.append("student.architecture.model_type is null: give it where no teacher is")
         init = self.student.init
         if init is not None and not init.problems() and init.method.source is None:
-            found.append(f"student.init.{init.name}.source is null: give it where no teacher is")
-        return found
+            problems.append(
+                f"student.init.{init.name}.source is null: give it where no teacher is"
+            )
+        return problems
 
     def _task_problems(self) -> list[str]:
         if self.student.projections == "per_language" and self.task.endswith("_lm"):
@@ -175,16 +184,18 @@ class RunConfig:
         """Return what follows evaluations where there are none."""
         if self.data.eval_split is not None:
             return []
-        found = []
+        problems = []
         mixing, weights = self.data.mixing, self.teacher_weights
         if mixing is not None and mixing.adaptive is not None:
-            found.append("data.mixing.adaptive follows evaluations, but data.eval_split is null")
+            problems.append(
+                "data.mixing.adaptive follows evaluations, but data.eval_split is null"
+            )
         if weights is not None and weights.is_measured:
             key = "teacher_weights.importance.per=language"
-            found.append(f"{key} is measured on data.eval_split, which is null")
+            problems.append(f"{key} is measured on data.eval_split, which is null")
         if self.train.eval_first:
-            found.append("train.eval_first is true, but data.eval_split is null")
-        return found
+            problems.append("train.eval_first is true, but data.eval_split is null")
+        return problems
 
     def _lane_problems(self) -> list[str]:
         if self.cluster.num_workers <= max(self.data.num_lanes, 1):
@@ -198,6 +209,6 @@ class RunConfig:
         if not (self.cluster.shard_student and self.train.compile):
             return []
         return [
-            "cluster.shard_student and train.compile are both true: a student in shares is not "
+            "cluster.shard_student and train.compile are both true: a sharded student is not "
             "compiled; set one of them to false"
         ]

@@ -37,6 +37,7 @@ class DimensionConfig:
         values = getattr(self, given[0])
         if given[0] in ("grid", "choice"):
             return [] if values else [f"{key}.{given[0]} is empty: give at least one value"]
+        # One chain of comparisons, which NaN fails too.
         if len(values) != 2 or not -math.inf < values[0] < values[1] < math.inf:  # noqa: PLR2004
             return [f"{key}.{given[0]} must be [low, high] with low < high, got {list(values)}"]
         if self.log_uniform is not None and values[0] <= 0:
@@ -61,14 +62,14 @@ class AshaConfig:
 
     def problems(self) -> list[str]:
         """Return every reason this section cannot be used, each naming its key."""
-        found = []
+        problems = []
         if not 0 < self.first_rung < 1:
-            found.append(f"scheduler.asha.first_rung must be in (0, 1), got {self.first_rung}")
+            problems.append(f"scheduler.asha.first_rung must be in (0, 1), got {self.first_rung}")
         if self.reduction_factor <= 1:
-            found.append(
+            problems.append(
                 f"scheduler.asha.reduction_factor must be > 1, got {self.reduction_factor}"
             )
-        return found
+        return problems
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -34,16 +34,16 @@ class SweepTeacherConfig:
 
     def problems(self, key: str) -> list[str]:
         """Return every reason this teacher cannot be used, each naming its key."""
-        found = []
+        problems = []
         if (self.run is None) == (self.model is None):
-            found.append(f"{key} needs exactly one of run and model")
+            problems.append(f"{key} needs exactly one of run and model")
         if self.model is not None and (self.overrides or self.milestones != (1.0,)):
-            found.append(f"{key}: overrides and milestones belong to a run, not to a model")
+            problems.append(f"{key}: overrides and milestones belong to a run, not to a model")
         if not self.milestones or not all(0 < m <= 1 for m in self.milestones):
-            found.append(f"{key}.milestones must be in (0, 1], got {list(self.milestones)}")
+            problems.append(f"{key}.milestones must be in (0, 1], got {list(self.milestones)}")
         if len(set(self.milestones)) < len(self.milestones):
-            found.append(f"{key}.milestones has one twice: {list(self.milestones)}")
-        return found
+            problems.append(f"{key}.milestones has one twice: {list(self.milestones)}")
+        return problems
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,12 +67,12 @@ class NodeConfig:
 
     def problems(self, key: str) -> list[str]:
         """Return every reason this section makes no sense, each naming its key."""
-        found = [] if self.count >= 1 else [f"{key}.count must be >= 1, got {self.count}"]
+        problems = [] if self.count >= 1 else [f"{key}.count must be >= 1, got {self.count}"]
         if self.cpus <= 0:
-            found.append(f"{key}.cpus must be > 0, got {self.cpus}")
+            problems.append(f"{key}.cpus must be > 0, got {self.cpus}")
         if self.gpus < 0:
-            found.append(f"{key}.gpus must be >= 0, got {self.gpus}")
-        return found
+            problems.append(f"{key}.gpus must be >= 0, got {self.gpus}")
+        return problems
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,7 +121,7 @@ class SweepConfig:
     raykd[optuna]."""
 
     seed: int = 17
-    """Of the draws."""
+    """Seed of the draws."""
 
     seeds: tuple[int, ...] = ()
     """Values of train.seed; each arm is trained with every one. Empty is the base's own."""
@@ -161,51 +161,52 @@ class SweepConfig:
 
     def problems(self) -> list[str]:
         """Return every reason this sweep cannot be planned, each naming its key."""
-        found = []
+        problems = []
         if not _NAME.fullmatch(self.name):
-            found.append(
+            problems.append(
                 f"name must consist of letters, digits, '.', '_' and '-', got {self.name!r}"
             )
         for name, teacher in self.teachers.items():
-            found += teacher.problems(f"teachers.{name}")
+            problems += teacher.problems(f"teachers.{name}")
             if self.teachers_are == "together" and len(teacher.milestones) > 1:
-                found.append(f"teachers.{name}.milestones: together, each has one quality")
+                problems.append(f"teachers.{name}.milestones: together, each has one quality")
         for key, dimension in self.search.items():
-            found += dimension.problems(f"search.{key}")
+            problems += dimension.problems(f"search.{key}")
         for name, node in self.nodes.items():
-            found += node.problems(f"nodes.{name}")
+            problems += node.problems(f"nodes.{name}")
         if self.scheduler is not None:
-            found += self.scheduler.asha.problems()
-        return [*found, *self._axis_problems(), *self._number_problems()]
+            problems += self.scheduler.asha.problems()
+        return [*problems, *self._axis_problems(), *self._number_problems()]
 
     def _axis_problems(self) -> list[str]:
         """Return what is wrong with the coordinates and their keys."""
-        found = []
+        problems = []
         keys = list(self.search)
         for name, values in self.pairs.items():
             if not values:
-                found.append(f"pairs.{name} is empty: give at least one value")
+                problems.append(f"pairs.{name} is empty: give at least one value")
                 continue
             sets = [set(changes) for changes in values.values()]
             if any(names != sets[0] for names in sets):
-                found.append(f"pairs.{name}: all values must give the same keys")
+                problems.append(f"pairs.{name}: all values must give the same keys")
             keys += sets[0]
+        # A key has one value in a trial: which of two axes wins would depend on their order.
         twice = sorted({key for key in keys if keys.count(key) > 1})
-        found += [f"{key} is searched twice" for key in twice]
+        problems += [f"{key} is searched twice" for key in twice]
         if "train.seed" in keys:
-            found.append("train.seed is searched: give seeds instead")
+            problems.append("train.seed is searched: give seeds instead")
         reserved = {"teacher", "quality"} & {*self.pairs, *self.search}
-        found += [f"pairs.{name}: the name is that of the teachers' axis" for name in reserved]
+        problems += [f"pairs.{name}: the name is that of the teachers' axis" for name in reserved]
         named_alike = self.pairs.keys() & self.search.keys()
-        found += [f"pairs.{name}: the name is that of a searched key" for name in named_alike]
+        problems += [f"pairs.{name}: the name is that of a searched key" for name in named_alike]
         known = {*self.search, *self.pairs, "teacher", "quality"}
         for index, excluded in enumerate(self.exclude):
             if unknown := sorted(set(excluded) - known):
-                found.append(
+                problems.append(
                     f"exclude[{index}] names {unknown[0]}, which is no coordinate: "
                     f"they are {', '.join(sorted(known))}"
                 )
-        return found
+        return problems
 
     def _idle_draws(self) -> list[str]:
         """Return the drawn values that turn a teacher's loss off, and so are the control."""
@@ -218,27 +219,33 @@ class SweepConfig:
         ]
 
     def _number_problems(self) -> list[str]:
-        found = []
+        problems = []
         if self.num_samples < 1:
-            found.append(f"num_samples must be >= 1, got {self.num_samples}")
+            problems.append(f"num_samples must be >= 1, got {self.num_samples}")
         elif self.num_samples > 1 and not any(d.is_drawn for d in self.search.values()):
-            found.append("num_samples needs a key that is drawn: choice, uniform or log_uniform")
+            problems.append(
+                "num_samples needs a key that is drawn: choice, uniform or log_uniform"
+            )
+        # A grid is tried in full: there is nothing for a searcher to choose.
         if self.searcher == "optuna" and not any(d.is_drawn for d in self.search.values()):
-            found.append("searcher=optuna needs a key that is drawn, not tried as a grid")
+            problems.append("searcher=optuna needs a key that is drawn, not tried as a grid")
         if self.searcher == "optuna":
-            found += self._idle_draws()
+            problems += self._idle_draws()
+        # The same seed twice is one run: the report would plan for a pair that never comes.
         if len(set(self.seeds)) < len(self.seeds):
-            found.append(f"seeds has one twice: {list(self.seeds)}")
-        return [*found, *self._limit_problems()]
+            problems.append(f"seeds has one twice: {list(self.seeds)}")
+        return [*problems, *self._limit_problems()]
 
     def _limit_problems(self) -> list[str]:
-        found = []
+        problems = []
         if self.max_concurrent_trials is not None and self.max_concurrent_trials < 1:
-            found.append(f"max_concurrent_trials must be >= 1, got {self.max_concurrent_trials}")
+            problems.append(
+                f"max_concurrent_trials must be >= 1, got {self.max_concurrent_trials}"
+            )
         if self.trials_per_process < 1:
-            found.append(f"trials_per_process must be >= 1, got {self.trials_per_process}")
+            problems.append(f"trials_per_process must be >= 1, got {self.trials_per_process}")
         if self.max_failures < 0:
-            found.append(f"max_failures must be >= 0, got {self.max_failures}")
+            problems.append(f"max_failures must be >= 0, got {self.max_failures}")
         if self.time_budget_minutes is not None and self.time_budget_minutes <= 0:
-            found.append(f"time_budget_minutes must be > 0, got {self.time_budget_minutes}")
-        return found
+            problems.append(f"time_budget_minutes must be > 0, got {self.time_budget_minutes}")
+        return problems

@@ -1,4 +1,4 @@
-"""How several teachers share the say, and how what one says is kept.
+"""How several teachers are weighted, and how what one says is kept.
 
 One optional section per way of weighting them. In every way the weights of a scored position sum
 to 1, over the teachers that serve its language, or are all 0: then the true label alone trains it.
@@ -25,8 +25,8 @@ class CacheConfig:
     within max_gradient_error, measured before anything is written."""
 
     precision: Literal["exact", "float16", "int8"] | None = None
-    """Of what logits or hidden keep: exact is the teacher's own. int8 is for hidden, with a factor
-    for each position. null is exact for logits and float16 for hidden."""
+    """Number format of what logits or hidden keep: exact is the teacher's own. int8 is for hidden,
+    with a factor for each position. null is exact for logits and float16 for hidden."""
 
     top_k: int = 64
     """Tokens of a position that top_k keeps."""
@@ -49,23 +49,23 @@ class CacheConfig:
             task: Of the run.
             losses: Of the run.
         """
-        found = [
+        problems = [
             f"{key}.{name} must be >= 1, got {value}"
             for name in ("top_k", "num_draws")
             if (value := getattr(self, name)) < 1
         ]
         if self.max_gradient_error <= 0:
-            found.append(f"{key}.max_gradient_error must be > 0, got {self.max_gradient_error}")
+            problems.append(f"{key}.max_gradient_error must be > 0, got {self.max_gradient_error}")
         if self.mode not in ("auto", "logits") and not task.endswith("_lm"):
-            found.append(
+            problems.append(
                 f"{key}.mode={self.mode} is for vocabularies, got task={task}: use logits, which "
                 "keeps all scores"
             )
         if self.precision is not None and self.mode not in ("logits", "hidden"):
-            found.append(f"{key}.precision is for the modes logits and hidden, got {self.mode}")
+            problems.append(f"{key}.precision is for the modes logits and hidden, got {self.mode}")
         if self.precision == "int8" and self.mode == "logits":
-            found.append(f"{key}.precision=int8 is for the mode hidden, got logits")
-        return [*found, *self._sparse_problems(key, losses)]
+            problems.append(f"{key}.precision=int8 is for the mode hidden, got logits")
+        return [*problems, *self._sparse_problems(key, losses)]
 
     def _sparse_problems(self, key: str, losses: LossesConfig) -> list[str]:
         if self.mode not in SPARSE_MODES:
@@ -75,8 +75,10 @@ class CacheConfig:
 
 def against_sparse(losses: LossesConfig) -> list[str]:
     """Return why the terms of a run cannot be computed from some classes of a position only."""
+    # The sum of p log(p / q) has p in every summand: classes that the teacher finds unlikely
+    # hardly count, and stand together as one. Other divergences weigh by the student's q as well.
     on_logits = [name for name in losses.teacher_terms if name not in losses.layer_terms]
-    found = [
+    reasons = [
         f"losses.{name} needs all scores, which only forward_kl does not: use the mode hidden"
         for name in on_logits
         if name != "forward_kl"
@@ -86,13 +88,14 @@ def against_sparse(losses: LossesConfig) -> list[str]:
             temperatures = set(parse_schedule(losses.forward_kl.temperature).values)
         except ValueError:
             temperatures = {1.0}  # told of the schedule itself
+        # Softening by another temperature needs the sum over all classes again.
         if temperatures != {1.0}:
-            found.append(
+            reasons.append(
                 "the probabilities that are kept are those at temperature 1, but "
                 f"losses.forward_kl.temperature is {losses.forward_kl.temperature!r}: use the "
                 "mode hidden"
             )
-    return found
+    return reasons
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

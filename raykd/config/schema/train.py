@@ -35,19 +35,19 @@ class OptimizerConfig:
 
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
-        found = [
+        problems = [
             f"optimizer.{name} must be > 0, got {value}"
             for name in ("learning_rate", "epsilon", "max_grad_norm")
             if (value := getattr(self, name)) <= 0
         ]
         if self.weight_decay < 0:
-            found.append(f"optimizer.weight_decay must be >= 0, got {self.weight_decay}")
-        found += [
+            problems.append(f"optimizer.weight_decay must be >= 0, got {self.weight_decay}")
+        problems += [
             f"optimizer.{name} must be in [0, 1), got {value}"
             for name in ("warmup_fraction", "beta1", "beta2")
             if not 0 <= (value := getattr(self, name)) < 1
         ]
-        return found
+        return problems
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,9 +102,9 @@ class TrainConfig:
 
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
-        found = []
+        problems = []
         if (self.num_steps is None) == (self.num_epochs is None):
-            found.append(
+            problems.append(
                 "train needs exactly one of num_steps and num_epochs, got "
                 f"{self.num_steps} and {self.num_epochs}"
             )
@@ -115,20 +115,21 @@ class TrainConfig:
             "log_every_steps",
             "eval_every_steps",
         )
-        found += [
+        problems += [
             f"train.{name} must be >= 1, got {value}"
             for name in counts
             if (value := getattr(self, name)) is not None and value < 1
         ]
         if self.num_epochs is not None and self.num_epochs <= 0:
-            found.append(f"train.num_epochs must be > 0, got {self.num_epochs}")
+            problems.append(f"train.num_epochs must be > 0, got {self.num_epochs}")
         if not 0 <= self.seed < 2**31:
-            found.append(f"train.seed must be in [0, 2^31), got {self.seed}")
+            problems.append(f"train.seed must be in [0, 2^31), got {self.seed}")
         if self.loss_spike_factor is not None and self.loss_spike_factor <= 1:
-            found.append(f"train.loss_spike_factor must be > 1, got {self.loss_spike_factor}")
-        return found + self._profile_problems()
+            problems.append(f"train.loss_spike_factor must be > 1, got {self.loss_spike_factor}")
+        return problems + self._profile_problems()
 
     def _profile_problems(self) -> list[str]:
+        # With num_epochs the number of steps is known only with the data: its end is open here.
         if (window := self.profile_steps) is None:
             return []
         last_step = math.inf if self.num_steps is None else self.num_steps
@@ -159,14 +160,16 @@ class CheckpointConfig:
 
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
-        found = [
+        problems = [
             f"checkpoint.{name} must be >= 1, got {value}"
             for name in ("every_steps", "keep_last")
             if (value := getattr(self, name)) < 1
         ]
         if not all(0 < fraction <= 1 for fraction in self.milestones):
-            found.append(f"checkpoint.milestones must be in (0, 1], got {list(self.milestones)}")
-        return found
+            problems.append(
+                f"checkpoint.milestones must be in (0, 1], got {list(self.milestones)}"
+            )
+        return problems
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,11 +186,11 @@ class ClusterConfig:
     """CPU cores of each worker, which is also its number of threads."""
 
     min_workers: int | None = None
-    """Fewest workers to go on with where machines are lost, until there is room for num_workers
+    """Fewest workers to go on with where machines are lost, until num_workers can be placed
     again; null waits for num_workers. The steps and their batches are the same with any number."""
 
     shard_student: bool = False
-    """Share out the student's weights, gradients and moments over the workers (FSDP2) instead of
+    """Shard the student's weights, gradients and moments over the workers (FSDP2) instead of
     keeping all in each: for students that do not fit, with more communication and the same
     results. Each worker holds all weights once, while it starts; a single one always does."""
 
@@ -203,22 +206,22 @@ class ClusterConfig:
 
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
-        found = [
+        problems = [
             f"cluster.{name} must be >= 0, got {value}"
             for name in ("num_workers", "gpus_per_worker", "max_failures", "max_preemptions")
             if (value := getattr(self, name)) is not None and value < 0
         ]
-        found += [
+        problems += [
             f"cluster.{name} must be > 0, got {value}"
             for name in ("cpus_per_worker", "collective_timeout_seconds")
             if (value := getattr(self, name)) <= 0
         ]
         if self.min_workers is not None and not 1 <= self.min_workers <= self.num_workers:
-            found.append(
+            problems.append(
                 "cluster.min_workers must be in [1, cluster.num_workers], which is "
                 f"{self.num_workers}; got {self.min_workers}"
             )
-        return found
+        return problems
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -58,6 +58,7 @@ def _ends(bar: Bar, reach: float) -> Markup:
     if bar.low is None or bar.high is None or not is_number(bar.high):
         return Markup("")
     low, high, middle = _at(bar.low, reach), _at(bar.high, reach), HEIGHT / 2
+    # An arrow where the interval goes on, a bar across where it ends.
     left = "l4 -3m-4 3l4 3" if bar.low < -reach else "m0 -4v8"
     right = "l-4 -3m4 3l-4 3" if bar.high > reach else "m0 -4v8"
     return Markup('<path class="bar" d="M{} {}H{}M{} {}{}M{} {}{}"/>').format(

@@ -31,7 +31,7 @@ class Share:
     state: str
     count: int
     percent: float
-    """Of the width of the bar."""
+    """Part of the bar's width, from 0 to 100."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,7 +85,9 @@ def state_line(summary: Summary) -> str:
 def _environment() -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.PackageLoader("raykd.report.html"),
+        # Names of arms, errors and URIs come from users and libraries: none of them is HTML.
         autoescape=True,
+        # A name that the template misspells fails, where it would be an empty hole by default.
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

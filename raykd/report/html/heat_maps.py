@@ -30,8 +30,9 @@ Mode = Literal["min", "max"]
 
 def heat_map(grid: Grid, *, metric: str, mode: Mode) -> Table:
     """Return one grid."""
-    found = [cell.difference for row in grid.cells for cell in row if cell is not None]
-    decimals, largest = decimals_for(found), largest_size(found)
+    differences = [cell.difference for row in grid.cells for cell in row if cell is not None]
+    # One scale of colours for the full grid, symmetric around 0: equal colours are equal gains.
+    decimals, largest = decimals_for(differences), largest_size(differences)
 
     def drawn(cell: GridCell | None) -> Cell:
         return _grid_cell(cell, decimals=decimals, largest=largest, mode=mode)
@@ -63,6 +64,7 @@ def language_table(
         names: Arm to its label.
     """
     rows = {row.arm: row for row in languages.rows}
+    # Languages are many: an arm that has a value in none would be a row of dashes.
     shown = [rows[arm.id] for arm in arms if arm.id in rows and any(rows[arm.id].cells)]
     left_out, shown = len(shown[MAX_LANGUAGE_ROWS:]), shown[:MAX_LANGUAGE_ROWS]
     cells = [cell for row in shown for cell in row.cells if cell is not None]

@@ -42,6 +42,7 @@ def learning_curves(summary: Summary) -> Panels:
     """Return the figures, those with the best arms where there are too many."""
     evaluated = {curve.arm for curve in summary.curves if curve.points}
     drawn = _groups([arm for arm in summary.arms if arm.id in evaluated])
+    # By the best arm of each; sorted is stable, so that ties stay in the order of the plan.
     best = sorted(drawn, key=lambda group: -max(gain(a, summary.mode) for a in group.arms))
     shown = [group for group in drawn if group in best[:MAX_PANELS]]
     note = (
@@ -55,12 +56,12 @@ def learning_curves(summary: Summary) -> Panels:
 
 def _groups(arms: Sequence[Arm]) -> list[_Group]:
     controls = {arm.id: arm for arm in arms if arm.is_control}
-    found: dict[tuple[str, str], list[Arm]] = {}
+    groups: dict[tuple[str, str], list[Arm]] = {}
     for arm in arms:
         if not arm.is_control:
             control = (arm.comparison.control if arm.comparison else None) or ""
-            found.setdefault((_teacher(arm), control), []).append(arm)
-    if not found:
+            groups.setdefault((_teacher(arm), control), []).append(arm)
+    if not groups:
         return [_Group(title="Controls", control=None, arms=list(arms))] if arms else []
     return [
         _Group(
@@ -68,7 +69,7 @@ def _groups(arms: Sequence[Arm]) -> list[_Group]:
             control=controls.get(control),
             arms=grouped,
         )
-        for (teacher, control), grouped in found.items()
+        for (teacher, control), grouped in groups.items()
     ]
 
 
@@ -104,6 +105,7 @@ def _panel(group: _Group, index: int, summary: Summary) -> Panel:
 
 
 def _thin(curve: Curve) -> Curve:
+    # The page of a thousand trials must stay small; summary.json has every point.
     return replace(curve, points=tuple(thinned(curve.points, MAX_POINTS)))
 
 
@@ -131,6 +133,7 @@ def _points(curve: Curve, *, by_flops: bool) -> tuple[Point, ...]:
     return tuple(
         Point(x=x, y=p.mean, low=p.low, high=p.high)
         for p in curve.points
+        # Teachers cost a multiple of a small student: at equal steps an arm has spent far more.
         if (x := p.flops if by_flops else float(p.step)) is not None
     )
 

@@ -137,6 +137,7 @@ def _y_range(chart: LineChart) -> tuple[float, float]:
     settled_from = start + _SHARE_OF_SETTLING * (end - start)
     settled = [p for p in points if p.x >= settled_from]
     whole, later = _range(points, chart), _range(settled, chart)
+    # > 0: a line that is level after its start has no height to compare with.
     is_flat = whole[1] - whole[0] > _TIMES_AS_HIGH * (later[1] - later[0]) > 0
     is_long = all(
         sum(p.is_shown and p.x >= settled_from for p in line.points) >= _FEWEST_SETTLED

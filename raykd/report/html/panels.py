@@ -77,4 +77,5 @@ def thinned(items: Sequence[Item], most: int) -> list[Item]:
     if len(items) <= most:
         return list(items)
     last = len(items) - 1
+    # Points that were evaluated, not means of neighbours: nothing on the page is interpolated.
     return [items[round(i * last / (most - 1))] for i in range(most)]

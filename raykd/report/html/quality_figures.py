@@ -25,16 +25,20 @@ MAX_WEIGHTS = 12
 def quality_figures(summary: Summary) -> Panels:
     """Return a figure for each teacher with several qualities; else one of all teachers."""
     several = {
-        f"Teacher {teacher}": found
-        for teacher, found in _by_teacher(summary.qualities).items()
-        if len(found) > 1
+        f"Teacher {teacher}": qualities
+        for teacher, qualities in _by_teacher(summary.qualities).items()
+        if len(qualities) > 1
     }
+    # A single quality of each teacher is one point: across teachers they make a line.
     figures = several or {"All teachers": list(summary.qualities)}
-    drawn = {title: found for title, found in figures.items() if _num_points(found) > 1}
+    drawn = {
+        title: qualities for title, qualities in figures.items() if _num_points(qualities) > 1
+    }
     shown = list(drawn.items())[:MAX_PANELS]
     return Panels(
         panels=tuple(
-            _figure(title, found, index, summary) for index, (title, found) in enumerate(shown)
+            _figure(title, qualities, index, summary)
+            for index, (title, qualities) in enumerate(shown)
         ),
         note=f"{len(shown)} of {len(drawn)} teachers." if len(shown) < len(drawn) else "",
     )
@@ -64,10 +68,10 @@ def quality_table(qualities: Sequence[Quality], title: str = "all teachers") -> 
 
 
 def _by_teacher(qualities: Sequence[Quality]) -> dict[str, list[Quality]]:
-    found: dict[str, list[Quality]] = {}
+    by_teacher: dict[str, list[Quality]] = {}
     for quality in qualities:
-        found.setdefault(quality.teacher, []).append(quality)
-    return found
+        by_teacher.setdefault(quality.teacher, []).append(quality)
+    return by_teacher
 
 
 def _num_points(qualities: Sequence[Quality]) -> int:
@@ -76,6 +80,8 @@ def _num_points(qualities: Sequence[Quality]) -> int:
 
 
 def _uses_score(qualities: Sequence[Quality]) -> bool:
+    # One axis for the figure: a teacher without a score is left out of it, not put beside scores
+    # by its share of steps.
     return any(quality.score is not None for quality in qualities)
 
 
@@ -94,6 +100,7 @@ def _weight_name(weight: str) -> str:
 def _figure(title: str, qualities: list[Quality], index: int, summary: Summary) -> Panel:
     uses_score = _uses_score(qualities)
     all_weights = _weights(qualities)
+    # More lines than styles could not be told apart.
     weights = all_weights[:NUM_STYLES]
     x_title = f"teacher's own {summary.metric}" if uses_score else "share of the teacher's steps"
     chart = LineChart(
@@ -131,14 +138,14 @@ def _notes(summary: Summary, qualities: Sequence[Quality]) -> list[str]:
 
 
 def _points(qualities: Sequence[Quality], weight: str, *, uses_score: bool) -> tuple[Point, ...]:
-    found = [
+    points = [
         Point(x=x, y=difference.mean)
         for quality in qualities
         if (x := _x(quality, uses_score=uses_score)) is not None
         for difference in quality.differences
         if difference.weight == weight
     ]
-    return tuple(sorted(found, key=lambda point: point.x))
+    return tuple(sorted(points, key=lambda point: point.x))
 
 
 def _row(quality: Quality, weights: Sequence[str], scores: int, decimals: int) -> Row:

@@ -60,6 +60,7 @@ class Scale:
 def scale(values: Sequence[float], *, start: float, end: float, num_marks: int = 5) -> Scale:
     """Return a scale that holds all values and begins and ends at a mark."""
     low, high = min(values), max(values)
+    # Equal but for rounding: marks so close would read alike.
     if not high - low > 1e-12 * max(abs(low), abs(high)):
         margin = abs(low) * 0.05 or 1.0
         low, high = low - margin, high + margin
@@ -71,6 +72,8 @@ def nice_marks(low: float, high: float, num_marks: int = 5) -> tuple[float, ...]
     """Return evenly spaced round values around a range: steps of 1, 2 or 5 times ten to n."""
     rough = (high - low) / max(1, num_marks - 1)
     magnitude = 10.0 ** math.floor(math.log10(rough))
+    # 1e-9: 0.3 / 0.1 is 2.9999999999999996 in binary, and a range that is round already must not
+    # grow by a mark.
     step = magnitude * next(f for f in (1, 2, 5, 10) if f * magnitude >= rough * (1 - 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     # Multiples of a step below 1 gain digits that nobody asked for: 3 * 0.1.

@@ -114,6 +114,7 @@ def _event(event: Event) -> Row:
     is_bad = event.kind in ("failed", "blocked")
     text = event.text
     if len(text) > _MAX_ERROR:
+        # An error may quote a library's message of many lines; summary.json has all of it.
         text = f"{text[:_MAX_ERROR]} …"
     return Row(
         head=event.label,

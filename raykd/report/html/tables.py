@@ -75,6 +75,7 @@ def decimals_for(values: Iterable[float | None]) -> int:
     sizes = [abs(v) for v in values if v is not None and is_number(v) and v != 0]
     if not sizes:
         return 0
+    # The median: one diverged run must not take the digits of all others.
     typical = statistics.median(sizes)
     return max(0, min(_MAX_DECIMALS, _SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(typical))))
 
@@ -107,6 +108,8 @@ def coloured(
     if value is None or not is_number(value):
         return Cell(text=text, note=note, css="empty" if text == UNKNOWN else "")
     share = abs(value) / largest if largest > 0 else 0.0
+    # The colour says which way, its strength how far; the text has the sign for whoever sees no
+    # colour.
     css = "" if value == 0 else "better" if is_better else "worse"
     return Cell(text=text, note=note, css=css, share=round(share, 3))
 

@@ -55,6 +55,7 @@ def ranked(arms: Sequence[Arm], mode: Literal["min", "max"]) -> list[Arm]:
 def gain(arm: Arm, mode: Literal["min", "max"]) -> float:
     """Return how much better an arm is than its control; minus infinity where unknown."""
     if arm.comparison is None or arm.comparison.mean is None:
+        # Below every loss, so that what is unknown sorts last in both modes.
         return float("-inf")
     return arm.comparison.mean if mode == "max" else -arm.comparison.mean
 
@@ -66,6 +67,7 @@ def answer(arms: Sequence[Arm], *, metric: str, mode: Literal["min", "max"]) -> 
     drawn = {arm.id: _bar(arm.comparison, mode) for arm in shown}
     differences = decimals_for([c.mean for c in compared])
     layout = _Layout(
+        # At least the digits of the differences: else two means that differ would look equal.
         mean_decimals=max(differences, decimals_for([arm.mean for arm in shown])),
         decimals=differences,
         reach=bars.reach([bar for bar in drawn.values() if bar is not None]),
@@ -122,6 +124,7 @@ def _bar(comparison: Comparison | None, mode: Literal["min", "max"]) -> Bar | No
     if mode == "max":
         return Bar(mean=comparison.mean, low=low, high=high)
     return Bar(
+        # Negated, an interval's ends change places.
         mean=-comparison.mean,
         low=None if high is None else -high,
         high=None if low is None else -low,

@@ -39,12 +39,12 @@ _START = Word(
 def words(summary: Summary) -> tuple[Word, ...]:
     """Return the words that a reader needs for the arms of a sweep."""
     keys = {key for arm in summary.arms for key in arm.coordinates}
-    found = list(_ALWAYS)
-    found += [_TEACHER] if TEACHER in keys else []
-    found += [_quality(summary)] if QUALITY in keys else []
-    found += [_WEIGHT] if any(is_weight(key) for key in keys) else []
-    found += [_START] if "student.init" in keys else []
-    return tuple(found)
+    shown = list(_ALWAYS)
+    shown += [_TEACHER] if TEACHER in keys else []
+    shown += [_quality(summary)] if QUALITY in keys else []
+    shown += [_WEIGHT] if any(is_weight(key) for key in keys) else []
+    shown += [_START] if "student.init" in keys else []
+    return tuple(shown)
 
 
 def _quality(summary: Summary) -> Word:

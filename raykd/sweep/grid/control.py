@@ -18,6 +18,8 @@ def control_of(config: RunConfig) -> RunConfig:
     depends on it. A run without cross entropy gets it with weight 1.
     """
     losses = LossesConfig(cross_entropy=config.losses.cross_entropy or CrossEntropyConfig())
+    # Temperatures and layer maps go with their terms: arms that differ in those alone have one
+    # control, so that it is trained once and their tests share it.
     control = replace(config, losses=losses, teacher_weights=None)
     if not config.teachers:
         return control
@@ -27,6 +29,7 @@ def control_of(config: RunConfig) -> RunConfig:
 
 def is_control(config: RunConfig) -> bool:
     """Tell whether no teacher's loss ever has a weight in a run."""
+    # A schedule counts by its points: between two zeros it is zero too.
     terms = (getattr(config.losses, name) for name in config.losses.teacher_terms)
     return not any(any(parse_schedule(term.weight).values) for term in terms)
 
@@ -36,6 +39,7 @@ def _with_named_source(config: RunConfig) -> StudentConfig:
     init = config.student.init
     if init is None:
         return config.student
+    # The name of a teacher would mean nothing in a run without teachers.
     source = init.method.source or next(iter(config.teachers))
     if source not in config.teachers:
         return config.student
@@ -43,6 +47,8 @@ def _with_named_source(config: RunConfig) -> StudentConfig:
 
 
 def _depends_on_teachers(config: RunConfig) -> bool:
+    # A null model_type takes the first teacher's architecture, and adaptive mixing follows the gap
+    # to the teachers' accuracy: neither is defined without a teacher.
     built, mixing = config.student.architecture, config.data.mixing
     return (built is not None and built.model_type is None) or (
         mixing is not None and mixing.adaptive is not None

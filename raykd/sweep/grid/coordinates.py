@@ -29,6 +29,7 @@ def value_text(value: object) -> str:
     if value is None:
         return "none"
     if isinstance(value, float):
+        # Six digits: _texts writes both in full where two values agree in these.
         return f"{value:g}"
     if isinstance(value, str):
         is_place = "://" in value or value.startswith("/")
@@ -96,6 +97,7 @@ def run_labels(records: Iterable[Record]) -> dict[str, str]:
     """Return a name for each run of a sweep, with the seed where there are several."""
     every = list(records)
     trials = [record for record in every if record.kind == "trial"]
+    # Reversed, so that the first trial of an arm stands for it.
     arms = {record.arm: record for record in reversed(trials)}
     labels = arm_labels(arms, coordinates_of(arms))
     has_seeds = len({record.seed for record in trials}) > 1

@@ -80,22 +80,25 @@ class Expansion:
         Raises:
             ConfigError: A trial contradicts itself; the message lists every contradiction.
         """
-        found: dict[str, Entry] = {}
+        entries: dict[str, Entry] = {}
         problems: dict[str, list[Point]] = {}
         for sample in draws:
+            # Each arm is checked once, not once for each seed: a seed contradicts nothing.
             arms: list[tuple[RunConfig, Point]] = []
             for point in points_of(self._sweep, sample):
                 try:
                     arms.append((self._config(point), point))
                 except ConfigError as error:
                     problems.setdefault(str(error), []).append(point)
+            # Seeds outside, arms inside: the first seed of every arm runs before the second of
+            # any, so that an early look at the report sees all arms.
             for seed in self._sweep.seeds or (None,):
                 for config, point in arms:
-                    self._add(config, point, seed, found)
+                    self._add(config, point, seed, entries)
         _report(self._sweep, problems)
         # A run without a teacher's loss is a control where something is compared with it.
-        controls = found.keys() & {e.control for e in found.values() if e.control != e.id}
-        return [e if e.control in controls else replace(e, control=None) for e in found.values()]
+        controls = entries.keys() & {e.control for e in entries.values() if e.control != e.id}
+        return [e if e.control in controls else replace(e, control=None) for e in entries.values()]
 
     def _config(self, point: Point) -> RunConfig:
         """Return the run of a point, checked, with the base's own seed."""
@@ -110,20 +113,22 @@ class Expansion:
         return checked_run(given, origin="trial")
 
     def _add(
-        self, config: RunConfig, point: Point, seed: int | None, found: dict[str, Entry]
+        self, config: RunConfig, point: Point, seed: int | None, entries: dict[str, Entry]
     ) -> None:
         """Add a trial with a seed, after its control."""
         if seed is not None:
             config = replace(config, train=replace(config.train, seed=seed))
         control = self._pinned(control_of(config))
+        # Pinned first: the id holds the fingerprints of the inputs, so that a control is shared by
+        # all that read the same content, whatever they call it.
         control_id = run_id(control)
         if self._sweep.controls or is_control(config):
             coordinates = _coordinates_of_control(point, control, self._models)
-            if (known := found.get(control_id)) is not None:
+            if (known := entries.get(control_id)) is not None:
                 # One control of several points: it is at what they have in common.
                 shared = known.coordinates
                 coordinates = {k: v for k, v in shared.items() if coordinates.get(k) == v}
-            found[control_id] = _entry(
+            entries[control_id] = _entry(
                 "trial",
                 control,
                 coordinates=coordinates,
@@ -139,7 +144,7 @@ class Expansion:
                 control=control_id,
                 needs=_needs(config, self._stage_ids),
             )
-            found.setdefault(entry.id, entry)
+            entries.setdefault(entry.id, entry)
 
     def _pinned(self, config: RunConfig) -> RunConfig:
         """Return a run that names what its inputs hold."""
@@ -163,6 +168,8 @@ def _stages(models: Mapping[tuple[str, float | None], TeacherModel]) -> tuple[En
         if model.stage is None:
             continue
         entry = _entry("stage", model.stage, coordinates={"teacher": name})
+        # Milestones are no part of a run's identity: two qualities of one teacher are one run,
+        # which keeps the checkpoints of both.
         known = entries.setdefault(entry.id, entry)
         checkpoint = known.config.checkpoint
         kept = {*checkpoint.milestones, *model.stage.checkpoint.milestones}
@@ -184,6 +191,7 @@ def _entry(
         kind=kind,
         config=config,
         coordinates=coordinates,
+        # Seeds differ within an arm; one fixed seed gives all of them the same hash.
         arm=run_id(replace(config, train=replace(config.train, seed=0))),
         control=control,
         needs=needs,
@@ -217,6 +225,7 @@ def _needs(config: RunConfig, stages: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(
         stage
         for run_uri, stage in stages.items()
+        # With the slash: a run's directory may be the beginning of another's name.
         if any(uri.startswith(f"{run_uri}/") for uri in uris)
     )
 
@@ -231,6 +240,7 @@ def _coordinates_of_control(
         and models[point.teacher, point.quality].uri in input_uris(control).values()
     )
     for name, value in point.coordinates.items():
+        # Cross entropy is the control's own loss, so its weight still tells controls apart.
         of_teacher = name in ("teacher", "quality")
         of_losses = name.startswith(("losses.", "teacher_weights", "teachers."))
         is_kept = uses_teacher if of_teacher else not of_losses

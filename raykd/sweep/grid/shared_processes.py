@@ -32,11 +32,16 @@ def sharing_key(config: RunConfig) -> str | None:
     """
     if not runs_teachers(config):
         return None
+    # What such a run reads next depends on its own student, so no two of them stay on the same
+    # batches.
     adapts = config.data.mixing is not None and config.data.mixing.adaptive is not None
     is_watched = config.train.compile or config.train.profile_steps is not None
     if adapts or is_watched or config.cluster.num_workers > 1:
         return None
+    # The teacher returns the layers that any term compares; how much a term counts is applied
+    # after its forward pass, and does not tell runs apart.
     layers = {name: replace(t, weight="1") for name, t in config.losses.layer_terms.items()}
+    # Frozen dataclasses of plain values: equal ones have the same repr, in every process.
     return repr(
         (
             config.task,
@@ -70,16 +75,17 @@ def by_process(
     ordered = [(key(item), item) for item in items]
     for of_item, item in ordered:
         alike.setdefault(of_item, []).append(item)
-    sizes = {of_items: _even_size(len(found), most) for of_items, found in alike.items()}
+    sizes = {of_items: _even_size(len(group), most) for of_items, group in alike.items()}
     for of_item, item in ordered:
-        found = alike[of_item]
+        group = alike[of_item]
         if of_item is None:
             yield (item,)
-        elif found and found[0] is item:
+        elif group and group[0] is item:
             size = sizes[of_item]
-            yield tuple(found[:size])
-            del found[:size]
+            yield tuple(group[:size])
+            del group[:size]
 
 
 def _even_size(number: int, most: int) -> int:
+    # 9 runs with at most 4 in a process are 3 + 3 + 3, not 4 + 4 + 1: processes end together.
     return math.ceil(number / math.ceil(number / most))

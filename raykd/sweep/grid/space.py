@@ -44,6 +44,8 @@ def random_draws(sweep: SweepConfig, sample: int) -> dict[str, Any]:
     of the draw.
     """
     return {
+        # Python seeds from a text by its SHA-512, not by hash(), which differs between processes.
+        # The key is part of it: a searched key that is added moves the draws of no other.
         key: _drawn(dimension, random.Random(f"{sweep.seed}/{key}/{sample}"))  # noqa: S311
         for key, dimension in drawn_dimensions(sweep).items()
     }
@@ -103,6 +105,7 @@ def _joined(drawn: Point, parts: tuple[Point, ...]) -> Point:
 
 
 def _is_excluded(point: Point, exclude: list[dict[str, Any]]) -> bool:
+    # Not None: null is a value of a coordinate, such as student.init: null.
     missing = object()
     return any(
         all(point.coordinates.get(name, missing) == value for name, value in excluded.items())

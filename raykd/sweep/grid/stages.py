@@ -20,7 +20,7 @@ from raykd.runs.paths import run_paths
 from raykd.storage import uris
 
 _MANY_STEPS = 1_000_000
-"""Of a stage that cannot be started: enough for its milestones to differ."""
+"""Assumed steps of a stage that cannot be started: enough for its milestones to differ."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,6 +93,7 @@ def _stage_config(
     for key, value in {**shared, **teacher.overrides}.items():
         replace_value(given, key, value)
     config = checked_run(given, origin=f"teachers.{name}: {teacher.run}")
+    # The checkpoints that trials read must outlive keep_last, which milestones do.
     kept = sorted({*config.checkpoint.milestones, *teacher.milestones})
     return replace(config, checkpoint=replace(config.checkpoint, milestones=tuple(kept)))
 
@@ -105,5 +106,7 @@ def _that_keeps(config: RunConfig, step: int) -> RunConfig:
     while (steps := committed_steps(run_paths(config).checkpoints)) and (
         steps[-1] > step and step not in steps
     ):
+        # The name is part of the identity: the run that is trained again has a directory of its
+        # own.
         config = replace(config, name=f"{config.name}-again")
     return config

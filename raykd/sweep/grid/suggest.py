@@ -29,9 +29,12 @@ def suggested_draws(sweep: SweepConfig, records: Mapping[str, Record]) -> list[D
     draws: list[Draws] = []
     values: list[float | None] = []
     while len(draws) < sweep.num_samples:
+        # Values are taken up in the order of the plan: a result that is there early waits for
+        # those before it, else the suggestions would depend on which machine was fast.
         while len(values) <= len(draws) - IN_FLIGHT:
             sample = draws[len(values)]
             trials = [r for r in records.values() if _is_of(r, sample)]
+            # A sample whose points are all excluded never has a trial, and is worth None.
             is_waited_for = not trials and points_of(sweep, sample)
             if is_waited_for or not all(record.state.is_terminal for record in trials):
                 return draws
@@ -48,6 +51,8 @@ def _suggested(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     dimensions = drawn_dimensions(sweep)
     distributions = {key: _distribution(d) for key, d in dimensions.items()}
+    # In memory, made anew from the results for each suggestion: the ledger is the only state, and
+    # an interrupted sweep has no second one to bring in line with it.
     study = optuna.create_study(
         direction="maximize" if sweep.mode == "max" else "minimize",
         # With one seed for all, those that are suggested from the same results would be equal.
@@ -60,6 +65,7 @@ def _suggested(
                 params={key: _as_param(dimensions[key], given) for key, given in sample.items()},
                 distributions=distributions,
                 value=value,
+                # A failed trial has no value, and TPE leaves it out of its model.
                 state=states.FAIL if value is None else states.COMPLETE,
             )
         )
@@ -97,6 +103,7 @@ def _value(sweep: SweepConfig, trials: Sequence[Record]) -> float | None:
         if record.stop is not None
         else record.last_evaluation.get(sweep.metric, math.nan)
         for record in trials
+        # How far a stopped one trained beyond its rung depends on the machines.
         if record.state in (State.DONE, State.STOPPED)
     ]
     finite = [value for value in values if math.isfinite(value)]

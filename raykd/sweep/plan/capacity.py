@@ -90,6 +90,7 @@ def this_machine() -> NodeConfig:
     return NodeConfig(
         cpus=float(usable_cores()),
         gpus=float(gpus),
+        # What a container or job may use, which may be less than the machine has.
         memory_gb=usable_memory() / 1e9,
         gpu_memory_gb=torch.cuda.get_device_properties(0).total_memory / 1e9 if gpus else None,
     )
@@ -97,6 +98,8 @@ def this_machine() -> NodeConfig:
 
 def held_at_once(need: Need, nodes: Iterable[NodeConfig]) -> int:
     """Return how many runs with a need fit on machines at the same time."""
+    # Bundles of one run may be spread over machines (Ray's placement strategy is PACK, not
+    # STRICT_PACK), so they are counted over all of them.
     bundles = sum(node.count * min(_bundles(need, node).values()) for node in nodes)
     return int(bundles // need.num_bundles)
 
@@ -136,11 +139,13 @@ def idle_gpus(needs: Iterable[Need], nodes: Iterable[NodeConfig], *, at_once: in
 
 def room_problem(need: Need, nodes: Sequence[NodeConfig]) -> str | None:
     """Return why a run with a need can never start on machines; None where it can."""
+    # Ray refuses such a number: above 1, only full GPUs are given out.
     if need.gpus_per_worker > 1 and need.gpus_per_worker % 1:
         value = need.gpus_per_worker
         return f"cluster.gpus_per_worker must be whole or below 1, got {value:g}"
     if held_at_once(need, nodes):
         return None
+    # Without the memory first: a run that lacks CPUs should not be told to shrink its batch.
     bare = Need(
         num_workers=need.num_workers,
         cpus_per_worker=need.cpus_per_worker,
@@ -190,6 +195,8 @@ def _in_memory(need: Need, node: NodeConfig) -> float:
 
 
 def _workers_per_gpu(need: Need) -> int:
+    # Ray gives out fractions of one GPU at a time: 0.4 fits twice on each, and what is left of two
+    # GPUs does not make a third.
     return max(1, _whole(1 / need.gpus_per_worker))
 
 

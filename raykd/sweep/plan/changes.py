@@ -45,6 +45,7 @@ def difference(ledger: Ledger, plan: SweepPlan) -> Difference:
     """
     planned = {record.id: record for record in plan.records}
     missing = [record for record in ledger.records.values() if record.id not in planned]
+    # Else every suggested trial would read as dropped by the sweep file.
     kept = {"trial"} if plan.num_unknown_samples else set()
     return Difference(
         new=tuple(record for record in planned.values() if record.id not in ledger.records),
@@ -65,10 +66,10 @@ def _changed_inputs(before: Iterable[Record], after: Iterable[Record]) -> Iterat
     """Say which places hold something else than they did for the runs before."""
     held, holds = _inputs_of(before), _inputs_of(after)
     for uri in held:
-        if held[uri] != (found := holds.get(uri, held[uri])):
+        if held[uri] != (current := holds.get(uri, held[uri])):
             yield (
                 f"{uri} holds something else than for the runs there are: "
-                f"{two_prints(held[uri], found)}"
+                f"{two_prints(held[uri], current)}"
             )
 
 

@@ -42,6 +42,7 @@ def rung_problem(rungs: tuple[int, ...], record: Record, config: RunConfig) -> s
         record: The trial.
         config: Of the trial.
     """
+    # There is always an evaluation after the last step.
     every = min(config.train.eval_every_steps, record.num_steps)
     if not every or not rungs:
         return None
@@ -53,6 +54,8 @@ def rung_problem(rungs: tuple[int, ...], record: Record, config: RunConfig) -> s
             f"first evaluation, {tokens:,.0f} tokens ({key}); raise it, or evaluate more often"
         )
     for early, late in itertools.pairwise(rungs):
+        # The second rung would compare the same numbers again, among fewer trials: not what the
+        # reduction factor says.
         if _evaluation(early, tokens) == _evaluation(late, tokens):
             return (
                 f"scheduler.asha.reduction_factor: one evaluation would decide for two rungs, "
@@ -66,6 +69,7 @@ def _metric_names(config: RunConfig) -> tuple[str, ...]:
     names += ["perplexity"] if config.task.endswith("_lm") else ["macro_f1", "matthews"]
     if config.task == "token_classification":
         names.append(_ENTITY_F1)
+    # Forgetting is measured from the evaluation before the first step.
     if config.student.pretrained is not None and config.train.eval_first:
         names.append("forgetting")
     return tuple(names)

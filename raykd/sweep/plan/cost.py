@@ -30,7 +30,7 @@ class PlannedTime:
 
     seconds: float
     of_starts: float
-    """Of it: what would remain with steps that take no time."""
+    """Part of it that would remain with steps that take no time."""
 
     num_starts: int
     """Starts of processes, each with a run or several."""
@@ -45,13 +45,13 @@ class PlannedCost:
 
     tokens: float
     student_flops: float
-    """Of what learns, forward and backward; of a stage that is the teacher."""
+    """FLOPs of what learns, forward and backward; in a stage that is the teacher."""
 
     teacher_flops: float
-    """Of the teachers' forward passes beside it."""
+    """FLOPs of the teachers' forward passes beside it."""
 
     cache_flops: float
-    """Of the teachers' passes whose outputs are kept for all runs that ask the same."""
+    """FLOPs of the teachers' passes whose outputs are kept for all runs that ask the same."""
 
     num_caches: int
 
@@ -91,6 +91,7 @@ def measured(plan: SweepPlan) -> Speed | None:
     left = [run for run in (*plan.stages, *plan.trials) if run.share_left and run.flops]
     if not left:
         return None
+    # The costliest dominates the sum, and a small model may be slower for each FLOP.
     run = max(left, key=lambda run: _flops_left((run,)))
     assert run.flops is not None  # noqa: S101  others are not among them
     with placeholder_models() as models:
@@ -150,6 +151,8 @@ def _phase_seconds(processes: Sequence[Process], at_once: int, flops_per_second:
         + _flops_left(process) / (flops_per_second * process[0].need.num_bundles)
         for process in processes
     ]
+    # The two lower bounds of a schedule: the longest job, and all work spread evenly. Jobs of a
+    # sweep are alike and many, so the larger of them is close.
     return max(*each, sum(each) / max(at_once, 1))
 
 
@@ -176,9 +179,12 @@ def _cost(processes: Iterable[Sequence[tuple[PlannedRun, float]]]) -> PlannedCos
             tokens += of_run
             student += of_run * run.record.flops_per_token.get("student", 0.0)
             asked = of_run * run.record.flops_per_token.get("teachers", 0.0)
+            # One forward pass serves all runs of a process: the one that takes the most steps
+            # decides how many there are.
             of_teachers = max(of_teachers, asked)
             for name, flops in () if run.flops is None else run.flops.caches.items():
                 question = _asked(name, run.config)
+                # Counted once for all that ask the same; the longest run asks about the most rows.
                 caches[question] = max(flops, caches.get(question, 0.0))
         teachers += of_teachers
     return PlannedCost(
@@ -193,5 +199,6 @@ def _cost(processes: Iterable[Sequence[tuple[PlannedRun, float]]]) -> PlannedCos
 
 def _asked(name: str, config: RunConfig) -> str:
     """Return what tells the caches of different questions to teachers apart."""
+    # A teacher of masked_lm is asked about masked rows, and the masks follow the seed.
     masks = (config.data.masking, config.train.seed) if config.task == "masked_lm" else None
     return repr((config.teachers[name], config.data.uri, config.task, masks))

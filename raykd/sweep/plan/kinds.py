@@ -34,7 +34,7 @@ class KindPlan:
 
     memory_bytes: int | None = None
     shared_bytes: int | None = None
-    """Of it: the process and the teachers."""
+    """Part of it that runs of one process have once: the process and the teachers."""
 
 
 def kind_of(config: RunConfig) -> RunConfig:
@@ -54,26 +54,28 @@ def kind_of(config: RunConfig) -> RunConfig:
 class Planner:
     """Plans runs, each kind once, before the models that they need are there."""
 
-    def __init__(self, stand_ins: PlaceholderModels) -> None:
+    def __init__(self, placeholders: PlaceholderModels) -> None:
         """Begin with no plan.
 
         Args:
-            stand_ins: For models that are not there yet; more may be added later on.
+            placeholders: For models that are not there yet; more may be added later on.
         """
-        self._stand_ins = stand_ins
+        self._placeholders = placeholders
         self._plans: dict[str, KindPlan] = {}
 
     def of(self, config: RunConfig) -> KindPlan:
         """Return the plan of a run."""
         kind = replace(
-            kind_of(self._stand_ins.applied(config)), output_uri=self._stand_ins.empty_uri
+            kind_of(self._placeholders.applied(config)), output_uri=self._placeholders.empty_uri
         )
+        # As in sharing_key: equal configurations have equal reprs.
         key = repr(kind)
         if key not in self._plans:
             self._plans[key] = self._planned(kind)
         return self._plans[key]
 
     def _planned(self, kind: RunConfig) -> KindPlan:
+        # Fresh, and at a URI where nothing is: the progress of a run is no part of its kind.
         plan = plan_run(kind, fresh=True)
         problems = list(plan.problems)
         flops = None
@@ -87,7 +89,7 @@ class Planner:
             except RaykdError as error:
                 problems.append(str(error))
         return KindPlan(
-            problems=tuple(self._stand_ins.named(problem) for problem in problems),
+            problems=tuple(self._placeholders.named(problem) for problem in problems),
             remarks=plan.remarks,
             num_steps=plan.num_steps,
             planned_tokens=_tokens(kind, plan),
@@ -101,6 +103,7 @@ class Planner:
 def _tokens(kind: RunConfig, plan: Plan) -> int:
     if plan.data is None or not plan.data.train_rows:
         return 0
+    # The mean length is that of the split's rows: mixing by language may shift it.
     rows = plan.num_steps * kind.train.global_batch_size
     return round(rows * plan.data.train_tokens / plan.data.train_rows)
 
@@ -114,6 +117,8 @@ def _losses_kind(losses: LossesConfig) -> LossesConfig:
 def _term_kind(term: Any) -> Any:
     """Return a term with the weight and the temperature that stand for all alike."""
     values = parse_schedule(term.weight).values
+    # Always on and never on are two kinds; one that is off for a while keeps its schedule, as what
+    # a step computes depends on it.
     weight = "1" if min(values) > 0 else "0" if not any(values) else term.weight
     changes = {"weight": weight}
     if hasattr(term, "temperature"):

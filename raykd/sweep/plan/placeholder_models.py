@@ -56,8 +56,11 @@ class PlaceholderModels:
         with uris.local_copy(uris.join(stage.data.uri, TOKENIZER_DIRECTORY)) as tokenizer:
             shutil.copytree(tokenizer, path)
         config = _as_trained(stage, student)
+        # On the meta device tensors have shapes and no memory: a stage of any size is planned on a
+        # laptop.
         with torch.device("meta"):
             model = build_model(config, stage.task)
+        # Who loads a model tells its head, and so its task, by the name of the class.
         config.architectures = [type(model).__name__]
         config.save_pretrained(path)
         # Whoever plans looks at the names and the shapes of weights, and reads none.
@@ -67,7 +70,7 @@ class PlaceholderModels:
         self._paths[run_paths(stage).run] = str(path)
 
     def applied(self, config: RunConfig) -> RunConfig:
-        """Return a run that names the stand-ins where it names models of their runs."""
+        """Return a run that names the placeholders where it names models of their runs."""
         student = config.student
         if student.pretrained is not None:
             student = replace(student, pretrained=self._of(student.pretrained))
@@ -86,13 +89,15 @@ class PlaceholderModels:
         return text
 
     def _of(self, uri: str) -> str:
-        found = (path for run, path in self._paths.items() if f"{uri}/".startswith(f"{run}/"))
-        return next(found, uri)
+        # With the slash on both sides: the run itself and what is in it, but no run whose name
+        # begins alike.
+        paths = (path for run, path in self._paths.items() if f"{uri}/".startswith(f"{run}/"))
+        return next(paths, uri)
 
 
 @contextmanager
 def placeholder_models() -> Iterator[PlaceholderModels]:
-    """Yield stand-ins that are there while the block runs."""
+    """Yield placeholders that are there while the block runs."""
     with tempfile.TemporaryDirectory(prefix="raykd-") as directory:
         yield PlaceholderModels(Path(directory))
 
@@ -100,6 +105,7 @@ def placeholder_models() -> Iterator[PlaceholderModels]:
 def _as_trained(stage: RunConfig, student: PreTrainedConfig) -> PreTrainedConfig:
     """Return the configuration that is saved with the student of a run."""
     setup = read_setup(stage)
+    # update() writes into the configuration that the plan of the stage keeps.
     described = copy.deepcopy(student)
     if setup.labels is not None:
         described.update(class_fields(setup.labels))

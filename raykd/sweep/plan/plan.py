@@ -166,13 +166,16 @@ def plan_sweep(
         RaykdError: A run file is wrong, a trial contradicts itself, or an input of a sweep that
             runs, whose records are given, is gone.
     """
+    # Each input is looked at once for all runs: a fingerprint reads a manifest or hashes weights,
+    # and one plan must not see two contents of a place.
     find = find or functools.cache(find_input)
     expansion = Expansion(sweep, find)
     samples = _samples(sweep, known)
     machines = machines_of(sweep, machines)
-    found = Problems(machines.nodes)
+    problems = Problems(machines.nodes)
     with placeholder_models() as models:
-        runs = Runs(models, found)
+        runs = Runs(models, problems)
+        # Before the trials: their plans load the placeholders of the stages' models.
         stages = runs.planned_stages(expansion.stages)
         entries = expansion.trials(samples)
         first = entries if len(samples) == 1 else expansion.trials(samples[:1])
@@ -187,10 +190,12 @@ def plan_sweep(
     processes = processes_of(trials, most=sweep.trials_per_process)
     for process in processes:
         if len(process) > 1:
-            found.add_room(process[0].record, need_of_process(process), num_sharing=len(process))
+            problems.add_room(
+                process[0].record, need_of_process(process), num_sharing=len(process)
+            )
     for run in trials:
-        found.add(run.record, metric_problem(sweep.metric, run.config))
-        found.add(run.record, rung_problem(rungs, run.record, run.config))
+        problems.add(run.record, metric_problem(sweep.metric, run.config))
+        problems.add(run.record, rung_problem(rungs, run.record, run.config))
     return SweepPlan(
         sweep=sweep,
         uri=sweep_uri(sweep),
@@ -202,7 +207,11 @@ def plan_sweep(
         machines=machines,
         find=find,
         at_once=_at_once(sweep, (*((run,) for run in stages), *processes), machines.nodes),
-        problems=(*_empty_problem(trials), *found.lines(), *_untold(expansion.missing, found)),
+        problems=(
+            *_empty_problem(trials),
+            *problems.lines(),
+            *_untold(expansion.missing, problems),
+        ),
     )
 
 
@@ -241,6 +250,8 @@ def _rungs(sweep: SweepConfig, trials: Iterable[PlannedRun]) -> tuple[int, ...]:
 def _at_once(sweep: SweepConfig, processes: Iterable[Process], nodes: Sequence[NodeConfig]) -> int:
     held = [held_at_once(need, nodes) for need in _needs(processes)]
     limit = sweep.max_concurrent_trials
+    # The least of all kinds: Ray Tune takes one number for all trials, and with more of the
+    # largest kind some would wait for a placement.
     return min([*held, *([] if limit is None else [limit])], default=0)
 
 
@@ -252,9 +263,9 @@ def _num_excluded(sweep: SweepConfig, draws: Draws) -> int:
     return len(points_of(replace(sweep, exclude=[]), draws)) - len(points_of(sweep, draws))
 
 
-def _untold(missing: Iterable[str], found: Problems) -> list[str]:
+def _untold(missing: Iterable[str], problems: Problems) -> list[str]:
     """Return what the plans of the runs do not say of inputs that are not there."""
-    return [problem for problem in missing if not found.has(problem)]
+    return [problem for problem in missing if not problems.has(problem)]
 
 
 def _empty_problem(trials: Sequence[PlannedRun]) -> list[str]:

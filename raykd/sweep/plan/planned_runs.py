@@ -33,7 +33,7 @@ class PlannedRun:
     flops: RunFlops | None
     need: Need
     shared_bytes: int | None
-    """Of the memory that it needs: what runs of one process have once, teachers among it."""
+    """Part of the memory it needs that runs of one process have once, teachers among it."""
 
     remarks: tuple[str, ...]
     """What is taken for granted, and what evaluations will lack."""
@@ -61,6 +61,7 @@ def need_of_process(process: Process) -> Need:
     memory, shared = first.need.memory_bytes, first.shared_bytes
     if len(process) == 1 or memory is None or shared is None:
         return first.need
+    # The process and the teachers count once; the rest is each run's own.
     own = sum((run.need.memory_bytes or 0) - (run.shared_bytes or 0) for run in process)
     return replace(first.need, memory_bytes=shared + own)
 
@@ -68,16 +69,16 @@ def need_of_process(process: Process) -> Need:
 class Runs:
     """Plans runs, and collects what speaks against them."""
 
-    def __init__(self, models: PlaceholderModels, found: Problems) -> None:
+    def __init__(self, models: PlaceholderModels, problems: Problems) -> None:
         """Begin with none.
 
         Args:
             models: For the models of stages; those that are planned are added.
-            found: Takes what speaks against runs.
+            problems: Takes what speaks against runs.
         """
         self._models = models
         self._planner = Planner(models)
-        self._found = found
+        self._problems = problems
         self._unknown: set[str] = set()
         """Stages that cannot be planned, and so none of the trials that need them."""
 
@@ -100,8 +101,8 @@ class Runs:
             kind = self._planner.of(entry.config) if is_known else KindPlan()
             run = _run(entry, kind, so_far)
             for problem in kind.problems:
-                self._found.add(run.record, problem)
-            self._found.add_room(run.record, run.need)
+                self._problems.add(run.record, problem)
+            self._problems.add_room(run.record, run.need)
             planned.append(run)
         return tuple(planned)
 

@@ -18,6 +18,7 @@ class Problems:
         Args:
             nodes: The machines that runs have to fit on.
         """
+        # A thousand runs have a handful of needs.
         self._room = functools.cache(functools.partial(room_problem, nodes=nodes))
         self._labels: dict[str, list[str]] = {}
 

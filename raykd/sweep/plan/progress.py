@@ -20,7 +20,7 @@ class Progress:
 
     is_done: bool = False
     step: int = 0
-    """Of its newest checkpoint."""
+    """Step of its newest checkpoint."""
 
     evaluations: tuple[Metrics, ...] = ()
     """So far, oldest first."""
@@ -37,6 +37,7 @@ def progress_of(runs: Sequence[RunPaths]) -> list[Progress]:
 
 
 def _progress(paths: RunPaths) -> Progress:
+    # Committed ones alone: a driver or worker may have died while it wrote the newest.
     steps = committed_steps(paths.checkpoints)
     result = read_result(paths)
     return Progress(

@@ -1,1 +1,1 @@
-"""A sweep under way: what comes next, and what an earlier start leaves."""
+"""A sweep under way: what comes next, and what carries over from an earlier start."""

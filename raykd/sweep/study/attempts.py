@@ -58,6 +58,8 @@ def decide_next(record: Record, kind: FailureKind, sweep: SweepConfig) -> Decisi
         preemptions=record.preemptions,
         failures_in_a_row=_failures_in_a_row(record),
     )
+    # Progress since the last failure makes the next one the first in a row: its pause begins small
+    # again, but the budget of failures stays spent.
     gained = _newest_step(record) > record.attempts[-1].first_step
     return decide_retry(kind, counters, _budget(record, kind, sweep), gained=gained)
 
@@ -69,6 +71,8 @@ def _newest_step(record: Record) -> int:
 
 def _budget(record: Record, kind: FailureKind, sweep: SweepConfig) -> Budget:
     cluster = record.config["cluster"]
+    # An unknown error is most likely the trial's own, such as a bad learning rate; lost machines
+    # are not, and a long sweep sees many.
     limit = sweep.max_failures if kind is FailureKind.FAILED else cluster["max_failures"]
     return Budget(max_failures=limit, max_preemptions=cluster["max_preemptions"])
 
@@ -76,9 +80,9 @@ def _budget(record: Record, kind: FailureKind, sweep: SweepConfig) -> Budget:
 def _failures_in_a_row(record: Record) -> int:
     """Return how many attempts before the last failed without a newer checkpoint between them."""
     *earlier, last = record.attempts
-    found, step = 0, last.first_step
+    in_a_row, step = 0, last.first_step
     for attempt in reversed(earlier):
-        if not has_failed(attempt) or (found and attempt.first_step != step):
+        if not has_failed(attempt) or (in_a_row and attempt.first_step != step):
             break
-        found, step = found + 1, attempt.first_step
-    return found
+        in_a_row, step = in_a_row + 1, attempt.first_step
+    return in_a_row

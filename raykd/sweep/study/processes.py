@@ -26,6 +26,7 @@ class Processes:
 
     def begin(self, run_ids: Iterable[str]) -> None:
         """Hand out the runs of one process."""
+        # Numbers rise for ever: a run that is handed out again is in a new process.
         number = max(self._last.values(), default=0) + 1
         for run_id in run_ids:
             self._open[run_id] = self._last[run_id] = number

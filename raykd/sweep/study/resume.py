@@ -1,4 +1,4 @@
-"""What an earlier start of a sweep leaves to the next one."""
+"""What carries over from an earlier start of a sweep to the next one."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -35,6 +35,8 @@ def _resumed(planned: Record, known: Record, retries_failed: bool) -> Record:  #
         forgiven_preemptions=known.forgiven_preemptions,
         stop=known.stop,
     )
+    # Before what storage says: a stopped trial that trained on to its end while the decision was
+    # open is stopped all the same, else a resume would change the study's outcome.
     if record.stop is not None:
         return replace(record, state=State.STOPPED)
     if planned.state is State.DONE or known.state is not State.FAILED:
@@ -43,6 +45,7 @@ def _resumed(planned: Record, known: Record, retries_failed: bool) -> Record:  #
         return replace(record, state=State.FAILED)
     return replace(
         record,
+        # record.failures is what counts now, without those that are forgiven already.
         forgiven_failures=record.failures + record.forgiven_failures,
         forgiven_preemptions=record.preemptions + record.forgiven_preemptions,
     )
@@ -63,15 +66,15 @@ def selected(records: Iterable[Record], only: Collection[str]) -> set[str]:
         message = f"--only {bad[0]} must have the form COORDINATE=VALUE, such as teacher=small"
         raise ConfigError(message)
     by_id = {record.id: record for record in records}
-    found = [
+    trials = [
         r
         for r in by_id.values()
         if r.kind == "trial" and all(_is_at(r, name, value) for name, value in wanted)
     ]
-    if not found:
+    if not trials:
         message = f"--only {' '.join(only)}: no trial is there; raykd check lists the coordinates"
         raise ConfigError(message)
-    ids = {r.id for r in found} | {r.control for r in found if r.control is not None}
+    ids = {r.id for r in trials} | {r.control for r in trials if r.control is not None}
     return ids | {stage for run_id in ids for stage in by_id[run_id].needs}
 
 

@@ -102,7 +102,7 @@ class Study:
 
     @property
     def to_leave(self) -> list[str]:
-        """Runs that were handed out and are to leave with a checkpoint."""
+        """Runs that were handed out and are to stop with a checkpoint."""
         return [run_id for run_id in self._processes.runs if self.should_stop(run_id)]
 
     @property
@@ -120,20 +120,23 @@ class Study:
         Returns:
             Nothing where no run can start at present.
         """
+        # No run begins that would have to stop at once: a start costs more than it brings.
         if self._is_ending or len(self._processes) >= self._limits.at_once:
             return ()
         # What has failed before fails alone.
-        found = by_process(
+        processes = by_process(
             self._ready(),
             key=lambda record: None if record.failures else record.sharing_key,
             most=self._sweep.trials_per_process,
         )
-        records = next(found, ())
+        records = next(processes, ())
         self._processes.begin(record.id for record in records)
         return records
 
     def _ready(self) -> Iterator[Record]:
         """Yield the runs that can start, in the order of the plan."""
+        # In the order of the plan a stage is before its trials: a failed one blocks them in one
+        # pass.
         for record in list(self.records.values()):
             if not self._may_start(record) or self._is_held_back(record):
                 continue
@@ -145,7 +148,7 @@ class Study:
 
     def started(self, run_id: str) -> None:
         """Note that a run is being trained, from its newest checkpoint on."""
-        # One that has been asked to leave meanwhile does so before it begins.
+        # One that has been requested to stop meanwhile does so before it begins.
         if not self.should_stop(run_id):
             self._change(self._begun(run_id))
 
@@ -156,6 +159,7 @@ class Study:
     def reported(self, run_id: str, metrics: Metrics) -> None:
         """Note an evaluation; one that is done again takes the place of the first."""
         record = self.records[run_id]
+        # After a restart, steps since the checkpoint are done again, and bit for bit the same.
         before = tuple(e for e in record.evaluations if e["step"] < metrics["step"])
         self.records[run_id] = replace(record, evaluations=(*before, metrics))
         self._dirty.add(run_id)
@@ -169,12 +173,14 @@ class Study:
         return self._is_ending or self.records[run_id].stop is not None
 
     def ended(self, run_id: str) -> None:
-        """Note that a run has ended by itself or has left; storage says how."""
+        """Note that a run has ended by itself or on request; storage says how."""
         if self.records[run_id].state is not State.RUNNING:
             self._processes.end(run_id)
             return
         record = self._closed(run_id)
         paths = RunPaths(record.run_uri)
+        # From the run's own file: reports that were on their way when the trial ended never
+        # arrive.
         record = replace(record, evaluations=tuple(evaluations(paths.metrics)))
         result = read_result(paths)
         if result is not None and result.is_done:
@@ -210,6 +216,7 @@ class Study:
             self._change(self._begun(run_id))
         record = self._closed(run_id)
         decision = decide_next(record, kind, self._sweep)
+        # On the study's clock, not in the ledger: a new driver starts at once.
         self._paused_until[run_id] = self._limits.clock() + decision.pause_seconds
         record = explained(record, kind, error_class=error_class, error=error)
         is_over = is_final or decision.action is Action.GIVE_UP
@@ -226,11 +233,12 @@ class Study:
             self._processes.end(run_id)
 
     def leave(self) -> None:
-        """Start no run any more, and let running ones leave; may be called at any moment."""
+        """Start no run any more, and have running ones stop; may be called at any moment."""
         self.is_leaving = True
 
     def flush(self) -> None:
         """Write what has changed to the ledger."""
+        # Written before it is forgotten: where storage fails, what has changed is still known.
         write_records(self._paths, [self.records[run_id] for run_id in self._dirty])
         self._dirty.clear()
         self._flushed_at = time.monotonic()
@@ -263,6 +271,8 @@ class Study:
         stops = self._halving.advance(self.records)
         for run_id, stop in stops.items():
             record = replace(self.records[run_id], stop=stop)
+            # A decision may come after the trial's end: then it is stopped in retrospect. One that
+            # runs is requested to stop, and its end brings the state.
             self.records[run_id] = replace(record, state=after_stop(record, record.state))
         if stops:
             self._dirty |= set(stops)

@@ -6,7 +6,7 @@ import pytest
 from ray.job_submission import JobStatus
 from raykd.errors import ClusterError, ConfigError
 from raykd.jobs.cluster import connect
-from raykd.jobs.follow import PATIENCE_SECONDS, Follower
+from raykd.jobs.follow import RETRY_SECONDS, Follower
 
 from tests.servers.jobs import JOB, job_server
 
@@ -35,11 +35,11 @@ class Watch:
 
     def show(self, text: str) -> None:
         self.shown.append(text)
-        self.seconds += 2 * PATIENCE_SECONDS
+        self.seconds += 2 * RETRY_SECONDS
 
     def _lose(self, error: ClusterError) -> None:
         self.told.append(str(error))
-        self.seconds += 2 * PATIENCE_SECONDS
+        self.seconds += 2 * RETRY_SECONDS
 
 
 def test_a_job_that_has_run_for_long_is_followed_through_lost_connections() -> None:
