@@ -110,7 +110,7 @@ def build_case(task: TaskName, setting: Setting, *, dropout: float = 0.0) -> Cas
             labels=None if task.endswith("_lm") else _LABELS,
             masking=_MASKING,
             seed=0,
-            summary=family_of(model_type, where="conformance").summary,
+            summary=family_of(model_type, where="doctor").summary,
         ),
         rows=tiny_rows(),
         # Copies: to build a model takes longer than most checks.
