@@ -30,7 +30,7 @@ def add_command(
     """Add a command to those of a parser.
 
     Args:
-        commands: Of the parser.
+        commands: The subparsers of the parser.
         declare: What declares its arguments, and has its name and its description.
         summary: What the list of commands says of it.
     """

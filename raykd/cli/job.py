@@ -14,7 +14,7 @@ def run_job(command: str, given: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status.
 
     Args:
-        command: Of raykd.
+        command: Name of a command of raykd.
         given: Its arguments; those of this process, if None.
     """
     try:
@@ -33,7 +33,7 @@ def job_arguments(command: str, given: Sequence[str], *, cluster: str | None) ->
     """Return a command line of raykd that joins the cluster it runs in, if it can join one.
 
     Args:
-        command: Of raykd.
+        command: Name of a command of raykd.
         given: Its arguments; an --address among them counts.
         cluster: The address of the cluster that it runs in; None outside of one.
 

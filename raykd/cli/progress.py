@@ -27,7 +27,7 @@ class RunDisplay:
         """Begin with nothing to show.
 
         Args:
-            num_steps: Of the run.
+            num_steps: Optimizer steps of the run.
             is_live: Keep a live line on a terminal. A run in this process must not: a debugger
                 may ask for that terminal at any moment, and lines leave it alone.
         """

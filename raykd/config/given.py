@@ -68,8 +68,8 @@ def apply_override(given: dict[str, Any], override: str, schema: Schema = RunCon
 
     Args:
         given: What a file holds, changed in place.
-        override: Of one key.
-        schema: Of the file.
+        override: One key and its value, KEY=VALUE.
+        schema: What the file configures.
 
     Raises:
         ConfigError: It is no override, or its key leads through a list.
@@ -99,7 +99,7 @@ def override_value(override: str, doc: KeyDoc | None) -> object:
     """Return the value of an override: all that stands behind the sign.
 
     Args:
-        override: Of one key.
+        override: One key and its value, KEY=VALUE.
         doc: What is known of the key; None of one that is unknown.
 
     Raises:

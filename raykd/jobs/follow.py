@@ -22,8 +22,8 @@ class Follower:
     """Hands on what a job prints, each line once.
 
     Args:
-        client: Of its cluster.
-        job_id: Of the job.
+        client: Client of the job's cluster.
+        job_id: Submission id of the job.
         on_text: Told what is printed.
         on_lost: Told why, once for each time that the cluster falls silent.
         clock: Seconds of a clock that only moves forward.

@@ -61,7 +61,7 @@ def require_tracked(paths: Sequence[Path], directory: Path, files: Sequence[Path
     Args:
         paths: As they are named, relative to the directory.
         directory: What is packed.
-        files: Of the package, relative to the directory.
+        files: Those in the package, relative to the directory.
 
     Raises:
         ConfigError: One does not.

@@ -60,7 +60,7 @@ def submission_id(
     """Return the id of a job: the same for the same command line on the same configuration.
 
     Args:
-        command: Of raykd.
+        command: Name of a command of raykd.
         study: What it is about, in a word.
         command_line: What the shell runs.
         files: The configuration that the command reads, by path.
@@ -76,8 +76,8 @@ def next_start(name: str, is_over: Mapping[str, bool]) -> tuple[str, bool]:
     """Return the id of the start of a submission that runs, or else of its next one.
 
     Args:
-        name: Of the submission. Ray gives an id once: the second start is NAME-2.
-        is_over: Of each job of the cluster, by its id.
+        name: Id of the first start. Ray gives an id once: the second start is NAME-2.
+        is_over: Whether each job of the cluster has ended, by its id.
 
     Returns:
         The id, and whether it runs already.

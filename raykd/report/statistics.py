@@ -150,7 +150,7 @@ def compare(
     looking early, or stopping the weak ones, would make false alarms more frequent.
 
     Args:
-        evidence: Of all arms of the sweep that have a control.
+        evidence: What is known of each arm of the sweep that has a control.
         mode: Whether less or more is better.
     """
     intervals = {arm: interval(list(e.differences.values())) for arm, e in evidence.items()}

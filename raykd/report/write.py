@@ -20,7 +20,7 @@ def write_report(
 
     Args:
         ledger: What the summary is of.
-        summary: Of the ledger.
+        summary: What the ledger says.
         directory_uri: Where the files go.
         refresh_seconds: How often the page asks to be read again; None for never.
     """

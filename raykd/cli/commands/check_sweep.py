@@ -50,7 +50,7 @@ def plan_lines(plan: SweepPlan, *, measures: bool) -> _Lines:
     """Yield the plan as pairs of a heading and a text.
 
     Args:
-        plan: Of the sweep.
+        plan: What the sweep would do.
         measures: Time a few steps in this process.
     """
     ledger = _ledger(plan)

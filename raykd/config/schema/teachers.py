@@ -45,9 +45,9 @@ class CacheConfig:
         """Return every reason the cache cannot serve a run, each naming its key.
 
         Args:
-            key: Of the section.
-            task: Of the run.
-            losses: Of the run.
+            key: Where the section stands in the run.
+            task: What the run learns.
+            losses: The run's objective.
         """
         problems = [
             f"{key}.{name} must be >= 1, got {value}"

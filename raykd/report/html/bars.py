@@ -41,7 +41,7 @@ def draw(bar: Bar, *, reach: float, verdict: str) -> Markup:
 
     Args:
         bar: What to draw.
-        reach: Of the scale, to both sides.
+        reach: Largest value of the scale, to both sides.
         verdict: Names the colour.
     """
     if not is_number(bar.mean):

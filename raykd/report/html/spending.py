@@ -39,7 +39,7 @@ def target_table(targets: Sequence[ToTarget], names: dict[str, str]) -> Table:
     """Return how soon arms are as good as their control ends.
 
     Args:
-        targets: Of the arms.
+        targets: One for each arm.
         names: Arm to its label.
     """
     shown = targets[:MAX_TARGETS]

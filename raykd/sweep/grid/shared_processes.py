@@ -65,7 +65,7 @@ def by_process(
 
     Args:
         items: Runs, in their order.
-        key: Of ``sharing_key``.
+        key: Gives the ``sharing_key`` of a run.
         most: Runs in one process.
     """
     if most == 1:

@@ -117,7 +117,7 @@ def idle_gpus(needs: Iterable[Need], nodes: Iterable[NodeConfig], *, at_once: in
     """Return which GPUs of machines no run uses, and what to do; None where all have work.
 
     Args:
-        needs: Of the runs.
+        needs: What the runs ask for.
         nodes: The machines.
         at_once: Runs at the same time.
     """

@@ -40,7 +40,7 @@ def rung_problem(rungs: tuple[int, ...], record: Record, config: RunConfig) -> s
     Args:
         rungs: Tokens of each.
         record: The trial.
-        config: Of the trial.
+        config: The trial's run.
     """
     # There is always an evaluation after the last step.
     every = min(config.train.eval_every_steps, record.num_steps)

@@ -55,7 +55,7 @@ def selected(records: Iterable[Record], only: Collection[str]) -> set[str]:
     """Return the ids of the trials at some coordinates, with their controls and stages.
 
     Args:
-        records: Of the whole sweep.
+        records: All of the sweep.
         only: Coordinates such as ``teacher=small``; a trial is selected where all of them hold.
 
     Raises:

@@ -206,7 +206,7 @@ class Study:
 
         Args:
             run_id: The run.
-            error_class: Of the exception.
+            error_class: Name of the exception's class.
             error: Its text, in one line.
             kind: What the exception stands for.
             is_final: It is not to start again whatever the kind: its own retries are spent.
