@@ -111,14 +111,24 @@ LEAVES = list(leaves(RunConfig, "", "config"))
 
 
 def names_in(source: str) -> set[str]:
-    """Return every name and every attribute that is read."""
+    """Return every name, every attribute that is read, and arguments as ``function(name)``."""
     nodes: list[Any] = list(ast.walk(ast.parse(source)))
-    names = {node.id for node in nodes if isinstance(node, ast.Name)}
-    return names | {
-        node.attr
+    arguments = {
+        f"{node.name}({argument.arg})"
         for node in nodes
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+        if isinstance(node, ast.FunctionDef)
+        for argument in node.args.kwonlyargs
     }
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    return (
+        names
+        | arguments
+        | {
+            node.attr
+            for node in nodes
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+        }
+    )
 
 
 MODULES = [
@@ -129,8 +139,15 @@ MODULES = [
 
 
 def is_read(leaf: Leaf) -> bool:
-    """Tell whether one module reads the attribute and speaks of the section."""
-    return any(leaf.attribute in names and leaf.section & names for names in MODULES)
+    """Tell whether one module reads the attribute and speaks of the section.
+
+    The settings of a loss are the arguments of the function that has its name.
+    """
+    arguments = {f"{section}({leaf.attribute})" for section in leaf.section}
+    return any(
+        arguments & names or (leaf.attribute in names and leaf.section & names)
+        for names in MODULES
+    )
 
 
 def test_the_leaves_are_those_that_explain_documents() -> None:
