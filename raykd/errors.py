@@ -7,7 +7,7 @@
     + MissingHeadError   it has no trained head for the task or for the classes
   + StorageError       storage cannot be reached or dropped a request; safe to retry
     + StorageDeniedError storage refuses, and would again
-    + DiskFullError      there is no room; another attempt may find some
+    + DiskFullError      a disk is full; another attempt may find space
   + PublicationError   a directory is missing or not what its manifest says, or its place is taken
   + CheckpointError    a checkpoint is missing, torn or from another run
   + ClusterError       a cluster does not answer any more, or drops a request
@@ -15,7 +15,7 @@
     + NonFiniteLossError the loss or the gradient norm is NaN or infinite
     + LossSpikeError     the loss is far above the losses before
   + HungWorkerError    a worker did not come where the others waited for it
-  + StoppedError       whoever waited was asked to stop
+  + StoppedError       whoever waited was requested to stop
   + TrainingFailedError the workers kept failing until the retries were spent
   + WorkersFailedError the same of other work on Ray than training
 
@@ -69,7 +69,7 @@ class StorageDeniedError(StorageError):
 
 
 class DiskFullError(StorageError):
-    """A disk has no room left."""
+    """A disk has no space left."""
 
 
 class PublicationError(RaykdError):
@@ -105,7 +105,7 @@ class HungWorkerError(RaykdError):
 
 
 class StoppedError(RaykdError):
-    """Whoever waited was asked to stop."""
+    """Whoever waited was requested to stop."""
 
 
 class TrainingFailedError(RaykdError):

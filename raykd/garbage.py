@@ -1,6 +1,6 @@
 """What dead writers have left below a URI: in runs, sweeps and caches, and beside them.
 
-A run, sweep or cache with a live driver is left alone, with all that is in it. What lies in
+A run, sweep or cache with a live driver stays as it is, with all that is in it. What lies in
 another one is removed by who holds its lease, so that no driver starts meanwhile.
 """
 
@@ -51,14 +51,14 @@ _PUBLISHED = re.compile(
 _CACHE = re.compile(rf"((?:.*/)?[0-9a-f]{{16}}/)(?:{layout.RECORDS}|index-\d{{5}})/")
 _CACHE_NAME = re.compile(r"[0-9a-f]{16}")
 _DIRECTORIES = (f"{layout.CHECKPOINTS}/", f"{layout.MODEL}/", f"{layout.RAY}/")
-"""Of a run, whose files are not written one by one."""
+"""Directories of a run, whose files are not written one by one."""
 
 
 def find_garbage(uri: str, *, older_than_seconds: float, with_prepare: bool) -> list[Garbage]:
     """Return what dead writers have left below a URI.
 
     Args:
-        uri: Of a run, a sweep, a directory with many of them, or a bucket.
+        uri: A run, a sweep, a directory with many of them, or a bucket.
         older_than_seconds: Age that everything must have, by the clock of the store.
         with_prepare: Whether the work of an interrupted raykd prepare, which the same command
             would continue, counts.
@@ -67,6 +67,7 @@ def find_garbage(uri: str, *, older_than_seconds: float, with_prepare: bool) -> 
         ConfigError: Nothing can be there.
     """
     uri = uris.absolute(uri.rstrip("/"))
+    # Of the run around: only with its lease in sight can it be told whether its driver lives.
     root = _owner_of(uri)
     # A key that no path leads to is nobody's of raykd.
     tree = Tree(
@@ -79,7 +80,7 @@ def find_garbage(uri: str, *, older_than_seconds: float, with_prepare: bool) -> 
     owners = _owners(tree)
     live = [owner for owner in owners if _is_live(tree, owner)]
     idle = [owner for owner in owners if owner not in live]
-    found = chain(
+    candidates = chain(
         left_by_publishing(tree),
         left_by_preparing(tree) if with_prepare else (),
         chain.from_iterable(_left_in(tree, owner) for owner in idle),
@@ -88,16 +89,16 @@ def find_garbage(uri: str, *, older_than_seconds: float, with_prepare: bool) -> 
     newest = time.time() - older_than_seconds
     return [
         _claimed(each, root, idle)
-        for each in found
+        for each in candidates
         if each.modified_at < newest
         and f"{each.uri}/".startswith(f"{uri}/")
         and not each.uri.startswith(tuple(uris.join(root, owner) for owner in live))
     ]
 
 
-def remove_garbage(found: Iterable[Garbage]) -> Iterator[Garbage]:
-    """Remove what was found, and yield it when it is gone; what has come to life stays."""
-    by_lease = sorted(found, key=lambda each: each.lease_uri or "")
+def remove_garbage(garbage: Iterable[Garbage]) -> Iterator[Garbage]:
+    """Remove garbage, and yield each when it is gone; what has come to life stays."""
+    by_lease = sorted(garbage, key=lambda each: each.lease_uri or "")
     for lease_uri, group in groupby(by_lease, key=lambda each: each.lease_uri):
         with ExitStack() as stack:
             if lease_uri is not None:
@@ -111,6 +112,7 @@ def remove_garbage(found: Iterable[Garbage]) -> Iterator[Garbage]:
 def _is_removed(garbage: Garbage) -> bool:
     if _is_released(garbage):
         return True
+    # Listing a bucket takes long: what was found then may be in use by now.
     if not is_as_found(garbage):
         return False
     remove(garbage)
@@ -159,12 +161,13 @@ def _owners(tree: Tree) -> list[str]:
     for path in tree.paths:
         parent, slash, name = path.rpartition("/")
         held.setdefault(f"{parent}{slash}", set()).add(name)
-    found = {
+    runs_and_sweeps = {
         owner
         for owner, names in held.items()
         if _is_owner(_uri_of(tree, owner), names.__contains__)
     }
-    return sorted(found | {cache[1] for path in tree.paths if (cache := _CACHE.match(path))})
+    caches = {cache[1] for path in tree.paths if (cache := _CACHE.match(path))}
+    return sorted(runs_and_sweeps | caches)
 
 
 def _uri_of(tree: Tree, directory: str) -> str:
@@ -180,6 +183,7 @@ def _is_live(tree: Tree, owner: str) -> bool:
         holders = holders_of(uris.join(tree.uri, lease))
     except ConfigError:  # only who reads the file can tell
         return True
+    # Both times, as the clocks of the holder and of the store may differ.
     written_at = tree.garbage(lease, what="lease", why="").modified_at
     return any(
         not is_dead(holder) and time.time() - max(holder.heartbeat, written_at) <= EXPIRY_SECONDS
@@ -207,9 +211,9 @@ def _left_in_run(tree: Tree, owner: str, names: Collection[str]) -> Iterator[Gar
     """Yield what is left of Ray Train, and of published directories whose removal has begun."""
     if any(name.startswith(f"{layout.RAY}/") for name in names):
         yield tree.garbage(f"{owner}{layout.RAY}/", what="ray", why="there is no driver")
-    published = {found[0] for name in names if (found := _PUBLISHED.match(name))}
+    published = {directory[0] for name in names if (directory := _PUBLISHED.match(name))}
     for name in sorted(published):
-        # What is not uploaded yet is found wherever it is.
+        # What is not uploaded yet is left_by_publishing, wherever it is.
         if not any(each.startswith(f"{name}{PARTS}/") for each in names):
             kind = MODEL if name == f"{layout.MODEL}/" else CHECKPOINT
             yield from tree.uncommitted(
@@ -242,6 +246,7 @@ def _of_upload(upload: Upload) -> Garbage:
 
 def _claimed(garbage: Garbage, root: str, idle: list[str]) -> Garbage:
     """Name the lease to hold while it is removed: of the innermost run or sweep around it."""
+    # Trailing slashes keep the run a-1 from being around a-10.
     around = [owner for owner in idle if garbage.uri.startswith(uris.join(root, owner))]
     if not around:
         return garbage

@@ -12,6 +12,7 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 def mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """Apply the finaliser of splitmix64, a bijection."""
+    # Products wrap around modulo 2^64, as they must; numpy warns of it for scalars alone.
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))

@@ -1,6 +1,6 @@
 """Caches of teachers' outputs around a run: chosen and built by one driver, opened by all.
 
-Whoever needs a cache that is not whole builds it under a lease, by itself or by its workers;
+Whoever needs a cache that is not complete builds it under a lease, by itself or by its workers;
 others that need it meanwhile write some of its parts, then wait, and find it built.
 """
 
@@ -38,7 +38,7 @@ _LINE_SECONDS = 15.0
 
 
 def told_in_lines(tell: Callable[[str], None]) -> OnProgress:
-    """Return what tells progress in a line now and then, and when a cache is whole."""
+    """Return what tells progress in a line now and then, and when a cache is complete."""
     last = time.monotonic()
 
     def on_progress(name: str, progress: Progress) -> None:
@@ -55,12 +55,12 @@ def told_in_lines(tell: Callable[[str], None]) -> OnProgress:
 
 
 def ensure_caches(config: RunConfig, *, watch: CacheWatch, workers: Workers | None = None) -> bool:
-    """Build what the caches of a run lack; return whether they are whole then.
+    """Build what the caches of a run lack; return whether they are complete then.
 
     Args:
         config: The run.
-        watch: Looks on; where it asks to stop, the caches are not whole.
-        workers: Who asks the teachers; None is this process.
+        watch: Looks on; where it requests to stop, the caches are not complete.
+        workers: Who runs the teachers; None is this process.
 
     Raises:
         RaykdError: A teacher or the data cannot be read, or the caches not written.
@@ -79,7 +79,7 @@ def opened_caches(setup: RunSetup, world: World) -> Iterator[Caches]:
     """Yield the caches of a run, open while the block runs.
 
     Raises:
-        PublicationError: One is not whole, or of something else.
+        PublicationError: One is not complete, or of something else.
     """
     if not any(teacher.cache for teacher in setup.config.teachers.values()):
         yield {}
@@ -87,14 +87,14 @@ def opened_caches(setup: RunSetup, world: World) -> Iterator[Caches]:
     # Fingerprints of weights may take long: one worker reads them.
     targets = world.broadcast(cache_targets(setup) if world.rank == 0 else {})
     with ExitStack() as stack:
-        found = {}
+        opened = {}
         for name, target in targets.items():
             payload = target.payload or target.candidates[0]
             cache = opened_cache(
                 target.uri(payload), target.key(payload), languages=setup.manifest.languages
             )
-            found[name] = stack.enter_context(cache)
-        yield found
+            opened[name] = stack.enter_context(cache)
+        yield opened
 
 
 def planned_caches(
@@ -105,17 +105,17 @@ def planned_caches(
     Args:
         config: The run.
         watch: Looks on.
-        workers: Who asks the teachers; None is this process.
+        workers: Who runs the teachers; None is this process.
 
     Raises:
         RaykdError: A teacher or the data cannot be read.
     """
-    found = {}
+    plans = {}
     for name, target in cache_targets(read_setup(config)).items():
         ways = list(dict.fromkeys((*modes_of(config), *target.candidates)))
         with (workers or _in_this_process)(config, name, watch) as writer:
-            found[name] = writer.plans(target.coverages, ways, target.temperatures)
-    return found
+            plans[name] = writer.plans(target.coverages, ways, target.temperatures)
+    return plans
 
 
 @contextmanager
@@ -155,12 +155,13 @@ class _Builder:
         self._opened: CacheWriter | None = None
 
     def ensure(self) -> bool:
-        """Return whether the cache is whole, after building what it lacks."""
+        """Return whether the cache is complete, after building what it lacks."""
         target = self._target
         try:
             payload = target.payload
             if payload is not None and self._is_built(payload):
                 return True
+            # Before the teacher runs: what cannot be written need not be computed.
             check_storage(target.root)
             return self._built(payload or self._chosen())
         except StorageDeniedError as error:
@@ -177,6 +178,7 @@ class _Builder:
     def _chosen(self) -> Payload:
         """Measure the ways that auto chooses from, unless another process has done so."""
         target, watch = self._target, self._watch
+        # Under a lease: runs that start together must read one cache, and so make one choice.
         with self._lease(f"{target.choice_uri}.lease"):
             if (known := target.payload) is not None:
                 return known
@@ -193,10 +195,12 @@ class _Builder:
         target, watch = self._target, self._watch
         uri, key = target.uri(payload), target.key(payload)
         lease_uri = uris.join(uri, layout.LEASE)
+        # Parts are independent of one another: two that write them are done in half the time.
         if holders_of(lease_uri):
             watch.on_message(f"cache of teacher {target.teacher}: helping to write it to {uri}")
             help_build(uri, key, target.coverages, self._writer, watch.should_stop)
         with self._lease(lease_uri) as lease:
+            # Looked at again: the holder that was waited for has mostly built it.
             if self._is_built(payload):
                 return True
             watch.on_message(f"cache of teacher {target.teacher}: writing {payload} to {uri}")
@@ -224,7 +228,7 @@ class _Builder:
 
     @property
     def _writer(self) -> CacheWriter:
-        """Who asks the teacher: not there before it is to be asked."""
+        """Runs the teacher, which is loaded when it is first needed."""
         if self._opened is None:
             self._opened = self._opens()
         return self._opened

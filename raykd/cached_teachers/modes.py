@@ -34,6 +34,7 @@ def _dense(setup: RunSetup) -> tuple[Payload, ...]:
 
 
 def _may_be_sparse(config: RunConfig) -> bool:
+    # Weights by score, and some losses, need the scores of all classes.
     weights = config.teacher_weights
     is_by_score = weights is not None and weights.is_by_score
     return config.task.endswith("_lm") and not is_by_score and not against_sparse(config.losses)

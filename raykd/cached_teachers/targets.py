@@ -26,7 +26,7 @@ from raykd.teachers.cache.parts import Coverage
 from raykd.teachers.cache.payload import Payload
 
 DIRECTORY = "cache"
-"""Of caches, beside the prepared data."""
+"""Name of the directory of caches, beside the prepared data."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +45,7 @@ class CacheTarget:
 
     coverages: tuple[Coverage, ...]
     temperatures: tuple[float, ...]
-    """Of the run's losses on scores."""
+    """Temperatures of the run's losses on scores."""
 
     candidates: tuple[Payload, ...]
     """What mode auto chooses from; the only one where nothing is to choose."""
@@ -61,13 +61,14 @@ class CacheTarget:
     @property
     def choice_uri(self) -> str:
         """Where it is kept what mode auto has chosen."""
-        asked = {
+        # All that the choice follows from: other runs with the same make the same.
+        question = {
             "key": self.template.content,
             "temperatures": self.temperatures,
             "max_gradient_error": self.section.max_gradient_error,
             "candidates": [asdict(payload) for payload in self.candidates],
         }
-        digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
         return uris.join(self.root, f"auto-{digest[:16]}.json")
 
     @property
@@ -82,7 +83,7 @@ class CacheTarget:
         return chosen if chosen in self.candidates else None
 
     def choose(self, payload: Payload) -> None:
-        """Keep what mode auto has chosen, for all runs that ask the same."""
+        """Keep what mode auto has chosen, for all runs with the same question."""
         uris.write_bytes(self.choice_uri, json.dumps(asdict(payload)).encode())
 
 
@@ -133,6 +134,7 @@ def root_of(name: str, section: CacheConfig, config: RunConfig) -> str:
     """
     if section.uri is not None:
         return uris.absolute(section.uri)
+    # Beside the data, not in it: a prepared directory is published, and nothing is added to it.
     parent, _, directory = uris.absolute(config.data.uri).rstrip("/").rpartition("/")
     if not parent or not directory or parent.endswith(":/"):
         message = (
@@ -146,6 +148,7 @@ def root_of(name: str, section: CacheConfig, config: RunConfig) -> str:
 def _weights(name: str, config: RunConfig) -> str:
     """Return what is known of a teacher's weights themselves, whatever run made them."""
     section = config.teachers[name]
+    # Not the name of the run that made them: equal weights have one cache.
     if is_location(section.model):
         return fingerprints(section.model).weights
     if (commit := hub_commit(section.model, section.revision)) is None:
@@ -156,22 +159,23 @@ def _weights(name: str, config: RunConfig) -> str:
 
 def _temperatures(losses: LossesConfig) -> tuple[float, ...]:
     """Return the temperatures of the terms on scores, where they are extreme."""
-    found: set[float] = set()
+    temperatures: set[float] = set()
     for name in losses.teacher_terms:
         temperature = getattr(getattr(losses, name), "temperature", None)
         if temperature is not None:
-            found |= set(parse_schedule(temperature).values)
-    return tuple(sorted({min(found), max(found)})) if found else (1.0,)
+            temperatures |= set(parse_schedule(temperature).values)
+    # A schedule passes through all between: what a cache loses is measured at both ends.
+    return tuple(sorted({min(temperatures), max(temperatures)})) if temperatures else (1.0,)
 
 
 def coverages_of(name: str, setup: RunSetup) -> tuple[Coverage, ...]:
-    """Return what the run asks a teacher: rows to train on, then those to evaluate on."""
+    """Return what a run needs of a teacher: rows to train on, then those to evaluate on."""
     split, served = setup.config.data.eval_split, setup.config.teachers[name].languages
-    asked = [*_trained_on(setup)]
+    needed = [*_trained_on(setup)]
     if split is not None:
-        asked += _whole(setup.shards(split))
+        needed += _whole(setup.shards(split))
     return tuple(
-        each for each in _merged(asked) if served is None or each.shard.language in served
+        each for each in _merged(needed) if served is None or each.shard.language in served
     )
 
 
@@ -186,6 +190,7 @@ def _trained_on(setup: RunSetup) -> Iterator[Coverage]:
         num_steps=setup.num_steps,
     )
     for stream in reads:
+        # The last epoch ends with the run: of it only the record batches that are read are needed.
         *whole, last = _mask_epochs(config, stream.whole_epochs + 1)
         for epoch in sorted(set(whole)):
             yield from _whole(stream.shards, epoch=epoch)
@@ -193,16 +198,17 @@ def _trained_on(setup: RunSetup) -> Iterator[Coverage]:
         for batch in stream.last:
             indices.setdefault(batch.uri, set()).add(batch.index)
         for shard in stream.shards:
-            if found := indices.get(uris.join(manifest.uri, shard.path)):
-                yield Coverage(shard=shard, epoch=last, ranges=_row_ranges(shard, found))
+            if read := indices.get(uris.join(manifest.uri, shard.path)):
+                yield Coverage(shard=shard, epoch=last, ranges=_row_ranges(shard, read))
 
 
 def _mask_epochs(config: RunConfig, count: int) -> list[int]:
     """Return the epoch that decides the masks in each of the first epochs."""
+    # Without masks a teacher says the same in every epoch: one is kept.
     if config.task != "masked_lm":
         return [0] * count
-    found: list[int] = mask_epochs(config.data.masking, np.arange(count)).tolist()
-    return found
+    epochs: list[int] = mask_epochs(config.data.masking, np.arange(count)).tolist()
+    return epochs
 
 
 def _whole(shards: Iterable[Shard], *, epoch: int = 0) -> Iterator[Coverage]:
@@ -221,14 +227,14 @@ def _row_ranges(shard: Shard, batches: Collection[int]) -> tuple[range, ...]:
     return tuple(ranges)
 
 
-def _merged(asked: Iterable[Coverage]) -> Iterator[Coverage]:
-    """Yield each shard and epoch once: with all of its rows where these are asked for anywhere.
+def _merged(needed: Iterable[Coverage]) -> Iterator[Coverage]:
+    """Yield each shard and epoch once: with all of its rows where these are needed anywhere.
 
-    Some of its rows are asked for once at most: in the last epoch of a stream.
+    Some of its rows are needed once at most: in the last epoch of a stream.
     """
-    found: dict[tuple[int, str], Coverage] = {}
-    for each in asked:
+    merged: dict[tuple[int, str], Coverage] = {}
+    for each in needed:
         place = each.epoch, each.shard.path
-        if place not in found or each.rows == each.shard.rows:
-            found[place] = each
-    return iter(found.values())
+        if place not in merged or each.rows == each.shard.rows:
+            merged[place] = each
+    return iter(merged.values())

@@ -1,4 +1,4 @@
-"""The teacher of a cache, loaded to be asked: in the process of the driver or in a worker."""
+"""The teacher of a cache, loaded to run: in the process of the driver or in a worker."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -19,7 +19,7 @@ from raykd.teachers.cache.runner import TeacherRunner
 from raykd.teachers.live import LiveTeacher
 
 BATCHES_AT_ONCE = 4
-"""Micro-batches of the run that a teacher is asked about together: it keeps nothing of a layer for
+"""Micro-batches of the run that a teacher computes together: it keeps nothing of a layer for
 a backward pass."""
 
 OnProgress = Callable[[str, Progress], None]
@@ -36,7 +36,7 @@ class CacheWatch:
     on_progress: OnProgress = lambda _name, _progress: None
 
     should_stop: Callable[[], bool] = lambda: False
-    """Asked before every part, and while it waits for another; what is written stays."""
+    """Called before every part, and while it waits for another; what is written stays."""
 
 
 class CacheWriter(Writer, Protocol):
@@ -52,11 +52,11 @@ class CacheWriter(Writer, Protocol):
 
 
 Workers = Callable[[RunConfig, str, CacheWatch], AbstractContextManager[CacheWriter]]
-"""From a run and the name of a teacher to who asks it, elsewhere, while a block runs."""
+"""From a run and the name of a teacher to who runs it, elsewhere, while a block runs."""
 
 
 class TeacherWriter(AskingWriter):
-    """Asks a teacher of a run in this process."""
+    """Runs a teacher of a run in this process."""
 
     def __init__(self, config: RunConfig, name: str) -> None:
         """Load the teacher.

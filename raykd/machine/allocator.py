@@ -1,4 +1,4 @@
-"""Memory that large tensors leave is kept for the next ones, instead of given back each step.
+"""Memory that large tensors free is kept for the next ones, instead of given back each step.
 
 By default glibc asks the kernel for every large block and returns it when it is free: each step
 then faults in, and the kernel clears, all its activations again.
@@ -37,5 +37,6 @@ def keep_large_blocks() -> bool:
     library = ctypes.CDLL(None)
     if not hasattr(library, "gnu_get_libc_version"):
         return False
+    # mallopt returns 1 where it has taken a value.
     taken = [library.mallopt(name, value) == 1 for name, value in _SETTINGS.items()]
     return all(taken)

@@ -1,4 +1,4 @@
-"""What the control groups of Linux leave a process, as containers and schedulers set them."""
+"""What the control groups of Linux grant a process, as containers and schedulers set them."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -40,6 +40,7 @@ def _directories(line: str, root: Path, controller: str) -> Iterator[Path]:
     _, controllers, path = line.split(":", 2)
     if controllers and controller not in controllers.split(","):
         return
+    # Version 2 has one tree without names of controllers, version 1 a tree for each.
     top = root / controller if controllers else root
     inner = top / path.lstrip("/")
     yield from (place for place in (inner, *inner.parents) if place.is_relative_to(top))
@@ -47,8 +48,9 @@ def _directories(line: str, root: Path, controller: str) -> Iterator[Path]:
 
 def _quota(directory: Path) -> float:
     """Return the quota of one control group of version 2 or 1."""
-    if (found := _read(directory / "cpu.max")) is not None:
-        quota, period = found.split()
+    # Microseconds of CPU time in each period of so many microseconds.
+    if (limit := _read(directory / "cpu.max")) is not None:
+        quota, period = limit.split()
     else:
         quota = _read(directory / "cpu.cfs_quota_us") or "-1"
         period = _read(directory / "cpu.cfs_period_us") or "1"
@@ -57,8 +59,8 @@ def _quota(directory: Path) -> float:
 
 def _limit(directory: Path) -> float:
     """Return the limit of one control group of version 2 or 1, whose largest stands for none."""
-    found = _read(directory / "memory.max") or _read(directory / "memory.limit_in_bytes")
-    return math.inf if found in (None, "max") else int(found)
+    limit = _read(directory / "memory.max") or _read(directory / "memory.limit_in_bytes")
+    return math.inf if limit in (None, "max") else int(limit)
 
 
 def _read(path: Path) -> str | None:

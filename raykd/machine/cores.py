@@ -14,6 +14,7 @@ _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 def usable_cores() -> int:
     """Return the cores that the affinity and the quota of this process allow, at least one."""
+    # Not on macOS.
     affinity = getattr(os, "sched_getaffinity", None)
     cores = os.cpu_count() or 1 if affinity is None else len(affinity(0))
     return max(1, math.floor(min(cores, cpu_quota())))
@@ -21,6 +22,7 @@ def usable_cores() -> int:
 
 def usable_memory() -> int:
     """Return the bytes of memory that this machine has and control groups allow."""
+    # Of a container this is the memory of its host: the control group has the limit.
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return math.floor(min(physical, memory_limit()))
 

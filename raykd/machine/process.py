@@ -19,6 +19,7 @@ def prepare_process(*, cores: float | None) -> str:
         cores: Given to a worker or a trial. None takes all that this process may use, as far as
             OMP_NUM_THREADS, which torch has read, allows.
     """
+    # More threads than cores: those of one operation wait for each other at its end.
     if cores is None:
         torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
     else:
@@ -34,14 +35,14 @@ def prepare_process(*, cores: float | None) -> str:
 
 
 def machine_warnings(config: RunConfig) -> tuple[str, ...]:
-    """Return what a run asks for that this machine does badly; its workers may run on others."""
+    """Return which settings of a run this machine does badly; its workers may run on others."""
     if config.cluster.gpus_per_worker > 0:
         return ()
     return (*idle_gpus(torch.cuda.device_count()), *_slow_bfloat16(config))
 
 
 def idle_gpus(num_gpus: int) -> tuple[str, ...]:
-    """Return what is to be said of the GPUs of a machine whose run asks for none."""
+    """Return the warning on GPUs of a machine whose run uses none."""
     if not num_gpus:
         return ()
     return (
@@ -53,15 +54,15 @@ def idle_gpus(num_gpus: int) -> tuple[str, ...]:
 def _slow_bfloat16(config: RunConfig) -> tuple[str, ...]:
     if has_bfloat16():
         return ()
-    asking = [
+    keys = [
         f"teachers.{name}.dtype"
         for name, teacher in config.teachers.items()
         if teacher.dtype == "bfloat16"
     ]
     if config.train.precision == "bfloat16":
-        asking.insert(0, "train.precision")
+        keys.insert(0, "train.precision")
     return tuple(
         f"{key} is bfloat16, for which the CPU of this machine has no instructions: float32 is "
         "faster here"
-        for key in asking
+        for key in keys
     )

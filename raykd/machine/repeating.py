@@ -15,7 +15,7 @@ def repeating(seconds: float, action: Callable[[], bool | None], *, name: str) -
         seconds: Between the end of a call and the next one.
         action: Returns True where it need not be called again. It handles its own errors: one
             that it raises ends the thread alone.
-        name: Of the thread.
+        name: Name of the thread.
     """
     ended = threading.Event()
 
@@ -24,6 +24,7 @@ def repeating(seconds: float, action: Callable[[], bool | None], *, name: str) -
         while not is_done and not ended.wait(seconds):
             is_done = action()
 
+    # A daemon: a call that hangs must not keep the process from ending.
     thread = threading.Thread(target=repeat, name=name, daemon=True)
     thread.start()
     try:

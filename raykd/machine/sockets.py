@@ -1,4 +1,4 @@
-"""A directory for sockets, whose whole paths Unix bounds to about a hundred bytes.
+"""A directory for sockets, whose full paths Unix bounds to about a hundred bytes.
 
 Sockets lie with other temporary files, in TMPDIR; the directory that a scheduler makes there for
 each of its jobs may have a longer name than a socket's path may have.
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from raykd.errors import ConfigError
 
 _MOST_BYTES = 103 if sys.platform == "darwin" else 107
-"""Of a path that a socket is bound to, as the kernels have it."""
+"""Bytes of sun_path in sockaddr_un, as the kernels have it, less the zero at its end."""
 
 _SHORT_PLACES = ("/tmp", "/var/tmp")  # noqa: S108  what is made in them has a directory of its own
 
@@ -20,7 +20,7 @@ def place_for_sockets(wanted: str, *, room: int, instead: Sequence[str] = _SHORT
     """Return a directory, or where its name is too long one of others that are shorter.
 
     Args:
-        wanted: Of temporary files.
+        wanted: The directory of temporary files.
         room: Bytes that the path of a socket has below the directory.
         instead: The others, in the order in which they are tried.
 

@@ -1,6 +1,6 @@
 """The autoscaler of a Ray cluster: which machines it may start, and what it is at.
 
-Ray says nowhere what its autoscaler may start. The cluster launcher leaves its file on the head,
+Ray says nowhere what its autoscaler may start. The cluster launcher puts its file on the head,
 where Ray itself looks for it too: a driver on the head reads it there. Elsewhere, and on
 Kubernetes, it is not known.
 """
@@ -33,7 +33,7 @@ class Activity:
     """What an autoscaler is at."""
 
     num_starting: int = 0
-    """Machines that it has asked for and that are not there yet."""
+    """Machines that it has requested and that are not there yet."""
 
     failure: str | None = None
     """Why it could not start the last one that it tried to."""
@@ -52,6 +52,7 @@ def startable_nodes() -> list[NodeConfig] | None:
     """
     here = ray.get_runtime_context().get_node_id()
     path = Path(_FILE).expanduser()
+    # A Ray that this process has started has its head here, too: the file is of another cluster.
     is_own = worker.global_worker.node.is_head()
     if is_own or not any(is_head(node) for node in ray.nodes() if node["NodeID"] == here):
         return None
@@ -79,6 +80,7 @@ def activity() -> Activity:
     """Return what the autoscaler of the cluster is at; nothing where there is none."""
     if is_autoscaler_v2():
         return _activity(get_cluster_status(ray.get_runtime_context().gcs_address))
+    # Version 1 has no call for it: it publishes JSON in Ray's key-value store.
     status = json.loads(kv_get(_STATUS) or b"{}")
     report = status.get("autoscaler_report") or {}
     launching = sum(report.get("pending_launches", {}).values())

@@ -18,11 +18,11 @@ LOCAL = "local"
 
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    # The controller hears of reports and of the end of the workers this often: 2 s by default.
+    # The controller polls for reports and for the end of the workers this often: 2 s by default.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-    # A process more for each attempt: the workers themselves ask whether a machine goes.
+    # A process more for each attempt: the workers themselves look whether a machine goes.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    # The farewell of workers, which one that hangs does not answer: 30 s by default.
+    # The shutdown of the process group, which waits for a worker that hangs: 30 s by default.
     "TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S": "5",
     # Otherwise a warning on what it does about GPUs where there are none.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -59,7 +59,7 @@ _ADDRESS_OF_INTERFACE = 0x8915
 """SIOCGIFADDR of Linux."""
 
 _SOCKET_BYTES = len("/ray/session_2026-01-31_10-20-30_123456_4194304/sockets/plasma_store.1")
-"""Of the longest path of a socket of Ray, below the directory for temporary files."""
+"""Bytes of the longest path of a socket of Ray, below the directory for temporary files."""
 
 _PORT = "RAY_GCS_SERVER_PORT"
 """Where Ray reads the port of its head from; no argument of ray.init has it."""
@@ -67,7 +67,7 @@ _PORT = "RAY_GCS_SERVER_PORT"
 
 @contextmanager
 def ray_cluster(address: str, *, num_cpus: float, num_gpus: float) -> Iterator[None]:
-    """Connect to Ray while the block runs; leave alone what was connected before.
+    """Connect to Ray while the block runs; a connection from before is used and kept.
 
     Args:
         address: ``local`` for a new Ray on this machine and loopback alone, or the address of
@@ -80,6 +80,7 @@ def ray_cluster(address: str, *, num_cpus: float, num_gpus: float) -> Iterator[N
     os.environ.update({k: v for k, v in wanted.items() if k not in os.environ})
     import ray  # noqa: PLC0415
 
+    # As in a job or a trial: whoever connected decides when it ends.
     if ray.is_initialized():
         yield
         return
@@ -117,6 +118,7 @@ def _interface_of(address: str) -> str | None:
             # An interface may have no address.
             with suppress(OSError):
                 answer = fcntl.ioctl(any_socket, _ADDRESS_OF_INTERFACE, request)
+                # struct ifreq: 16 bytes of name, then sockaddr_in with the address at its byte 4.
                 if socket.inet_ntoa(answer[20:24]) == address:
                     return name
     return None
@@ -124,7 +126,7 @@ def _interface_of(address: str) -> str | None:
 
 @contextmanager
 def ray_of_workers(address: str, cluster: ClusterConfig) -> Iterator[None]:
-    """Connect to Ray while the block runs; a local one has room for the workers of a run."""
+    """Connect to Ray while the block runs; a local one has what the workers of a run need."""
     with ray_cluster(
         address,
         num_cpus=cluster.num_workers * cluster.cpus_per_worker,
@@ -138,6 +140,7 @@ def _signals_kept() -> Iterator[None]:
     """Put the program's own handlers of signals back: Ray installs one for SIGTERM."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
+    # Python sets handlers in the main thread only, and so does Ray.
     if threading.current_thread() is threading.main_thread():
         for number, handler in handlers.items():
             if callable(handler):
@@ -157,6 +160,7 @@ def _start_here(*, num_cpus: float, num_gpus: float) -> None:
     # Ray Train's cleaner looks for the controller in whatever Ray it finds. In another one there
     # is none, and it takes away the places of workers that live.
     of_workers = {"RAY_ADDRESS": f"{_LOOPBACK}:{port}", "TMPDIR": temporary}
+    # "local" is said: without an address Ray joins whatever cluster /tmp/ray of the machine names.
     with _environment({_PORT: str(port), "TMPDIR": place}):
         ray.init(
             address=LOCAL,
@@ -164,8 +168,8 @@ def _start_here(*, num_cpus: float, num_gpus: float) -> None:
             runtime_env={"env_vars": of_workers},
             num_cpus=max(1, round(num_cpus)),
             num_gpus=max(0, round(num_gpus)),
-            # Without it Ray Train cannot clean up after a dead controller: its cleaner asks
-            # the dashboard, and the workers' CPUs would stay reserved for ever.
+            # Without it Ray Train cannot clean up after a dead controller: its cleaner (ray#58515)
+            # reads the dashboard, and the workers' CPUs would stay reserved for ever.
             include_dashboard=True,
             dashboard_host=_LOOPBACK,
             log_to_driver=False,
@@ -191,6 +195,7 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 def _free_port() -> int:
     with socket.socket() as listener:
+        # Free at this moment: Ray takes it a little later, and fails where another was faster.
         listener.bind((_LOOPBACK, 0))
         port: int = listener.getsockname()[1]
         return port

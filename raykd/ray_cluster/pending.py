@@ -1,4 +1,4 @@
-"""Why work waits for places on a cluster, said in one line. Pure; ``place_watch`` asks Ray."""
+"""Why work waits for places on a cluster, in one line. Pure; ``pending_watch`` has the facts."""
 
 import time
 from collections import Counter
@@ -25,7 +25,7 @@ class Cluster:
 
     machines: Sequence[Machine]
     num_starting: int = 0
-    """Machines that an autoscaler has been asked for and that are not there yet."""
+    """Machines that an autoscaler has requested and that are not there yet."""
 
     num_started: int = 0
     """Machines that it has started and that are there."""
@@ -73,16 +73,17 @@ class WaitClock:
         Args:
             pending: Names of what waits now.
         """
+        # Names that wait no longer are dropped: one that comes back waits anew.
         now = self._clock()
         self._since = {name: self._since.get(name, now) for name in pending}
         return now - min(self._since.values(), default=now)
 
 
 def demand_of(groups: Sequence[Sequence[Resources]]) -> Demand | None:
-    """Return what groups of places ask for, the most frequent kind; None where there are none.
+    """Return what groups of places need, the most frequent kind; None where there are none.
 
     Args:
-        groups: Of each, its places: one for a trial, several for the workers of a run.
+        groups: The places of each: one for a trial, several for the workers of a run.
     """
     if not groups:
         return None
@@ -132,7 +133,7 @@ def _outlook_of_machines(demand: Demand, machines: Sequence[Machine]) -> str:
     if not any(_holds(machine.total, demand.each) for machine in machines):
         return "no node is large enough for one"
     if any(_holds(machine.free, demand.each) for machine in machines):
-        return "there is room for some, but not for all that start together"
+        return "some can be placed, but not all that start together"
     return "all nodes are busy"
 
 

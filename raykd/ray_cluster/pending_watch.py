@@ -1,4 +1,4 @@
-"""What a Ray cluster says of work that waits for places: the facts for ``waiting``."""
+"""What a Ray cluster says of work that waits for places: the facts for ``pending``."""
 
 import time
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _LOOK_SECONDS = 5.0
 
 
 class PlaceWatch:
-    """Looks now and then whether this program waits for places, and why."""
+    """Looks now and then whether this program waits for placement, and why."""
 
     def __init__(self) -> None:
         self._startable = startable_nodes()
@@ -33,22 +33,22 @@ class PlaceWatch:
         self._wait: Wait | None = None
 
     def look(self, *, most: int | None = None) -> Wait | None:
-        """Return what was found when it was last looked at; None where nothing waits for long.
+        """Return the wait as of the last look; None where nothing waits for long.
 
         Args:
-            most: Groups of places that are to be held at the same time: what is asked for beyond
+            most: Groups of places that are to be held at the same time: what is requested beyond
                 is a queue. None is all.
         """
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + _LOOK_SECONDS
             try:
-                self._wait = self._found(most)
+                self._wait = self._present_wait(most)
             except RayError:
                 # Without its head, Ray ends by itself.
                 self._wait = None
         return self._wait
 
-    def _found(self, most: int | None) -> Wait | None:
+    def _present_wait(self, most: int | None) -> Wait | None:
         places = places_of_this_job()
         wanted = len(places.pending) if most is None else max(0, most - places.num_granted)
         seconds = self._clock.seconds(places.pending if wanted else ())

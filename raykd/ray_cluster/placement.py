@@ -1,7 +1,7 @@
-"""Room for workers on a Ray cluster, found out by reserving it for a moment.
+"""Placement of workers on a Ray cluster, tried out by reserving places for a moment.
 
 A reservation tells the truth where lists of free resources are stale for up to a minute: it is
-made by the machines themselves. What is not there yet is asked of the cluster's autoscaler by it.
+made by the machines themselves. By it the autoscaler learns what is needed and not there yet.
 """
 
 import time
@@ -34,15 +34,16 @@ SETTLE_SECONDS = 10.0
 
 _POLL_SECONDS = 0.2
 _RESERVED = "raykd-reserved-"
-"""Beginning of the names of groups that only find out whether there is room."""
+"""Beginning of the names of groups that only try out how many workers can be placed."""
 
 Resources = dict[str, float]
 
 
 class Reservation:
-    """Places for single workers, each held as soon as there is room for it."""
+    """Places for single workers, each held as soon as the cluster grants it."""
 
     def __init__(self, worker: Resources, *, count: int) -> None:
+        # A group each: one group of all would be granted all at once or not at all.
         self._groups: list[PlacementGroup] = [
             placement_group([worker], name=f"{_RESERVED}{uuid.uuid4().hex}") for _ in range(count)
         ]
@@ -69,11 +70,11 @@ def worker_resources(cluster: ClusterConfig) -> Resources:
 def workers_with_room(
     worker: Resources, *, least: int, most: int, should_stop: Callable[[], bool]
 ) -> int:
-    """Return for how many workers there is room, after a short wait for room for all.
+    """Return how many workers can be placed, after a short wait for places for all.
 
     Args:
         worker: What one of them needs.
-        least: Returned where there is room for fewer: Ray Train waits for it, and complains.
+        least: Returned where fewer can be placed: Ray Train waits for them, and complains.
         most: Workers that are wanted.
         should_stop: Ends the wait.
     """
@@ -110,7 +111,7 @@ class Places:
 
 
 def places_of_this_job() -> Places:
-    """Return what this program has and waits for, but for what only finds out about room."""
+    """Return the groups that this program has and waits for, without those of reservations."""
     groups = {k: v for k, v in _groups().items() if not v["name"].startswith(_RESERVED)}
     pending = {
         name: [dict(place) for place in group["bundles"].values()]
@@ -126,6 +127,7 @@ def _groups() -> dict[str, Any]:
     return {
         name: group
         for name, group in table.items()
+        # The id of a group ends with that of the job that made it, in hexadecimal digits.
         if name.endswith(job) and group["state"] != "REMOVED"
     }
 
@@ -141,11 +143,13 @@ def kill_actors(class_name: str) -> None:
     job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
     for name, actor in actors(job_id=job).items():
         if actor["ActorClassName"] == class_name and actor["State"] != "DEAD":
+            # By its id: the handle is Ray Train's own. True stands for no restart.
             worker.global_worker.core_worker.kill_actor(ray.ActorID.from_hex(name), True)  # noqa: FBT003
 
 
 def note_placed(attempt: str) -> None:
     """Tell the driver, from a worker, that the workers of an attempt have their places."""
+    # In the store of the head, which outlives a worker and needs no actor of its own.
     kv_put(_key(attempt), b"1")
 
 
@@ -160,7 +164,7 @@ def forget_placed(attempt: str) -> None:
 
 
 def described_room(worker: Resources, num_workers: int) -> str:
-    """Say what is asked for and what the cluster has."""
+    """Say what is requested and what the cluster has."""
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     machines = ", ".join(_text({name: node.get(name, 0.0) for name in worker}) for node in alive)
     return (

@@ -1,1 +1,1 @@
-"""What a run leaves in storage, and how it is read. No Ray."""
+"""What a run writes to storage, and how it is read. No Ray."""

@@ -51,7 +51,7 @@ class AppendedFile:
         """Open it where it has that content, and perhaps more, which goes.
 
         Args:
-            uri: Of the file.
+            uri: The file.
             content: What stays of what ``read_bytes`` has returned: the first bytes of it.
         """
         self._uri = uri
@@ -94,6 +94,7 @@ class AppendedFile:
         """
         if self._is_local:
             return
+        # One at a time: training appends and the background flushes, and so may a checkpoint.
         with self._writing:
             content = bytes(self._added)
             part, shorter = _Part(self._start, self._start + len(content)), self._last
@@ -104,6 +105,7 @@ class AppendedFile:
             self._last = part
             if shorter is not None:
                 uris.delete(_part_uri(self._uri, shorter))
+            # Each flush writes all of the last piece: while it is bounded, so is that.
             if len(content) >= _FULL_BYTES:
                 self._start, self._last = part.end, None
                 del self._added[: len(content)]
@@ -119,6 +121,7 @@ class AppendedFile:
         """
         self._background.drain()
         self.flush()
+        # The file first, then its pieces: at every moment readers find all of it.
         if not self._is_local and is_done and _parts(self._uri):
             uris.write_bytes(self._uri, read_bytes(self._uri))
             _delete_parts(self._uri)
@@ -151,11 +154,12 @@ def read_bytes(uri: str, *, start: int = 0) -> bytes:
         needed = {_part_uri(uri, part): part for part in newest if part.end > start}
         # A file that was closed for good and opened again has its first bytes in its place.
         before = [uri] if start < parts[0].start else []
-        found = uris.read_many([*before, *needed])
-        if needed.keys() <= found.keys():
+        contents = uris.read_many([*before, *needed])
+        # Else a piece was replaced by a longer one since it was listed: list again.
+        if needed.keys() <= contents.keys():
             first = 0 if before else min((part.start for part in needed.values()), default=start)
-            pieces = [(part.start - first, found[of_part]) for of_part, part in needed.items()]
-            return _joined(uri, found.get(uri, b""), pieces)[start - first :]
+            pieces = [(part.start - first, contents[of_part]) for of_part, part in needed.items()]
+            return _joined(uri, contents.get(uri, b""), pieces)[start - first :]
     message = f"{uri}: its pieces go faster than they are read; read it again"
     raise StorageError(message)
 
@@ -164,6 +168,7 @@ def _joined(uri: str, content: bytes, pieces: Iterable[tuple[int, bytes]]) -> by
     joined = bytearray(content)
     for position, piece in pieces:
         if position > len(joined):
+            # Later bytes would be read as if they followed: a record of two halves.
             logger.warning("%s: a piece of it is gone; what follows is left out", uri)
             break
         joined[position:] = piece
@@ -171,12 +176,13 @@ def _joined(uri: str, content: bytes, pieces: Iterable[tuple[int, bytes]]) -> by
 
 
 def _cut(uri: str, content: bytes) -> _Part | None:
-    """Remove what goes beyond the content; return the last piece, where there is room in it.
+    """Remove what goes beyond the content; return the last piece, unless it is full.
 
     Whenever this ends too early, readers see the content, and perhaps more.
     """
     parts = _parts(uri)
     kept = [part for part in parts if part.end <= len(content)]
+    # From the end on: what is left at any moment is one file without a gap.
     for part in reversed(parts):
         if part.end > len(content):
             if part.start < len(content):

@@ -31,7 +31,7 @@ class Background:
         def run() -> None:
             try:
                 work()
-            except Exception as error:  # noqa: BLE001  raised again in the thread that asks
+            except Exception as error:  # noqa: BLE001  raised again in the training
                 self._error = error
 
         # A daemon: who interrupts a second time does not wait for an upload.

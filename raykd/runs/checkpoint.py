@@ -8,8 +8,9 @@
       state.json    step, tokens, data state, what the run was at the time
       manifest.json COMMITTED
 
-Nothing here is ever unpickled. Tensors are whole and named like the model's, so any number of
-workers restores them. The teacher is not in a checkpoint: the manifest says which it was.
+Nothing here is ever unpickled. Tensors are full, not sharded, and named like the model's, so any
+number of workers restores them. The teacher is not in a checkpoint: the manifest says which it
+was.
 """
 
 import json
@@ -72,7 +73,7 @@ class RunState:
     """Exponential mean of the losses of the last steps that scored a position."""
 
     num_losses: int = 0
-    """Those that the mean is of."""
+    """How many losses the mean is of."""
 
     raykd_version: str = __version__
     torch_version: str = torch.__version__
@@ -80,12 +81,12 @@ class RunState:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoundCheckpoint:
-    """A checkpoint that is whole."""
+    """A checkpoint that is complete."""
 
     uri: str
     step: int
     path: Path
-    """Of its files on this machine."""
+    """Where its files are on this machine."""
 
 
 def checkpoint_name(step: int) -> str:
@@ -94,7 +95,7 @@ def checkpoint_name(step: int) -> str:
 
 
 def optimizer_file(part: int, count: int) -> str:
-    """Return where a worker, counted from 0, puts its share of the optimizer's state."""
+    """Return where a worker, counted from 0, puts its part of the optimizer's state."""
     return f"{layout.OPTIMIZER}/{_OPTIMIZER_PREFIX}{part + 1:05d}-of-{count:05d}.safetensors"
 
 
@@ -110,6 +111,7 @@ def restore_checkpoint(uri: str, state: TrainState) -> RunState:
         if state.projections.state_dict():
             _load_projections(state, path / LAYER_MAPS_FILE)
         moments = _saved_moments(path)
+        # Before the first step AdamW has none; later, none means that files are missing.
         if saved.step > 0 and not moments:
             message = f"{uri}: holds no state of the optimizer, in {optimizer_file(0, 1)} or more"
             raise CheckpointError(message)
@@ -147,8 +149,8 @@ def committed_steps(checkpoints_uri: str) -> list[int]:
         uris.join(checkpoints_uri, checkpoint_name(step), COMMITTED): step
         for step in checkpoint_steps(checkpoints_uri)
     }
-    found = uris.read_many(list(commits))
-    return [step for commit, step in commits.items() if commit in found]
+    present = uris.read_many(list(commits))
+    return [step for commit, step in commits.items() if commit in present]
 
 
 @contextmanager
@@ -167,6 +169,8 @@ def newest_checkpoint(
     Raises:
         StorageError: Storage cannot be reached: it says nothing about the checkpoints.
     """
+    # Storage is what counts, not what Ray has registered: a worker that is killed right after
+    # ray.train.report loses a checkpoint that is there (Ray 2.60).
     steps = [step for step in checkpoint_steps(checkpoints_uri) if step < before]
     for step in reversed(steps):
         uri = uris.join(checkpoints_uri, checkpoint_name(step))
@@ -183,8 +187,8 @@ def newest_checkpoint(
 
 def newest_valid_checkpoint(checkpoints_uri: str) -> str | None:
     """Return the URI of the newest checkpoint whose every byte is what its manifest says."""
-    with newest_checkpoint(checkpoints_uri) as found:
-        return None if found is None else found.uri
+    with newest_checkpoint(checkpoints_uri) as newest:
+        return None if newest is None else newest.uri
 
 
 def kept_steps(
@@ -197,8 +201,8 @@ def kept_steps(
 @contextmanager
 def _opened(uri: str, run: str | None) -> Iterator[Path]:
     published = read_published(uri, kind=KIND)
-    if run is not None and (found := published.content.get(RUN, run)) != run:
-        message = f"{uri}: is of another run: {found}"
+    if run is not None and (origin := published.content.get(RUN, run)) != run:
+        message = f"{uri}: is of another run: {origin}"
         raise PublicationError(message)
     with fetched(published) as path:
         yield path
@@ -225,6 +229,7 @@ def _load_projections(state: TrainState, path: Path) -> None:
     if unlike := difference(saved, mine):
         message = f"{path}: are not the maps of this run's losses on layers: {unlike}"
         raise CheckpointError(message)
+    # In place: the optimizer holds these very parameters.
     for name, tensor in mine.items():
         tensor.copy_(distribute_like(saved[name], like=tensor))
 
@@ -239,7 +244,8 @@ def _load_moments(state: TrainState, tensors: dict[str, torch.Tensor], uri: str)
             )
             raise CheckpointError(message)
         if moments:
-            # The count of steps is a number, held by all.
+            # Set as they are: Optimizer.load_state_dict would cast the moments to the type of the
+            # parameter. The count of steps is a scalar, and never sharded.
             state.optimizer.state[parameter] = {
                 moment: distribute_like(tensor, like=parameter)
                 if tensor.shape == parameter.shape

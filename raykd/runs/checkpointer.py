@@ -32,11 +32,11 @@ from raykd.storage.published import ownership
 from raykd.storage.published.places import Part
 
 _GRACE_SECONDS = 30.0
-"""After a failure, for the other workers to bring their shares of what is being written."""
+"""After a failure, for the other workers to bring their parts of what is being written."""
 
 
 class Checkpointer:
-    """The checkpoints of one run: all workers write a share of each, and restore the same one.
+    """The checkpoints of one run: all workers write a part of each, and restore the same one.
 
     They are written in the background, one at a time.
     """
@@ -51,6 +51,7 @@ class Checkpointer:
         self._milestones = milestone_steps(config.checkpoint.milestones, run.num_steps)
         self._best: BestEvaluation | None = None
         self._origin = functools.cache(lambda: _origin(config, paths))
+        # One token for all workers: parts of an attempt that died are not waited for.
         self._attempt: str = run.world.broadcast(uuid.uuid4().hex[:8])
         self._background = Background("raykd-checkpoint")
         self._copies = Copies()
@@ -86,7 +87,7 @@ class Checkpointer:
 
     @property
     def is_busy(self) -> bool:
-        """Whether this worker is still writing its share of the last checkpoint."""
+        """Whether this worker is still writing its part of the last checkpoint."""
         return self._background.is_busy
 
     def is_due(self, step: int, *, is_busy: bool) -> bool:
@@ -117,6 +118,7 @@ class Checkpointer:
         state = self._run.state
         if state.step == self._written_step:
             return
+        # One at a time: the next snapshot is copied into the memory of this one.
         self._background.wait()
         world = self._run.world
         snapshot = take_snapshot(
@@ -128,6 +130,7 @@ class Checkpointer:
         best_step = self._best_step
 
         def work() -> None:
+            # The metrics first: a run that continues from this step has the records up to it.
             before()
             publish_snapshot(
                 uri,
@@ -137,6 +140,7 @@ class Checkpointer:
                 companions=self._companions,
                 should_stop=lambda: time.monotonic() > self._deadline,
             )
+            # After the commit: until then the older ones are all that there is.
             if world.rank == 0:
                 self._prune(best_step)
 
@@ -158,7 +162,7 @@ class Checkpointer:
     def drain(self) -> None:
         """Return when nothing is being written, after a failure that counts for more.
 
-        It may be that another worker is lost: for their shares the first one waits a while only.
+        It may be that another worker is lost: for its part the first one waits a while only.
         """
         self._deadline = time.monotonic() + _GRACE_SECONDS
         self._background.drain()
@@ -196,6 +200,7 @@ class Checkpointer:
 
 def milestone_steps(milestones: tuple[float, ...], num_steps: int) -> tuple[int, ...]:
     """Return the steps of the milestones, given as fractions of the run."""
+    # Not round, which takes halves to the even neighbour: 0.5 of 5 steps would be step 2.
     return tuple(max(1, math.floor(fraction * num_steps + 0.5)) for fraction in milestones)
 
 
@@ -208,10 +213,12 @@ def found_checkpoint(paths: RunPaths, world: World) -> Iterator[str | None]:
     if world.rank != 0:
         yield world.broadcast(None)
         return
-    with newest_checkpoint(paths.checkpoints, run=paths.name) as found:
-        _tidy(paths.checkpoints, after=0 if found is None else found.step)
-        world.broadcast(None if found is None else found.uri)
-        yield None if found is None else str(found.path)
+    with newest_checkpoint(paths.checkpoints, run=paths.name) as newest:
+        # Before the others start: what this attempt writes has the names of what is removed.
+        _tidy(paths.checkpoints, after=0 if newest is None else newest.step)
+        world.broadcast(None if newest is None else newest.uri)
+        # The first worker reads the copy that it has verified, and fetches nothing twice.
+        yield None if newest is None else str(newest.path)
 
 
 def _tidy(checkpoints_uri: str, *, after: int) -> None:

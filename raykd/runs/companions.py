@@ -56,7 +56,8 @@ def _fit(tokenizer: PreTrainedTokenizerFast, model_config: PreTrainedConfig) -> 
         ]
     family = FAMILIES[model_config.model_type]
     if family.summary == "first" or family.positions != "rotary":
-        # Positions are counted from the left, padding or not, and so is the first token.
+        # Absolute positions are counted from the left, padding or not, and so is the token that
+        # a classifier reads; rotary ones are relative.
         tokenizer.padding_side = "right"
     if (longest := num_positions(model_config)) is not None:
         tokenizer.model_max_length = min(tokenizer.model_max_length, longest)

@@ -53,7 +53,7 @@ def export_model(
     """
     model = exported.model
     with publishing(uri, kind=KIND, overwrites=overwrites) as publication:
-        # A checkpoint has them beside the model.
+        # A checkpoint has its companions beside the weights, which are written below.
         shutil.copytree(
             exported.companions,
             publication.path,
@@ -65,6 +65,7 @@ def export_model(
         card = model_card(exported.config, exported.metrics, languages=languages)
         (publication.path / "README.md").write_text(card, encoding="utf-8")
         publication.content |= exported.origin
+        # Before the commit: where it raises, nothing appears.
         if check is not None:
             check(publication.path)
 

@@ -24,7 +24,7 @@ from raykd.storage import uris
 
 _NUM_TEXTS = 8
 _TOLERANCE = 1e-3
-"""Of scores, absolute and relative: float32 after other paddings and kernels, and no more."""
+"""Difference of scores, absolute and relative: of float32 after other paddings and kernels."""
 
 _Loaded = TypeVar("_Loaded")
 
@@ -93,6 +93,7 @@ def _loaded(load: Callable[..., _Loaded], path: Path) -> _Loaded:
 def _check_ids(
     tokenizer: PreTrainedTokenizerFast, trained: Tokenizer, texts: list[str], *, max_length: int
 ) -> None:
+    # The file of a tokenizer may pad and cut by settings of its own.
     trained.no_padding()
     trained.enable_truncation(max_length, direction=tokenizer.truncation_side)
     for text in texts:
@@ -110,13 +111,16 @@ def _check_scores(
     *,
     is_of_texts: bool,
 ) -> None:
+    # [B, C] for texts, [B, L, V] for tokens; of these the padding is left out, [P, V].
     logits = model(**inputs).logits.float()
     if not is_of_texts:
         logits = logits[inputs["attention_mask"].bool()]
     expected_PK = student(_batch(inputs, is_of_texts=is_of_texts)).logits_PK.float()
-    found_PK = logits[:, : expected_PK.shape[1]]
-    if not torch.allclose(found_PK, expected_PK, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True):
-        largest = (found_PK - expected_PK).abs().max().item()
+    loaded_PK = logits[:, : expected_PK.shape[1]]
+    if not torch.allclose(
+        loaded_PK, expected_PK, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True
+    ):
+        largest = (loaded_PK - expected_PK).abs().max().item()
         what = f"its scores differ from the student's by up to {largest:.3g}"
         raise ModelError(_unlike(what))
 

@@ -39,7 +39,7 @@ Find = Callable[[str, Named], Found | None]
 
 def input_uris(config: RunConfig) -> dict[str, str]:
     """Return the keys of a run that name data or models, with what they name."""
-    return {key: named.source for key, named in _asked(config).items()}
+    return {key: named.source for key, named in _named_inputs(config).items()}
 
 
 def find_input(key: str, named: Named) -> Found | None:
@@ -83,9 +83,9 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
 
 
 def pinned(config: RunConfig, find: Find = find_input) -> RunConfig:
-    """Return the run located and with what its inputs hold: all that its name follows from.
+    """Return the run with absolute paths and what its inputs hold: all that its name follows from.
 
-    What it says of inputs already is left as it is.
+    What it says of inputs already stays.
 
     Args:
         config: The run.
@@ -95,23 +95,26 @@ def pinned(config: RunConfig, find: Find = find_input) -> RunConfig:
         RaykdError: An input is not there.
     """
     config = with_absolute_paths(config)
-    found = {
+    new = {
         key: input_
-        for key, named in _asked(config).items()
-        if key not in config.inputs and (input_ := _found(config, key, named, find)) is not None
+        for key, named in _named_inputs(config).items()
+        if key not in config.inputs
+        and (input_ := _looked_up(config, key, named, find)) is not None
     }
-    models = {key: found[key].named if key in found else m for key, m in models_of(config).items()}
-    prints = {key: input_.fingerprint for key, input_ in found.items()}
+    # The very checkpoint or commit: a run that trains on moves its newest one.
+    models = {key: new[key].named if key in new else m for key, m in models_of(config).items()}
+    prints = {key: input_.fingerprint for key, input_ in new.items()}
     return replace(with_models(config, models), inputs=prints | config.inputs)
 
 
-def _found(config: RunConfig, key: str, named: Named, find: Find) -> Found | None:
+def _looked_up(config: RunConfig, key: str, named: Named, find: Find) -> Found | None:
     """Return what an input is; of a start that is gone, what a run that began there has noted."""
     try:
         return find(key, named)
     except RaykdError:
         if not key.startswith("student."):
             raise
+        # All that began there agree on what it was: else nobody can say which of them this is.
         noted = {note[key] for note in _runs_alike(config).values() if key in note}
         if len(noted) != 1:
             raise
@@ -131,12 +134,12 @@ def changed_inputs(config: RunConfig) -> list[str]:
         ConfigError: The run has no such input.
     """
     config = with_absolute_paths(config)
-    asked = _asked(config)
-    if unknown := sorted(config.inputs.keys() - asked.keys()):
-        message = f"inputs.{unknown[0]}: the run has no such input; they are {', '.join(asked)}"
+    named = _named_inputs(config)
+    if unknown := sorted(config.inputs.keys() - named.keys()):
+        message = f"inputs.{unknown[0]}: the run has no such input; they are {', '.join(named)}"
         raise ConfigError(message)
-    found = {key: find_input(key, asked[key]) for key in config.inputs}
-    prints = {key: input_.fingerprint for key, input_ in found.items() if input_ is not None}
+    inputs = {key: find_input(key, named[key]) for key in config.inputs}
+    prints = {key: input_.fingerprint for key, input_ in inputs.items() if input_ is not None}
     return _changes(config, before=config.inputs, after=prints, since="when the run was planned")
 
 
@@ -152,7 +155,7 @@ def check_inputs(config: RunConfig) -> None:
 
 
 def written_inputs(config: RunConfig) -> bytes:
-    """Return what a pinned run leaves of its inputs, for runs of the same configuration."""
+    """Return what a pinned run notes of its inputs, for runs of the same configuration."""
     given = {"configuration": _configuration(config), "inputs": config.inputs}
     return json.dumps(given, indent=1).encode()
 
@@ -181,12 +184,12 @@ def _runs_alike(config: RunConfig) -> dict[str, dict[str, str]]:
     beside = re.compile(rf"{re.escape(config.name)}-[0-9a-f]{{8}}")
     names = filter(beside.fullmatch, uris.list_names(config.output_uri))
     runs = {uris.join(config.output_uri, name, layout.INPUTS): name for name in names}
-    mine, found = _configuration(config), {}
+    mine, inputs = _configuration(config), {}
     for uri, text in uris.read_many(list(runs)).items():
         note = json.loads(text)
         if note["configuration"] == mine:
-            found[uris.join(config.output_uri, runs[uri])] = note["inputs"]
-    return found
+            inputs[uris.join(config.output_uri, runs[uri])] = note["inputs"]
+    return inputs
 
 
 def _changes(
@@ -211,12 +214,13 @@ def _shown(fingerprint: str) -> str:
     return fingerprint if "/" in fingerprint else fingerprint[:_SHOWN]
 
 
-def _asked(config: RunConfig) -> dict[str, Named]:
+def _named_inputs(config: RunConfig) -> dict[str, Named]:
     return {DATA: Named(source=config.data.uri), **models_of(config)}
 
 
 def _configuration(config: RunConfig) -> str:
     """Return a hash of a run that names places instead of what lies there."""
+    # Without the step: runs that began at other checkpoints of one run are alike.
     places = {key: _NEWEST.sub("", uri) for key, uri in input_uris(config).items()}
     return run_id(replace(config, inputs=places))
 
@@ -228,5 +232,5 @@ def _located_cache(cache: CacheConfig | None) -> CacheConfig | None:
 
 
 def located_model(model: str) -> str:
-    """Leave alone what is not here: it is the name of a model on the Hub."""
+    """Return the absolute path of a model that is here; any other is a name on the Hub."""
     return uris.absolute(model) if "://" not in model and uris.exists(model) else model

@@ -1,4 +1,4 @@
-"""The metrics of a run, in storage: one JSON object per line, and trackers where asked."""
+"""The metrics of a run: in storage, one JSON object per line, and in trackers if configured."""
 
 import json
 import time
@@ -70,6 +70,7 @@ class MetricsLog:
     def __init__(self, uri: str, *, step: int, trackers: Sequence[Tracker] = ()) -> None:
         self._trackers = trackers
         kept = list(takewhile(lambda read: read[1]["step"] <= step, _lines(uri)))
+        # Up to the step of the checkpoint: later steps are taken again, and written again.
         self._file = AppendedFile(uri, content="".join(f"{line}\n" for line, _ in kept).encode())
         for _, record in kept:
             self._track(record)
@@ -106,12 +107,13 @@ class MetricsTail:
         self._position = append_log.size_bytes(uri)
 
     def new_records(self) -> list[Record]:
-        """Return what has been added since the last call, whole lines only."""
+        """Return what has been added since the last call, complete lines only."""
         size = append_log.size_bytes(self._uri)
         # Shorter than before: a restarted worker dropped what it will do again.
         self._position = min(self._position, size)
         if self._position == size:
             return []
+        # One byte more: it shows whether the position is still the end of a line.
         first = max(self._position - 1, 0)
         added = append_log.read_bytes(self._uri, start=first)
         # It may have grown again since: begin after the next end of a line.
@@ -234,8 +236,8 @@ def newest_evaluation(uri: str) -> Record:
 
 def _lines(uri: str) -> list[tuple[str, Record]]:
     # A writer that was killed may have left the last line unfinished.
-    whole, _, _ = append_log.read_bytes(uri).decode().rpartition("\n")
-    return [(line, _record(line)) for line in whole.splitlines()]
+    complete, _, _ = append_log.read_bytes(uri).decode().rpartition("\n")
+    return [(line, _record(line)) for line in complete.splitlines()]
 
 
 def _record(line: str | bytes) -> Record:

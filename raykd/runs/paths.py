@@ -8,11 +8,11 @@
       metrics.jsonl         one line per report or evaluation; metrics.parts/ until the end
                             in an object store, see raykd.runs.append_log
       checkpoints/step-00000100/   published: student/ optimizer/ state.json
-      profile.json.gz       where asked for: a trace of some steps
+      profile.json.gz       where configured: a trace of some steps
       model/                published: the final model as a transformers directory
       result.json           written last: the run is done
       log.txt               what a trial of a sweep printed
-      tensorboard/ wandb/   where asked for
+      tensorboard/ wandb/   where configured
       tracking.json         what the trackers call the run
       ray/                  what Ray Train keeps for itself while the run goes on
 

@@ -1,4 +1,4 @@
-"""How a run ended: the result that it leaves."""
+"""How a run ended: the result that it writes."""
 
 import json
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class RunResult:
     """How a run ended."""
 
     is_done: bool
-    """False when it was asked to stop before its last step."""
+    """False where it stopped before its last step, by request."""
 
     step: int
     num_steps: int
@@ -35,7 +35,7 @@ def read_result(paths: RunPaths) -> RunResult | None:
         saved = json.loads(uris.read_bytes(paths.result))
     except FileNotFoundError:
         return None
-    # One that is written is done: why it would have stopped is not asked.
+    # Only a run that is done writes one: it has no reason to have stopped.
     return RunResult(
         is_done=saved["is_done"],
         step=saved["step"],

@@ -1,8 +1,8 @@
 """What to do after an attempt at a run ended before the last step: a table, and pure.
 
 Failures and preemptions have budgets of their own, counted from the start of the driver on. Steps
-that were gained between two failures forgive neither: they shorten the pause alone. Leaving to
-start another number of workers counts nowhere.
+that were gained between two failures forgive neither: they shorten the pause alone. Stopping
+to start another number of workers counts nowhere.
 """
 
 from dataclasses import dataclass, replace
@@ -78,7 +78,7 @@ class Decision:
 
 LONGEST_PAUSE_SECONDS = 60.0
 _FIRST_PAUSE_SECONDS = {FailureKind.STORAGE_AWAY: 10.0, FailureKind.DISK_FULL: 10.0}
-"""Of the first failure in a row; others are tried again at once, and after 2 s from then on."""
+"""Pause after the first failure in a row; others are retried at once, later ones after 2 s."""
 
 _FINAL = {
     FailureKind.STOPPED,
@@ -109,7 +109,7 @@ def decide_retry(
     Args:
         kind: How it ended.
         counters: What was used of the budget before it.
-        budget: Of the run.
+        budget: What the run may use.
         gained: Whether there is a newer checkpoint than after the failure before.
     """
     if kind in _FINAL:
@@ -118,6 +118,7 @@ def decide_retry(
         return Decision(action=Action.CONTINUE, pause_seconds=0.0, counters=counters)
     if kind is FailureKind.PREEMPTED:
         return _after_preemption(counters, budget)
+    # The budget is not refilled by progress: a run that fails at each checkpoint has to end.
     in_a_row = 1 if gained else counters.failures_in_a_row + 1
     counters = replace(counters, failures=counters.failures + 1, failures_in_a_row=in_a_row)
     if counters.failures > budget.max_failures:
@@ -145,5 +146,6 @@ def _pause_seconds(kind: FailureKind, in_a_row: int) -> float:
     first = _FIRST_PAUSE_SECONDS.get(kind, 0.0)
     if in_a_row == 1:
         return first
+    # The exponent is bounded before the product: max_failures may be any number.
     doubled: float = max(first, 1.0) * 2.0 ** min(in_a_row - 1, 10)
     return min(doubled, LONGEST_PAUSE_SECONDS)

@@ -1,7 +1,7 @@
 """The state of a run at one step, in memory of its own, and how it becomes a checkpoint.
 
-Training goes on as soon as it is taken. Every worker of a run takes and writes a share of the
-state, as even as whole tensors allow, whether it has all of it or gathers it from the others.
+Training goes on as soon as it is taken. Every worker of a run takes and writes a part of the
+state, as even as can be without splitting a tensor, whether the state is replicated or sharded.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
-    """One worker's share of a checkpoint."""
+    """One worker's part of a checkpoint."""
 
     model: ModelFiles | None
     """The student; of the first worker."""
@@ -69,13 +69,14 @@ class Copies:
         """Copy a tensor to where the last one of this name was copied."""
         if name not in self._held:
             self._held[name] = torch.empty(tensor.shape, dtype=tensor.dtype)
+        # A copy: the next step changes the parameters in place while this is being written.
         return self._held[name].copy_(tensor.detach())
 
 
 def take_snapshot(
     state: TrainState, *, run_state: RunState, world: World, copies: Copies
 ) -> Snapshot:
-    """Copy this worker's share of the state of a run.
+    """Copy this worker's part of the state of a run.
 
     All workers call it after the same step: tensors that are sharded over them are gathered, one
     at a time, so a checkpoint does not depend on how the run was parallel.
@@ -84,19 +85,20 @@ def take_snapshot(
         state: What is trained.
         run_state: What else there is to know of the run.
         world: This worker among all.
-        copies: Of this run; the snapshot that they were before is written by now.
+        copies: The memory of the run's snapshots; the one that they held before is written.
     """
     model = model_files(state.student.model)
     maps = state.projections.state_dict()
     moments = _moments(state)
     others = sum(_num_bytes(tensors) for tensors in (*model.tensors.values(), maps))
     sizes = {name: _num_bytes(tensors) for name, tensors in moments.items()}
+    # The same on every worker: it follows from sizes alone, and nothing is sent.
     mine = shares(sizes, count=world.size, taken=others)[world.rank]
     is_first = world.rank == 0
     copied_model = copied_files(model, copies, keeps=is_first)
     copied = {
-        name: _copied(found, copies, of=name, keeps=name in mine)
-        for name, found in moments.items()
+        name: _copied(tensors, copies, of=name, keeps=name in mine)
+        for name, tensors in moments.items()
     }
     return Snapshot(
         model=copied_model if is_first else None,
@@ -112,7 +114,7 @@ def copied_files(model: ModelFiles, copies: Copies, *, keeps: bool) -> ModelFile
     All workers call it together, whoever keeps what it returns.
     """
     tensors = {
-        file: _copied(found, copies, of=file, keeps=keeps) for file, found in model.tensors.items()
+        file: _copied(named, copies, of=file, keeps=keeps) for file, named in model.tensors.items()
     }
     return dataclasses.replace(model, tensors=tensors)
 
@@ -126,15 +128,15 @@ def publish_snapshot(
     companions: Path,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Bring this worker's share of a checkpoint; the first worker commits it.
+    """Write this worker's part of a checkpoint; the first worker commits it.
 
     Args:
-        uri: Of the checkpoint.
+        uri: Where the checkpoint is to appear.
         snapshot: What to write.
         part: Which worker this is.
         origin: What the manifest says beside the step: the run, its teachers by reference.
         companions: Local directory of what stands beside the student's weights.
-        should_stop: Ends the first worker's wait for the shares of the others.
+        should_stop: Ends the first worker's wait for the parts of the others.
     """
 
     def write(publication: Publication) -> None:
@@ -164,6 +166,7 @@ def shares(sizes: Mapping[str, int], *, count: int, taken: int) -> list[list[str
     dealt: list[list[str]] = [[] for _ in range(count)]
     loads = [(taken if worker == 0 else 0, worker) for worker in range(count)]
     heapq.heapify(loads)
+    # By name where sizes are equal: workers must not differ.
     for name in sorted(sizes, key=lambda name: (-sizes[name], name)):
         load, worker = loads[0]
         dealt[worker].append(name)
@@ -196,10 +199,10 @@ def _copied(
     """Return copies in the memory of this process; of none where it only takes part."""
     copied = {}
     for name, tensor in tensors.items():
-        # Gathered by all workers, whoever keeps it.
-        found = full_tensor(tensor)
+        # A collective: all workers gather it, in the same order, whoever keeps it.
+        full = full_tensor(tensor)
         if keeps:
-            copied[name] = copies.of(f"{of}/{name}", found)
+            copied[name] = copies.of(f"{of}/{name}", full)
     return copied
 
 

@@ -21,7 +21,6 @@ from fsspec.implementations.local import LocalFileSystem
 
 from raykd.storage.remote import filesystem as filesystems
 from raykd.storage.remote.complaints import is_missing
-from raykd.storage.remote.filesystem import filesystem
 from raykd.storage.remote.listing import below, require_readable
 from raykd.storage.remote.names import require_inside
 from raykd.storage.remote.retry import named, reach
@@ -83,7 +82,7 @@ def is_local(uri: str) -> bool:
 def local_path(uri: str) -> Path:
     """Return the path of a URI on this machine's file system."""
     with named(uri):
-        return Path(filesystem(uri)[1])
+        return Path(filesystems.filesystem(uri)[1])
 
 
 def real_path(uri: str) -> Path:
@@ -98,10 +97,11 @@ def exists(uri: str) -> bool:
         StorageDeniedError: This process may not look.
     """
 
-    def look(found: AbstractFileSystem, path: str) -> bool:
-        if isinstance(found, LocalFileSystem):
-            return Path(path).exists()  # fsspec takes what may not be seen for what is not there
-        return bool(found.exists(path))
+    def look(filesystem: AbstractFileSystem, path: str) -> bool:
+        if isinstance(filesystem, LocalFileSystem):
+            # Not fsspec's own, which takes what may not be seen for what is not there.
+            return Path(path).exists()
+        return bool(filesystem.exists(path))
 
     return reach(uri, look)
 
@@ -109,11 +109,11 @@ def exists(uri: str) -> bool:
 def is_file(uri: str) -> bool:
     """Tell whether a file, or anything else but a directory, is stored at a URI itself."""
 
-    def look(found: AbstractFileSystem, path: str) -> bool:
-        if isinstance(found, LocalFileSystem):
+    def look(filesystem: AbstractFileSystem, path: str) -> bool:
+        if isinstance(filesystem, LocalFileSystem):
             return Path(path).exists() and not Path(path).is_dir()
-        found.invalidate_cache()
-        return bool(found.info(path)["type"] == "file")
+        filesystem.invalidate_cache()
+        return bool(filesystem.info(path)["type"] == "file")
 
     try:
         return reach(uri, look)
@@ -129,10 +129,11 @@ def read_bytes(uri: str, *, start: int = 0) -> bytes:
         StorageError: It cannot be read.
     """
 
-    def read(found: AbstractFileSystem, path: str) -> bytes:
-        # A listing from before another process wrote it would hide it.
-        found.invalidate_cache(path)
-        return bytes(found.cat_file(path, start=start or None))
+    def read(filesystem: AbstractFileSystem, path: str) -> bytes:
+        # fsspec has one instance and one cache of listings per process: one from before another
+        # process wrote the file would hide it (s3fs#851).
+        filesystem.invalidate_cache(path)
+        return bytes(filesystem.cat_file(path, start=start or None))
 
     return reach(uri, read)
 
@@ -140,9 +141,10 @@ def read_bytes(uri: str, *, start: int = 0) -> bytes:
 def size_bytes(uri: str) -> int:
     """Return the size of what is stored at a URI, 0 where nothing is."""
 
-    def size(found: AbstractFileSystem, path: str) -> int:
-        found.invalidate_cache()
-        return int(found.size(path))
+    def size(filesystem: AbstractFileSystem, path: str) -> int:
+        # Sizes come out of the cached listing, too.
+        filesystem.invalidate_cache()
+        return int(filesystem.size(path))
 
     try:
         return reach(uri, size)
@@ -159,11 +161,11 @@ def append_bytes(uri: str, content: bytes) -> None:
 def write_bytes(uri: str, content: bytes) -> None:
     """Replace what is stored at a URI, at once: readers see the old or the new content."""
 
-    def write(found: AbstractFileSystem, path: str) -> None:
-        if isinstance(found, LocalFileSystem):
+    def write(filesystem: AbstractFileSystem, path: str) -> None:
+        if isinstance(filesystem, LocalFileSystem):
             _replace_file(Path(path), content)
         else:
-            found.pipe_file(path, content)
+            filesystem.pipe_file(path, content)
 
     reach(uri, write)
 
@@ -172,17 +174,19 @@ def read_many(uris: list[str]) -> dict[str, bytes]:
     """Return what is stored at each URI, all at once; without those where nothing is."""
     if not uris:
         return {}
-    paths = {filesystem(uri)[1]: uri for uri in uris}
+    paths = {filesystems.filesystem(uri)[1]: uri for uri in uris}
 
-    def read(found: AbstractFileSystem, _: str) -> dict[str, object]:
+    def read(filesystem: AbstractFileSystem, _: str) -> dict[str, object]:
         # Not cat, which takes names with [ or * for patterns.
-        answers = found.cat_ranges(list(paths), None, None, on_error="return")
+        answers = filesystem.cat_ranges(list(paths), None, None, on_error="return")
         if broken := next((e for e in answers if _is_failure(e)), None):
             raise broken
         return dict(zip(paths, answers, strict=True))
 
-    found = reach(uris[0], read)
-    return {paths[path]: content for path, content in found.items() if isinstance(content, bytes)}
+    answers = reach(uris[0], read)
+    return {
+        paths[path]: content for path, content in answers.items() if isinstance(content, bytes)
+    }
 
 
 def write_many(contents: dict[str, bytes]) -> None:
@@ -190,12 +194,13 @@ def write_many(contents: dict[str, bytes]) -> None:
     if not contents:
         return
     first = next(iter(contents))
+    # Not pipe on a disk: it truncates each file and fills it, which readers would see.
     if is_local(first):
         for uri, content in contents.items():
             write_bytes(uri, content)
         return
-    by_path = {filesystem(uri)[1]: content for uri, content in contents.items()}
-    reach(first, lambda found, _: found.pipe(by_path))
+    by_path = {filesystems.filesystem(uri)[1]: content for uri, content in contents.items()}
+    reach(first, lambda filesystem, _: filesystem.pipe(by_path))
 
 
 def create_bytes(uri: str, content: bytes) -> bool:
@@ -210,10 +215,10 @@ def create_bytes(uri: str, content: bytes) -> bool:
         repeated when its answer is lost.
     """
 
-    def create(found: AbstractFileSystem, path: str) -> bool:
-        if isinstance(found, LocalFileSystem):
+    def create(filesystem: AbstractFileSystem, path: str) -> bool:
+        if isinstance(filesystem, LocalFileSystem):
             return _create_file(Path(path), content)
-        return _create_object(found, path, content)
+        return _create_object(filesystem, path, content)
 
     return reach(uri, create)
 
@@ -221,11 +226,11 @@ def create_bytes(uri: str, content: bytes) -> bool:
 def list_names(uri: str) -> list[str]:
     """Return the names directly below a URI, sorted; none when nothing is there."""
 
-    def names(found: AbstractFileSystem, path: str) -> list[str]:
+    def names(filesystem: AbstractFileSystem, path: str) -> list[str]:
         # Object stores are listed by several processes: a cached listing would be stale.
-        found.invalidate_cache()
+        filesystem.invalidate_cache()
         try:
-            listed = found.ls(path, detail=False)
+            listed = filesystem.ls(path, detail=False)
         except FileNotFoundError:
             # Asked whether a bucket exists, s3fs takes any failure for a no.
             return []
@@ -238,9 +243,9 @@ def list_names(uri: str) -> list[str]:
 def list_files(uri: str) -> dict[str, int]:
     """Return the files at any depth below a URI, by relative path, with their sizes in bytes."""
 
-    def files(found: AbstractFileSystem, path: str) -> dict[str, int]:
-        found.invalidate_cache()
-        listed = found.find(path, detail=True)
+    def files(filesystem: AbstractFileSystem, path: str) -> dict[str, int]:
+        filesystem.invalidate_cache()
+        listed = filesystem.find(path, detail=True)
         return {
             name: int(listed[key]["size"])
             for key, name in below(path, listed).items()
@@ -257,10 +262,10 @@ def delete(uri: str) -> None:
     What of a directory may go, ``raykd.storage.published.ownership`` decides.
     """
 
-    def remove(found: AbstractFileSystem, path: str) -> None:
+    def remove(filesystem: AbstractFileSystem, path: str) -> None:
         # Another process may tidy up at the same time.
         with suppress(FileNotFoundError):
-            found.rm_file(path)
+            filesystem.rm_file(path)
 
     reach(uri, remove)
 
@@ -278,6 +283,7 @@ def delete_many(uri: str, names: Iterable[str]) -> None:
         root = local_path(uri)
         folders = {Path(), *(parent for name in names for parent in Path(f"{name}_").parents)}
         for folder in sorted(folders, key=lambda each: len(each.parts), reverse=True):
+            # Deepest first; one that holds what somebody else has put there stays.
             with suppress(OSError):
                 (root / folder).rmdir()
 
@@ -324,7 +330,8 @@ class _Ranges(io.RawIOBase):
         self._uri = uri
         self._size = size
         self._position = 0
-        # Arrow reads from threads of its own, which would try again for the usual time.
+        # Arrow reads from threads of its own, which start with an empty context: the limit of
+        # retry_for would not hold there.
         self._context = contextvars.copy_context()
 
     def readable(self) -> bool:
@@ -345,22 +352,25 @@ class _Ranges(io.RawIOBase):
         end = self._size if size < 0 else min(self._position + size, self._size)
         if end <= self._position:
             return b""
+        # A copy: one context cannot be entered by two threads at a time.
         context = self._context.copy()
-        content = context.run(reach, self._uri, lambda found, path: self._range(found, path, end))
+        content = context.run(
+            reach, self._uri, lambda filesystem, path: self._range(filesystem, path, end)
+        )
         self._position = end
         return content
 
-    def _range(self, found: AbstractFileSystem, path: str, end: int) -> bytes:
-        content = bytes(found.cat_file(path, start=self._position, end=end))
+    def _range(self, filesystem: AbstractFileSystem, path: str, end: int) -> bytes:
+        content = bytes(filesystem.cat_file(path, start=self._position, end=end))
         if len(content) != end - self._position:
-            # Passes: the next attempt may get it whole.
+            # Transient: the next attempt may get all of it.
             message = f"{len(content)} bytes arrived of {end - self._position}"
             raise ConnectionError(message)
         return content
 
 
-def _is_failure(found: AbstractFileSystem) -> bool:
-    return isinstance(found, Exception) and not is_missing(found)
+def _is_failure(answer: object) -> bool:
+    return isinstance(answer, Exception) and not is_missing(answer)
 
 
 def _make_directory(path: Path) -> None:
@@ -374,6 +384,8 @@ def _make_directory(path: Path) -> None:
 
 def _replace_file(target: Path, content: bytes) -> None:
     _make_directory(target.parent)
+    # Beside the target: a rename is atomic within one file system only. raykd clean knows such
+    # names, which a process that is killed here leaves.
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         aside.write_bytes(content)
@@ -407,15 +419,16 @@ def _link(aside: Path, target: Path) -> None:
             stream.write(aside.read_bytes())
 
 
-def _create_object(found: AbstractFileSystem, path: str, content: bytes) -> bool:
+def _create_object(filesystem: AbstractFileSystem, path: str, content: bytes) -> bool:
     for attempt in range(1, _CONFLICT_ATTEMPTS + 1):
         try:
-            found.pipe_file(path, content, mode="create")
+            filesystem.pipe_file(path, content, mode="create")
         except FileExistsError:
             return False
         except OSError as error:
             status = _http_status(error)
-            # s3fs knows it only where the server names the condition that failed.
+            # s3fs raises FileExistsError only where the server names the condition that failed;
+            # others answer with the bare status.
             if status == HTTPStatus.PRECONDITION_FAILED:
                 return False
             if status != HTTPStatus.CONFLICT or attempt == _CONFLICT_ATTEMPTS:

@@ -1,4 +1,4 @@
-"""The metrics of a run in MLflow; imported only where MLflow is installed and asked for."""
+"""The metrics of a run in MLflow; imported only where MLflow is installed and configured."""
 
 import fcntl
 import logging
@@ -33,18 +33,20 @@ class MlflowTracker:
     def __init__(self, config: RunConfig, tracked_id: str) -> None:
         self._client, artifacts = _client(str(config.tracking.mlflow))
         experiment = self._experiment(config.name, artifacts)
-        found = self._client.search_runs([experiment], f"tags.`{_ID_TAG}` = '{tracked_id}'")
-        if found:
-            self._run = found[0].info.run_id
+        runs = self._client.search_runs([experiment], f"tags.`{_ID_TAG}` = '{tracked_id}'")
+        if runs:
+            self._run = runs[0].info.run_id
             self._client.update_run(self._run, status="RUNNING")
         else:
             self._run = self._create(config, experiment, tracked_id)
-        # Every record has its tokens.
+        # Every record has its tokens, so that a point of that metric stands for a record. A step
+        # may have two, a report and an evaluation: they are counted.
         history = self._client.get_metric_history(self._run, "tokens")
         self._has = Counter(point.step for point in history)
 
     def log(self, record: Record) -> None:
         """Take one record, unless MLflow has it: it would keep both."""
+        # MLflow takes times in milliseconds since the epoch.
         step, now = int(record["step"]), round(time.time() * 1000)
         if self._has[step] > 0:
             self._has[step] -= 1
@@ -57,15 +59,15 @@ class MlflowTracker:
         self._client.set_terminated(self._run, status="FINISHED" if is_done else "KILLED")
 
     def _experiment(self, name: str, artifacts: str | None) -> str:
-        if (found := self._client.get_experiment_by_name(name)) is not None:
-            return str(found.experiment_id)
+        if (known := self._client.get_experiment_by_name(name)) is not None:
+            return str(known.experiment_id)
         try:
             return str(self._client.create_experiment(name, artifact_location=artifacts))
         except MlflowException:
             # A run beside this one may have been faster.
-            if (found := self._client.get_experiment_by_name(name)) is None:
+            if (known := self._client.get_experiment_by_name(name)) is None:
                 raise
-            return str(found.experiment_id)
+            return str(known.experiment_id)
 
     def _create(self, config: RunConfig, experiment: str, tracked_id: str) -> str:
         name = tracked_id.rpartition("-")[0]

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 def check_trackers(config: RunConfig) -> None:
-    """Check that the packages of the trackers asked for are installed.
+    """Check that the packages of the configured trackers are installed.
 
     Raises:
         ConfigError: One is not; the message has the command that installs it.
@@ -51,7 +51,7 @@ def check_trackers(config: RunConfig) -> None:
 
 
 def open_trackers(config: RunConfig, paths: RunPaths, *, step: int) -> list[Tracker]:
-    """Open the trackers that a run asks for.
+    """Open the trackers that a run configures.
 
     Args:
         config: The run.
@@ -74,7 +74,7 @@ def open_trackers(config: RunConfig, paths: RunPaths, *, step: int) -> list[Trac
 
 
 class LenientTracker:
-    """Lets training go on where a tracker fails: warns once, and leaves it out."""
+    """Lets training go on where a tracker fails: warns once, and drops it."""
 
     def __init__(
         self, name: str, make: Callable[[], Tracker], *, failures: tuple[type[Exception], ...]

@@ -9,6 +9,7 @@ class TensorBoardTracker:
     """Writes TensorBoard events, in place of those that earlier workers wrote."""
 
     def __init__(self, uri: str) -> None:
+        # TensorBoard drops the events of older files from that step on: it shows each step once.
         self._writer = SummaryWriter(uri, purge_step=0)
 
     def log(self, record: Record) -> None:

@@ -1,4 +1,4 @@
-"""The metrics of a run in W&B; imported only where W&B is installed and asked for."""
+"""The metrics of a run in W&B; imported only where W&B is installed and configured."""
 
 import tempfile
 from pathlib import Path
@@ -28,12 +28,14 @@ class WandbTracker:
         told = wandb.setup().settings
         mode = told.mode if "mode" in told.model_fields_set else "offline"
         self._uri = paths.wandb
+        # An offline run cannot be continued: it is written anew from metrics.jsonl.
         if mode == "offline":
             ownership.remove_scratch(self._uri)
         self._scratch = None if uris.is_local(paths.run) else tempfile.TemporaryDirectory()
         self._run = wandb.init(
             project=config.tracking.wandb,
             group=config.name,
+            # The same for each start of a run: W&B continues the one that has it.
             id=tracked_id,
             name=tracked_id.rpartition("-")[0],
             dir=paths.run if self._scratch is None else self._scratch.name,

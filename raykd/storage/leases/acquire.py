@@ -1,9 +1,9 @@
 """Take a lease that nobody holds: of several drivers that try, exactly one succeeds.
 
-Where a store overwrites what it was asked to create, drivers take turns at a door: each says that
-it wants the lease, then looks. Whoever finds itself alone there goes in; of several, those whose
-names sort later give way. Of two that come at once, the one that looks later sees the other, so
-that this needs no time limits.
+Where a store overwrites what it was to create, drivers hold an election: each writes that it is a
+candidate, then lists the others. The only candidate is elected; of several, those whose names sort
+later give way. Of two that write at once, the one that lists later sees the other, so that this
+needs no time limits.
 """
 
 import time
@@ -30,10 +30,10 @@ from raykd.storage.remote.probe import creates_exclusively
 ORPHAN_SECONDS = 25.0
 """Ray's workers go on for up to 20 s after their driver was killed (measured on Ray 2.60)."""
 
-DOOR_SECONDS = 10.0
-"""Longest stay at the door: whoever is there for much longer counts as dead."""
+ELECTION_SECONDS = 10.0
+"""Longest candidacy: whoever is a candidate for much longer counts as dead."""
 
-DOOR_POLL_SECONDS = 0.1
+ELECTION_POLL_SECONDS = 0.1
 
 
 @dataclass(kw_only=True, slots=True)
@@ -51,7 +51,7 @@ class Wait:
     """Holder to its last heartbeat and when this process first saw that."""
 
     def is_over(self, lease: Lease) -> bool:
-        """Tell whether the holder is dead, its workers too; refuse a live one, unless patient."""
+        """Tell whether the holder is dead, its workers too; refuse a live one, unless it waits."""
         silent_seconds = self._silent_seconds(lease)
         if silent_seconds > EXPIRY_SECONDS:
             return True
@@ -83,6 +83,8 @@ class Wait:
         if heartbeat != lease.heartbeat:
             seen_at = time.monotonic()
             self.seen[lease.holder] = lease.heartbeat, seen_at
+        # Two clocks: the wall clock knows of the silence before this process looked; the monotonic
+        # one bounds it where the holder's clock is ahead.
         return max(time.time() - lease.heartbeat, time.monotonic() - seen_at)
 
 
@@ -91,16 +93,19 @@ def try_acquire(uri: str, lease: Lease, wait: Wait, *, after: list[Lease]) -> bo
     if creates_exclusively(uri):
         return _followed(uri, lease, after)
     if _candidates(uri, wait):
-        time.sleep(DOOR_POLL_SECONDS)
+        time.sleep(ELECTION_POLL_SECONDS)
         return False
     flag = candidate_uri(uri, lease)
+    # Written before the others are listed: of two, at least one sees the other.
     write_lease(flag, lease)
     try:
-        # Whoever has gone in before has taken the lease before leaving the door.
+        # In this order: whoever was elected before has taken the lease before it ended its
+        # candidacy, so that the holders, read after the candidates, show it. A driver that was
+        # suspended meanwhile may count as dead by now, and must not go on.
         return (
             _is_alone(uri, lease, wait)
             and holders_of(uri) == after
-            and time.time() - lease.heartbeat < 2 * DOOR_SECONDS
+            and time.time() - lease.heartbeat < 2 * ELECTION_SECONDS
             and _followed(uri, lease, after)
         )
     finally:
@@ -108,25 +113,25 @@ def try_acquire(uri: str, lease: Lease, wait: Wait, *, after: list[Lease]) -> bo
 
 
 def _is_alone(uri: str, lease: Lease, wait: Wait) -> bool:
-    """Wait until those at the door that come later in the order have given way."""
-    end = time.monotonic() + DOOR_SECONDS
+    """Wait until the candidates that come later in the order have given way."""
+    end = time.monotonic() + ELECTION_SECONDS
     while others := _candidates(uri, wait) - {lease.holder}:
         if min(others) < lease.holder or time.monotonic() > end:
             return False
-        time.sleep(DOOR_POLL_SECONDS)
+        time.sleep(ELECTION_POLL_SECONDS)
     return True
 
 
 def _candidates(uri: str, wait: Wait) -> set[str]:
-    """Return who is at the door; those that have died there are removed."""
-    found: set[str] = set()
+    """Return the names of the candidates; those that have died are removed."""
+    candidates: set[str] = set()
     for place in files_beside(uri, "wants"):
         candidate = read_lease(place)
         if candidate is not None and wait.is_given_up(candidate):
             remove(place)
         elif candidate is not None:
-            found.add(candidate.holder)
-    return found
+            candidates.add(candidate.holder)
+    return candidates
 
 
 def _followed(uri: str, lease: Lease, holders: list[Lease]) -> bool:
@@ -134,11 +139,13 @@ def _followed(uri: str, lease: Lease, holders: list[Lease]) -> bool:
     is_created = _created(place, lease)
     # Also where the answer to the first request was lost, and its repetition was refused.
     if is_held(uri, lease):
+        # From here on the lease names this holder itself, and the chain of the dead can go.
         if holders:
             write_lease(uri, lease)
         return True
     if is_created and holders:
-        # The place was free because a takeover or the release has ended since.
+        # The place was free because a takeover or the release has ended since: what was created
+        # would follow a holder that nobody looks for any more.
         remove(place)
     return False
 

@@ -71,20 +71,20 @@ def held_lease(
     on_wait: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[HeldLease]:
-    """Hold the lease at a URI while the block runs; the block asks whether it is lost.
+    """Hold the lease at a URI while the block runs; the block looks whether it is lost.
 
     Where the holder was killed on this machine, wait until its workers must be gone, too.
 
     Args:
-        uri: Of the lease's file.
+        uri: The lease's file.
         has_workers: Whether processes beside this one write.
         waits: Wait for another live driver rather than refuse.
         on_wait: Told once, when waiting starts, for whom.
-        should_stop: Asked all the time while it waits.
+        should_stop: Called again and again while it waits.
 
     Raises:
         ConfigError: Another live driver holds it; the message says who and since when.
-        StoppedError: It was asked to stop while it waited.
+        StoppedError: It was requested to stop while it waited.
     """
     wait = Wait(uri=uri, is_patient=waits, on_wait=on_wait)
     lease = _acquired(uri, wait, has_workers=has_workers, should_stop=should_stop)
@@ -93,6 +93,7 @@ def held_lease(
         with repeating(HEARTBEAT_SECONDS, partial(_beat, uri, lease, held), name="raykd-lease"):
             yield held
     finally:
+        # After the last heartbeat: one under way would write the lease again.
         _release(uri, lease)
 
 
@@ -123,6 +124,7 @@ def _beat(uri: str, lease: Lease, held: HeldLease) -> bool:
     """Renew the lease; return True where another driver has taken it."""
     try:
         with uris.retry_for(_RETRY_SECONDS):
+            # Looked at before each write: a lease that was taken over must not be written back.
             if not is_held(uri, lease):
                 logger.error("%s: is taken by another driver, or gone: this one stops", uri)
                 held.lose()
@@ -140,6 +142,8 @@ def _release(uri: str, lease: Lease) -> None:
         with uris.retry_for(_RETRY_SECONDS):
             if not is_held(uri, lease):
                 return
+            # The lease goes last: a process that dies midway leaves one that is taken over, and no
+            # file that nothing refers to. What names a follower of this holder is the follower's.
             for place in files_beside(uri, "after"):
                 if place != successor_uri(uri, lease):
                     remove(place)

@@ -2,7 +2,7 @@
 
     lease.json                  the holder
     lease.json.after.<holder>   who follows that holder, which has died
-    lease.json.wants.<holder>   who is about to take it, where the store cannot create exclusively
+    lease.json.wants.<holder>   a candidate, where the store cannot create exclusively
 
 Successors form a chain, and its last one holds the lease.
 """
@@ -68,15 +68,15 @@ def holders_of(uri: str) -> list[Lease]:
     """Return the holder that the lease names and its successors; the last one holds it."""
     holders: list[Lease] = []
     place = uri
-    while (found := read_lease(place)) is not None:
-        holders.append(found)
-        place = successor_uri(uri, found)
+    while (holder := read_lease(place)) is not None:
+        holders.append(holder)
+        place = successor_uri(uri, holder)
     return holders
 
 
 def is_held(uri: str, lease: Lease) -> bool:
     """Tell whether this is the one that holds the lease."""
-    return [found.holder for found in holders_of(uri)][-1:] == [lease.holder]
+    return [each.holder for each in holders_of(uri)][-1:] == [lease.holder]
 
 
 def successor_uri(uri: str, lease: Lease) -> str:
@@ -104,10 +104,11 @@ def remove(uri: str) -> None:
 
 def is_dead(lease: Lease) -> bool:
     """Tell whether the holder was a process of this machine and is gone."""
+    # Of another machine, or another container, a process id says nothing.
     if lease.host != socket.gethostname():
         return False
     try:
-        os.kill(lease.process_id, 0)
+        os.kill(lease.process_id, 0)  # sends nothing, only looks
     except (ProcessLookupError, PermissionError) as error:
         # One that belongs to another user lives.
         return isinstance(error, ProcessLookupError)
@@ -115,5 +116,5 @@ def is_dead(lease: Lease) -> bool:
 
 
 def is_alive(lease: Lease) -> bool:
-    """Tell whether the holder has been heard lately, and is not known to be gone."""
+    """Tell whether the holder has renewed the lease lately, and is not known to be gone."""
     return time.time() - lease.heartbeat <= EXPIRY_SECONDS and not is_dead(lease)

@@ -53,11 +53,13 @@ def read_published(uri: str, *, kind: str) -> Published:
         PublicationError: The directory is not there, not committed, or of another kind.
     """
     try:
+        # In the reverse order of the writer: where COMMITTED is there, the manifest is.
         commit = read_commit(uri)
         text = uris.read_bytes(uris.join(uri, MANIFEST))
     except FileNotFoundError as error:
         message = f"{uri}: holds no committed {kind} directory: {error}"
         raise PublicationError(message) from error
+    # Of two writers at one place, the manifest of one beside the commit of the other is noticed.
     if (fingerprint := hashlib.sha256(text).hexdigest()) != commit:
         message = f"{uris.join(uri, MANIFEST)}: is not the manifest that was committed"
         raise PublicationError(message)
@@ -71,9 +73,9 @@ def parsed(uri: str, text: bytes, kind: str | None) -> dict[str, Any]:
     """Return what a manifest says.
 
     Args:
-        uri: Of the directory.
-        text: Of its manifest.
-        kind: What it must be of; any kind where None.
+        uri: The directory.
+        text: What its manifest.json holds.
+        kind: The kind it must be of; any where None.
 
     Raises:
         PublicationError: It is no manifest, or of another kind.
@@ -81,7 +83,7 @@ def parsed(uri: str, text: bytes, kind: str | None) -> dict[str, Any]:
     where = uris.join(uri, MANIFEST)
     try:
         manifest = json.loads(text)
-        version, found = manifest["schema_version"], manifest["kind"]
+        version, has_kind = manifest["schema_version"], manifest["kind"]
         files, content = manifest["files"], manifest["content"]
         is_whole = isinstance(content, dict) and all(
             type(entry.get("bytes")) is int and isinstance(entry.get("sha256"), str)
@@ -90,12 +92,13 @@ def parsed(uri: str, text: bytes, kind: str | None) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         message = f"{where}: is no manifest: {type(error).__name__}: {error}"
         raise PublicationError(message) from error
-    if (version, found) != (SCHEMA_VERSION, kind or found):
+    if (version, has_kind) != (SCHEMA_VERSION, kind or has_kind):
         message = (
-            f"{uri}: is a {found} directory of schema {version}, but a {kind or found} of schema "
-            f"{SCHEMA_VERSION} is needed"
+            f"{uri}: is a {has_kind} directory of schema {version}, but a {kind or has_kind} of "
+            f"schema {SCHEMA_VERSION} is needed"
         )
         raise PublicationError(message)
+    # Before any of them is fetched: whoever wrote the manifest may have meant a file elsewhere.
     if outside := [name for name in files if not is_inside(name)]:
         message = f"{where}: names {outside[0]!r}, which is outside of the directory"
         raise PublicationError(message)
@@ -147,13 +150,13 @@ def _compare(published: Published, path: Path) -> None:
     for name, recorded in published.files.items():
         uri = uris.join(published.uri, name)
         try:
-            found = described(path / name)
+            stored = described(path / name)
         except OSError as error:
             message = f"{uri}: cannot be read: {error}"
             raise PublicationError(message) from error
-        if found != recorded:
+        if stored != recorded:
             message = (
-                f"{uri}: has {found['bytes']} bytes, sha256 {found['sha256'][:12]}, but the "
+                f"{uri}: has {stored['bytes']} bytes, sha256 {stored['sha256'][:12]}, but the "
                 f"manifest says {recorded['bytes']} bytes, {recorded['sha256'][:12]}"
             )
             raise PublicationError(message)

@@ -66,6 +66,7 @@ class Tree:
 
     def below(self, directory: str) -> Iterator[str]:
         """Yield what is in a directory, at any depth; it ends with a slash, or is empty."""
+        # Sorted: what has a prefix in common is in a row, however many paths a bucket has.
         for path in self.paths[bisect_left(self.paths, directory) :]:
             if not path.startswith(directory):
                 return
@@ -107,14 +108,14 @@ def left_by_publishing(tree: Tree) -> Iterator[Garbage]:
         elif _PROBE.fullmatch(path):
             yield tree.garbage(path, what="probe", why="the probe of the store died")
     uploaded = (_UPLOADED.fullmatch(path) for path in tree.paths)
-    for directory in sorted({found[1] for found in uploaded if found is not None}):
+    for directory in sorted({note[1] for note in uploaded if note is not None}):
         yield from tree.uncommitted(directory, what=_PARTLY, why=_DIED)
 
 
 def left_by_preparing(tree: Tree) -> Iterator[Garbage]:
     """Yield the work of raykd prepare that has not ended; the same command would go on there."""
     # Stores have no entry for a directory itself.
-    for directory in sorted({found[0] for path in tree.paths if (found := _PREPARE.match(path))}):
+    for directory in sorted({name[0] for path in tree.paths if (name := _PREPARE.match(path))}):
         yield tree.garbage(directory, what="prepare", why=_NOT_PREPARED)
 
 
@@ -129,6 +130,7 @@ def left_on_this_machine(*, with_prepare: bool) -> Iterator[Garbage]:
 
 def is_as_found(garbage: Garbage) -> bool:
     """Tell whether nobody has written or committed anything there since it was found."""
+    # COMMITTED too: a writer that was only slow has been there since.
     files = stored(garbage.uri)
     newest = max((file.modified_at for file in files.values()), default=garbage.modified_at)
     return COMMITTED not in files and newest <= garbage.modified_at

@@ -3,7 +3,7 @@
 RUN_CONFIG = "run.yaml"
 INPUTS = "inputs.json"
 LEASE = "lease.json"
-"""Of runs, sweeps and caches."""
+"""Name of the lease in the directories of runs, sweeps and caches."""
 
 CHECKPOINTS = "checkpoints"
 CHECKPOINT_PREFIX = "step-"
@@ -20,7 +20,7 @@ STATE = "state.json"
 SWEEP_CONFIG = "sweep.yaml"
 SWEEP_INDEX = "index.json"
 RECORDS = "records"
-"""Of sweeps and caches."""
+"""Directory of records in those of sweeps and caches."""
 
 CHECKPOINT_KIND = "checkpoint"
 MODEL_KIND = "model"

@@ -66,25 +66,26 @@ def holding(uri: str, *, kind: str | None = None) -> Holding:
     """Tell what of a place is raykd's.
 
     Args:
-        uri: Of a directory.
+        uri: The directory.
         kind: What it must have been published as; where None, any kind, or nothing: a name may
             tell that it is raykd's for a while.
     """
-    # Listed first: who brings a file has noted it before.
-    found = _names_at(uri)
+    # Listed first: who brings a file has noted it before, so that a note read later names it.
+    names = _names_at(uri)
     if kind is None and is_scratch(uri):
-        return Holding(own=tuple(found), foreign=(), is_whole=False)
-    notes = [name for name in found if _NOTE.fullmatch(name)]
-    in_manifest = _in_manifest(uri, kind) if MANIFEST in found else set()
-    layout = _LAYOUTS.get(kind or "")
-    own = {*notes, *in_manifest, *(name for name in found if layout and layout.fullmatch(name))}
-    if not own.issuperset(found):
-        # Last: of many workers of a checkpoint, each would read the notes of all others.
+        return Holding(own=tuple(names), foreign=(), is_whole=False)
+    notes = [name for name in names if _NOTE.fullmatch(name)]
+    in_manifest = _in_manifest(uri, kind) if MANIFEST in names else set()
+    pattern = _LAYOUTS.get(kind or "")
+    own = {*notes, *in_manifest, *(name for name in names if pattern and pattern.fullmatch(name))}
+    if not own.issuperset(names):
+        # Only where it matters: of many workers of a checkpoint, each would read the notes of all
+        # others.
         own |= _in_notes(uri, notes, kind)
     return Holding(
-        own=tuple(name for name in found if name in own),
-        foreign=tuple(name for name in found if name not in own),
-        is_whole=bool(in_manifest) and (not notes or COMMITTED in found),
+        own=tuple(name for name in names if name in own),
+        foreign=tuple(name for name in names if name not in own),
+        is_whole=bool(in_manifest) and (not notes or COMMITTED in names),
     )
 
 
@@ -105,20 +106,20 @@ def require_place(uri: str, *, kind: str, overwrites: bool) -> Holding:
         PublicationError: It is a root, or what is there is not raykd's, or not to go.
     """
     _require_no_root(uri)
-    found = holding(uri, kind=kind)
-    if found.foreign:
+    there = holding(uri, kind=kind)
+    if there.foreign:
         message = (
-            f"{uri}: holds {listed(found.foreign)}, which raykd has not published there as a "
+            f"{uri}: holds {listed(there.foreign)}, which raykd has not published there as a "
             f"{kind} directory; name another place"
         )
         raise PublicationError(message)
-    if found.is_whole and not overwrites:
+    if there.is_whole and not overwrites:
         message = (
             f"{uri}: holds a {kind} directory already; replace it with --overwrite, or name "
             "another place"
         )
         raise PublicationError(message)
-    return found
+    return there
 
 
 def require_own(uri: str, *, marks: Collection[str], what: str) -> None:
@@ -168,17 +169,17 @@ def note_names(uri: str, *, writer: str, kind: str, names: list[str]) -> None:
 
     Args:
         uri: The directory.
-        writer: Of the part that it writes.
+        writer: Name of the writer: the attempt and the part that it writes.
         kind: What the directory is.
-        names: Of the files.
+        names: Relative paths of the files.
     """
     note = json.dumps({"kind": kind, "files": names}).encode()
     uris.write_bytes(uris.join(uri, PARTS, f"{writer}{_NAMES}"), note)
 
 
-def notes_of(found: Holding) -> list[str]:
+def notes_of(there: Holding) -> list[str]:
     """Return the files that writers have left to tell of one another."""
-    return [name for name in found.own if _NOTE.fullmatch(name)]
+    return [name for name in there.own if _NOTE.fullmatch(name)]
 
 
 def _names_at(uri: str) -> list[str]:
@@ -192,6 +193,7 @@ def _names_at(uri: str) -> list[str]:
         raise PublicationError(message)
     names = sorted(stored(uri))
     folders = [name for name in names if name.endswith("/")]
+    # In a store a folder is a key of somebody's that ends with a slash, and no file of raykd's.
     is_local = uris.is_local(uri)
     empty = {name for name in folders if is_local and not _has_more(names, name)}
     return [name for name in names if name not in folders or name in empty]
@@ -208,6 +210,7 @@ def _in_manifest(uri: str, kind: str | None) -> set[str]:
         manifest = parsed(uri, text, kind)
     except (FileNotFoundError, PublicationError):
         return set()
+    # Without COMMITTED the manifest counts: a removal that was cut short goes on by it.
     with suppress(FileNotFoundError):
         if read_commit(uri) != hashlib.sha256(text).hexdigest():
             return set()
@@ -246,6 +249,7 @@ def _require_no_root(uri: str) -> None:
 
 def _homes() -> list[Path]:
     """Return this user's, as the environment and as the system have it."""
+    # Both: HOME may be set to a scratch directory, as schedulers do.
     homes = [uris.real_path("~")]
     with suppress(KeyError):  # in a container, a user may have no name
         homes.append(uris.real_path(pwd.getpwuid(os.getuid()).pw_dir))

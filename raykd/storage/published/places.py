@@ -40,6 +40,7 @@ class Part:
     """The part 0 commits, after all others have arrived."""
 
     count: int = 1
+    # New for each attempt: files of one that died must not be taken for those of this one.
     token: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     """Alike in all parts of one attempt, and in no other attempt."""
 
@@ -115,6 +116,7 @@ class LocalPlace(Place):
         for name in names:
             target = self._aside / "whole" / name
             target.parent.mkdir(parents=True, exist_ok=True)
+            # Before the rename: after a power cut a name may be there without its bytes.
             _flush(staged / name)
             (staged / name).rename(target)
 
@@ -133,12 +135,16 @@ class LocalPlace(Place):
         for name, content in ((MANIFEST, manifest), (COMMITTED, commit)):
             (whole / name).write_bytes(content)
             _flush(whole / name)
-        found = self._of.require_free()
+        # Again, now that all is written: somebody may have put files there since the start.
+        there = self._of.require_free()
+        # Two renames, as none replaces a directory that is not empty. Whoever dies between them
+        # leaves both versions aside, and raykd clean spares the only copy.
         if self._target.exists():
             self._target.rename(replaced)
         whole.rename(self._target)
+        # The rename itself is in the directory around.
         _flush(self._target.parent)
-        uris.delete_many(str(replaced), found.own)
+        uris.delete_many(str(replaced), there.own)
         self.abandon()
 
     def abandon(self) -> None:
@@ -166,9 +172,11 @@ class RemotePlace(Place):
 
     def bring(self, staged: Path, names: list[str]) -> None:
         """Upload what is noted first; a directory that stood there is uncommitted before."""
-        found = self._of.require_free()
+        there = self._of.require_free()
+        # The order: the note, so that each file is known for raykd's from its first byte; then the
+        # commit of the old version, which holds no longer once one of its files is replaced.
         note_names(self._uri, writer=self._writer(), kind=self._of.kind, names=names)
-        if COMMITTED in found.own:
+        if COMMITTED in there.own:
             uris.delete(uris.join(self._uri, COMMITTED))
         upload((staged / name, uris.join(self._uri, name)) for name in names)
 
@@ -189,10 +197,10 @@ class RemotePlace(Place):
         So at every moment the manifest or a note names each file.
         """
         files = json.loads(manifest)["files"]
-        found = self._of.require_free()
-        notes = notes_of(found)
+        there = self._of.require_free()
+        notes = notes_of(there)
         kept = {*files, *notes, MANIFEST}
-        uris.delete_many(self._uri, [name for name in found.own if name not in kept])
+        uris.delete_many(self._uri, [name for name in there.own if name not in kept])
         uris.write_bytes(uris.join(self._uri, MANIFEST), manifest)
         uris.write_bytes(uris.join(self._uri, COMMITTED), commit)
         uris.delete_many(self._uri, notes)

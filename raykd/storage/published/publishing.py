@@ -44,7 +44,7 @@ def publishing(uri: str, *, kind: str, overwrites: bool = False) -> Iterator[Pub
 
     Raises:
         PublicationError: Something else is there.
-        StorageError: Storage refuses or has no room.
+        StorageError: Storage refuses or is full.
     """
     target = Target(uri=uri, kind=kind, overwrites=overwrites)
     with _gathered(target, Part(), num_bytes=0) as (place, directory):
@@ -60,12 +60,13 @@ def write_files(uri: str, contents: Mapping[str, bytes], *, kind: str) -> None:
     Args:
         uri: The directory.
         contents: By relative path.
-        kind: What it is: with that, whoever asks knows the files for raykd's.
+        kind: What it is: by that the files are known for raykd's.
     """
     files = {
         name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in contents.items()
     }
+    # First: a file that no manifest names would be somebody else's, and never replaced.
     uris.write_bytes(uris.join(uri, MANIFEST), _manifest(kind, files, content={}))
     for name, content in contents.items():
         uris.write_bytes(uris.join(uri, name), content)
@@ -80,7 +81,7 @@ def publish_part(
     num_bytes: int,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Publish one process's files of a directory; return when that process has done its share.
+    """Publish one process's files of a directory; return when that process has done its part.
 
     An earlier one of the kind is replaced.
 
@@ -89,12 +90,12 @@ def publish_part(
         kind: What it is.
         part: Which of the processes this is.
         write: Writes the files; the content that part 0 gives goes into the manifest.
-        num_bytes: About what it writes: room for it is checked first.
+        num_bytes: About what it writes: the free space is checked first.
         should_stop: Ends the wait for other parts.
 
     Raises:
         PublicationError: Something else is there.
-        StorageError: Storage refuses or has no room, or another part does not arrive.
+        StorageError: Storage refuses or is full, or another part does not arrive.
     """
     target = Target(uri=uri, kind=kind, overwrites=True)
     with _gathered(target, part, num_bytes=num_bytes) as (place, directory):
@@ -111,13 +112,14 @@ def publish_part(
 
 @contextmanager
 def _gathered(target: Target, part: Part, *, num_bytes: int) -> Iterator[tuple[Place, Path]]:
+    # Before anything is written. One of the parts is enough: the others bring files to one place.
     if part.index == 0:
         target.require_free()
     place = place_of(target, part)
     try:
         with place.staged(num_bytes=num_bytes) as directory:
             yield place, directory
-    except BaseException:
+    except BaseException:  # an interrupt, too
         place.abandon()
         raise
 
@@ -160,6 +162,7 @@ def _manifest(kind: str, files: Files, *, content: dict[str, object]) -> bytes:
         "schema_version": SCHEMA_VERSION,
         "raykd_version": __version__,
         "kind": kind,
+        # Sorted: the fingerprint must not depend on how workers have divided the files.
         "files": dict(sorted(files.items())),
         "content": content,
     }

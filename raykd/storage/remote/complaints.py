@@ -28,9 +28,11 @@ ERRORS = (OSError, BotoCoreError, HttpError, asyncio.TimeoutError, ValueError, I
 _UNREACHABLE = (BotoConnectionError, HTTPClientError, HttpError, ConnectionError)
 _PASSING = (*_UNREACHABLE, IncompleteReadError, ResponseParserError, asyncio.TimeoutError)
 _PASSING_CODES = {
+    # Both: the body was damaged or cut on the way.
     "BadDigest",
     "IncompleteBody",
     "InternalError",
+    # An attempt at the same upload has aborted it: the next one begins anew.
     "NoSuchUpload",
     "RequestTimeout",
     "ServiceUnavailable",
@@ -44,6 +46,7 @@ _DENIED = (
     "access is denied: these credentials may not do this; raykd reads, writes, lists and deletes"
 )
 _DENIALS = {
+    # An answer to HEAD has no body, and so no code but the status.
     "400": "the store refuses and says no more: look for credentials that have expired",
     "403": _DENIED,
     "AccessDenied": _DENIED,
@@ -68,11 +71,12 @@ _SIGNED = re.compile(r"(X-Amz-\w+|[Ss]ig|AWSAccessKeyId|Signature|[Tt]oken)=[^&\
 
 def is_transient(error: BaseException) -> bool:
     """Tell whether the same request may succeed later: throttling, timeouts, lost connections."""
-    for found in _chain(error):
-        if isinstance(found, ClientError):
-            code, status = _answer(found)
+    for cause in _chain(error):
+        if isinstance(cause, ClientError):
+            # What the server said decides, whatever s3fs has made of it.
+            code, status = _answer(cause)
             return code in _PASSING_CODES or "Throttl" in code or _is_passing(status)
-        if isinstance(found, _PASSING) or _is_passing(getattr(found, "status", None)):
+        if isinstance(cause, _PASSING) or _is_passing(getattr(cause, "status", None)):
             return True
     return False
 
@@ -87,13 +91,13 @@ def complaint(uri: str, error: Exception) -> StorageError:
     uri = redacted(uri)
     if (code := _code(error)) in _DENIALS:
         return StorageDeniedError(f"{uri}: {_DENIALS[code]} ({code})")
-    for found in _chain(error):
-        if isinstance(found, _NO_CREDENTIALS):
+    for cause in _chain(error):
+        if isinstance(cause, _NO_CREDENTIALS):
             text = "there are no credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and its secret"
-            return StorageDeniedError(f"{uri}: {text} ({redacted(str(found))})")
-        if isinstance(found, _UNREACHABLE):
+            return StorageDeniedError(f"{uri}: {text} ({redacted(str(cause))})")
+        if isinstance(cause, _UNREACHABLE):
             text = "the store cannot be reached: check AWS_ENDPOINT_URL and the network"
-            return StorageError(f"{uri}: {text} ({redacted(str(found)) or type(found).__name__})")
+            return StorageError(f"{uri}: {text} ({redacted(str(cause)) or type(cause).__name__})")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFullError(
             f"{uri}: the disk is full: make room, then run the same command again"

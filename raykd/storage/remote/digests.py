@@ -18,7 +18,7 @@ from raykd.storage.remote.retry import reach
 from raykd.storage.remote.transfers import digest, digest_stored
 
 LEAST_REMEMBERED = 16 << 20
-"""Bytes of a file: smaller ones are read as fast as a note about them is found."""
+"""Bytes of a file: smaller ones are read as fast as a note about them is looked up."""
 
 _HEX_DIGITS = 64
 
@@ -36,25 +36,26 @@ def stored_digest(uri: str) -> str:
     note = _notes() / hashlib.sha256(json.dumps([uri, state]).encode()).hexdigest()
     if (known := _read(note)) is not None:
         return known
-    found = reach(uri, _digest)
-    _write(note, found)
-    return found
+    sha256 = reach(uri, _digest)
+    _write(note, sha256)
+    return sha256
 
 
-def _state(found: AbstractFileSystem, path: str) -> tuple[int, str]:
+def _state(filesystem: AbstractFileSystem, path: str) -> tuple[int, str]:
     """Return the size of a file, and what is another whenever its content is."""
-    if isinstance(found, LocalFileSystem):
+    if isinstance(filesystem, LocalFileSystem):
         stat = Path(path).stat()
+        # ctime too: tools that copy set mtime back, and no program can set ctime.
         times = (stat.st_mtime_ns, stat.st_ctime_ns)
         return stat.st_size, str((stat.st_dev, stat.st_ino, stat.st_size, *times))
-    found.invalidate_cache()
-    return int(found.size(path)), str(found.ukey(path))
+    filesystem.invalidate_cache()
+    return int(filesystem.size(path)), str(filesystem.ukey(path))
 
 
-def _digest(found: AbstractFileSystem, path: str) -> str:
-    if isinstance(found, LocalFileSystem):
+def _digest(filesystem: AbstractFileSystem, path: str) -> str:
+    if isinstance(filesystem, LocalFileSystem):
         return digest(Path(path))
-    return digest_stored(found, path)
+    return digest_stored(filesystem, path)
 
 
 def _notes() -> Path:
@@ -64,8 +65,10 @@ def _notes() -> Path:
 def _read(note: Path) -> str | None:
     """Return what was noted; nothing that another user may have written is believed."""
     with suppress(OSError):
+        # Others may have made the directory before: the folder of temporary files is everybody's.
         if note.parent.lstat().st_uid == os.getuid():
             text = note.read_text()
+            # A process that was killed while it wrote leaves a shorter one.
             return text if len(text) == _HEX_DIGITS else None
     return None
 

@@ -57,10 +57,10 @@ def arrow_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
     Arrow's own know fewer stores than fsspec, and put an empty object where a directory is to be,
     which some stores refuse.
     """
-    found, path = retrying_filesystem(uri)
-    if isinstance(found, LocalFileSystem):
+    store, path = retrying_filesystem(uri)
+    if isinstance(store, LocalFileSystem):
         return fs.LocalFileSystem(), path
-    return fs.PyFileSystem(fs.FSSpecHandler(found)), path
+    return fs.PyFileSystem(fs.FSSpecHandler(store)), path
 
 
 def is_local(uri: str) -> bool:
@@ -68,25 +68,26 @@ def is_local(uri: str) -> bool:
     return not _names_s3(uri) and isinstance(filesystem(uri)[0], LocalFileSystem)
 
 
-def is_s3(found: AbstractFileSystem) -> bool:
+def is_s3(store: AbstractFileSystem) -> bool:
     """Tell whether an fsspec file system speaks S3."""
-    return _S3 in found.protocol
+    return _S3 in store.protocol
 
 
 @functools.cache
 def checksum_options() -> dict[str, str]:
     """Return when clients of S3 send and compare checksums, as decided once in a process.
 
-    Theirs is always, which Amazon's S3 knows, and needs where objects are locked. Other servers
-    refuse what is sent, or answer a range of an object with the checksum of the whole. What the
-    user has set, in the environment or a profile, holds everywhere.
+    Theirs is always (boto3#4392), which Amazon's S3 knows, and needs where objects are locked.
+    Other servers refuse what is sent, or answer a range of an object with the checksum of all of
+    it. What the user has set, in the environment or a profile, holds everywhere.
     """
     given = _given_by_user()
     session = Session(
         session_vars={n: (n, f"AWS_{n.upper()}", "when_required", None) for n in _CHECKSUMS},
         profile=given.get("profile"),
     )
-    # Of the many ways to set an endpoint a client alone knows all; this one asks for nothing.
+    # Of the many ways to set an endpoint a client alone knows all; this one sends no request, and
+    # unsigned it needs no credentials.
     client = session.create_client(
         _S3,
         endpoint_url=given.get("endpoint_url", given.get("client_kwargs", {}).get("endpoint_url")),
@@ -108,6 +109,7 @@ def _opened(uri: str, attempts: dict[str, object]) -> tuple[AbstractFileSystem, 
     _require_literal(uri, path)
     options = kind._get_kwargs_from_urls(uri)  # noqa: SLF001
     if _names_s3(uri):
+        # The user's own settings last: they hold against all of raykd's.
         of_user = _given_by_user().get("config_kwargs", {})
         options |= {"config_kwargs": attempts | checksum_options() | of_user}
     return kind(**options), path

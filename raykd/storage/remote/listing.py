@@ -58,6 +58,7 @@ def require_readable(path: Path) -> None:
 
 
 def _local(root: Path) -> Iterator[tuple[str, Stored]]:
+    # os.walk skips by default what it may not read: a run without its files would look empty.
     def refuse(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError | NotADirectoryError):
             raise error
@@ -65,6 +66,7 @@ def _local(root: Path) -> Iterator[tuple[str, Stored]]:
     for directory, directories, files in os.walk(root, onerror=refuse):
         for name in [*directories, *files]:
             path = Path(directory, name)
+            # A link to a directory counts as a file: what it leads to is not below the URI.
             end = "/" if name in directories and not path.is_symlink() else ""
             # What goes away meanwhile is not there.
             with suppress(FileNotFoundError):
@@ -76,20 +78,20 @@ def _local(root: Path) -> Iterator[tuple[str, Stored]]:
                 )
 
 
-def _remote(found: AbstractFileSystem, path: str) -> dict[str, Stored]:
-    found.invalidate_cache()
-    listed = found.find(path, detail=True)
+def _remote(store: AbstractFileSystem, path: str) -> dict[str, Stored]:
+    store.invalidate_cache()
+    listed = store.find(path, detail=True)
     return {
         name: Stored(
-            num_bytes=int(listed[key]["size"]), modified_at=_modified_at(found, key, listed[key])
+            num_bytes=int(listed[key]["size"]), modified_at=_modified_at(store, key, listed[key])
         )
         for key, name in below(path, listed).items()
     }
 
 
-def _modified_at(found: AbstractFileSystem, name: str, info: Mapping[str, object]) -> float:
+def _modified_at(store: AbstractFileSystem, name: str, info: Mapping[str, object]) -> float:
     """Take the time from the listing, where it has one: another request each would be slow."""
     when = info.get("LastModified")
     if not isinstance(when, datetime):
-        when = found.modified(name)
+        when = store.modified(name)
     return float(when.timestamp())

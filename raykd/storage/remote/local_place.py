@@ -10,12 +10,12 @@ from raykd.storage.remote.retry import named
 
 
 def require_writable(uri: str, key: str, *, num_bytes: int = 0) -> None:
-    """Refuse a place on this machine that cannot be made, or has too little room.
+    """Refuse a place on this machine that cannot be made, or has too little space.
 
     Args:
-        uri: What need not be there yet. A store elsewhere is not asked.
-        key: That names it.
-        num_bytes: That are going to be written.
+        uri: A place that need not be there yet; of a store elsewhere nothing is checked.
+        key: Key of the configuration that names it, for the message.
+        num_bytes: Bytes that are going to be written.
 
     Raises:
         ConfigError: The message says what stands in the way.
@@ -25,6 +25,7 @@ def require_writable(uri: str, key: str, *, num_bytes: int = 0) -> None:
         if not is_local(uri):
             return
     path = Path(filesystem(uri)[1]).resolve()
+    # Its mode and its disk are those that the missing directories will have.
     nearest = next(place for place in path.parents if place.exists())
     reason = None
     if not nearest.is_dir():

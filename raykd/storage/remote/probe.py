@@ -98,6 +98,7 @@ def creates_exclusively(uri: str) -> bool:
     """
     if is_local(uri):
         return True
+    # scheme://bucket
     bucket = "/".join(uri.split("/")[:3])
     if bucket not in _exclusive:
         _exclusive[bucket] = _probed_creation(uri.rpartition("/")[0])
@@ -110,15 +111,15 @@ def _needed_steps(uri: str) -> Iterator[Step]:
     name = f"{PREFIX}{uuid.uuid4().hex}"
     content = name.encode()
     try:
-        yield _step("write", uri, lambda found, path: found.pipe_file(f"{path}/{name}", content))
-        yield _step("read", uri, lambda found, path: _read(found, f"{path}/{name}", content))
-        yield _step("read a range", uri, lambda found, path: _read_range(found, f"{path}/{name}"))
-        yield _step("list", uri, lambda found, path: _list(found, path, name))
-        yield _step("delete", uri, lambda found, path: found.rm_file(f"{path}/{name}"))
+        yield _step("write", uri, lambda store, path: store.pipe_file(f"{path}/{name}", content))
+        yield _step("read", uri, lambda store, path: _read(store, f"{path}/{name}", content))
+        yield _step("read a range", uri, lambda store, path: _read_range(store, f"{path}/{name}"))
+        yield _step("list", uri, lambda store, path: _list(store, path, name))
+        yield _step("delete", uri, lambda store, path: store.rm_file(f"{path}/{name}"))
     except BaseException:
         # What stopped the probe counts; the object may not even be there.
         with suppress(StorageError, FileNotFoundError), retry_for(0):
-            _reach(uri, lambda found, path: found.rm_file(f"{path}/{name}"))
+            _reach(uri, lambda store, path: store.rm_file(f"{path}/{name}"))
         raise
 
 
@@ -136,13 +137,13 @@ def _step(name: str, uri: str, action: Callable[[AbstractFileSystem, str], objec
     return Step(name=name, seconds=time.monotonic() - start)
 
 
-def _read(found: AbstractFileSystem, path: str, content: bytes) -> None:
-    found.invalidate_cache()
-    _compare(found.cat_file(path), content)
+def _read(store: AbstractFileSystem, path: str, content: bytes) -> None:
+    store.invalidate_cache()
+    _compare(store.cat_file(path), content)
 
 
-def _read_range(found: AbstractFileSystem, path: str) -> None:
-    _compare(found.cat_file(path, start=_RANGE.start, end=_RANGE.stop), _part_of(path))
+def _read_range(store: AbstractFileSystem, path: str) -> None:
+    _compare(store.cat_file(path, start=_RANGE.start, end=_RANGE.stop), _part_of(path))
 
 
 def _compare(read: bytes, written: bytes) -> None:
@@ -156,9 +157,9 @@ def _part_of(path: str) -> bytes:
     return path.rpartition("/")[2].encode()[_RANGE.start : _RANGE.stop]
 
 
-def _list(found: AbstractFileSystem, path: str, name: str) -> None:
-    found.invalidate_cache()
-    if not any(listed.endswith(name) for listed in found.ls(path, detail=False)):
+def _list(store: AbstractFileSystem, path: str, name: str) -> None:
+    store.invalidate_cache()
+    if not any(listed.endswith(name) for listed in store.ls(path, detail=False)):
         raise FileNotFoundError(path)
 
 
@@ -168,13 +169,15 @@ def _probed_creation(uri: str) -> bool:
     first, second = b"first", b"second"
     with retry_for(PROBE_RETRY_SECONDS):
         try:
-            _reach(uri, lambda found, path: _create(found, f"{path}/{name}", first))
-            _reach(uri, lambda found, path: _create(found, f"{path}/{name}", second))
-            stored = _reach(uri, lambda found, path: _stored(found, f"{path}/{name}"))
+            # What is there decides, not the answers: a request whose answer is lost is sent again,
+            # and then refused because of the very object that it made.
+            _reach(uri, lambda store, path: _create(store, f"{path}/{name}", first))
+            _reach(uri, lambda store, path: _create(store, f"{path}/{name}", second))
+            stored = _reach(uri, lambda store, path: _stored(store, f"{path}/{name}"))
             return bool(stored == first)
         finally:
             with suppress(FileNotFoundError):
-                _reach(uri, lambda found, path: found.rm_file(f"{path}/{name}"))
+                _reach(uri, lambda store, path: store.rm_file(f"{path}/{name}"))
 
 
 def _checksum_steps(uri: str) -> Iterator[Step]:
@@ -184,26 +187,26 @@ def _checksum_steps(uri: str) -> Iterator[Step]:
         sent = _asked(
             CHECKSUM,
             uri,
-            lambda found, path: found.pipe_file(
+            lambda store, path: store.pipe_file(
                 f"{path}/{name}", name.encode(), ChecksumAlgorithm="CRC32"
             ),
         )
         yield sent
         if sent.is_granted:
             yield _asked(
-                RANGE_CHECKSUM, uri, lambda found, path: _read_checked(found, f"{path}/{name}")
+                RANGE_CHECKSUM, uri, lambda store, path: _read_checked(store, f"{path}/{name}")
             )
     finally:
         with suppress(FileNotFoundError):
-            _reach(uri, lambda found, path: found.rm_file(f"{path}/{name}"))
+            _reach(uri, lambda store, path: store.rm_file(f"{path}/{name}"))
 
 
 def _asked(name: str, uri: str, action: Callable[[AbstractFileSystem, str], object]) -> Step:
     """Try what a store may refuse; trouble that passes is no refusal."""
 
-    def attempt(found: AbstractFileSystem, path: str) -> bool:
+    def attempt(store: AbstractFileSystem, path: str) -> bool:
         try:
-            action(found, path)
+            action(store, path)
         except ERRORS as error:
             if is_transient(error) and not _is_unknown(error):
                 raise
@@ -216,18 +219,19 @@ def _asked(name: str, uri: str, action: Callable[[AbstractFileSystem, str], obje
     return Step(name=name, seconds=time.monotonic() - start, is_granted=is_granted)
 
 
-def _read_checked(found: AbstractFileSystem, path: str) -> None:
+def _read_checked(store: AbstractFileSystem, path: str) -> None:
     bucket, _, key = path.partition("/")
+    # s3fs has no argument for it: ChecksumMode has the client compare what it reads.
     which = f"bytes={_RANGE.start}-{_RANGE.stop - 1}"
     arguments = {"Bucket": bucket, "Key": key, "Range": which, "ChecksumMode": "ENABLED"}
-    answer = found.call_s3("get_object", **arguments)
-    _compare(sync(found.loop, answer["Body"].read), _part_of(path))
+    answer = store.call_s3("get_object", **arguments)
+    _compare(sync(store.loop, answer["Body"].read), _part_of(path))
 
 
-def _create(found: AbstractFileSystem, path: str, content: bytes) -> None:
+def _create(store: AbstractFileSystem, path: str, content: bytes) -> None:
     """Ask for an object where none is; whether that was refused shows in what is there."""
     try:
-        found.pipe_file(path, content, mode="create")
+        store.pipe_file(path, content, mode="create")
     except ERRORS as error:
         if is_transient(error) and not _is_unknown(error):
             raise
@@ -242,10 +246,10 @@ def _is_unknown(error: Exception) -> bool:
     return answered == HTTPStatus.NOT_IMPLEMENTED
 
 
-def _stored(found: AbstractFileSystem, path: str) -> bytes | None:
-    found.invalidate_cache()
+def _stored(store: AbstractFileSystem, path: str) -> bytes | None:
+    store.invalidate_cache()
     try:
-        return bytes(found.cat_file(path))
+        return bytes(store.cat_file(path))
     except FileNotFoundError:
         return None
 

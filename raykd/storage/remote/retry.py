@@ -32,10 +32,11 @@ def reach(uri: str, action: Callable[[AbstractFileSystem, str], T]) -> T:
         StorageError: The store cannot be reached or fails, and the time to try again is spent.
     """
     with named(uri):
-        found, path = filesystem(uri)
+        opened, path = filesystem(uri)
+        # A disk that fails does not recover in minutes: its errors are told at once.
         if is_local(uri):
-            return action(found, path)
-        return _persistent(uri)(action, found, path)
+            return action(opened, path)
+        return _persistent(uri)(action, opened, path)
 
 
 @contextlib.contextmanager
@@ -57,9 +58,11 @@ def _persistent(uri: str) -> tenacity.Retrying:
             assert isinstance(error, Exception)  # noqa: S101  else it would not be tried again
             logger.warning("%s; trying again", complaint(uri, error))
 
+    # Full jitter: the workers of a run meet the same outage, and must not come back together.
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception(is_transient),
         wait=tenacity.wait_random_exponential(multiplier=0.25, max=10),
+        # Before the delay, not after: nobody waits for longer than was allowed.
         stop=tenacity.stop_before_delay(retry_seconds()),
         before_sleep=tell,
         reraise=True,

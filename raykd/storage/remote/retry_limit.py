@@ -10,6 +10,7 @@ RETRY_SECONDS = 300.0
 COMMAND_SECONDS = 20.0
 """Before anything is started, when somebody waits for an answer."""
 
+# Of the context, not of the process: runs that share a process each have their own.
 _seconds = contextvars.ContextVar("raykd_retry_seconds", default=RETRY_SECONDS)
 
 

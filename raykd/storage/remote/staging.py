@@ -36,6 +36,7 @@ def staging_directory(*, num_bytes: int = 0) -> Iterator[Path]:
         (inner := root / _FILES).mkdir()
         yield inner
     finally:
+        # Unlocked last: in between, another process would take it for one of the dead.
         shutil.rmtree(root, ignore_errors=True)
         os.close(lock)
 
@@ -57,12 +58,12 @@ def require_room(path: Path, num_bytes: int) -> None:
 
 def dead_staging() -> list[Path]:
     """Return the staging directories whose processes are gone."""
-    found = []
+    dead = []
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with _taken(path) as is_dead:
             if is_dead:
-                found.append(path)
-    return found
+                dead.append(path)
+    return dead
 
 
 def remove_dead_staging() -> None:
@@ -105,6 +106,7 @@ def _taken(path: Path) -> Iterator[bool]:
         yield False
         return
     try:
+        # Only what raykd makes is in it: the name alone does not make it raykd's.
         is_mine = os.fstat(lock).st_uid == os.getuid() and {*os.listdir(lock)} <= {_FILES}  # noqa: PTH208  no path
         yield is_mine and _locks(lock)
     finally:

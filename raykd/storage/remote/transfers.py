@@ -25,6 +25,8 @@ BUDGET_BYTES = 256 << 20
 """Bytes of all transfers of this process that may be in memory at a time."""
 
 _THREADS = 8
+
+# S3 takes 10,000 parts of a file: with parts of this size it may have 167 GB.
 _PART_BYTES = 16 << 20
 _PARTS_AT_ONCE = 4
 _LEAST_IN_PARTS = 2 * _PART_BYTES
@@ -49,6 +51,8 @@ def upload(files: Iterable[tuple[Path, str]]) -> None:
     Raises:
         StorageError: The store refuses, or does not have what it was sent.
     """
+    # Not pyarrow.fs.copy_files, which Ray uploads checkpoints with: it drops the errors of S3, and
+    # what is missing looks uploaded (pyarrow 26.0.1; for a 403, endless 503, lost connections).
     at_once(lambda pair: _upload_file(*pair), files)
 
 
@@ -65,6 +69,7 @@ def at_once(act: Callable[[T], None], things: Iterable[T]) -> None:
             for each in running:
                 each.result()
         except BaseException:
+            # Those under way end first: what they use goes with the block of the caller.
             threads.shutdown(cancel_futures=True)
             raise
 
@@ -77,11 +82,11 @@ def digest(path: Path) -> str:
 
 def digest_stored(filesystem: AbstractFileSystem, path: str) -> str:
     """Return the sha256 of a file in a store, of which only a block is in memory."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     with filesystem.open(path, "rb", block_size=_BLOCK_BYTES, cache_type="readahead") as stream:
         while block := stream.read(_BLOCK_BYTES):
-            found.update(block)
-    return found.hexdigest()
+            sha256.update(block)
+    return sha256.hexdigest()
 
 
 class _Budget:
@@ -93,6 +98,7 @@ class _Budget:
 
     @contextmanager
     def taken(self, wanted: int) -> Iterator[None]:
+        # Whoever wants more than there is would wait for ever.
         wanted = min(wanted, self._total)
         with self._changed:
             self._changed.wait_for(lambda: self._free >= wanted)
@@ -122,7 +128,8 @@ def _upload_file(path: Path, uri: str) -> None:
 
 
 def _put(filesystem: AbstractFileSystem, path: Path, target: str) -> None:
-    # A part that fails ends the whole upload, which s3fs then aborts at the server.
+    # A part that fails ends all of the upload, which s3fs then aborts at the server. The size of
+    # the parts is given: the ETag to compare with follows from it.
     limits = (
         {"chunksize": _PART_BYTES, "max_concurrency": _PARTS_AT_ONCE} if is_s3(filesystem) else {}
     )
@@ -150,11 +157,11 @@ def _require_stored(path: Path, uri: str, size: int) -> None:
         filesystem.invalidate_cache()
         return dict(filesystem.info(target))
 
-    found = reach(uri, look)
-    if found["size"] != size:
-        message = f"{uri}: {found['size']} bytes arrived of {size}"
+    stored = reach(uri, look)
+    if stored["size"] != size:
+        message = f"{uri}: {stored['size']} bytes arrived of {size}"
         raise StorageError(message)
-    etag = str(found.get("ETag", "")).strip('"')
+    etag = str(stored.get("ETag", "")).strip('"')
     if etag != _etag(path, size) and reach(uri, digest_stored) != digest(path):
         message = f"{uri}: what arrived differs from what was sent"
         raise StorageError(message)
@@ -182,7 +189,7 @@ def _download_file(uri: str, path: Path) -> None:
         with _budget.taken(min(size, _WHOLE_BYTES)):
             filesystem.get_file(source, str(path))
         if (arrived := path.stat().st_size) != size:
-            # Passes: the next attempt may get it whole.
+            # Transient: the next attempt may get all of it.
             message = f"{arrived} bytes arrived of {size}"
             raise ConnectionError(message)
 

@@ -22,11 +22,11 @@ class Upload:
     """One upload that is not complete."""
 
     uri: str
-    """Of the file to be."""
+    """The file to be."""
 
     upload_id: str
     num_bytes: int
-    """Of the parts that have arrived."""
+    """Size of the parts that have arrived."""
 
     modified_at: float
     """When the last part arrived, or where none has, when it began; seconds since the epoch."""
@@ -36,43 +36,44 @@ def pending_uploads(uri: str) -> list[Upload]:
     """Return the uploads below a URI; none where the store is not S3."""
     if not is_s3(filesystem(uri)[0]):
         return []
-    return reach(uri, lambda found, path: list(_pending(found, path, uri.rstrip("/"))))
+    return reach(uri, lambda store, path: list(_pending(store, path, uri.rstrip("/"))))
 
 
 def abort(upload: Upload) -> None:
     """Remove the parts of an upload, which can then not be completed."""
-    reach(upload.uri, lambda found, path: _abort(found, path, upload.upload_id))
+    reach(upload.uri, lambda store, path: _abort(store, path, upload.upload_id))
 
 
 def abort_uploads_of(uri: str) -> None:
     """Abort the uploads of one file that are not complete; none where the store is not S3."""
 
-    def abort_all(found: AbstractFileSystem, path: str) -> None:
+    def abort_all(store: AbstractFileSystem, path: str) -> None:
         bucket, _, key = path.partition("/")
-        for upload in _begun(found, bucket, prefix=key) if is_s3(found) else []:
+        for upload in _begun(store, bucket, prefix=key) if is_s3(store) else []:
+            # S3 lists by prefix: those of longer keys are there too.
             if upload["Key"] == key:
-                _abort(found, path, upload["UploadId"])
+                _abort(store, path, upload["UploadId"])
 
     reach(uri, abort_all)
 
 
-def _abort(found: AbstractFileSystem, path: str, upload_id: str) -> None:
+def _abort(store: AbstractFileSystem, path: str, upload_id: str) -> None:
     bucket, _, key = path.partition("/")
     with suppress(FileNotFoundError):  # completed or aborted meanwhile
-        found.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload_id)
+        store.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload_id)
 
 
-def _begun(found: AbstractFileSystem, bucket: str, *, prefix: str) -> list[_Entry]:
-    pages = _pages(found, "list_multipart_uploads", {"Bucket": bucket, "Prefix": prefix})
+def _begun(store: AbstractFileSystem, bucket: str, *, prefix: str) -> list[_Entry]:
+    pages = _pages(store, "list_multipart_uploads", {"Bucket": bucket, "Prefix": prefix})
     return [upload for page in pages for upload in page.get("Uploads", [])]
 
 
-def _pending(found: AbstractFileSystem, path: str, uri: str) -> Iterator[Upload]:
+def _pending(store: AbstractFileSystem, path: str, uri: str) -> Iterator[Upload]:
     bucket, _, key = path.strip("/").partition("/")
     prefix = f"{key}/" if key else ""
-    for upload in _begun(found, bucket, prefix=prefix):
+    for upload in _begun(store, bucket, prefix=prefix):
         where = {"Bucket": bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
-        parts = [p for page in _pages(found, "list_parts", where) for p in page.get("Parts", [])]
+        parts = [p for page in _pages(store, "list_parts", where) for p in page.get("Parts", [])]
         yield Upload(
             uri=f"{uri}/{upload['Key'].removeprefix(prefix)}",
             upload_id=upload["UploadId"],
@@ -84,12 +85,13 @@ def _pending(found: AbstractFileSystem, path: str, uri: str) -> Iterator[Upload]
         )
 
 
-def _pages(found: AbstractFileSystem, operation: str, arguments: dict[str, str]) -> list[_Entry]:
+def _pages(store: AbstractFileSystem, operation: str, arguments: dict[str, str]) -> list[_Entry]:
     """Return all pages of a listing, which s3fs itself has no function for."""
 
+    # On the event loop of s3fs, which its client is bound to.
     async def pages() -> list[_Entry]:
-        await found.set_session()  # there is no client before the first request
-        client = await found.get_s3(arguments["Bucket"])
+        await store.set_session()  # there is no client before the first request
+        client = await store.get_s3(arguments["Bucket"])
         try:
             return [page async for page in client.get_paginator(operation).paginate(**arguments)]
         except client.exceptions.NoSuchUpload:
@@ -97,5 +99,5 @@ def _pages(found: AbstractFileSystem, operation: str, arguments: dict[str, str])
         except ClientError as error:
             raise translate_boto_error(error) from error
 
-    result: list[_Entry] = sync(found.loop, pages)
+    result: list[_Entry] = sync(store.loop, pages)
     return result

@@ -135,5 +135,5 @@ def in_half(of: Subject) -> Subject:
 
 def outputs(teacher: Any, batch: Batch) -> ModelOutputs:
     """Return what a teacher says, asked as the ensemble does."""
-    found: ModelOutputs = teacher(batch)
-    return found
+    outputs: ModelOutputs = teacher(batch)
+    return outputs

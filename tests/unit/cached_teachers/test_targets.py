@@ -27,10 +27,10 @@ def test_what_is_kept_is_what_the_steps_reach(directory: Path) -> None:
     def rows(steps: int, **changes: Any) -> dict[tuple[str, int], int]:
         """Return the rows of each language and epoch, without those to evaluate on."""
         config = distilled(directory, {"mode": "hidden"}, train__num_steps=steps, **changes)
-        found = coverages_of("big", read_setup(config))
+        coverages = coverages_of("big", read_setup(config))
         return {
             (each.shard.language, each.epoch): each.rows
-            for each in found
+            for each in coverages
             if each.shard.path.startswith("train/")
         }
 
@@ -152,7 +152,7 @@ def test_another_teacher_under_the_same_name_is_another_cache(directory: Path) -
 
 def test_a_checkpoint_of_the_same_run_with_other_weights_is_another_cache(directory: Path) -> None:
     uri = directory / "runs" / "teacher-0a1b2c3d" / "checkpoints" / "step-00000003"
-    found = set()
+    places = set()
     for seed in (0, 1):
         with publishing(str(uri), kind="checkpoint", overwrites=True) as publication:
             model = tiny_model("bert", "masked_lm", hidden_size=16, num_heads=2, seed=seed)
@@ -161,8 +161,8 @@ def test_a_checkpoint_of_the_same_run_with_other_weights_is_another_cache(direct
             publication.content |= {"run": "teacher-0a1b2c3d", "step": 3}
         config = distilled(directory, {"mode": "hidden"}, teachers__big__model=str(uri))
         target = cache_targets(read_setup(config))["big"]
-        found.add(target.uri(target.candidates[0]))
-    assert len(found) == 2
+        places.add(target.uri(target.candidates[0]))
+    assert len(places) == 2
 
 
 def test_of_a_teacher_for_some_languages_only_those_are_kept(directory: Path) -> None:

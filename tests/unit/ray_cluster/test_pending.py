@@ -31,7 +31,7 @@ TWO_WORKERS = Demand(number=2, noun="worker", each={"CPU": 4, "GPU": 1})
 
 
 @pytest.mark.parametrize(
-    ("demand", "found", "reason"),
+    ("demand", "cluster", "reason"),
     [
         (
             THREE_TRIALS,
@@ -78,7 +78,7 @@ TWO_WORKERS = Demand(number=2, noun="worker", each={"CPU": 4, "GPU": 1})
             TWO_WORKERS,
             cluster(machine(4, 4, gpus=1, free_gpus=1)),
             "2 workers need 4 CPUs and 1 GPU each; 4 of 4 CPUs and 1 of 1 GPUs are free; "
-            "there is room for some, but not for all that start together",
+            "some can be placed, but not all that start together",
         ),
         (
             Demand(number=1, noun="trial", each={"CPU": 0.5, "memory": 2e9}),
@@ -88,8 +88,8 @@ TWO_WORKERS = Demand(number=2, noun="worker", each={"CPU": 4, "GPU": 1})
         ),
     ],
 )
-def test_a_wait_is_explained(demand: Demand, found: Cluster, reason: str) -> None:
-    assert waiting_reason(demand, found) == reason
+def test_a_wait_is_explained(demand: Demand, cluster: Cluster, reason: str) -> None:
+    assert waiting_reason(demand, cluster) == reason
 
 
 def test_the_most_frequent_kind_of_place_is_told() -> None:

@@ -24,23 +24,23 @@ def main() -> None:
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    found = {}
+    results = {}
     for index, case in enumerate(given["cases"]):
         tokenizer = transformers.AutoTokenizer.from_pretrained(case["path"])
         model = _AUTO[case["task"]].from_pretrained(case["path"]).eval()
         texts = [case["texts"]] if case["pairs"] is None else [case["texts"], case["pairs"]]
         for row, one in enumerate(zip(*texts, strict=True)):
             inputs = tokenizer(*one, truncation=True, return_tensors="pt")
-            found[f"{index}/ids/{row}"] = inputs["input_ids"][0].numpy()
-            found[f"{index}/single/{row}"] = scores(model, inputs)[0]
+            results[f"{index}/ids/{row}"] = inputs["input_ids"][0].numpy()
+            results[f"{index}/single/{row}"] = scores(model, inputs)[0]
         for side in case["sides"]:
             if side != "default":
                 tokenizer.padding_side = side
             inputs = tokenizer(*texts, truncation=True, padding=True, return_tensors="pt")
             for row, logits in enumerate(scores(model, inputs)):
-                found[f"{index}/{side}/{row}"] = logits
+                results[f"{index}/{side}/{row}"] = logits
     assert not any(name.split(".")[0] == "raykd" for name in sys.modules)
-    np.savez(given["output"], **found)
+    np.savez(given["output"], **results)
 
 
 @torch.no_grad()

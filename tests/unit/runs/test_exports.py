@@ -129,8 +129,8 @@ def case(
 ) -> Case:
     directory.mkdir()
     student, path = exported(family, task, manifest, directory)
-    found = tokenizer_info(load_tokenizer(str(path))).fingerprint
-    assert found == manifest.tokenizer.fingerprint
+    fingerprint = tokenizer_info(load_tokenizer(str(path))).fingerprint
+    assert fingerprint == manifest.tokenizer.fingerprint
     labels = manifest.labels_of(task)
     assert labels is None or label_list(load_config(str(path))) == labels
     rows = rows_of(manifest, pairs)
@@ -154,20 +154,20 @@ def case(
 def compare(cases: list[Case], directory: Path) -> None:
     """Read all directories in one fresh process, and compare."""
     asked = directory / "cases.json"
-    found_at = directory / "found.npz"
-    given = {"cases": [one.given for one in cases], "output": str(found_at)}
+    results_path = directory / "results.npz"
+    given = {"cases": [one.given for one in cases], "output": str(results_path)}
     asked.write_text(json.dumps(given))
     program = Path(__file__).with_name("loaded_alone.py")
     command = [sys.executable, "-I", str(program), str(asked)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-3000:]
-    with np.load(found_at) as found:
+    with np.load(results_path) as results:
         for index, one in enumerate(cases):
             for row, (ids, expected) in enumerate(zip(one.ids, one.scores, strict=True)):
                 where = f"{one.name}, row {row}"
-                assert found[f"{index}/ids/{row}"].tolist() == ids, where
+                assert results[f"{index}/ids/{row}"].tolist() == ids, where
                 for way in ("single", *one.given["sides"]):
-                    scores = found[f"{index}/{way}/{row}"]
+                    scores = results[f"{index}/{way}/{row}"]
                     shown = scores[..., : expected.shape[-1]]
                     np.testing.assert_allclose(
                         shown, expected, rtol=1e-4, atol=1e-4, err_msg=f"{where}, {way}"

@@ -88,13 +88,13 @@ def test_the_source_of_the_students_weights_is_an_input_unless_it_is_a_teacher(
 def test_what_the_hub_has_is_left_to_its_name_where_the_commit_is_not_known(
     directory: Path,
 ) -> None:
-    found = []
+    names = []
     for revision in ("a1", "b2"):
         teachers = {"hub": {"model": "org/model", "revision": revision}}
         config = small_run(directory, teachers=teachers, losses={"forward_kl": {}})
         assert pinned(config).inputs.keys() == {"data.uri"}
-        found.append(run_paths(config).name)
-    assert found[0] != found[1]
+        names.append(run_paths(config).name)
+    assert names[0] != names[1]
 
 
 def test_a_branch_of_the_hub_is_known_by_its_commit(directory: Path, hub: Path) -> None:

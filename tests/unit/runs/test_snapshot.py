@@ -45,12 +45,12 @@ def take_steps(run: Distillation, count: int) -> None:
 
 
 def tensors(run: Distillation) -> dict[str, torch.Tensor]:
-    found = {}
+    named = {}
     for name, parameter in run.student.named_parameters():
-        found[name] = parameter.detach()
+        named[name] = parameter.detach()
         for moment, value in run.state.optimizer.state[parameter].items():
-            found[f"{name}/{moment}"] = value
-    return found
+            named[f"{name}/{moment}"] = value
+    return named
 
 
 @pytest.fixture
@@ -90,10 +90,10 @@ def test_shares_of_any_number_of_workers_restore_bit_by_bit(
             )
     fresh = assemble(read_setup(trained.config), world=World(), is_restored=True)
     assert restore_checkpoint(uri, fresh.state) == saved
-    found = tensors(fresh)
-    assert found.keys() == expected.keys()
+    restored = tensors(fresh)
+    assert restored.keys() == expected.keys()
     for name, tensor in expected.items():
-        assert torch.equal(found[name], tensor), name
+        assert torch.equal(restored[name], tensor), name
     files = read_published(uri, kind=KIND).files
     # The first of five has the student to write, which is more than a fifth.
     assert len([f for f in files if f.startswith("optimizer/adamw-")]) == num_files

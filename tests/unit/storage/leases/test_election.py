@@ -1,4 +1,4 @@
-"""On a store that overwrites what it was asked to create, drivers take turns at a door."""
+"""On a store that overwrites what it was to create, drivers hold an election."""
 
 import time
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def test_the_store_of_these_tests_overwrites(uri: str) -> None:
 
 
 @pytest.mark.parametrize("silent", [0.0, EXPIRY_SECONDS + 1], ids=["killed here", "silent"])
-def test_who_died_at_the_door_bars_nobody(uri: str, silent: float) -> None:
+def test_a_candidate_that_died_bars_nobody(uri: str, silent: float) -> None:
     process_id = dead_process_id() if silent == 0 else None
     dead = replace(lease(process_id=process_id, silent=silent), holder="0")
     write_lease(candidate_uri(uri, dead), dead)
@@ -44,20 +44,20 @@ def test_who_died_at_the_door_bars_nobody(uri: str, silent: float) -> None:
     assert files_of_lease(uri) == []
 
 
-def test_who_sees_another_at_the_door_does_not_go_in(uri: str) -> None:
+def test_who_sees_an_earlier_candidate_is_not_elected(uri: str) -> None:
     first, second = (replace(lease(), holder=name) for name in "ab")
     write_lease(candidate_uri(uri, first), first)
     assert not try_acquire(uri, second, patient(uri), after=[])
     assert files_of_lease(uri) == ["lease.json.wants.a"]
 
 
-def test_who_waited_at_the_door_for_too_long_does_not_go_in(uri: str) -> None:
+def test_who_was_a_candidate_for_too_long_is_not_elected(uri: str) -> None:
     late = lease(silent=EXPIRY_SECONDS / 2)
     assert not try_acquire(uri, late, patient(uri), after=[])
     assert files_of_lease(uri) == []
 
 
-def test_who_was_late_at_the_door_sees_who_took_the_lease(uri: str) -> None:
+def test_a_late_candidate_sees_who_took_the_lease(uri: str) -> None:
     write_lease(uri, lease())
     assert not try_acquire(uri, replace(lease(), holder="late"), patient(uri), after=[])
     assert holder(uri) == "another"
@@ -65,7 +65,9 @@ def test_who_was_late_at_the_door_sees_who_took_the_lease(uri: str) -> None:
 
 
 @pytest.mark.parametrize(("slow", "quick"), ["ab", "ba"])
-def test_of_two_that_come_at_once_one_goes_in(faulty_s3: FaultyS3, slow: str, quick: str) -> None:
+def test_of_two_that_come_at_once_one_is_elected(
+    faulty_s3: FaultyS3, slow: str, quick: str
+) -> None:
     uri = uris.join(faulty_s3.uri, "run", "lease.json")
     assert not creates_exclusively(uri)
     # The slow one has looked and found nobody; what it writes then comes late.
@@ -81,7 +83,7 @@ def test_of_two_that_come_at_once_one_goes_in(faulty_s3: FaultyS3, slow: str, qu
     assert files_of_lease(uri) == ["lease.json"]
 
 
-def test_of_two_at_the_door_the_first_in_order_goes_in(
+def test_of_two_candidates_the_first_in_order_is_elected(
     faulty_s3: FaultyS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = uris.join(faulty_s3.uri, "run", "lease.json")

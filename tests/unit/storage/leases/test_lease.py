@@ -57,11 +57,11 @@ def patient(uri: str) -> Wait:
 def test_the_lease_names_its_holder_and_is_gone_afterwards(uri: str) -> None:
     before = time.time()
     with held_lease(uri, has_workers=False):
-        found = read_lease(uri)
-        assert found is not None
-        assert (found.host, found.process_id) == (socket.gethostname(), os.getpid())
-        assert not found.has_workers
-        assert before <= found.heartbeat <= time.time()
+        held = read_lease(uri)
+        assert held is not None
+        assert (held.host, held.process_id) == (socket.gethostname(), os.getpid())
+        assert not held.has_workers
+        assert before <= held.heartbeat <= time.time()
     assert read_lease(uri) is None
 
 
@@ -113,9 +113,9 @@ def test_the_lease_of_a_driver_that_died_here_is_taken_over(
 ) -> None:
     write_lease(uri, lease(process_id=dead_process_id(), workers=workers, silent=silent))
     with held_lease(uri, has_workers=False):
-        found = read_lease(uri)
-        assert found is not None
-        assert found.holder != "another"
+        held = read_lease(uri)
+        assert held is not None
+        assert held.holder != "another"
     assert read_lease(uri) is None
 
 
@@ -123,9 +123,9 @@ def test_the_lease_of_a_driver_that_died_here_is_taken_over(
 def test_an_expired_lease_is_taken_over(uri: str, host: str | None) -> None:
     write_lease(uri, lease(host=host, silent=EXPIRY_SECONDS + 1))
     with held_lease(uri, has_workers=False):
-        found = read_lease(uri)
-        assert found is not None
-        assert found.holder != "another"
+        held = read_lease(uri)
+        assert held is not None
+        assert held.holder != "another"
 
 
 @pytest.fixture
@@ -138,13 +138,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_lease_is_renewed_while_it_is_held(tmp_path: Path, quick: None) -> None:
     uri = str(tmp_path / "lease.json")
     with held_lease(uri, has_workers=False):
-        first = found = read_lease(uri)
-        while found == first:
-            found = read_lease(uri)
+        first = held = read_lease(uri)
+        while held == first:
+            held = read_lease(uri)
     assert first is not None
-    assert found is not None
-    assert found == replace(first, heartbeat=found.heartbeat)
-    assert found.heartbeat > first.heartbeat
+    assert held is not None
+    assert held == replace(first, heartbeat=held.heartbeat)
+    assert held.heartbeat > first.heartbeat
 
 
 def test_a_driver_whose_lease_was_taken_says_so_and_writes_it_no_more(
@@ -187,8 +187,8 @@ def files_of_lease(uri: str) -> list[str]:
 
 
 def holder(uri: str) -> str | None:
-    found = read_lease(uri)
-    return found.holder if found else None
+    held = read_lease(uri)
+    return held.holder if held else None
 
 
 def write_successor(uri: str, dead: Lease, successor: Lease) -> None:

@@ -141,9 +141,9 @@ def test_one_of_the_waiting_drivers_follows_a_killed_one(storage_uri: str) -> No
             os.kill(held[-1], signal.SIGKILL)
             word, process_id = line(process)
             assert word == "in"
-            found = read_lease(uri)
-            assert found is not None
-            assert found.process_id == process_id
+            newest = read_lease(uri)
+            assert newest is not None
+            assert newest.process_id == process_id
             held.append(process_id)
         go_on(process)
         assert line(process) == ("out", held[-1])

@@ -28,10 +28,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def chosen() -> dict[str, Any]:
     """Return what both kinds of file systems are told."""
-    found = [
+    options = [
         make("s3://bucket/key")[0].config_kwargs for make in (filesystem, retrying_filesystem)
     ]
-    first, second = ({k: v for k, v in each.items() if "checksum" in k} for each in found)
+    first, second = ({k: v for k, v in each.items() if "checksum" in k} for each in options)
     assert first == second
     return first
 

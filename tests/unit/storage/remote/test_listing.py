@@ -16,10 +16,10 @@ def test_what_comes_while_a_store_is_listed_is_there_or_not(
     listed = s3fs.S3FileSystem._lsdir
 
     async def overtaken(self: Any, path: str, *args: Any, **kwargs: Any) -> Any:
-        found = await listed(self, path, *args, **kwargs)
-        if not found:
+        names = await listed(self, path, *args, **kwargs)
+        if not names:
             await asyncio.to_thread(uris.write_bytes, uris.join(place, "part"), b"1")
-        return found
+        return names
 
     for names in (stored, uris.list_files, uris.list_names):
         with monkeypatch.context() as patch:

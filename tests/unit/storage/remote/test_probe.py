@@ -40,10 +40,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_store_that_is_right_passes_and_stays_as_it_was(storage_uri: str, folder: str) -> None:
     uris.write_bytes(uris.join(storage_uri, "x"), b"")
     uri = uris.join(storage_uri, folder).rstrip("/")
-    found = probe(uri)
-    assert [step.name for step in found.steps] == (STEPS if is_local(uri) else STEPS_OF_S3)
-    assert all(step.seconds >= 0 for step in found.steps)
-    assert found.is_exclusive
+    result = probe(uri)
+    assert [step.name for step in result.steps] == (STEPS if is_local(uri) else STEPS_OF_S3)
+    assert all(step.seconds >= 0 for step in result.steps)
+    assert result.is_exclusive
     assert uris.list_names(storage_uri) == ["x"]
 
 
