@@ -101,6 +101,8 @@ def exists(uri: str) -> bool:
         if isinstance(filesystem, LocalFileSystem):
             # Not fsspec's own, which takes what may not be seen for what is not there.
             return Path(path).exists()
+        # Others write and delete there: an earlier listing would answer.
+        filesystem.invalidate_cache()
         return bool(filesystem.exists(path))
 
     return reach(uri, look)

@@ -44,7 +44,7 @@ _PRELOADED = ["ray", "raykd.tune.training"]
 """Imported once by the server: Ray because it is in the main module of the process that asks."""
 
 _SOCKET_BYTES = len("/pymp-12345678/listener-12345678")
-"""Of the path of the server's socket, below the directory for temporary files."""
+"""Length of the path of the server's socket, below the directory for temporary files."""
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ class _Child:
     """Runs that have not ended."""
 
     reasons: dict[str, StopReason] = field(default_factory=dict)
-    """Of the runs that have been asked to stop."""
+    """Why each of the runs that were asked to stop was."""
 
     deadline: float = math.inf
     """For all of them to have stopped, by the monotonic clock."""
