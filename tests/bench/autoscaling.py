@@ -12,8 +12,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.ray.autoscaled_sweep import Story, swept_with_a_lost_node
-from tests.ray.autoscaling import autoscaled_ray
+from tests.ray.support.autoscaled_sweep import Story, swept_with_a_lost_node
+from tests.ray.support.autoscaling import autoscaled_ray
 
 MAX_NODES = 2
 

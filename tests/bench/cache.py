@@ -36,7 +36,7 @@ from raykd.teachers.live import LiveTeacher
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.token_set import ROW_TOKENS, TOKENIZER, wide_bert, write_token_set
+from tests.bench.support.token_set import ROW_TOKENS, TOKENIZER, wide_bert, write_token_set
 
 BATCH_ROWS = 16
 LIVE = "the teacher itself"

@@ -32,7 +32,15 @@ from raykd.runs.paths import run_paths
 from raykd.storage.leases.records import read_lease
 from rich.console import Console
 
-from tests.ray.faults import Faults, add_node, drain, kill, ray_of_nodes, remove_node, train
+from tests.ray.support.faults import (
+    Faults,
+    add_node,
+    drain,
+    kill,
+    ray_of_nodes,
+    remove_node,
+    train,
+)
 from tests.small_runs import small_data, small_run
 
 NUM_STEPS = 600

@@ -16,9 +16,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.scaling_ledger import LedgerFigures, ledger_figures
-from tests.bench.scaling_order import ROWS_PER_WORKER, OrderCase, OrderFigures, order_figures
-from tests.bench.scaling_storage import (
+from tests.bench.support.scaling_ledger import LedgerFigures, ledger_figures
+from tests.bench.support.scaling_order import (
+    ROWS_PER_WORKER,
+    OrderCase,
+    OrderFigures,
+    order_figures,
+)
+from tests.bench.support.scaling_storage import (
     CheckpointFigures,
     RunRequests,
     checkpoint_figures,

@@ -40,7 +40,7 @@ from raykd.train.worker import Context, train_worker
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.token_set import wide_bert, write_token_set
+from tests.bench.support.token_set import wide_bert, write_token_set
 from tests.small_runs import small_run
 
 SIZES = (2, 4)

@@ -20,15 +20,15 @@ from raykd.config.schema.data import DataConfig
 from raykd.data.prefetch import prefetched
 from rich.console import Console
 
-from tests.bench.loaders import (
+from tests.bench.support.loaders import (
     BATCH_ROWS,
     datasets_ways,
     pyarrow_way,
     raykd_ways,
     task_batches,
 )
-from tests.bench.memory import growth, held_in_own_process, memory_table
-from tests.bench.passes import (
+from tests.bench.support.memory import growth, held_in_own_process, memory_table
+from tests.bench.support.passes import (
     NAIVE,
     NAIVE_MASKED,
     median_ratio,
@@ -37,8 +37,8 @@ from tests.bench.passes import (
     speed_table,
     timed_passes,
 )
-from tests.bench.token_set import ROW_TOKENS, batch_bytes, write_token_set
-from tests.bench.training_share import share_table, trained
+from tests.bench.support.token_set import ROW_TOKENS, batch_bytes, write_token_set
+from tests.bench.support.training_share import share_table, trained
 
 RECORD_BATCH_ROWS = 4096
 """One MiB of tokens."""

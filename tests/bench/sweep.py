@@ -34,9 +34,9 @@ from raykd.sweep.plan.plan import SweepPlan, plan_sweep, require_runnable
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.apart import Apart, Cost, loss_of, raykd, trained_apart
-from tests.bench.token_set import wide_bert, write_token_set
-from tests.bench.tune_trials import compare_trials
+from tests.bench.support.apart import Apart, Cost, loss_of, raykd, trained_apart
+from tests.bench.support.token_set import wide_bert, write_token_set
+from tests.bench.support.tune_trials import compare_trials
 
 AT_ONCE = 2
 MACHINES = Machines(nodes=(NodeConfig(cpus=AT_ONCE),), origin="given")

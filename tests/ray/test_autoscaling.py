@@ -13,8 +13,8 @@ from raykd.runs.paths import run_paths
 from raykd.sweep.ledger import State
 from raykd.train.run import Listener, train_run
 
-from tests.ray.autoscaled_sweep import NUM_TRIALS, swept_with_a_lost_node
-from tests.ray.autoscaling import autoscaled_ray
+from tests.ray.support.autoscaled_sweep import NUM_TRIALS, swept_with_a_lost_node
+from tests.ray.support.autoscaling import autoscaled_ray
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 

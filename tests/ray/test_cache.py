@@ -18,7 +18,7 @@ from raykd.teachers.cache.building import Progress
 
 from tests.conftest import set_s3_environment
 from tests.heaps import heaps_of_threads
-from tests.ray.running import processes_called
+from tests.ray.support.running import processes_called
 from tests.ray.test_ray_train import (
     NUM_STEPS,
     WorkerKiller,

@@ -14,7 +14,7 @@ from raykd.models.load import load_model
 from raykd.runs.metrics import read_metrics
 from raykd.runs.paths import run_paths
 
-from tests.ray.faults import (
+from tests.ray.support.faults import (
     Faults,
     add_node,
     drain,
@@ -23,7 +23,7 @@ from tests.ray.faults import (
     remove_node,
     train,
 )
-from tests.ray.running import processes_called
+from tests.ray.support.running import processes_called
 from tests.small_runs import TINY_BERT, small_data, small_run
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]

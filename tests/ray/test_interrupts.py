@@ -19,7 +19,7 @@ from raykd.runs.paths import run_paths
 from raykd.train.run import Listener, train_run
 
 import ray
-from tests.ray.running import processes_called
+from tests.ray.support.running import processes_called
 from tests.small_runs import small_data, small_run
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]

@@ -15,8 +15,8 @@ import pytest
 from raykd.runs.checkpoint import committed_steps
 from raykd.runs.paths import RunPaths
 
-from tests.ray.own_ray import OwnRay, own_ray
-from tests.ray.sweep_drivers import num_steps_done, wait_until
+from tests.ray.support.own_ray import OwnRay, own_ray
+from tests.ray.support.sweep_drivers import num_steps_done, wait_until
 from tests.small_runs import small_data
 from tests.sweep_files import write_runs
 

@@ -24,7 +24,7 @@ from raykd.ray_cluster.connect import LOCAL, ray_cluster
 from raykd.storage import uris
 
 from tests.conftest import set_s3_environment
-from tests.ray.running import processes_called
+from tests.ray.support.running import processes_called
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

@@ -22,7 +22,7 @@ from raykd.train.run import Listener, train_run
 
 from tests.conftest import set_s3_environment
 from tests.heaps import heaps_of_threads
-from tests.ray.running import has_checkpoint, processes_called
+from tests.ray.support.running import has_checkpoint, processes_called
 from tests.servers.rclone import Rclone
 from tests.small_runs import TINY_BERT, small_data, small_run
 

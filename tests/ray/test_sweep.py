@@ -17,7 +17,7 @@ from raykd.runs.metrics import evaluations
 from raykd.runs.paths import run_paths
 from raykd.sweep.ledger import Ledger, State, read_ledger
 
-from tests.ray import sweep_drivers as drivers
+from tests.ray.support import sweep_drivers as drivers
 from tests.sweep_files import WEIGHT, write_runs, write_sweep
 from tests.tiny_models import tiny_model
 from tests.unit.train.test_run import train

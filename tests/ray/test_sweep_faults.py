@@ -11,8 +11,8 @@ from raykd.runs.metrics import evaluations
 from raykd.runs.paths import run_paths
 from raykd.sweep.ledger import State
 
-from tests.ray import sweep_drivers as drivers
-from tests.ray.sweep_drivers import kill_driver, kill_head, kill_trial
+from tests.ray.support import sweep_drivers as drivers
+from tests.ray.support.sweep_drivers import kill_driver, kill_head, kill_trial
 from tests.sweep_files import WEIGHT, write_runs, write_sweep
 from tests.unit.train.test_run import train
 

@@ -8,7 +8,7 @@ from raykd.runs.checkpoint import committed_steps
 from raykd.runs.paths import RunPaths
 from raykd.sweep.ledger import State
 
-from tests.ray import sweep_drivers as drivers
+from tests.ray.support import sweep_drivers as drivers
 from tests.sweep_files import write_runs, write_sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]

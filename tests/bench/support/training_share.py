@@ -13,8 +13,8 @@ from raykd.models.scored import ScoredModel
 from rich.table import Table
 from transformers import BertConfig, BertForMaskedLM
 
-from tests.bench.loaders import BATCH_ROWS
-from tests.bench.token_set import ROW_TOKENS, TOKENIZER
+from tests.bench.support.loaders import BATCH_ROWS
+from tests.bench.support.token_set import ROW_TOKENS, TOKENIZER
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

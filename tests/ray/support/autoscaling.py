@@ -10,8 +10,8 @@ from typing import Any
 
 import psutil
 
-from tests.ray.late_nodes import PERMIT, LateNodes
-from tests.ray.own_ray import OwnRay, own_ray
+from tests.ray.support.late_nodes import PERMIT, LateNodes
+from tests.ray.support.own_ray import OwnRay, own_ray
 
 _HEAD_ID = "f" * 51 + "00000"
 """What Ray's fake machines call the head."""
@@ -63,7 +63,7 @@ class AutoscaledRay:
                 "RAY_CLOUD_INSTANCE_ID": _HEAD_ID,
                 "RAY_OVERRIDE_NODE_ID_FOR_TESTING": _HEAD_ID,
                 # For what starts its nodes.
-                "PYTHONPATH": str(Path(__file__).parents[2]),
+                "PYTHONPATH": str(Path(__file__).parents[3]),
             },
         )
         observer = Path(__file__).with_name("observer.py")

@@ -7,8 +7,8 @@ import psutil
 from raykd.storage.leases.records import read_lease
 from raykd.sweep.ledger import Ledger, State
 
-from tests.ray import sweep_drivers as drivers
-from tests.ray.autoscaling import AutoscaledRay, Moment
+from tests.ray.support import sweep_drivers as drivers
+from tests.ray.support.autoscaling import AutoscaledRay, Moment
 from tests.sweep_files import WEIGHT, write_runs, write_sweep
 
 STEPS_OF_A_RUN = 400

@@ -13,7 +13,7 @@ import psutil
 from raykd.storage.leases.records import read_lease
 from raykd.sweep.ledger import Ledger, State, read_ledger
 
-from tests.ray.running import processes_called
+from tests.ray.support.running import processes_called
 
 _POLL_SECONDS = 0.05
 

@@ -22,7 +22,7 @@ from raykd.runs.result import RunResult
 from raykd.train.run import Listener, train_run
 
 import ray
-from tests.ray.running import has_checkpoint, processes_called
+from tests.ray.support.running import has_checkpoint, processes_called
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from tokenizers import Tokenizer, models
 from torch.utils.data import DataLoader
 from transformers import DataCollatorForLanguageModeling, PreTrainedTokenizerFast
 
-from tests.bench.token_set import ROW_TOKENS, TOKENIZER
+from tests.bench.support.token_set import ROW_TOKENS, TOKENIZER
 
 BATCH_ROWS = 32
 _SHUFFLE_ROWS = 10_000

@@ -1,6 +1,6 @@
 """What a process holds while it streams a data set in one way, read at stages of the epoch.
 
-Each way gets a process of its own: python tests/bench/memory.py WAY DIRECTORY LANES
+Each way gets a process of its own: python tests/bench/support/memory.py WAY DIRECTORY LANES
 prints the memory at each stage as JSON.
 """
 
@@ -16,7 +16,7 @@ from raykd.data.manifest import Manifest, read_manifest
 from raykd.data.prefetch import prefetched
 from rich.table import Table
 
-from tests.bench.loaders import datasets_ways, pyarrow_way, raykd_ways
+from tests.bench.support.loaders import datasets_ways, pyarrow_way, raykd_ways
 
 STAGES = (0.05, 0.25, 0.5, 0.75, 1.0)
 """Shares of the epoch where memory is read; before the first one every buffer has been full."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from tests.bench.loaders import Way
+from tests.bench.support.loaders import Way
 
 NAIVE, NAIVE_MASKED = "datasets iterable", "datasets iterable, masked"
 

@@ -13,7 +13,7 @@ from raykd.storage import uris
 from raykd.sweep.ledger import Record, State, SweepPaths, read_ledger, write_index
 from raykd.sweep.study.study import Limits, Study
 
-from tests.bench.scaling_storage import URI, Requests, Store
+from tests.bench.support.scaling_storage import URI, Requests, Store
 from tests.sweep_files import expanded, sweep_in, write_runs
 from tests.sweeps import NUM_STEPS, evaluations_of, trial_of
 
