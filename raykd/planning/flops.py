@@ -56,9 +56,6 @@ class RunFlops:
     where every loss of a teacher has weight 0. Of a teacher whose outputs are kept it is the head
     alone, where that is applied as they are read."""
 
-    caches: Mapping[str, float] = field(default_factory=dict)
-    """Operations, in all, to compute the outputs that are kept, by teacher."""
-
     @property
     def total_per_token(self) -> float:
         """Return all operations for a token."""
@@ -124,12 +121,23 @@ def run_flops(
             for name, teacher in teachers.items()
             if asked[name]
         ),
-        caches={
-            name: sum(coverage.tokens for coverage in coverages_of(name, setup))
-            * _per_token(teachers[name], config, row, is_trained=False)
-            for name in cached
-        },
     )
+
+
+def cache_flops(setup: RunSetup, teachers: Mapping[str, PreTrainedConfig]) -> dict[str, float]:
+    """Count the operations, in all, to compute the outputs that a run keeps, by teacher.
+
+    Args:
+        setup: The run and its data.
+        teachers: Configurations of its teachers, by name; those without a cache are left out.
+    """
+    config, row = setup.config, _mean_row(setup)
+    return {
+        name: sum(coverage.tokens for coverage in coverages_of(name, setup))
+        * _per_token(teacher, config, row, is_trained=False)
+        for name, teacher in teachers.items()
+        if config.teachers[name].cache is not None
+    }
 
 
 def _per_token(

@@ -4,25 +4,21 @@ URIs are strings everywhere. Requests to a store that fail for a while are tried
 ``storage.remote.retry``; directories that appear whole or not at all are in ``storage.published``.
 """
 
-import contextvars
-import errno
-import io
 import os
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from http import HTTPStatus
 from pathlib import Path
 
 import pyarrow as pa
-from botocore.exceptions import ClientError
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from raykd.storage.remote import filesystem as filesystems
 from raykd.storage.remote.complaints import is_missing
+from raykd.storage.remote.creation import create_file, create_object, replace_file
 from raykd.storage.remote.listing import below, require_readable
 from raykd.storage.remote.names import require_inside
+from raykd.storage.remote.ranges import Ranges
 from raykd.storage.remote.retry import named, reach
 from raykd.storage.remote.retry_limit import retry_for
 from raykd.storage.remote.staging import staging_directory
@@ -51,12 +47,6 @@ __all__ = [
     "write_bytes",
     "write_many",
 ]
-
-_CONFLICT_ATTEMPTS = 10
-"""S3 asks for another try when two conditional requests, or one and a deletion, meet."""
-
-_NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
-"""How file systems refuse hard links that have none, such as FAT and some user-space ones."""
 
 
 def join(uri: str, *names: str) -> str:
@@ -165,7 +155,7 @@ def write_bytes(uri: str, content: bytes) -> None:
 
     def write(filesystem: AbstractFileSystem, path: str) -> None:
         if isinstance(filesystem, LocalFileSystem):
-            _replace_file(Path(path), content)
+            replace_file(Path(path), content)
         else:
             filesystem.pipe_file(path, content)
 
@@ -219,8 +209,8 @@ def create_bytes(uri: str, content: bytes) -> bool:
 
     def create(filesystem: AbstractFileSystem, path: str) -> bool:
         if isinstance(filesystem, LocalFileSystem):
-            return _create_file(Path(path), content)
-        return _create_object(filesystem, path, content)
+            return create_file(Path(path), content)
+        return create_object(filesystem, path, content)
 
     return reach(uri, create)
 
@@ -299,7 +289,7 @@ def open_arrow(uri: str) -> pa.NativeFile:
     if not exists(uri):
         message = f"{uri}: nothing is there"
         raise FileNotFoundError(message)
-    return pa.PythonFile(_Ranges(uri, size=size_bytes(uri)), mode="r")
+    return pa.PythonFile(Ranges(uri, size=size_bytes(uri)), mode="r")
 
 
 @contextmanager
@@ -325,124 +315,5 @@ def local_copy(uri: str) -> Iterator[Path]:
         yield path
 
 
-class _Ranges(io.RawIOBase):
-    """A remote file as Arrow reads it: exactly the ranges it asks for, nothing kept."""
-
-    def __init__(self, uri: str, *, size: int) -> None:
-        self._uri = uri
-        self._size = size
-        self._position = 0
-        # Arrow reads from threads of its own, which start with an empty context: the limit of
-        # retry_for would not hold there.
-        self._context = contextvars.copy_context()
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = start + offset
-        return self._position
-
-    def read(self, size: int = -1) -> bytes:
-        end = self._size if size < 0 else min(self._position + size, self._size)
-        if end <= self._position:
-            return b""
-        # A copy: one context cannot be entered by two threads at a time.
-        context = self._context.copy()
-        content = context.run(
-            reach, self._uri, lambda filesystem, path: self._range(filesystem, path, end)
-        )
-        self._position = end
-        return content
-
-    def _range(self, filesystem: AbstractFileSystem, path: str, end: int) -> bytes:
-        content = bytes(filesystem.cat_file(path, start=self._position, end=end))
-        if len(content) != end - self._position:
-            # Transient: the next attempt may get all of it.
-            message = f"{len(content)} bytes arrived of {end - self._position}"
-            raise ConnectionError(message)
-        return content
-
-
 def _is_failure(answer: object) -> bool:
     return isinstance(answer, Exception) and not is_missing(answer)
-
-
-def _make_directory(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except FileNotFoundError as error:
-        # Some file systems say so of what they do not let anybody make.
-        message = f"no directory can be made at {path}"
-        raise PermissionError(message) from error
-
-
-def _replace_file(target: Path, content: bytes) -> None:
-    _make_directory(target.parent)
-    # Beside the target: a rename is atomic within one file system only. raykd clean knows such
-    # names, which a process that is killed here leaves.
-    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    try:
-        aside.write_bytes(content)
-        aside.replace(target)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _create_file(target: Path, content: bytes) -> bool:
-    _make_directory(target.parent)
-    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    try:
-        aside.write_bytes(content)
-        _link(aside, target)
-    except FileExistsError:
-        return False
-    finally:
-        aside.unlink(missing_ok=True)
-    return True
-
-
-def _link(aside: Path, target: Path) -> None:
-    """Give a file its place; unlike a rename, this replaces nothing."""
-    try:
-        os.link(aside, target)
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
-        # Exclusive all the same; for a moment, readers may see the first half.
-        with target.open("xb") as stream:
-            stream.write(aside.read_bytes())
-
-
-def _create_object(filesystem: AbstractFileSystem, path: str, content: bytes) -> bool:
-    for attempt in range(1, _CONFLICT_ATTEMPTS + 1):
-        try:
-            filesystem.pipe_file(path, content, mode="create")
-        except FileExistsError:
-            return False
-        except OSError as error:
-            status = _http_status(error)
-            # s3fs raises FileExistsError only where the server names the condition that failed;
-            # others answer with the bare status.
-            if status == HTTPStatus.PRECONDITION_FAILED:
-                return False
-            if status != HTTPStatus.CONFLICT or attempt == _CONFLICT_ATTEMPTS:
-                raise
-        else:
-            break
-    return True
-
-
-def _http_status(error: OSError) -> int | None:
-    """Return what an S3 server answered, where that is the cause of an error."""
-    cause = error.__cause__
-    if not isinstance(cause, ClientError):
-        return None
-    return int(cause.response["ResponseMetadata"]["HTTPStatusCode"])

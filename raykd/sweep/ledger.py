@@ -341,6 +341,9 @@ def _as_json(record: Record) -> str:
 
 def _record(saved: dict[str, Any]) -> Record:
     stop = saved.pop("stop")
+    # Studies outlive versions of raykd: a ledger that has this name for it goes on.
+    if "pack_key" in saved:
+        saved["sharing_key"] = saved.pop("pack_key")
     return Record(
         **{
             **saved,

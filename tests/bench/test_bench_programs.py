@@ -67,7 +67,7 @@ def test_the_fullest_worker_and_the_requests_of_trials_are_counted() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_students_in_a_pack_end_with_the_losses_of_students_apart() -> None:
+def test_students_of_a_shared_process_end_with_the_losses_of_students_apart() -> None:
     printed = run_program("shared_process.py")
     assert sum(line.count("│") == 7 for line in printed.splitlines()) == 1
     assert "losses equal" in printed

@@ -110,7 +110,7 @@ def weights(config: RunConfig) -> dict[str, torch.Tensor]:
     return dict(load_model(run_paths(config).model, config.task, labels=None).state_dict())
 
 
-def test_a_killed_worker_of_a_student_in_shares_changes_nothing(directory: Path) -> None:
+def test_a_killed_worker_of_a_sharded_student_changes_nothing(directory: Path) -> None:
     changes: dict[str, Any] = {
         "student": {"architecture": TINY_BERT | {"dropout": 0.2}},
         "cluster": {"num_workers": 2, "shard_student": True},

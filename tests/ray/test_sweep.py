@@ -151,7 +151,7 @@ def test_a_failed_trial_is_told_and_is_tried_again_when_asked(
     assert len(ledger.records[good.id].attempts) == 1
 
 
-def test_a_pack_is_one_trial_whose_runs_find_what_they_find_alone(
+def test_a_shared_process_is_one_trial_whose_runs_find_what_they_find_alone(
     tmp_path: Path, ray_of_four: Any
 ) -> None:
     write_runs(tmp_path)

@@ -182,7 +182,7 @@ def _cost(processes: Iterable[Sequence[tuple[PlannedRun, float]]]) -> PlannedCos
             # One forward pass serves all runs of a process: the one that takes the most steps
             # decides how many there are.
             of_teachers = max(of_teachers, asked)
-            for name, flops in () if run.flops is None else run.flops.caches.items():
+            for name, flops in run.cache_flops.items():
                 question = _asked(name, run.config)
                 # Counted once for all that ask the same; the longest run asks about the most rows.
                 caches[question] = max(flops, caches.get(question, 0.0))

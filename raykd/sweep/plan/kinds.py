@@ -4,7 +4,8 @@ A thousand trials are often a few kinds: seeds, learning rates and weights of lo
 neither the models nor what a step costs.
 """
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from raykd.config.schedule import parse_schedule
@@ -12,7 +13,7 @@ from raykd.config.schema.losses import LossesConfig
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.train import CheckpointConfig, OptimizerConfig, TrackingConfig
 from raykd.errors import RaykdError
-from raykd.planning.flops import RunFlops, run_flops
+from raykd.planning.flops import RunFlops, cache_flops, run_flops
 from raykd.planning.memory import ModelPlan
 from raykd.planning.run_plan import Plan, plan_run
 from raykd.sweep.plan.placeholder_models import PlaceholderModels
@@ -31,6 +32,9 @@ class KindPlan:
     student: ModelPlan | None = None
     flops: RunFlops | None = None
     """None where there are problems."""
+
+    cache_flops: Mapping[str, float] = field(default_factory=dict)
+    """Operations, in all, to compute the outputs that are kept, by teacher."""
 
     memory_bytes: int | None = None
     shared_bytes: int | None = None
@@ -79,13 +83,12 @@ class Planner:
         plan = plan_run(kind, fresh=True)
         problems = list(plan.problems)
         flops = None
+        caches: dict[str, float] = {}
         if not problems and plan.setup is not None and plan.student is not None:
             try:
-                flops = run_flops(
-                    plan.setup,
-                    student=plan.student.config,
-                    teachers={name: teacher.config for name, teacher in plan.teachers.items()},
-                )
+                teachers = {name: teacher.config for name, teacher in plan.teachers.items()}
+                flops = run_flops(plan.setup, student=plan.student.config, teachers=teachers)
+                caches = cache_flops(plan.setup, teachers)
             except RaykdError as error:
                 problems.append(str(error))
         return KindPlan(
@@ -95,6 +98,7 @@ class Planner:
             planned_tokens=_tokens(kind, plan),
             student=plan.student,
             flops=flops,
+            cache_flops=caches,
             memory_bytes=plan.memory_bytes,
             shared_bytes=plan.shared_bytes,
         )

@@ -1,6 +1,6 @@
 """The runs of a sweep with what is known before they start: models, cost, need, progress."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from raykd.config.load import plain
@@ -31,6 +31,9 @@ class PlannedRun:
     """None where there are problems, as ``flops``."""
 
     flops: RunFlops | None
+    cache_flops: Mapping[str, float]
+    """Operations, in all, to compute the outputs that are kept, by teacher."""
+
     need: Need
     shared_bytes: int | None
     """Part of the memory it needs that runs of one process have once, teachers among it."""
@@ -137,6 +140,7 @@ def _run(entry: Entry, kind: KindPlan, progress: Progress) -> PlannedRun:
         first_step=kind.num_steps if progress.is_done else min(progress.step, kind.num_steps),
         student=kind.student,
         flops=kind.flops,
+        cache_flops=kind.cache_flops,
         need=need_of(entry.config, kind.memory_bytes),
         shared_bytes=kind.shared_bytes,
         remarks=kind.remarks,

@@ -14,7 +14,7 @@ from raykd.distill.models import check_layer_terms
 from raykd.distill.setup import RunSetup
 from raykd.models.build import build_config, build_model, count_parameters
 from raykd.models.families import FAMILIES
-from raykd.planning.flops import RunFlops, run_flops
+from raykd.planning.flops import RunFlops, cache_flops, run_flops
 from raykd.planning.memory import ModelPlan
 from raykd.scores import DenseScores
 from torch.utils.flop_counter import FlopCounterMode
@@ -60,14 +60,9 @@ def plan(model_type: str, task: TaskName, **fields: Any) -> ModelPlan:
     return ModelPlan(config=config, parameters=count_parameters(config, task))
 
 
-def flops(
-    manifest: Manifest,
-    student: ModelPlan,
-    teacher: ModelPlan | None = None,
-    *,
-    task: TaskName = "masked_lm",
-    **changes: Any,
-) -> RunFlops:
+def setup_of(
+    manifest: Manifest, teacher: ModelPlan | None, task: TaskName = "masked_lm", **changes: Any
+) -> RunSetup:
     given: dict[str, Any] = {
         "train__micro_batch_size": ROWS,
         "data__masking": {"fraction": 0.3},
@@ -76,8 +71,19 @@ def flops(
     if teacher is not None:
         given |= {"teachers": {"big": {"model": "nowhere"}}, "losses": {"forward_kl": {}}}
     config = small_run(Path("nowhere"), task=task, **(given | changes))
-    teachers = {} if teacher is None else dict.fromkeys(config.teachers, teacher.config)
-    setup = RunSetup(config=config, manifest=manifest)
+    return RunSetup(config=config, manifest=manifest)
+
+
+def flops(
+    manifest: Manifest,
+    student: ModelPlan,
+    teacher: ModelPlan | None = None,
+    *,
+    task: TaskName = "masked_lm",
+    **changes: Any,
+) -> RunFlops:
+    setup = setup_of(manifest, teacher, task, **changes)
+    teachers = {} if teacher is None else dict.fromkeys(setup.config.teachers, teacher.config)
     return run_flops(setup, student=student.config, teachers=teachers)
 
 
@@ -185,8 +191,10 @@ def test_a_teacher_whose_outputs_are_kept_costs_its_head_in_a_run_and_all_of_it_
     assert flops(manifest, model, model, teachers=sparse, **changes).teachers_per_token == 0
     # Each row is masked in another way in each of the three epochs.
     whole = 3 * ROWS * LENGTH * live.teachers_per_token
-    assert kept.caches == {"big": pytest.approx(whole)}
-    assert live.caches == {}
+    configs = {"big": model.config}
+    of_cached = setup_of(manifest, model, teachers=cached, **changes)
+    assert cache_flops(of_cached, configs) == {"big": pytest.approx(whole)}
+    assert cache_flops(setup_of(manifest, model, **changes), configs) == {}
 
 
 @pytest.mark.parametrize("model_type", ["llama", "gpt2"])

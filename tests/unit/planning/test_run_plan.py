@@ -105,7 +105,7 @@ def test_a_run_that_may_write_a_cache_needs_memory_for_the_whole_teacher(directo
     assert plan.memory_bytes - plan.shared_bytes > of_layers > 8_000_000
 
 
-def test_a_student_in_shares_is_not_compiled(directory: Path) -> None:
+def test_a_sharded_student_is_not_compiled(directory: Path) -> None:
     cluster = {"num_workers": 2, "shard_student": True}
     with pytest.raises(ConfigError, match=r"shard_student and train\.compile are both true"):
         small_run(directory, cluster=cluster, train__compile=True)

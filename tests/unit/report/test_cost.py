@@ -50,7 +50,7 @@ def test_a_stage_is_counted_once_and_teachers_beside_students_have_their_share()
     assert sum(cost.flops for cost in summary.costs) == total.flops
 
 
-def test_runs_of_a_pack_share_what_their_teacher_costs() -> None:
+def test_runs_of_a_process_share_what_their_teacher_costs() -> None:
     *controls, first, second = arm_and_control({WEIGHT: 1}, own=[1.0, 2.0], control=[3.0, 3.0])
     # Of 100 steps the first run takes 40 beside three others, and the rest alone.
     packed = Attempt(started_at=0.0, ended_at=10.0, num_sharing=4)

@@ -66,6 +66,16 @@ def test_coordinates_keep_their_types(tmp_path: Path) -> None:
     ]
 
 
+def test_a_ledger_with_the_former_name_of_a_field_is_read(tmp_path: Path) -> None:
+    ledger = ledger_of([replace(trial_of({}), sharing_key="alike")], uri=str(tmp_path))
+    write_ledger(ledger)
+    (path,) = (tmp_path / "records").iterdir()
+    saved = json.loads(path.read_text())
+    saved["pack_key"] = saved.pop("sharing_key")
+    path.write_text(json.dumps(saved))
+    assert read_ledger(ledger.uri) == ledger
+
+
 def test_where_no_sweep_is_that_is_said(storage_uri: str) -> None:
     uri = uris.join(storage_uri, "gone")
     with pytest.raises(ConfigError, match="gone: holds no sweep; give the directory"):

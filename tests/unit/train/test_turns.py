@@ -134,7 +134,7 @@ def assert_as_alone(directory: Path, configs: Mapping[str, RunConfig]) -> None:
         assert files(apart) == files(config)
 
 
-def test_members_are_the_runs_that_they_are_alone_and_the_teacher_runs_once(
+def test_runs_that_share_a_process_are_the_runs_that_they_are_alone_and_the_teacher_runs_once(
     directory: Path,
 ) -> None:
     configs = {name: shared_run(directory, **changes) for name, changes in VARIED.items()}
@@ -147,7 +147,7 @@ def test_members_are_the_runs_that_they_are_alone_and_the_teacher_runs_once(
     assert_as_alone(directory, configs)
 
 
-def test_members_that_stopped_apart_go_on_together(directory: Path) -> None:
+def test_runs_that_stopped_apart_go_on_together(directory: Path) -> None:
     configs = {name: shared_run(directory, **VARIED[name]) for name in ("plain", "dropout")}
     left = SharedProcess(configs).train({"plain": stop_after(2), "dropout": stop_after(4)})
     assert left == {"plain": 2, "dropout": 4}

@@ -216,7 +216,7 @@ def shared(directory: Path) -> dict[str, RunConfig]:
     return {run_paths(config).name: config for config in configs}
 
 
-def test_a_pack_trains_in_one_process_and_each_ends_for_itself(
+def test_runs_train_in_one_process_and_each_ends_for_itself(
     directory: Path, shared: dict[str, RunConfig]
 ) -> None:
     told: list[tuple[str, Metrics]] = []

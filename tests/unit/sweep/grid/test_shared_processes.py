@@ -122,7 +122,7 @@ def test_trials_that_gain_nothing_or_must_be_alone_are(
 # The study
 
 
-def test_a_pack_counts_as_one_process_and_its_ends_are_told_one_by_one(tmp_path: Path) -> None:
+def test_a_shared_process_counts_once_and_its_ends_are_told_one_by_one(tmp_path: Path) -> None:
     records = [run_of(tmp_path, name, sharing_key="k") for name in "abcd"]
     study = study_of(
         tmp_path, [*records, run_of(tmp_path, "e")], Limits(at_once=2), trials_per_process=3
@@ -173,7 +173,7 @@ def test_shared_processes_change_nothing_that_a_study_finds(
 # The plan
 
 
-def test_a_pack_pays_the_teacher_once_and_takes_its_memory_once(directory: Path) -> None:
+def test_a_shared_process_pays_the_teacher_once_and_takes_its_memory_once(directory: Path) -> None:
     given = {"search": {WEIGHT: {"grid": [1, 2, 3, 4]}}, "nodes": NODES}
     apart = plan_sweep(sweep_in(directory, **given))
     shared = plan_sweep(sweep_in(directory, **given, trials_per_process=2))
@@ -194,7 +194,7 @@ def test_a_pack_pays_the_teacher_once_and_takes_its_memory_once(directory: Path)
     assert single < double < 2 * single
 
 
-def test_a_pack_that_does_not_fit_is_a_problem(directory: Path) -> None:
+def test_a_shared_process_that_does_not_fit_is_a_problem(directory: Path) -> None:
     given = {"search": {WEIGHT: {"grid": [1, 2]}}, "trials_per_process": 2}
     whole = plan_sweep(sweep_in(directory, **given))
     largest, smallest = (
