@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from raykd.config.header import preparations
+from raykd.config.named_runs import named_runs
 from raykd.config.schema.sweep import SweepConfig
 from raykd.errors import RaykdError
 from raykd.storage import uris
@@ -55,8 +56,7 @@ def preparation_told(paths: Sequence[Path], data_uris: Iterable[str]) -> Iterato
 
 def files_of(path: Path, sweep: SweepConfig) -> list[Path]:
     """Return a sweep's file and those of its runs."""
-    runs = [sweep.base, *(t.run for t in sweep.teachers.values() if t.run is not None)]
-    return [path, *map(Path, dict.fromkeys(runs))]
+    return [path, *map(Path, dict.fromkeys(run.path for run in named_runs(sweep).values()))]
 
 
 def preparation_lines(paths: Sequence[Path], data_uris: Iterable[str]) -> list[str]:

@@ -31,6 +31,9 @@ from raykd.errors import ConfigError
 
 _Parts = tuple[str, ...]
 
+_NAMING_RUNS = ("teachers", "stages", "probes")
+"""Sections of a sweep whose entries name run files."""
+
 _UNFIT = (OmegaConfBaseException, TypeError, OverflowError)
 """What OmegaConf raises where a value does not fit its key."""
 
@@ -69,7 +72,8 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
     for override in overrides:
         _apply_to_sweep(given, override)
     beside = path.parent
-    for section in [given, *_mappings(given.get("teachers"))]:
+    named = [e for name in _NAMING_RUNS for e in _mappings(given.get(name))]
+    for section in [given, *named]:
         for key in ("base", "run"):
             # Relative to the file that names it, not to where the command is typed.
             if isinstance(section.get(key), str):

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from raykd.config.given import read_mapping, replace_value
 from raykd.config.kinds import is_sweep
 from raykd.config.load import load_run, load_sweep, plain
+from raykd.config.named_runs import named_runs
 from raykd.config.schema.sweep import SweepConfig
 from raykd.errors import ConfigError
 
@@ -71,10 +71,10 @@ def _of_file(path: Path, overrides: Sequence[str]) -> Configuration:
         relative = _told(_places_of_run(plain(run)))
         return Configuration(study=run.name, paths=(path,), relative=relative)
     sweep = load_sweep(path, overrides)
-    files = [Path(sweep.base), *(Path(t.run) for t in sweep.teachers.values() if t.run)]
+    files = dict.fromkeys(Path(run.path) for run in named_runs(sweep).values())
     return Configuration(
         study=sweep.name,
-        paths=(path, *dict.fromkeys(files)),
+        paths=(path, *files),
         relative=_told(_places_of_sweep(sweep)),
     )
 
@@ -92,15 +92,9 @@ def _places_of_sweep(sweep: SweepConfig) -> Iterator[tuple[str, str]]:
     if sweep.runs_uri is not None:
         yield "runs_uri", sweep.runs_uri
     yield from _models(plain(sweep))
-    runs: list[tuple[str, dict[str, Any]]] = [(sweep.base, {})]
-    runs += [
-        (teacher.run, teacher.overrides) for teacher in sweep.teachers.values() if teacher.run
-    ]
-    for path, own in runs:
-        given = read_mapping(Path(path))
-        for key, value in {**sweep.overrides, **own}.items():
-            replace_value(given, key, value)
-        if path == sweep.base and sweep.teachers:
+    for run in named_runs(sweep).values():
+        given = run.mapping()
+        if run.key == "base" and sweep.teachers:
             # The sweep's own take their place.
             given.pop("teachers", None)
         places = dict(_places_of_run(given))

@@ -2,8 +2,8 @@
 
     OUTPUT_URI/NAME/
       sweep.yaml        the sweep as it was last started
-      index.json        its stages and trials in the order of the plan
-      records/ID.json   one record per stage and trial
+      index.json        its runs in the order of the plan
+      records/ID.json   one record per run
       lease.json        which driver writes right now
       report/           what `raykd report` leaves
 
@@ -26,7 +26,9 @@ from raykd.storage.published import layout
 
 Metrics = dict[str, float]
 
-KIND = Literal["stage", "trial"]
+KIND = Literal["stage", "tuning", "trial", "probe"]
+"""A stage is trained once for others, a teacher among them; tuning runs choose values; trials are
+compared; probes score the models of the others."""
 
 PREEMPTED = "preempted"
 """Kind of an attempt whose machine was taken away."""
@@ -115,9 +117,10 @@ class Record:
     kind: KIND
     run_uri: str
     coordinates: dict[str, Any]
-    """For a trial: coordinate to value, such as teacher, quality, losses.forward_kl.weight,
-    student.init, or the name of a pair; none for what a control does not depend on. For a stage:
-    the teacher's name."""
+    """For a trial or a tuning run: coordinate to value, such as teacher, quality,
+    losses.forward_kl.weight, student.init, or the name of a pair; none for what a control does not
+    depend on. For a stage: its name as stage, or as teacher. For a probe: its name as probe, and
+    at, the fraction of the steps of the run that it scores."""
 
     arm: str
     """Equal for trials that differ by seed only."""
@@ -125,7 +128,7 @@ class Record:
     seed: int
     control: str | None
     """Id of the trial with the teacher's losses off and all else, the seed too, alike; its own
-    id for a control; None where controls are off, and for stages."""
+    id for a control; None where controls are off, and for stages and probes."""
 
     config: dict[str, Any]
     """The resolved run."""
@@ -138,7 +141,16 @@ class Record:
     """``student`` (forward and backward) and ``teachers`` (forward)."""
 
     needs: tuple[str, ...] = ()
-    """Ids of the stages whose models it uses."""
+    """Ids of the runs whose models it uses."""
+
+    tuned: dict[str, Any] = field(default_factory=dict)
+    """Tuned key to the value that a tuning run tries, or that was chosen for a trial."""
+
+    probed: str | None = None
+    """For a probe: the id of the run whose model it scores."""
+
+    probed_step: int = 0
+    """Step of that model."""
 
     sharing_key: str | None = None
     """What it has in common with runs that it may share a process with, behind one teacher."""

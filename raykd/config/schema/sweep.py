@@ -1,10 +1,18 @@
 """The root of a sweep's configuration: one study in one file."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from raykd.config.schema.search import DimensionConfig, SchedulerConfig
+from raykd.config.schema.study import (
+    ProbeConfig,
+    StageConfig,
+    TuneConfig,
+    is_probe_metric,
+    milestone_problems,
+)
 from raykd.config.schema.teachers import CacheConfig
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -39,11 +47,19 @@ class SweepTeacherConfig:
             problems.append(f"{key} needs exactly one of run and model")
         if self.model is not None and (self.overrides or self.milestones != (1.0,)):
             problems.append(f"{key}: overrides and milestones belong to a run, not to a model")
-        if not self.milestones or not all(0 < m <= 1 for m in self.milestones):
-            problems.append(f"{key}.milestones must be in (0, 1], got {list(self.milestones)}")
-        if len(set(self.milestones)) < len(self.milestones):
-            problems.append(f"{key}.milestones has one twice: {list(self.milestones)}")
-        return problems
+        return problems + milestone_problems(f"{key}.milestones", self.milestones)
+
+
+def _named_problems(
+    section: str, entries: Mapping[str, StageConfig] | Mapping[str, ProbeConfig]
+) -> list[str]:
+    """Return what is wrong with the stages or probes of a sweep, and with their names."""
+    problems = [
+        f"{section}.{name}: the name must consist of letters, digits, '.', '_' and '-'"
+        for name in entries
+        if not _NAME.fullmatch(name)
+    ]
+    return problems + [p for name, e in entries.items() for p in e.problems(f"{section}.{name}")]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,8 +108,14 @@ class SweepConfig:
     """Directory of all runs of the sweep; null leaves each run file its own output_uri."""
 
     overrides: dict[str, Any] = field(default_factory=dict)
-    """Keys of a run and their values, for the base and the run of every teacher. A key of a run on
-    the command line, such as data.uri=URI, is put here, and goes before a teacher's own."""
+    """Keys of a run and their values, for the base and the run of every teacher; those that change
+    no result (cluster, checkpoint, tracking) for stages and probes, too. A key of a run on the
+    command line, such as data.uri=URI, is put here, and goes before a teacher's own."""
+
+    stages: dict[str, StageConfig] = field(default_factory=dict)
+    """Name to a run that is trained once. Wherever a run of the study names a model, in its file,
+    in overrides, search or pairs, stage:NAME is the model of a stage, stage:NAME@0.25 one of its
+    milestones. Stages may begin at stages."""
 
     teachers: dict[str, SweepTeacherConfig] = field(default_factory=dict)
     """Name to teacher. Each quality of each teacher is one value of the coordinate teacher."""
@@ -126,11 +148,18 @@ class SweepConfig:
     seeds: tuple[int, ...] = ()
     """Values of train.seed; each arm is trained with every one. Empty is the base's own."""
 
+    tune: TuneConfig | None = None
+
+    probes: dict[str, ProbeConfig] = field(default_factory=dict)
+    """Name to a downstream task that models are scored on. Metrics probe/NAME/METRIC are means
+    over the probe's seeds, probe/mean is over all probes."""
+
     controls: bool = True
     """Add to each trial its control: the same run with the teacher's losses off."""
 
     metric: str = "eval/loss"
-    """Metric of the evaluations that trials are compared by."""
+    """Metric that trials are compared by: of their evaluations, or of their probes, such as
+    probe/mean."""
 
     mode: Literal["min", "max"] = "min"
     """Whether less or more of the metric is better."""
@@ -170,13 +199,21 @@ class SweepConfig:
             problems += teacher.problems(f"teachers.{name}")
             if self.teachers_are == "together" and len(teacher.milestones) > 1:
                 problems.append(f"teachers.{name}.milestones: together, each has one quality")
+        problems += _named_problems("stages", self.stages)
+        problems += _named_problems("probes", self.probes)
         for key, dimension in self.search.items():
             problems += dimension.problems(f"search.{key}")
         for name, node in self.nodes.items():
             problems += node.problems(f"nodes.{name}")
         if self.scheduler is not None:
             problems += self.scheduler.asha.problems()
-        return [*problems, *self._axis_problems(), *self._number_problems()]
+        return [
+            *problems,
+            *self._axis_problems(),
+            *self._tune_problems(),
+            *self._metric_problems(),
+            *self._number_problems(),
+        ]
 
     def _axis_problems(self) -> list[str]:
         """Return what is wrong with the coordinates and their keys."""
@@ -199,13 +236,59 @@ class SweepConfig:
         problems += [f"pairs.{name}: the name is that of the teachers' axis" for name in reserved]
         named_alike = self.pairs.keys() & self.search.keys()
         problems += [f"pairs.{name}: the name is that of a searched key" for name in named_alike]
-        known = {*self.search, *self.pairs, "teacher", "quality"}
+        known = self._coordinates
         for index, excluded in enumerate(self.exclude):
             if unknown := sorted(set(excluded) - known):
                 problems.append(
                     f"exclude[{index}] names {unknown[0]}, which is no coordinate: "
                     f"they are {', '.join(sorted(known))}"
                 )
+        return problems
+
+    @property
+    def _coordinates(self) -> set[str]:
+        """Names of what tells arms apart."""
+        return {*self.search, *self.pairs, "teacher", "quality"}
+
+    def _tune_problems(self) -> list[str]:
+        if self.tune is None:
+            return []
+        searched = {
+            *self.search,
+            *(key for p in self.pairs.values() for c in p.values() for key in c),
+        }
+        problems = self.tune.problems(searched=searched, coordinates=self._coordinates)
+        # On the runs that are compared themselves, the best of several would be a lucky one.
+        if both := sorted(set(self.tune.seeds) & set(self.seeds)):
+            problems.append(f"tune.seeds and seeds both have {both[0]}: choose on others")
+        if self.searcher == "optuna":
+            problems.append("tune chooses values for a grid: leave it out with searcher=optuna")
+        if is_probe_metric(self.metric) and self.tune.metric is None:
+            problems.append(
+                f"tune.metric is null, which is metric={self.metric}, but runs that choose values "
+                "are not probed: give tune.metric and tune.mode"
+            )
+        return problems
+
+    def _metric_problems(self) -> list[str]:
+        """Return why the probes do not give the metric that trials are compared by."""
+        if not is_probe_metric(self.metric):
+            return []
+        name = self.metric.split("/")[1]
+        probed = [
+            n for n, probe in self.probes.items() if "trials" in probe.of and 1.0 in probe.at
+        ]
+        problems = []
+        if name not in [*probed, *(["mean"] if probed else [])]:
+            problems.append(
+                f"metric={self.metric}: no probe of that name is asked at the end of trials: they "
+                f"are {', '.join(probed) or 'none'}"
+            )
+        if self.scheduler is not None:
+            problems.append(
+                f"scheduler.asha compares evaluations on the way, which metric={self.metric} has "
+                "none of: leave one of them out"
+            )
         return problems
 
     def _idle_draws(self) -> list[str]:

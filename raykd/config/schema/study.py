@@ -1,0 +1,148 @@
+"""What a study adds to the grid of its trials: stages before them, probes after, tuned keys."""
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+PROBED = Literal["trials", "teachers", "stages"]
+
+_PROBE = "probe/"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageConfig:
+    """A run that is trained once, whose model other runs of the study name."""
+
+    run: str
+    """Run file of the stage, relative to the sweep file."""
+
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """Keys of the stage's run and their values, such as student.pretrained: stage:encoder."""
+
+    milestones: tuple[float, ...] = (1.0,)
+    """Fractions of its steps whose models can be named, as in stage:encoder@0.25; stage:encoder is
+    the model at its end."""
+
+    def problems(self, key: str) -> list[str]:
+        """Return every reason this stage cannot be used, each naming its key."""
+        return milestone_problems(f"{key}.milestones", self.milestones)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeConfig:
+    """A run that begins at a model of the study, and whose scores tell how good that model is."""
+
+    run: str
+    """Run file of the probe, relative to the sweep file. Its student.pretrained is the model that
+    is probed; student.freeze: [encoder] makes it a linear probe."""
+
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """Keys of the probe's run and their values."""
+
+    seeds: tuple[int, ...] = (1,)
+    """Values of the probe's train.seed; its metrics are means over them."""
+
+    at: tuple[float, ...] = (1.0,)
+    """Fractions of a run's steps at which its model is probed."""
+
+    of: tuple[PROBED, ...] = ("trials",)
+    """Whose models are probed: those of trials, controls among them, of teachers, of stages."""
+
+    metric: str = "eval/accuracy"
+    """Metric of the probe that counts in probe/mean; more of it is better."""
+
+    floor: float = 0.0
+    """Value of the metric of a model that knows nothing, such as 0.5 for two classes. In
+    probe/mean a probe counts as (value - floor) / (1 - floor)."""
+
+    def problems(self, key: str) -> list[str]:
+        """Return every reason this probe cannot be used, each naming its key."""
+        problems = milestone_problems(f"{key}.at", self.at)
+        problems += _list_problems(f"{key}.seeds", self.seeds)
+        problems += _list_problems(f"{key}.of", self.of)
+        if not self.floor < 1:
+            problems.append(f"{key}.floor must be below 1, got {self.floor}")
+        return problems
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TuneConfig:
+    """Keys whose values are chosen, on seeds of their own, before arms are compared.
+
+    Every arm, its control too, is first trained with each value on each of these seeds; the value
+    with the best mean goes on with the seeds of the study.
+    """
+
+    values: dict[str, list[Any]]
+    """Key of a run, such as optimizer.learning_rate, to the values to choose from."""
+
+    seeds: tuple[int, ...]
+    """Values of train.seed to choose on; none is among those of the study."""
+
+    per: tuple[str, ...] | None = None
+    """Coordinates that a choice is made for, such as [start]: arms that agree in them, and their
+    controls apart, share one. null chooses for each arm by itself."""
+
+    metric: str | None = None
+    """Metric to choose by; null is that of the study."""
+
+    mode: Literal["min", "max"] | None = None
+    """Whether less or more of it is better; null is as for the study."""
+
+    @property
+    def candidates(self) -> list[dict[str, Any]]:
+        """Every combination of the values: key to value."""
+        return [
+            dict(zip(self.values, values, strict=True))
+            for values in itertools.product(*self.values.values())
+        ]
+
+    def problems(self, *, searched: set[str], coordinates: set[str]) -> list[str]:
+        """Return every reason nothing can be chosen, each naming its key.
+
+        Args:
+            searched: Keys that the grid varies.
+            coordinates: Names of the study's coordinates.
+        """
+        problems = [] if self.values else ["tune.values is empty: name a key and its values"]
+        for key, values in self.values.items():
+            # Not as a set: values may be sections.
+            if not values or any(values.count(value) > 1 for value in values):
+                problems.append(f"tune.values.{key} must be different values, got {values}")
+            if key in searched:
+                problems.append(f"{key} is tuned and searched: a trial has one value of it")
+        if "train.seed" in self.values:
+            problems.append("train.seed is tuned: give tune.seeds instead")
+        problems += _list_problems("tune.seeds", self.seeds)
+        problems += [
+            f"tune.per names {name}, which is no coordinate: they are "
+            f"{', '.join(sorted(coordinates)) or 'none'}"
+            for name in self.per or ()
+            if name not in coordinates
+        ]
+        if (self.metric is None) != (self.mode is None):
+            problems.append("tune.metric and tune.mode belong together: give both or none")
+        if (self.metric or "").startswith(_PROBE):
+            problems.append(f"tune.metric={self.metric}: runs that choose values are not probed")
+        return problems
+
+
+def milestone_problems(key: str, milestones: tuple[float, ...]) -> list[str]:
+    """Return what is wrong with fractions of a run's steps."""
+    problems = []
+    if not milestones or not all(0 < m <= 1 for m in milestones):
+        problems.append(f"{key} must be in (0, 1], got {list(milestones)}")
+    if len(set(milestones)) < len(milestones):
+        problems.append(f"{key} has one twice: {list(milestones)}")
+    return problems
+
+
+def is_probe_metric(metric: str) -> bool:
+    """Tell whether a metric of a sweep is one of its probes."""
+    return metric.startswith(_PROBE)
+
+
+def _list_problems(key: str, values: tuple[object, ...]) -> list[str]:
+    if values and len(set(values)) == len(values):
+        return []
+    return [f"{key} must be different values, at least one, got {list(values)}"]
