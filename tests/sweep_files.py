@@ -9,7 +9,8 @@ from raykd.config.load import load_sweep
 from raykd.config.schema.sweep import SweepConfig
 from raykd.config.yaml_text import write_yaml
 from raykd.runs.inputs import find_input
-from raykd.sweep.grid.expand import Entry, Expansion
+from raykd.sweep.grid.entry import Entry
+from raykd.sweep.grid.expand import Expansion
 from raykd.sweep.grid.space import random_draws
 
 from tests.small_runs import TINY_BERT, small_data
@@ -77,4 +78,4 @@ def expanded(sweep: SweepConfig) -> tuple[list[Entry], list[Entry]]:
     """Return the stages and the trials of a sweep whose searcher is random."""
     expansion = Expansion(sweep, functools.cache(find_input))
     draws = [random_draws(sweep, index) for index in range(sweep.num_samples)]
-    return list(expansion.stages), expansion.trials(draws)
+    return list(expansion.stages), list(expansion.runs(draws).trials)

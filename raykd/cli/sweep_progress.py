@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -12,12 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from raykd.cli.progress import console
+from raykd.config.schema.study import is_probe_metric
 from raykd.ray_cluster.pending import Wait
 from raykd.report.standing import standing_of
 from raykd.report.units import duration
 from raykd.sweep.grid.coordinates import run_labels
 from raykd.sweep.ledger import Record, State, read_ledger
-from raykd.sweep.plan.changes import difference
+from raykd.sweep.plan.changes import KIND_NAMES, difference
 from raykd.sweep.plan.plan import SweepPlan
 from raykd.sweep.study.study import Study
 
@@ -33,6 +34,7 @@ class SweepDisplay:
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._labels: dict[str, str] = {}
         self._metric = "eval/loss"
+        self._probe_metrics: dict[str, str] = {}
         self._states: dict[str, State] = {}
         self._says_that_it_stops = False
         self._reason = ""
@@ -57,13 +59,15 @@ class SweepDisplay:
     def plan(self, plan: SweepPlan) -> None:
         """Say in a few lines what is going to happen, and what has changed since last time."""
         records = plan.records
-        self._metric = plan.sweep.metric
+        # Scores of probes come later than a trial's own.
+        self._metric = "eval/loss" if is_probe_metric(plan.sweep.metric) else plan.sweep.metric
+        self._probe_metrics = {name: p.metric for name, p in plan.sweep.probes.items()}
         self._labels = run_labels(records)
         done = sum(record.state is State.DONE for record in records)
         self._print(f"sweep {plan.uri}")
         self._print(
-            f"{len(plan.stages)} teacher's run(s) and {len(plan.trials)} trials, {done} of them "
-            f"there already; {plan.at_once} at a time, on {plan.machines}"
+            f"{_counted(plan)}, {done} of them there already; {plan.at_once} at a time, on "
+            f"{plan.machines}"
         )
         if plan.idle_gpus:
             self._print(f"warning: {plan.idle_gpus}")
@@ -108,7 +112,7 @@ class SweepDisplay:
         parts = [
             f"{over:>{width}}/{len(records)}",
             f"{record.state.value:<8}",
-            f"{'  '.join(_facts(record, self._metric)):<{_FACTS_WIDTH}}",
+            f"{'  '.join(_facts(record, self._metric_of(record))):<{_FACTS_WIDTH}}",
             self._labels[record.id],
         ]
         error = _error(record)
@@ -124,20 +128,44 @@ class SweepDisplay:
 
     def _block(self, study: Study, wait: Wait | None) -> Group:
         records = study.records.values()
-        counts = Counter(record.state for record in records)
-        told = ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
+        told = ", ".join(_standing(records))
         passed = duration(time.monotonic() - self._started_at)
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 2))
         for record in records:
             if record.state is State.RUNNING:
                 table.add_row(
-                    Text(self._labels[record.id]), *map(Text, _running(record, self._metric))
+                    Text(self._labels[record.id]),
+                    *map(Text, _running(record, self._metric_of(record))),
                 )
         waits = [] if wait is None else [Text(str(wait))]
         return Group(Text(f"{told}; {passed}"), *waits, table)
 
+    def _metric_of(self, record: Record) -> str:
+        """Return the metric that is told of a run."""
+        is_probe = record.kind == "probe"
+        return self._probe_metrics[record.coordinates["probe"]] if is_probe else self._metric
+
     def _print(self, line: str) -> None:
         console.print(line, markup=False)
+
+
+def _standing(records: Collection[Record]) -> Iterator[str]:
+    """Say how many runs of each kind are over, and how many of all are in each state."""
+    for kind, name in KIND_NAMES.items():
+        of_kind = [record.state.is_terminal for record in records if record.kind == kind]
+        if of_kind:
+            yield f"{sum(of_kind)}/{len(of_kind)} {name}{'s' if len(of_kind) > 1 else ''}"
+    counts = Counter(record.state for record in records)
+    for state in State:
+        if counts[state] and state not in (State.DONE, State.WAITING):
+            yield f"{counts[state]} {state.value}"
+
+
+def _counted(plan: SweepPlan) -> str:
+    """Say how many runs of each kind there are."""
+    counts = {name: len(plan.of_kind(kind)) for kind, name in KIND_NAMES.items()}
+    told = [f"{n} {name}{'s' if n != 1 else ''}" for name, n in counts.items() if n]
+    return ", ".join(told[:-1]) + (" and " if told[1:] else "") + told[-1]
 
 
 def _facts(record: Record, metric: str) -> Iterator[str]:

@@ -1,5 +1,6 @@
-"""A sweep from the driver's side: one session of Ray Tune over its stages and trials."""
+"""A sweep from the driver's side: one session of Ray Tune over its runs."""
 
+import functools
 import math
 import tempfile
 import time
@@ -92,12 +93,22 @@ def _study(plan: SweepPlan, paths: SweepPaths, options: SweepOptions) -> Study:
     sweep = plan.sweep
     known = known_records(sweep)
     records = resumed(plan.records, known, retries_failed=options.retries_failed)
-    only = selected(records, options.only) if options.only else None
+    per = None if sweep.tune is None else sweep.tune.per
+    only = functools.partial(selected, only=options.only, per=per) if options.only else None
+    if only is not None:
+        # What nothing is at is refused before anything is written.
+        only(records)
     _write_index(paths, plan, options)
 
+    is_open = plan.is_open
+
     def more(so_far: Mapping[str, Record]) -> Sequence[Record]:
+        nonlocal is_open
+        if not is_open:
+            return ()
         # One study is of one content: where an input has changed meanwhile, new runs fail.
         further = plan_sweep(sweep, machines=plan.machines, known=so_far, find=plan.find)
+        is_open = further.is_open
         if len(further.records) > len(so_far):
             _write_index(paths, further, options)
         return further.records
@@ -113,7 +124,7 @@ def _study(plan: SweepPlan, paths: SweepPaths, options: SweepOptions) -> Study:
             only=only,
             rungs=plan.rungs,
         ),
-        more=more if plan.num_unknown_samples else None,
+        more=more if is_open else None,
     )
 
 

@@ -14,9 +14,9 @@ from raykd.config.schema.sweep import SweepConfig
 from raykd.errors import RaykdError
 from raykd.report.standing import standing_of
 from raykd.report.units import amount, duration, share
-from raykd.sweep.grid.coordinates import value_text
+from raykd.sweep.grid.coordinates import stage_label, value_text
 from raykd.sweep.ledger import Ledger, read_ledger
-from raykd.sweep.plan.changes import continued, difference
+from raykd.sweep.plan.changes import KIND_NAMES, continued, difference
 from raykd.sweep.plan.cost import cost_left, measured, planned_time, whole_cost
 from raykd.sweep.plan.payment import teacher_payments
 from raykd.sweep.plan.plan import SweepPlan, plan_sweep
@@ -59,9 +59,11 @@ def plan_lines(plan: SweepPlan, *, measures: bool) -> _Lines:
     if ledger is not None:
         # From here on costs are those of what is left: a stopped or failed run has none.
         plan = continued(plan, ledger)
-    yield from (("stage", _stage_text(stage)) for stage in plan.stages)
+    yield from _graph_lines(plan)
+    yield from _tuning_lines(plan)
     yield from _trial_lines(plan)
     yield from _coordinate_lines(plan)
+    yield from _probe_lines(plan)
     yield from _teacher_lines(plan)
     yield from _cost_lines(plan)
     yield from _room_lines(plan)
@@ -92,14 +94,23 @@ def _states(ledger: Ledger) -> str:
     return ", ".join(f"{number} {state}" for state, number in counted.items())
 
 
-def _stage_text(stage: PlannedRun) -> str:
-    record = stage.record
-    qualities = ", ".join(f"{fraction:g}" for fraction in stage.config.checkpoint.milestones)
-    size = f"{record.num_steps:,} steps, {record.planned_tokens:,} tokens"
-    return (
-        f"teacher {record.coordinates['teacher']}: {_standing(stage)}; qualities {qualities}; "
-        f"{size if record.planned_tokens else 'how long is not known'}"
-    )
+def _graph_lines(plan: SweepPlan) -> _Lines:
+    """Yield the stages, each with those that it begins at or learns from, and who needs it."""
+    names = {stage.record.id: stage_label(stage.record) for stage in plan.stages}
+    users = Counter(stage for run in (*plan.tuning, *plan.trials) for stage in run.record.needs)
+    for stage in plan.stages:
+        record = stage.record
+        qualities = ", ".join(f"{m:g}" for m in stage.config.checkpoint.milestones)
+        size = f"{record.num_steps:,} steps, {record.planned_tokens:,} tokens"
+        text = (
+            f"{names[record.id]}: {_standing(stage)}; qualities {qualities}; "
+            f"{size if record.planned_tokens else 'how long is not known'}"
+        )
+        if record.needs:
+            text += f"; after {', '.join(names[needed] for needed in record.needs)}"
+        if users[record.id]:
+            text += f"; for {users[record.id]:,} run(s)"
+        yield "stage", text
 
 
 def _standing(run: PlannedRun) -> str:
@@ -109,11 +120,23 @@ def _standing(run: PlannedRun) -> str:
     return f"continues at step {run.first_step:,}" if run.first_step else "to be trained"
 
 
+def _tuning_lines(plan: SweepPlan) -> _Lines:
+    if (tune := plan.sweep.tune) is None:
+        return
+    arms = len({(run.record.arm) for run in plan.tuning})
+    per = "each arm" if tune.per is None else f"each {', '.join(tune.per)}"
+    yield (
+        "tuning",
+        f"{len(plan.tuning):,} run(s): {arms:,} arm(s) with their values x {len(tune.seeds)} "
+        f"seed(s), to choose {', '.join(tune.values)} for {per}, controls apart",
+    )
+
+
 def _trial_lines(plan: SweepPlan) -> _Lines:
-    known = [run.record for run in plan.runs if run.record.kind == "trial"]
     if plan.num_unknown_samples:
-        number = len(plan.sample) * plan.num_unknown_samples
-        yield "trials", f"at most {number:,} more, suggested by Optuna while the sweep runs"
+        yield "trials", f"at most {len(plan.expected):,} more, suggested by Optuna while it runs"
+    # Tuned arms have no runs yet, but their number is known.
+    known = [r.record for r in plan.trials if plan.num_unknown_samples == 0 or r in plan.runs]
     arms, seeds = len({r.arm for r in known}), len({r.seed for r in known})
     controls = sum(r.is_control for r in known)
     text = f"{len(known):,}: {arms:,} arm(s) x {seeds} seed(s), {controls:,} of them controls"
@@ -125,6 +148,19 @@ def _trial_lines(plan: SweepPlan) -> _Lines:
     begun = [r for r in plan.trials if r.first_step and r.share_left]
     if begun:
         yield "", f"{len(begun):,} continue from a checkpoint"
+
+
+def _probe_lines(plan: SweepPlan) -> _Lines:
+    """Yield each probe with its runs."""
+    for name, probe in plan.sweep.probes.items():
+        runs = [run for run in plan.probes if run.record.coordinates["probe"] == name]
+        done = sum(run.record.state.is_terminal for run in runs)
+        fractions = ", ".join(f"{at:g}" for at in probe.at)
+        yield (
+            "probe",
+            f"{name}: {len(runs):,} run(s), {done:,} of them there, of {', '.join(probe.of)} at "
+            f"{fractions} of their steps x {len(probe.seeds)} seed(s)",
+        )
 
 
 def _coordinate_lines(plan: SweepPlan) -> _Lines:
@@ -147,16 +183,19 @@ def _teacher_lines(plan: SweepPlan) -> _Lines:
 
 def _cost_lines(plan: SweepPlan) -> _Lines:
 
-    everything, most = (*plan.stages, *plan.trials), plan.sweep.trials_per_process
+    everything, most = (*plan.runs, *plan.expected), plan.sweep.trials_per_process
     if any(run.flops is None for run in everything):
         yield "cost", "not known before the problems below are solved"
         return
     parts = (
-        ("cost", "stages", cost_left(plan.stages, most=most)),
-        ("", "trials", cost_left(plan.trials, most=most)),
-        ("", "with what is done", whole_cost(everything, most=most)),
+        *(
+            (f"{name}s", cost_left(plan.of_kind(kind), most=most))
+            for kind, name in KIND_NAMES.items()
+            if plan.of_kind(kind) or kind in ("stage", "trial")
+        ),
+        ("with what is done", whole_cost(everything, most=most)),
     )
-    for heading, name, cost in parts:
+    for number, (name, cost) in enumerate(parts):
         text = (
             f"{name}: {cost.num_runs:,} run(s), {amount(cost.tokens).strip()} tokens, "
             f"{amount(cost.flops)}FLOPs"
@@ -165,7 +204,7 @@ def _cost_lines(plan: SweepPlan) -> _Lines:
             text += f", {share(cost.teacher_share)} for teachers"
         if cost.num_caches:
             text += f"; {cost.num_caches} cache(s) of teachers' outputs, each paid once"
-        yield heading, text
+        yield "" if number else "cost", text
 
 
 def _room_lines(plan: SweepPlan) -> _Lines:
@@ -180,7 +219,7 @@ def _room_lines(plan: SweepPlan) -> _Lines:
 
 def _time_text(plan: SweepPlan) -> str:
 
-    if not any(run.share_left for run in (*plan.stages, *plan.trials)):
+    if not any(run.share_left for run in (*plan.runs, *plan.expected)):
         return "nothing is left to do"
     try:
         speed = measured(plan)

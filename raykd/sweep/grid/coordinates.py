@@ -93,6 +93,12 @@ def arm_labels(arms: Mapping[str, Record], coordinates: Coordinates) -> dict[str
     return labels
 
 
+def stage_label(stage: Record) -> str:
+    """Return a stage's name for people."""
+    kind = "stage" if "stage" in stage.coordinates else "teacher"
+    return f"{kind} {stage.coordinates.get(kind, stage.id)}"
+
+
 def run_labels(records: Iterable[Record]) -> dict[str, str]:
     """Return a name for each run of a sweep, with the seed where there are several."""
     every = list(records)
@@ -102,7 +108,7 @@ def run_labels(records: Iterable[Record]) -> dict[str, str]:
     labels = arm_labels(arms, coordinates_of(arms))
     has_seeds = len({record.seed for record in trials}) > 1
     return {
-        record.id: f"teacher {record.coordinates['teacher']}"
+        record.id: stage_label(record)
         if record.kind == "stage"
         else labels[record.arm] + (f" seed={record.seed}" if has_seeds else "")
         for record in every

@@ -1,25 +1,28 @@
-"""From a sweep file to its runs: distinct stages, then trials with their controls and seeds."""
+"""From a sweep file to its runs: stages, tuning runs, trials with controls and seeds, probes."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from raykd.config.given import replace_value
 from raykd.config.identity import run_id
 from raykd.config.inputs import Named
-from raykd.config.kinds import read_run_mapping
 from raykd.config.load import checked_run
+from raykd.config.named_runs import named_runs
 from raykd.config.schema.run import RunConfig
+from raykd.config.schema.study import TuneConfig
 from raykd.config.schema.sweep import SweepConfig
 from raykd.errors import ConfigError, RaykdError
 from raykd.runs.inputs import Find, Found, input_uris, pinned
-from raykd.runs.paths import run_paths
 from raykd.sweep.grid.control import control_of, is_control
+from raykd.sweep.grid.entry import Entry, entry_of, needed_stages, with_milestones, with_seed
+from raykd.sweep.grid.probes import Probes
 from raykd.sweep.grid.space import Draws, Point, points_of
-from raykd.sweep.grid.stages import TeacherModel, shared_changes, teacher_models
-from raykd.sweep.ledger import KIND
+from raykd.sweep.grid.stages import Stages, TeacherModel
+from raykd.sweep.grid.tuned import NOTHING, Values, chosen_values
+from raykd.sweep.ledger import KIND, Record
+from raykd.sweep.tuning import group_of
 
 _ONLY_TEACHER = "teacher"
 """Name in the run of the sweep's teacher, where the base names none."""
@@ -29,16 +32,48 @@ _MOST_TOLD = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
-    """One run of the sweep, before anything is known of its progress."""
+class Runs:
+    """The runs of some samples that follow the stages."""
 
-    id: str
-    kind: KIND
-    config: RunConfig
-    coordinates: dict[str, object]
-    arm: str
-    control: str | None
-    needs: tuple[str, ...]
+    tuning: tuple[Entry, ...] = ()
+    trials: tuple[Entry, ...] = ()
+    """Each once, a control before what it controls."""
+
+    undecided: tuple[Entry, ...] = ()
+    """Trials whose tuned values are still to be chosen, each with the first ones."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Arm:
+    """A point of the grid with each of the tuned values, checked, with the base's own seed."""
+
+    point: Point
+    configs: tuple[RunConfig, ...]
+    controls: tuple[RunConfig, ...]
+
+    def pair(self, trial: int, control: int) -> "_Pair":
+        """Return the arm with its own value and the control's, by their numbers."""
+        return _Pair(
+            point=self.point,
+            trial=self.configs[trial],
+            control=self.controls[control],
+            numbers=(trial, control),
+            tunes_control=any(other != self.controls[0] for other in self.controls),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Pair:
+    """A run of a point, and its control."""
+
+    point: Point
+    trial: RunConfig
+    control: RunConfig
+    numbers: tuple[int, int]
+    """Which of the tuned values each of them has."""
+
+    tunes_control: bool
+    """Whether the control depends on the tuned values."""
 
 
 class Expansion:
@@ -61,90 +96,176 @@ class Expansion:
         self._sweep = sweep
         self.missing: list[str] = []
         """Why inputs cannot be read."""
-        self._base = read_run_mapping(Path(sweep.base))
-        for key, value in shared_changes(sweep).items():
-            replace_value(self._base, key, value)
+        self._base = named_runs(sweep)["base"].mapping()
         self._find = find
         self._made: dict[str, str] = {}
-        """Models that stages make, or are still to make, by place: what they are known by."""
+        """Models that runs of the study make, or are still to make, by place: what they are known
+        by."""
 
-        self._models = teacher_models(sweep, self._pinned)
-        self._made = {m.uri: m.origin for m in self._models.values() if m.origin is not None}
-        self.stages = _stages(self._models)
-        """Each teacher's run, once."""
-        self._stage_ids = {run_paths(stage.config).run: stage.id for stage in self.stages}
+        self._stages = Stages(sweep, self._pinned, self._made)
+        self._probes = Probes(sweep, self._stages, self._pinned)
+        self.stages = tuple(map(self._as_probed, self._stages.entries))
+        """The runs of stages and teachers, each once, after those that it needs."""
 
-    def trials(self, draws: Sequence[Draws]) -> list[Entry]:
-        """Return the trials of some samples, each once, a control before what it controls.
+        self.probes_of = self._probes.entries_of
+        self._candidates: list[Values] = [{}] if sweep.tune is None else sweep.tune.candidates
+
+    def runs(self, draws: Sequence[Draws], records: Mapping[str, Record] = NOTHING) -> Runs:
+        """Return the runs of some samples.
+
+        Args:
+            draws: The samples.
+            records: What is known of the sweep's runs: values are chosen by it.
 
         Raises:
             ConfigError: A trial contradicts itself; the message lists every contradiction.
         """
-        entries: dict[str, Entry] = {}
         problems: dict[str, list[Point]] = {}
-        for sample in draws:
-            # Each arm is checked once, not once for each seed: a seed contradicts nothing.
-            arms: list[tuple[RunConfig, Point]] = []
-            for point in points_of(self._sweep, sample):
-                try:
-                    arms.append((self._config(point), point))
-                except ConfigError as error:
-                    problems.setdefault(str(error), []).append(point)
-            # Seeds outside, arms inside: the first seed of every arm runs before the second of
-            # any, so that an early look at the report sees all arms.
-            for seed in self._sweep.seeds or (None,):
-                for config, point in arms:
-                    self._add(config, point, seed, entries)
+        arms = [self._arms(sample, problems) for sample in draws]
         _report(self._sweep, problems)
-        # A run without a teacher's loss is a control where something is compared with it.
-        controls = entries.keys() & {e.control for e in entries.values() if e.control != e.id}
-        return [e if e.control in controls else replace(e, control=None) for e in entries.values()]
+        if (tune := self._sweep.tune) is None:
+            return Runs(trials=self._trials([[arm.pair(0, 0) for arm in some] for some in arms]))
+        every = [arm for some in arms for arm in some]
+        tuning = self._tuning(every, tune)
+        chosen = chosen_values(self._sweep, tune, tuning.values(), records)
+        pairs = [[self._chosen(arm, tuning, chosen or {}) for arm in some] for some in arms]
+        first = self._trials([[arm.pair(0, 0) for arm in some] for some in arms])
+        return Runs(
+            tuning=tuple(tuning.values()),
+            trials=self._trials([[p for p in some if p is not None] for some in pairs]),
+            undecided=first if chosen is None else (),
+        )
 
-    def _config(self, point: Point) -> RunConfig:
+    def _arms(self, sample: Draws, problems: dict[str, list[Point]]) -> list[_Arm]:
+        """Return the points of a sample; note what is wrong with others."""
+        arms = []
+        for point in points_of(self._sweep, sample):
+            # Each arm is checked once, not once for each seed: a seed contradicts nothing.
+            try:
+                configs = tuple(self._config(point, values) for values in self._candidates)
+                _require_alike(configs, self._candidates)
+            except ConfigError as error:
+                problems.setdefault(str(error), []).append(point)
+                continue
+            arms.append(
+                _Arm(point=point, configs=configs, controls=tuple(map(control_of, configs)))
+            )
+        return arms
+
+    def _config(self, point: Point, values: Values) -> RunConfig:
         """Return the run of a point, checked, with the base's own seed."""
         given = copy.deepcopy(self._base)
         if self._sweep.teachers_are == "together":
-            for name in self._sweep.teachers:
-                _set_teacher(given, name, next(m for k, m in self._models.items() if k[0] == name))
+            for name, teacher in self._sweep.teachers.items():
+                quality = None if teacher.run is None else teacher.milestones[0]
+                _set_teacher(given, name, self._stages.teacher(name, quality))
         elif point.teacher is not None:
-            _set_only_teacher(given, self._models[point.teacher, point.quality])
-        for key, value in point.changes.items():
+            _set_only_teacher(given, self._stages.teacher(point.teacher, point.quality))
+        for key, value in {**point.changes, **values}.items():
             replace_value(given, key, value)
-        return checked_run(given, origin="trial")
+        config = self._stages.resolved(checked_run(given, origin="trial"))
+        if self._sweep.tune is not None and config.train.seed in self._unseeded(self._sweep.tune):
+            message = (
+                f"tune.seeds has {config.train.seed}, the base's train.seed: choose on others"
+            )
+            raise ConfigError(message)
+        return config
 
-    def _add(
-        self, config: RunConfig, point: Point, seed: int | None, entries: dict[str, Entry]
-    ) -> None:
-        """Add a trial with a seed, after its control."""
-        if seed is not None:
-            config = replace(config, train=replace(config.train, seed=seed))
-        control = self._pinned(control_of(config))
+    def _unseeded(self, tune: TuneConfig) -> tuple[int, ...]:
+        """Return the seeds that the base's own must not be among."""
+        return () if self._sweep.seeds else tune.seeds
+
+    def _tuning(self, arms: Sequence[_Arm], tune: TuneConfig) -> dict[str, Entry]:
+        """Return the runs that values are chosen by, by their ids."""
+        entries: dict[str, Entry] = {}
+        for seed in tune.seeds:
+            for arm in arms:
+                for number in range(len(self._candidates)):
+                    self._add("tuning", arm.pair(number, number), seed, entries)
+        return entries
+
+    def _chosen(
+        self, arm: _Arm, tuning: Mapping[str, Entry], chosen: Mapping[str, Values]
+    ) -> _Pair | None:
+        """Return an arm with the values that it goes on with; None where there are none."""
+        assert self._sweep.tune is not None  # noqa: S101  only then there is a choice
+        numbers = []
+        for configs in (arm.configs, arm.controls):
+            entry = tuning.get(
+                run_id(self._pinned(with_seed(configs[0], self._sweep.tune.seeds[0])))
+            )
+            if entry is None:
+                # A control that is not asked for, or does not depend on the tuned values.
+                numbers.append(0)
+                continue
+            is_of_control = entry.control == entry.id
+            group = group_of(self._sweep.tune, entry.coordinates, is_control=is_of_control)
+            if group not in chosen:
+                return None
+            numbers.append(self._candidates.index(chosen[group]))
+        return arm.pair(*numbers)
+
+    def _trials(self, samples: Iterable[Sequence[_Pair]]) -> tuple[Entry, ...]:
+        """Return the trials of some samples, each once, a control before what it controls."""
+        entries: dict[str, Entry] = {}
+        for pairs in samples:
+            # Seeds outside, arms inside: the first seed of every arm runs before the second of
+            # any, so that an early look at the report sees all arms.
+            for seed in self._sweep.seeds or (None,):
+                for pair in pairs:
+                    self._add("trial", pair, seed, entries)
+        # A run without a teacher's loss is a control where something is compared with it.
+        controls = entries.keys() & {e.control for e in entries.values() if e.control != e.id}
+        return tuple(
+            self._as_probed(e if e.control in controls else replace(e, control=None))
+            for e in entries.values()
+        )
+
+    def _add(self, kind: KIND, pair: _Pair, seed: int | None, entries: dict[str, Entry]) -> None:
+        """Add a run of an arm with a seed, after its control."""
+        values, values_of_control = (self._candidates[number] for number in pair.numbers)
+        control = self._pinned(with_seed(pair.control, seed))
         # Pinned first: the id holds the fingerprints of the inputs, so that a control is shared by
         # all that read the same content, whatever they call it.
         control_id = run_id(control)
-        if self._sweep.controls or is_control(config):
-            coordinates = _coordinates_of_control(point, control, self._models)
+        is_asked = self._sweep.controls and (kind == "trial" or pair.tunes_control)
+        if is_asked or is_control(pair.trial):
+            coordinates = _coordinates_of_control(
+                pair.point, control, self._teacher_of(pair.point)
+            )
             if (known := entries.get(control_id)) is not None:
                 # One control of several points: it is at what they have in common.
                 shared = known.coordinates
                 coordinates = {k: v for k, v in shared.items() if coordinates.get(k) == v}
-            entries[control_id] = _entry(
-                "trial",
+            entries[control_id] = entry_of(
                 control,
+                kind=kind,
                 coordinates=coordinates,
                 control=control_id,
-                needs=_needs(control, self._stage_ids),
+                needs=needed_stages(control, self._stages.ids),
+                tuned=values_of_control if known is None else known.tuned,
             )
-        if not is_control(config):
-            pinned = self._pinned(config)
-            entry = _entry(
-                "trial",
-                pinned,
-                coordinates=point.coordinates,
-                control=control_id,
-                needs=_needs(config, self._stage_ids),
+        if not is_control(pair.trial):
+            trial = self._pinned(with_seed(pair.trial, seed))
+            entry = entry_of(
+                trial,
+                kind=kind,
+                coordinates=pair.point.coordinates,
+                control=control_id if kind == "trial" else None,
+                needs=needed_stages(trial, self._stages.ids),
+                tuned=values,
             )
             entries.setdefault(entry.id, entry)
+
+    def _teacher_of(self, point: Point) -> TeacherModel | None:
+        if point.teacher is None:
+            return None
+        return self._stages.teacher(point.teacher, point.quality)
+
+    def _as_probed(self, entry: Entry) -> Entry:
+        """Return a run that keeps the models that are probed."""
+        fractions = self._probes.fractions_of(entry)
+        return replace(entry, config=with_milestones(entry.config, fractions))
 
     def _pinned(self, config: RunConfig) -> RunConfig:
         """Return a run that names what its inputs hold."""
@@ -161,41 +282,17 @@ class Expansion:
         return pinned(config, find)
 
 
-def _stages(models: Mapping[tuple[str, float | None], TeacherModel]) -> tuple[Entry, ...]:
-    """Return each run that makes a teacher once, with the milestones of all who need it."""
-    entries: dict[str, Entry] = {}
-    for (name, _), model in models.items():
-        if model.stage is None:
-            continue
-        entry = _entry("stage", model.stage, coordinates={"teacher": name})
-        # Milestones are no part of a run's identity: two qualities of one teacher are one run,
-        # which keeps the checkpoints of both.
-        known = entries.setdefault(entry.id, entry)
-        checkpoint = known.config.checkpoint
-        kept = {*checkpoint.milestones, *model.stage.checkpoint.milestones}
-        checkpoint = replace(checkpoint, milestones=tuple(sorted(kept)))
-        entries[entry.id] = replace(known, config=replace(known.config, checkpoint=checkpoint))
-    return tuple(entries.values())
+def _require_alike(configs: Sequence[RunConfig], candidates: Sequence[Values]) -> None:
+    """Refuse values of which some turn the teacher's losses off, and so make a control.
 
-
-def _entry(
-    kind: KIND,
-    config: RunConfig,
-    *,
-    coordinates: dict[str, object],
-    control: str | None = None,
-    needs: tuple[str, ...] = (),
-) -> Entry:
-    return Entry(
-        id=run_id(config),
-        kind=kind,
-        config=config,
-        coordinates=coordinates,
-        # Seeds differ within an arm; one fixed seed gives all of them the same hash.
-        arm=run_id(replace(config, train=replace(config.train, seed=0))),
-        control=control,
-        needs=needs,
-    )
+    Raises:
+        ConfigError: There are such.
+    """
+    are_controls = [is_control(config) for config in configs]
+    if any(are_controls) and not all(are_controls):
+        values = candidates[are_controls.index(True)]
+        message = f"tune.values: {values} turns the teacher's losses off, which is the control"
+        raise ConfigError(message)
 
 
 def _set_only_teacher(given: dict[str, Any], model: TeacherModel) -> None:
@@ -219,26 +316,12 @@ def _set_teacher(given: dict[str, Any], name: str, model: TeacherModel) -> None:
         replace_value(given, f"teachers.{name}.cache", asdict(model.cache))
 
 
-def _needs(config: RunConfig, stages: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the stages in whose runs the inputs of a run lie."""
-    uris = tuple(input_uris(config).values())
-    return tuple(
-        stage
-        for run_uri, stage in stages.items()
-        # With the slash: a run's directory may be the beginning of another's name.
-        if any(uri.startswith(f"{run_uri}/") for uri in uris)
-    )
-
-
 def _coordinates_of_control(
-    point: Point, control: RunConfig, models: Mapping[tuple[str, float | None], TeacherModel]
+    point: Point, control: RunConfig, teacher: TeacherModel | None
 ) -> dict[str, object]:
     """Return the coordinates that a control still depends on."""
     kept = {}
-    uses_teacher = (
-        point.teacher is not None
-        and models[point.teacher, point.quality].uri in input_uris(control).values()
-    )
+    uses_teacher = teacher is not None and teacher.uri in input_uris(control).values()
     for name, value in point.coordinates.items():
         # Cross entropy is the control's own loss, so its weight still tells controls apart.
         of_teacher = name in ("teacher", "quality")

@@ -1,26 +1,38 @@
-"""The stages of a sweep: each teacher's run, trained once, and its checkpoints as qualities."""
+"""The stages of a study: runs that others begin at or learn from, each trained once.
 
+They are the entries of ``stages`` and the runs of teachers. A run names the model of one as
+``stage:NAME`` or, of one of its milestones, as ``stage:NAME@0.25``.
+"""
+
+import graphlib
+import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from raykd.config.given import replace_value
-from raykd.config.kinds import read_run_mapping
-from raykd.config.load import checked_run
+from raykd.config.inputs import models_of, with_models
+from raykd.config.load import checked_run, plain
+from raykd.config.named_runs import NamedRun, named_runs
 from raykd.config.schema.run import RunConfig
-from raykd.config.schema.sweep import SweepConfig, SweepTeacherConfig
+from raykd.config.schema.sweep import SweepConfig
 from raykd.config.schema.teachers import CacheConfig
 from raykd.distill.setup import read_setup
-from raykd.errors import RaykdError
+from raykd.errors import ConfigError, RaykdError
 from raykd.models.fingerprint import origin_of
 from raykd.runs.checkpoint import checkpoint_name, committed_steps
 from raykd.runs.checkpointer import milestone_steps
 from raykd.runs.inputs import located_model
 from raykd.runs.paths import run_paths
 from raykd.storage import uris
+from raykd.sweep.grid.entry import Entry, entry_of, needed_stages, with_milestones
+
+_REFERENCE = re.compile(r"stage:([A-Za-z0-9][A-Za-z0-9._-]*)(?:@([0-9.]+))?")
 
 _MANY_STEPS = 1_000_000
-"""Assumed steps of a stage that cannot be started: enough for its milestones to differ."""
+"""Assumed steps of a run that cannot be started: enough for its milestones to differ."""
+
+_LAST = 1.0
+"""Milestone that every run keeps."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,72 +42,148 @@ class TeacherModel:
     uri: str
     revision: str | None = None
     cache: CacheConfig | None = None
-    stage: RunConfig | None = None
-    """The run that makes it; None for a model that is there."""
-
-    origin: str | None = None
-    """The stage and step that make it."""
 
 
-def shared_changes(sweep: SweepConfig) -> dict[str, object]:
-    """Return the changes that the sweep makes to every run file."""
-    runs = {} if sweep.runs_uri is None else {"output_uri": sweep.runs_uri}
-    return runs | sweep.overrides
-
-
-def teacher_models(
-    sweep: SweepConfig, pinned: Callable[[RunConfig], RunConfig]
-) -> dict[tuple[str, float | None], TeacherModel]:
-    """Return every quality of every teacher.
-
-    Args:
-        sweep: Names them.
-        pinned: Adds to a run what its inputs hold.
+class Stages:
+    """The stages of a study in the order in which they are trained, and where their models are.
 
     Raises:
-        RaykdError: A run file is wrong.
+        ConfigError: A stage is not there, needs itself, or is needed by nobody; a milestone is
+            not kept; a run file is wrong.
     """
-    models: dict[tuple[str, float | None], TeacherModel] = {}
-    for name, teacher in sweep.teachers.items():
-        if teacher.model is not None:
-            models[name, None] = TeacherModel(
-                uri=located_model(teacher.model), revision=teacher.revision, cache=teacher.cache
+
+    def __init__(
+        self,
+        sweep: SweepConfig,
+        pinned: Callable[[RunConfig], RunConfig],
+        made: dict[str, str],
+    ) -> None:
+        """Read the run files.
+
+        Args:
+            sweep: Names them.
+            pinned: Adds to a run what its inputs hold; asked in the order of the stages.
+            made: By place, what models are known by that runs of the study make; gets those of
+                the stages.
+        """
+        self._sweep = sweep
+        self._pinned = pinned
+        self.made = made
+        self.ids: dict[str, str] = {}
+        """Directory of a stage's run to the id of the stage."""
+
+        self._uris: dict[tuple[str, float], str] = {}
+        """Key of a run, such as stages.encoder, and milestone to the model's place."""
+
+        self._entries: dict[str, Entry] = {}
+        for run in _in_order(sweep):
+            self._add(run)
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Each distinct run once, with the milestones of all who need it."""
+        return tuple(self._entries.values())
+
+    def teacher(self, name: str, quality: float | None) -> TeacherModel:
+        """Return one quality of a teacher; None of one that is a model."""
+        teacher = self._sweep.teachers[name]
+        if quality is not None:
+            return TeacherModel(uri=self._uris[f"teachers.{name}", quality], cache=teacher.cache)
+        model = teacher.model or ""
+        where = self._resolved(model, key=f"teachers.{name}.model")
+        return TeacherModel(
+            uri=where or located_model(model), revision=teacher.revision, cache=teacher.cache
+        )
+
+    def resolved(self, config: RunConfig) -> RunConfig:
+        """Return a run with the places of the models that it names as those of stages.
+
+        Raises:
+            ConfigError: There is no such stage, or it does not keep the milestone.
+        """
+        models = models_of(config)
+        places = {key: self._resolved(named.source, key=key) for key, named in models.items()}
+        return with_models(
+            config,
+            {k: replace(m, source=places[k] or m.source) for k, m in models.items()},
+        )
+
+    def _resolved(self, source: str, *, key: str) -> str | None:
+        """Return the place of the model that a text names as a stage's; None for other texts."""
+        if (reference := _read_reference(source, key=key)) is None:
+            return None
+        name, milestone = reference
+        if name not in self._sweep.stages:
+            known = ", ".join(self._sweep.stages) or "none"
+            message = f"{key}: {source} names no stage of the study: they are {known}"
+            raise ConfigError(message)
+        if (uri := self._uris.get((f"stages.{name}", milestone))) is None:
+            kept = ", ".join(f"{m:g}" for m in self._sweep.stages[name].milestones)
+            message = (
+                f"{key}: {source} is not kept: stages.{name}.milestones is [{kept}]; add "
+                f"{milestone:g} there"
             )
-            continue
-        config = pinned(_stage_config(name, teacher, shared_changes(sweep)))
-        total = _num_steps(config)
-        for quality, step in zip(
-            teacher.milestones, milestone_steps(teacher.milestones, total), strict=True
-        ):
-            stage = _that_keeps(config, step)
-            paths = run_paths(stage)
-            models[name, quality] = TeacherModel(
-                uri=uris.join(paths.checkpoints, checkpoint_name(step)),
-                origin=origin_of(paths.name, step),
-                cache=teacher.cache,
-                stage=stage,
-            )
-    return models
+            raise ConfigError(message)
+        return uri
+
+    def _add(self, run: NamedRun) -> None:
+        """Take up a run whose own stages are known."""
+        section, _, name = run.key.partition(".")
+        named = self._sweep.stages if section == "stages" else self._sweep.teachers
+        # A stage is named without a milestone, too.
+        last = (_LAST,) if section == "stages" else ()
+        milestones = tuple(dict.fromkeys((*named[name].milestones, *last)))
+        given = checked_run(run.mapping(), origin=f"{run.key}: {run.path}")
+        # The checkpoints that others read must outlive keep_last, which milestones do.
+        config = with_milestones(self._pinned(self.resolved(given)), set(milestones))
+        models = milestones_of(config, milestones, num_steps=num_steps(config))
+        for milestone, model in zip(milestones, models, strict=True):
+            kept = replace(model, run=_that_keeps(config, model.step))
+            self._uris[run.key, milestone] = kept.uri
+            self.made[kept.uri] = kept.origin
+            self._add_entry(kept.run, {section.removesuffix("s"): name})
+
+    def _add_entry(self, config: RunConfig, coordinates: dict[str, str]) -> None:
+        needs = needed_stages(config, self.ids)
+        entry = entry_of(config, kind="stage", coordinates=coordinates, needs=needs)
+        # Milestones are no part of a run's identity: two that differ in them are one run.
+        known = self._entries.setdefault(entry.id, entry)
+        kept = with_milestones(known.config, set(config.checkpoint.milestones))
+        self._entries[entry.id] = replace(known, config=kept)
+        self.ids[run_paths(config).run] = entry.id
 
 
-def _num_steps(config: RunConfig) -> int:
-    """Return the steps of a stage; as if they were many, where its data cannot be read."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Milestone:
+    """The model of a run after a fraction of its steps."""
+
+    run: RunConfig
+    step: int
+
+    @property
+    def uri(self) -> str:
+        """Place of its checkpoint."""
+        return uris.join(run_paths(self.run).checkpoints, checkpoint_name(self.step))
+
+    @property
+    def origin(self) -> str:
+        """What it is known by before it is there."""
+        return origin_of(run_paths(self.run).name, self.step)
+
+
+def milestones_of(
+    config: RunConfig, fractions: tuple[float, ...], *, num_steps: int
+) -> list[Milestone]:
+    """Return the models of a pinned run after fractions of its steps."""
+    return [Milestone(run=config, step=step) for step in milestone_steps(fractions, num_steps)]
+
+
+def num_steps(config: RunConfig) -> int:
+    """Return the steps of a run; as if they were many, where its data cannot be read."""
     try:
         return read_setup(config).num_steps
     except RaykdError:
         return _MANY_STEPS
-
-
-def _stage_config(
-    name: str, teacher: SweepTeacherConfig, shared: Mapping[str, object]
-) -> RunConfig:
-    given = read_run_mapping(Path(teacher.run or ""))
-    for key, value in {**shared, **teacher.overrides}.items():
-        replace_value(given, key, value)
-    config = checked_run(given, origin=f"teachers.{name}: {teacher.run}")
-    # The checkpoints that trials read must outlive keep_last, which milestones do.
-    kept = sorted({*config.checkpoint.milestones, *teacher.milestones})
-    return replace(config, checkpoint=replace(config.checkpoint, milestones=tuple(kept)))
 
 
 def _that_keeps(config: RunConfig, step: int) -> RunConfig:
@@ -110,3 +198,53 @@ def _that_keeps(config: RunConfig, step: int) -> RunConfig:
         # own.
         config = replace(config, name=f"{config.name}-again")
     return config
+
+
+def _in_order(sweep: SweepConfig) -> list[NamedRun]:
+    """Return the runs of stages and teachers, each after those that it needs.
+
+    Raises:
+        ConfigError: Stages need each other in a circle, or one is needed by nobody.
+    """
+    runs = named_runs(sweep)
+    staged = {key: run for key, run in runs.items() if key.startswith(("stages.", "teachers."))}
+    mentioned = {key: _mentioned(run.mapping()) for key, run in runs.items()}
+    # A probe of stages is asked of each.
+    everywhere = _mentioned(plain(sweep)) | set().union(*mentioned.values())
+    if not any("stages" in probe.of for probe in sweep.probes.values()):
+        for name in sweep.stages:
+            if name not in everywhere:
+                message = f"stages.{name}: no run of the study names stage:{name}: leave it out"
+                raise ConfigError(message)
+    needs = {
+        key: [f"stages.{name}" for name in mentioned[key] if name in sweep.stages]
+        for key in staged
+    }
+    try:
+        return [staged[key] for key in graphlib.TopologicalSorter(needs).static_order()]
+    except graphlib.CycleError as error:
+        circle = " <- ".join(error.args[1])
+        message = f"{error.args[1][0]} needs itself: {circle}"
+        raise ConfigError(message) from error
+
+
+def _mentioned(given: Mapping[str, object]) -> set[str]:
+    """Return the names of the stages that a configuration names anywhere."""
+    texts = json.dumps(given)
+    return {match[1] for match in re.finditer(rf'"{_REFERENCE.pattern}"', texts)}
+
+
+def _read_reference(source: str, *, key: str) -> tuple[str, float] | None:
+    """Return the stage and the milestone that a text names; None where it names no stage."""
+    if not source.startswith("stage:"):
+        return None
+    match = _REFERENCE.fullmatch(source)
+    try:
+        return (match[1], float(match[2] or _LAST)) if match else _refuse_reference(source, key)
+    except ValueError:
+        return _refuse_reference(source, key)
+
+
+def _refuse_reference(source: str, key: str) -> tuple[str, float]:
+    message = f"{key}: {source} must be as stage:NAME or stage:NAME@0.25"
+    raise ConfigError(message)

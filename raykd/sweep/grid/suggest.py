@@ -10,11 +10,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from raykd.config.load import plain
 from raykd.config.schema.search import DimensionConfig
 from raykd.config.schema.sweep import SweepConfig
 from raykd.errors import ConfigError
 from raykd.sweep.grid.space import Draws, drawn_dimensions, points_of
 from raykd.sweep.ledger import Record, State
+from raykd.sweep.probe_scores import with_probe_metrics
 
 IN_FLIGHT = 4
 """Samples that are trained at the same time: so many are suggested without any result."""
@@ -28,15 +30,18 @@ def suggested_draws(sweep: SweepConfig, records: Mapping[str, Record]) -> list[D
     """
     draws: list[Draws] = []
     values: list[float | None] = []
+    scored = with_probe_metrics(plain(sweep), records)
     while len(draws) < sweep.num_samples:
         # Values are taken up in the order of the plan: a result that is there early waits for
         # those before it, else the suggestions would depend on which machine was fast.
         while len(values) <= len(draws) - IN_FLIGHT:
             sample = draws[len(values)]
-            trials = [r for r in records.values() if _is_of(r, sample)]
+            trials = [r for r in scored.values() if _is_of(r, sample)]
+            ids = {trial.id for trial in trials}
+            probes = [r for r in scored.values() if r.probed in ids]
             # A sample whose points are all excluded never has a trial, and is worth None.
             is_waited_for = not trials and points_of(sweep, sample)
-            if is_waited_for or not all(record.state.is_terminal for record in trials):
+            if is_waited_for or not all(r.state.is_terminal for r in (*trials, *probes)):
                 return draws
             values.append(_value(sweep, trials))
         draws.append(_suggested(sweep, draws, values))

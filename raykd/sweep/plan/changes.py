@@ -6,9 +6,17 @@ from dataclasses import dataclass, replace
 from raykd.config.inputs import value_at
 from raykd.config.load import plain
 from raykd.runs.inputs import two_prints
-from raykd.sweep.ledger import Ledger, Record
+from raykd.sweep.ledger import KIND, Ledger, Record
 from raykd.sweep.plan.plan import SweepPlan
 from raykd.sweep.study.resume import resumed
+
+KIND_NAMES: dict[KIND, str] = {
+    "stage": "stage",
+    "tuning": "tuning run",
+    "trial": "trial",
+    "probe": "probe",
+}
+"""What runs of a kind are called, one of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,12 +49,12 @@ class Difference:
 def difference(ledger: Ledger, plan: SweepPlan) -> Difference:
     """Return what the plan adds to a ledger, leaves out of it, and asks for otherwise.
 
-    Trials that were suggested while the sweep ran are in no plan and so never left out.
+    Trials that were decided on while the sweep ran are in no plan and so never left out.
     """
     planned = {record.id: record for record in plan.records}
     missing = [record for record in ledger.records.values() if record.id not in planned]
-    # Else every suggested trial would read as dropped by the sweep file.
-    kept = {"trial"} if plan.num_unknown_samples else set()
+    # Else every trial that results have decided on would read as dropped by the sweep file.
+    kept = {"trial", "probe"} if plan.is_open else set()
     return Difference(
         new=tuple(record for record in planned.values() if record.id not in ledger.records),
         dropped=tuple(record for record in missing if record.kind not in kept),
@@ -83,9 +91,9 @@ def _inputs_of(records: Iterable[Record]) -> dict[str, str]:
 
 
 def _counted(records: Sequence[Record], what: str) -> Iterator[str]:
-    for kind in ("stage", "trial"):
+    for kind, name in KIND_NAMES.items():
         if number := sum(record.kind == kind for record in records):
-            yield f"{number} {kind}{'s' if number > 1 else ''} {what}"
+            yield f"{number} {name}{'s' if number > 1 else ''} {what}"
 
 
 def _changes(

@@ -2,8 +2,11 @@
 
 import itertools
 import math
+from collections.abc import Iterator
 
 from raykd.config.schema.run import RunConfig
+from raykd.config.schema.study import is_probe_metric
+from raykd.config.schema.sweep import SweepConfig
 from raykd.data.manifest import read_manifest
 from raykd.errors import RaykdError
 from raykd.sweep.ledger import Record
@@ -15,6 +18,31 @@ _OF_TEACHER = ("agreement", "teacher")
 
 _NEARLY = 0.95
 """Share of a rung's tokens that counts as the rung, as in ``raykd.sweep.halving``."""
+
+
+def comparison_problems(
+    sweep: SweepConfig, record: Record, config: RunConfig, *, rungs: tuple[int, ...]
+) -> Iterator[str | None]:
+    """Yield why a run does not give what its sweep compares by; None where it does.
+
+    Args:
+        sweep: The sweep.
+        record: The run.
+        config: Its configuration.
+        rungs: Tokens at which trials are compared on the way.
+    """
+    if record.kind == "tuning" and sweep.tune is not None:
+        yield metric_problem(sweep.tune.metric or sweep.metric, config)
+    if record.kind == "trial" and not is_probe_metric(sweep.metric):
+        yield metric_problem(sweep.metric, config)
+    if record.kind == "trial":
+        yield rung_problem(rungs, record, config)
+    if record.kind == "probe":
+        name = record.coordinates["probe"]
+        yield metric_problem(sweep.probes[name].metric, config)
+        prefix = f"probe/{name}/"
+        if sweep.metric.startswith(prefix):
+            yield metric_problem(f"{_PREFIX}{sweep.metric.removeprefix(prefix)}", config)
 
 
 def metric_problem(metric: str, config: RunConfig) -> str | None:

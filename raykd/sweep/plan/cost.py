@@ -88,64 +88,72 @@ def measured(plan: SweepPlan) -> Speed | None:
     Raises:
         RaykdError: The run's data or models cannot be read.
     """
-    left = [run for run in (*plan.stages, *plan.trials) if run.share_left and run.flops]
+    left = [run for run in (*plan.runs, *plan.expected) if run.share_left and run.flops]
     if not left:
         return None
     # The costliest dominates the sum, and a small model may be slower for each FLOP.
     run = max(left, key=lambda run: _flops_left((run,)))
     assert run.flops is not None  # noqa: S101  others are not among them
     with placeholder_models() as models:
-        for stage in plan.stages:
-            if stage.student is not None:
-                models.add(stage.config, stage.student.config)
+        for needed in (*plan.runs, *plan.expected):
+            if needed.record.id in run.record.needs and needed.student is not None:
+                models.add(needed.config, needed.student.config)
         return measured_speed(models.applied(run.config), run.flops)
 
 
 def planned_time(plan: SweepPlan, speed: Speed) -> PlannedTime:
     """Guess how long what is left takes.
 
-    Stages run side by side as far as they fit, then trials. All machines are taken to be as fast
-    as where the speed was measured, however many runs share one, and workers of a run to divide
-    its work without loss; evaluations and waiting for a free place are not counted.
+    What waits for the same runs goes on side by side, as far as it fits. All machines are taken to
+    be as fast as where the speed was measured, however many runs share one, and workers of a run
+    to divide its work without loss; evaluations and waiting for a free place are not counted.
     """
-    stages = _left(plan.stages, most=plan.sweep.trials_per_process)
-    trials = _left(plan.trials, most=plan.sweep.trials_per_process)
+    phases = [_left(phase, most=plan.sweep.trials_per_process) for phase in _phases(plan)]
     return PlannedTime(
-        seconds=_seconds(plan, stages, trials, flops_per_second=speed.flops_per_second),
-        of_starts=_seconds(plan, stages, trials, flops_per_second=math.inf),
-        num_starts=len(stages) + len(trials),
+        seconds=_seconds(plan, phases, flops_per_second=speed.flops_per_second),
+        of_starts=_seconds(plan, phases, flops_per_second=math.inf),
+        num_starts=sum(map(len, phases)),
     )
+
+
+def _phases(plan: SweepPlan) -> list[list[PlannedRun]]:
+    """Return the runs by how long a chain of others each waits for."""
+    depths: dict[str, int] = {}
+    phases: dict[int, list[PlannedRun]] = {}
+    # In the plan a run comes after those that it needs.
+    for run in (*plan.runs, *plan.expected):
+        needed = [depths[run_id] + 1 for run_id in run.record.needs if run_id in depths]
+        # Trials wait for the runs that choose their values.
+        is_chosen = run.record.kind == "trial" and plan.tuning
+        waits = [depths[t.record.id] + 1 for t in plan.tuning] if is_chosen else []
+        depths[run.record.id] = max([0, *needed, *waits])
+        phases.setdefault(depths[run.record.id], []).append(run)
+    return list(phases.values())
 
 
 def _seconds(
-    plan: SweepPlan,
-    stages: Sequence[Process],
-    trials: Sequence[Process],
-    *,
-    flops_per_second: float,
+    plan: SweepPlan, phases: Sequence[Sequence[Process]], *, flops_per_second: float
 ) -> float:
-    at_once = min((held_at_once(need_of_process(run), plan.nodes) for run in stages), default=1)
-    if plan.sweep.max_concurrent_trials is not None:
-        at_once = min(at_once, plan.sweep.max_concurrent_trials)
     # Those that run at a time build a cache together.
     caches = cost_left(plan.trials, most=plan.sweep.trials_per_process).cache_flops
-    building = caches / (flops_per_second * max(min(plan.at_once, len(trials)), 1))
-    return (
-        SWEEP_START_SECONDS
-        + _phase_seconds(stages, at_once, flops_per_second)
-        + building
-        + _phase_seconds(trials, plan.at_once, flops_per_second)
-    )
+    building = caches / (flops_per_second * max(min(plan.at_once, len(plan.trials)), 1))
+    in_phases = sum(_phase_seconds(plan, phase, flops_per_second) for phase in phases)
+    return SWEEP_START_SECONDS + building + in_phases
 
 
 def _left(runs: Iterable[PlannedRun], *, most: int) -> tuple[Process, ...]:
     return processes_of((run for run in runs if run.share_left), most=most)
 
 
-def _phase_seconds(processes: Sequence[Process], at_once: int, flops_per_second: float) -> float:
+def _phase_seconds(
+    plan: SweepPlan, processes: Sequence[Process], flops_per_second: float
+) -> float:
     """Return the time of processes that wait for nothing but a place."""
     if not processes:
         return 0.0
+    at_once = min(held_at_once(need_of_process(process), plan.nodes) for process in processes)
+    if plan.sweep.max_concurrent_trials is not None:
+        at_once = min(at_once, plan.sweep.max_concurrent_trials)
     each = [
         _start_seconds(process)
         + _flops_left(process) / (flops_per_second * process[0].need.num_bundles)

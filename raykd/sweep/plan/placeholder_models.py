@@ -1,6 +1,6 @@
-"""Models that stages have yet to make, as directories that hold all but the values of weights.
+"""Models that runs have yet to make, as directories that hold all but the values of weights.
 
-What is found out before a sweep starts needs configurations and tokenizers only. So a stage's
+What is found out before a sweep starts needs configurations and tokenizers only. So a run's
 checkpoints stand in for themselves before they exist, and a plan is the same before and after.
 """
 
@@ -40,26 +40,37 @@ class PlaceholderModels:
         self._paths: dict[str, str] = {}
         """By the URI of the run."""
 
+        self._made: dict[str, str] = {}
+        """The same by what is written there."""
+
     @property
     def empty_uri(self) -> str:
         """A directory where nothing is: a run with its output there is at its first step."""
         return str(self._directory / "runs")
 
-    def add(self, stage: RunConfig, student: PreTrainedConfig) -> None:
+    def add(self, run: RunConfig, student: PreTrainedConfig) -> None:
         """Stand in for the models of a run.
 
         Args:
-            stage: The run.
+            run: The run.
             student: The transformers configuration of its student.
         """
-        path = self._directory / f"stage-{len(self._paths)}"
-        with uris.local_copy(uris.join(stage.data.uri, TOKENIZER_DIRECTORY)) as tokenizer:
+        config = _as_trained(run, student)
+        # Hundreds of trials have a handful of models: those of one kind have one directory.
+        kind = repr((run.data.uri, run.task, config.to_json_string()))
+        if kind not in self._made:
+            self._made[kind] = self._written(run, config)
+        self._paths[run_paths(run).run] = self._made[kind]
+
+    def _written(self, run: RunConfig, config: PreTrainedConfig) -> str:
+        """Write the model of a run, all but the values of its weights; return its directory."""
+        path = self._directory / f"model-{len(self._made)}"
+        with uris.local_copy(uris.join(run.data.uri, TOKENIZER_DIRECTORY)) as tokenizer:
             shutil.copytree(tokenizer, path)
-        config = _as_trained(stage, student)
-        # On the meta device tensors have shapes and no memory: a stage of any size is planned on a
+        # On the meta device tensors have shapes and no memory: a model of any size is planned on a
         # laptop.
         with torch.device("meta"):
-            model = build_model(config, stage.task)
+            model = build_model(config, run.task)
         # Who loads a model tells its head, and so its task, by the name of the class.
         config.architectures = [type(model).__name__]
         config.save_pretrained(path)
@@ -67,7 +78,7 @@ class PlaceholderModels:
         shapes = {name: tensor.shape for name, tensor in distinct_tensors(model).items()}
         write_hollow(path / WEIGHTS_FILE, shapes)
         write_hollow(path / PROJECTIONS_FILE, {})
-        self._paths[run_paths(stage).run] = str(path)
+        return str(path)
 
     def applied(self, config: RunConfig) -> RunConfig:
         """Return a run that names the placeholders where it names models of their runs."""
@@ -102,15 +113,15 @@ def placeholder_models() -> Iterator[PlaceholderModels]:
         yield PlaceholderModels(Path(directory))
 
 
-def _as_trained(stage: RunConfig, student: PreTrainedConfig) -> PreTrainedConfig:
+def _as_trained(run: RunConfig, student: PreTrainedConfig) -> PreTrainedConfig:
     """Return the configuration that is saved with the student of a run."""
-    setup = read_setup(stage)
-    # update() writes into the configuration that the plan of the stage keeps.
+    setup = read_setup(run)
+    # update() writes into the configuration that the plan of the run keeps.
     described = copy.deepcopy(student)
     if setup.labels is not None:
         described.update(class_fields(setup.labels))
     languages = None
-    if stage.student.projections == "per_language":
+    if run.student.projections == "per_language":
         known = languages_of(student) or ()
         languages = tuple(dict.fromkeys((*known, *setup.trained_languages)))
     return config_with_languages(described, languages)

@@ -16,7 +16,7 @@ from raykd.sweep.grid.expand import Expansion
 from raykd.sweep.grid.space import Draws, points_of, random_draws
 from raykd.sweep.grid.suggest import suggested_draws
 from raykd.sweep.halving import rung_tokens
-from raykd.sweep.ledger import Record, SweepPaths, read_ledger
+from raykd.sweep.ledger import KIND, Record, SweepPaths, read_ledger
 from raykd.sweep.plan.capacity import (
     Machines,
     Need,
@@ -25,7 +25,7 @@ from raykd.sweep.plan.capacity import (
     machines_of,
     scarcest,
 )
-from raykd.sweep.plan.checks import metric_problem, rung_problem
+from raykd.sweep.plan.checks import comparison_problems
 from raykd.sweep.plan.placeholder_models import placeholder_models
 from raykd.sweep.plan.planned_runs import (
     PlannedRun,
@@ -46,13 +46,14 @@ class SweepPlan:
     """Directory of the sweep."""
 
     runs: tuple[PlannedRun, ...]
-    """Stages first, then trials, in the order in which they start."""
+    """Stages, tuning runs, trials, in the order in which they start, each with its probes."""
 
     num_unknown_samples: int
     """Samples that a searcher that learns suggests while the sweep runs."""
 
-    sample: tuple[PlannedRun, ...]
-    """The trials of the first sample: what those of an unknown one cost, about."""
+    expected: tuple[PlannedRun, ...]
+    """What stands for runs that results decide on, in number and cost: those of samples yet to
+    be suggested as the first one's, those of tuned arms with the first values."""
 
     rungs: tuple[int, ...]
     """Tokens at which the scheduler compares trials; empty without one."""
@@ -80,14 +81,32 @@ class SweepPlan:
 
     @property
     def stages(self) -> tuple[PlannedRun, ...]:
-        """The teachers' runs."""
-        return tuple(run for run in self.runs if run.record.kind == "stage")
+        """The runs of stages and teachers, each after those that it needs."""
+        return self.of_kind("stage")
+
+    @property
+    def tuning(self) -> tuple[PlannedRun, ...]:
+        """The runs that values are chosen by."""
+        return self.of_kind("tuning")
 
     @property
     def trials(self) -> tuple[PlannedRun, ...]:
-        """What the sweep compares, with one for each that is still to be suggested."""
-        known = tuple(run for run in self.runs if run.record.kind == "trial")
-        return known + self.sample * self.num_unknown_samples
+        """What the sweep compares, the expected ones too."""
+        return self.of_kind("trial")
+
+    @property
+    def probes(self) -> tuple[PlannedRun, ...]:
+        """The runs that score others, the expected ones too."""
+        return self.of_kind("probe")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether results are to decide on further runs."""
+        return bool(self.expected)
+
+    def of_kind(self, kind: KIND) -> tuple[PlannedRun, ...]:
+        """Return the runs of a kind, the expected ones too."""
+        return _of_kind(kind, (*self.runs, *self.expected))
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -101,8 +120,9 @@ class SweepPlan:
 
     @property
     def processes(self) -> tuple[Process, ...]:
-        """The trials as they are shared out over processes."""
-        return processes_of(self.trials, most=self.sweep.trials_per_process)
+        """What is trained beside each other, as it is shared out over processes."""
+        runs = (*self.tuning, *self.trials)
+        return processes_of(runs, most=self.sweep.trials_per_process)
 
     @property
     def at_once_by(self) -> str:
@@ -158,8 +178,8 @@ def plan_sweep(
     Args:
         sweep: What is asked for.
         machines: Those of a cluster, where the sweep declares none; None is this one.
-        known: Records of the sweep's ledger by id: a searcher that learns suggests by them. None
-            reads them where they are.
+        known: Records of the sweep's ledger by id: by them a searcher that learns suggests, and
+            values are chosen. None reads them where they are.
         find: That of an earlier plan, for one of the same inputs; None looks at them anew.
 
     Raises:
@@ -170,49 +190,84 @@ def plan_sweep(
     # and one plan must not see two contents of a place.
     find = find or functools.cache(find_input)
     expansion = Expansion(sweep, find)
-    samples = _samples(sweep, known)
+    follows_results = sweep.searcher == "optuna" or sweep.tune is not None
+    records = known_records(sweep) if known is None and follows_results else known or {}
+    samples = _samples(sweep, records)
     machines = machines_of(sweep, machines)
     problems = Problems(machines.nodes)
-    with placeholder_models() as models:
-        runs = Runs(models, problems)
-        # Before the trials: their plans load the placeholders of the stages' models.
-        stages = runs.planned_stages(expansion.stages)
-        entries = expansion.trials(samples)
-        first = entries if len(samples) == 1 else expansion.trials(samples[:1])
-        trials = runs.planned(entries)
+    runs = _planned(expansion, samples, records, problems)
     if known is not None and expansion.missing:
         # A sweep that runs already must not begin a run whose name says nothing of its inputs.
         raise ConfigError(expansion.missing[0])
-    of_first = {entry.id for entry in first}
-    sample = tuple(run for run in trials if run.record.id in of_first)
+    num_unknown = sweep.num_samples - len(samples)
     # Those of the first sample: what is suggested later must not move the rungs.
-    rungs = _rungs(sweep, sample if sweep.searcher == "optuna" else trials)
-    processes = processes_of(trials, most=sweep.trials_per_process)
+    trials = runs.sample if sweep.searcher == "optuna" else (*runs.trials, *runs.undecided)
+    rungs = _rungs(sweep, _of_kind("trial", trials))
+    beside = (*runs.tuning, *_of_kind("trial", runs.trials))
+    processes = processes_of(beside, most=sweep.trials_per_process)
     for process in processes:
         if len(process) > 1:
             problems.add_room(
                 process[0].record, need_of_process(process), num_sharing=len(process)
             )
-    for run in trials:
-        problems.add(run.record, metric_problem(sweep.metric, run.config))
-        problems.add(run.record, rung_problem(rungs, run.record, run.config))
+    whole = (*runs.stages, *runs.tuning, *runs.trials)
+    for run in (*whole, *runs.undecided):
+        for problem in comparison_problems(sweep, run.record, run.config, rungs=rungs):
+            problems.add(run.record, problem)
+    alone = tuple((run,) for run in (*whole, *runs.undecided) if run not in beside)
     return SweepPlan(
         sweep=sweep,
         uri=sweep_uri(sweep),
-        runs=stages + trials,
-        num_unknown_samples=sweep.num_samples - len(samples),
-        sample=sample,
+        runs=whole,
+        num_unknown_samples=num_unknown,
+        expected=(*runs.undecided, *runs.sample * num_unknown),
         rungs=rungs,
         num_excluded=sum(_num_excluded(sweep, draws) for draws in samples),
         machines=machines,
         find=find,
-        at_once=_at_once(sweep, (*((run,) for run in stages), *processes), machines.nodes),
+        at_once=_at_once(sweep, (*alone, *processes), machines.nodes),
         problems=(
             *_empty_problem(trials),
             *problems.lines(),
             *_untold(expansion.missing, problems),
         ),
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Planned:
+    """The runs of a sweep; stages and trials with their probes."""
+
+    stages: tuple[PlannedRun, ...]
+    tuning: tuple[PlannedRun, ...]
+    trials: tuple[PlannedRun, ...]
+    undecided: tuple[PlannedRun, ...]
+    sample: tuple[PlannedRun, ...]
+    """Those of the trials that are of the first sample."""
+
+
+def _planned(
+    expansion: Expansion,
+    samples: Sequence[Draws],
+    records: Mapping[str, Record],
+    problems: Problems,
+) -> _Planned:
+    """Plan the runs of some samples, as far as results have decided on them."""
+    with placeholder_models() as models:
+        runs = Runs(models, problems)
+        # Before the others: their plans load the placeholders of the stages' models.
+        stages = runs.planned_stages(expansion.stages)
+        following = expansion.runs(samples, records)
+        trials = runs.planned_with_probes(following.trials, expansion)
+        first = following if len(samples) == 1 else expansion.runs(samples[:1], records)
+        of_first = {entry.id for entry in first.trials}
+        return _Planned(
+            stages=runs.with_probes(expansion.stages, stages, expansion),
+            tuning=runs.planned(following.tuning),
+            trials=trials,
+            undecided=runs.planned_with_probes(following.undecided, expansion),
+            sample=tuple(r for r in trials if {r.record.id, r.record.probed} & of_first),
+        )
 
 
 def require_runnable(plan: SweepPlan) -> None:
@@ -227,11 +282,15 @@ def require_runnable(plan: SweepPlan) -> None:
         raise ConfigError(message)
 
 
-def _samples(sweep: SweepConfig, known: Mapping[str, Record] | None) -> list[Draws]:
+def _samples(sweep: SweepConfig, records: Mapping[str, Record]) -> list[Draws]:
     """Return the samples that are known so far."""
     if sweep.searcher == "random":
         return [random_draws(sweep, index) for index in range(sweep.num_samples)]
-    return suggested_draws(sweep, known_records(sweep) if known is None else known)
+    return suggested_draws(sweep, records)
+
+
+def _of_kind(kind: KIND, runs: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]:
+    return tuple(run for run in runs if run.record.kind == kind)
 
 
 def known_records(sweep: SweepConfig) -> Mapping[str, Record]:

@@ -1,5 +1,6 @@
 """The runs of a sweep with what is known before they start: models, cost, need, progress."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -7,8 +8,10 @@ from raykd.config.load import plain
 from raykd.config.schema.run import RunConfig
 from raykd.planning.flops import RunFlops
 from raykd.planning.memory import ModelPlan
+from raykd.runs.checkpoint import committed_steps
 from raykd.runs.paths import run_paths
-from raykd.sweep.grid.expand import Entry
+from raykd.sweep.grid.entry import Entry
+from raykd.sweep.grid.expand import Expansion
 from raykd.sweep.grid.shared_processes import by_process, sharing_key
 from raykd.sweep.ledger import Record, State
 from raykd.sweep.plan.capacity import Need, need_of
@@ -76,24 +79,56 @@ class Runs:
         """Begin with none.
 
         Args:
-            models: For the models of stages; those that are planned are added.
+            models: For the models of planned runs, which are added.
             problems: Takes what speaks against runs.
         """
         self._models = models
         self._planner = Planner(models)
         self._problems = problems
         self._unknown: set[str] = set()
-        """Stages that cannot be planned, and so none of the trials that need them."""
+        """Runs that cannot be planned, and so none of those that need them."""
 
     def planned_stages(self, entries: Sequence[Entry]) -> tuple[PlannedRun, ...]:
         """Plan the stages, whose models then stand in for themselves."""
-        stages = self.planned(entries)
-        for stage in stages:
-            if stage.student is None:
-                self._unknown.add(stage.record.id)
-            else:
-                self._models.add(stage.config, stage.student.config)
-        return stages
+        stages: list[PlannedRun] = []
+        for entry in entries:
+            # One by one: a stage may begin at the model of one before it.
+            stages += self.planned([entry])
+            self.stand_in(stages[-1])
+        return tuple(stages)
+
+    def planned_with_probes(
+        self, entries: Sequence[Entry], expansion: Expansion
+    ) -> tuple[PlannedRun, ...]:
+        """Plan runs, each followed by those that score its model."""
+        return self.with_probes(entries, self.planned(entries), expansion)
+
+    def with_probes(
+        self, entries: Sequence[Entry], runs: Sequence[PlannedRun], expansion: Expansion
+    ) -> tuple[PlannedRun, ...]:
+        """Return runs that are planned, each followed by those that score its model."""
+        probes: dict[str, list[Entry]] = {}
+        for entry, run in zip(entries, runs, strict=True):
+            found = list(expansion.probes_of(entry, num_steps=run.record.num_steps))
+            if found:
+                probes[entry.id] = found
+                self.stand_in(run)
+        # All at once: storage may be far away.
+        planned = iter(self.planned([probe for found in probes.values() for probe in found]))
+        every: list[PlannedRun] = []
+        for run in runs:
+            every.append(run)
+            for probe in itertools.islice(planned, len(probes.get(run.record.id, ()))):
+                self._problems.add(probe.record, _gone_problem(probe, run))
+                every.append(probe)
+        return tuple(every)
+
+    def stand_in(self, run: PlannedRun) -> None:
+        """Have what is known of the model of a run stand for it, for those that begin at it."""
+        if run.student is None:
+            self._unknown.add(run.record.id)
+        else:
+            self._models.add(run.config, run.student.config)
 
     def planned(self, entries: Sequence[Entry]) -> tuple[PlannedRun, ...]:
         """Plan runs from where they stand, and note their problems."""
@@ -130,6 +165,9 @@ def _run(entry: Entry, kind: KindPlan, progress: Progress) -> PlannedRun:
         planned_tokens=kind.planned_tokens,
         flops_per_token=flops,
         needs=entry.needs,
+        tuned=entry.tuned,
+        probed=entry.probed,
+        probed_step=entry.probed_step,
         sharing_key=sharing_key(entry.config),
         state=State.DONE if progress.is_done else State.WAITING,
         evaluations=progress.evaluations,
@@ -144,4 +182,18 @@ def _run(entry: Entry, kind: KindPlan, progress: Progress) -> PlannedRun:
         need=need_of(entry.config, kind.memory_bytes),
         shared_bytes=kind.shared_bytes,
         remarks=kind.remarks,
+    )
+
+
+def _gone_problem(probe: PlannedRun, run: PlannedRun) -> str | None:
+    """Return why a run does not bring the model that is to be probed; None where it does."""
+    step = probe.record.probed_step
+    if probe.record.state is State.DONE or run.first_step <= step:
+        return None
+    if step in committed_steps(run_paths(run.config).checkpoints):
+        return None
+    name = probe.record.coordinates["probe"]
+    return (
+        f"probes.{name}.at: {run.record.id} is past step {step:,} and has not kept its model "
+        "there; give the runs another name, or leave the fraction out"
     )

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Sequence
 
 from raykd.config.schema.sweep import NodeConfig
-from raykd.sweep.grid.coordinates import value_text
+from raykd.sweep.grid.coordinates import stage_label, value_text
 from raykd.sweep.ledger import Record
 from raykd.sweep.plan.capacity import Need, room_problem
 
@@ -50,6 +50,6 @@ class Problems:
 
 def _label(record: Record) -> str:
     if record.kind == "stage":
-        return f"stage {record.coordinates['teacher']}"
+        return stage_label(record)
     named = ", ".join(f"{name}={value_text(value)}" for name, value in record.coordinates.items())
-    return f"trial {named or 'without coordinates'}"
+    return f"{record.kind} {named or 'without coordinates'}"

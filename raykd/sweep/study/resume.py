@@ -51,12 +51,18 @@ def _resumed(planned: Record, known: Record, retries_failed: bool) -> Record:  #
     )
 
 
-def selected(records: Iterable[Record], only: Collection[str]) -> set[str]:
-    """Return the ids of the trials at some coordinates, with their controls and stages.
+def selected(
+    records: Iterable[Record], only: Collection[str], *, per: Collection[str] | None = None
+) -> set[str]:
+    """Return the ids of the trials at some coordinates, with all that belongs to them.
+
+    That is their controls, the stages that they need, the runs that choose their values, and
+    their probes.
 
     Args:
         records: All of the sweep.
         only: Coordinates such as ``teacher=small``; a trial is selected where all of them hold.
+        per: Coordinates that values are chosen for; None is all.
 
     Raises:
         ConfigError: One has another form, or nothing is at these coordinates.
@@ -66,21 +72,38 @@ def selected(records: Iterable[Record], only: Collection[str]) -> set[str]:
         message = f"--only {bad[0]} must have the form COORDINATE=VALUE, such as teacher=small"
         raise ConfigError(message)
     by_id = {record.id: record for record in records}
-    trials = [
-        r
-        for r in by_id.values()
-        if r.kind == "trial" and all(_is_at(r, name, value) for name, value in wanted)
-    ]
-    if not trials:
+    trials = [r for r in by_id.values() if r.kind == "trial" and _is_at_all(r.coordinates, wanted)]
+    tuning = [r for r in by_id.values() if r.kind == "tuning" and _is_shared(r, wanted, per)]
+    # Before values are chosen, there are only the runs that choose them.
+    if not trials and not any(_is_at_all(r.coordinates, wanted) for r in tuning):
         message = f"--only {' '.join(only)}: no trial is there; raykd check lists the coordinates"
         raise ConfigError(message)
-    ids = {r.id for r in trials} | {r.control for r in trials if r.control is not None}
-    return ids | {stage for run_id in ids for stage in by_id[run_id].needs}
+    ids = {r.id for r in (*trials, *tuning)}
+    ids |= {r.control for r in trials if r.control is not None}
+    # In the plan a stage is after those that it needs.
+    for record in reversed(by_id.values()):
+        if record.id in ids:
+            ids |= set(record.needs)
+    return ids | {r.id for r in by_id.values() if r.probed in ids}
 
 
-def _is_at(record: Record, name: str, value: str) -> bool:
-    """Tell whether a trial has a coordinate, named in full or by the end of its key."""
-    return any(
-        (key == name or key.endswith(f".{name}")) and value_text(given) == value
-        for key, given in record.coordinates.items()
-    )
+def _is_shared(
+    record: Record, wanted: Iterable[tuple[str, ...]], per: Collection[str] | None
+) -> bool:
+    """Tell whether a choice that a run takes part in may be that of a selected trial."""
+    shared = {k: v for k, v in record.coordinates.items() if per is None or k in per}
+    # A control lacks the coordinates that it does not depend on.
+    return _is_at_all(shared, [pair for pair in wanted if _values_at(shared, pair[0])])
+
+
+def _is_at_all(coordinates: Mapping[str, object], wanted: Iterable[tuple[str, ...]]) -> bool:
+    return all(value in _values_at(coordinates, name) for name, value in wanted)
+
+
+def _values_at(coordinates: Mapping[str, object], name: str) -> list[str]:
+    """Return the values of a coordinate, named in full or by the end of its key."""
+    return [
+        value_text(given)
+        for key, given in coordinates.items()
+        if key == name or key.endswith(f".{name}")
+    ]

@@ -19,6 +19,7 @@ from raykd.sweep.grid.shared_processes import by_process
 from raykd.sweep.halving import halving_of
 from raykd.sweep.ledger import Metrics, Record, State, SweepPaths, write_records
 from raykd.sweep.study.attempts import after_stop, begun, closed, decide_next, explained
+from raykd.sweep.study.needed import NeededModels
 from raykd.sweep.study.processes import Processes
 
 _FLUSH_SECONDS = 2.0
@@ -38,8 +39,8 @@ class Limits:
     deadline: float = math.inf
     """On this clock: no run starts after it, and running ones stop."""
 
-    only: Collection[str] | None = None
-    """Ids of the runs that may start; None where all may."""
+    only: Callable[[Iterable[Record]], Collection[str]] | None = None
+    """From all runs to the ids of those that may start; None where all may."""
 
     rungs: tuple[int, ...] = ()
     """Tokens at which the scheduler compares trials; empty without one."""
@@ -66,10 +67,14 @@ class Study:
         """Whether ``leave`` was called."""
 
         self._processes = Processes()
+        self._models = NeededModels(limits.clock)
         self._paused_until: dict[str, float] = {}
         """When a run that failed may start again."""
 
         self.records: dict[str, Record] = {}
+        self._selected: Collection[str] | None = None
+        """Ids of the runs that may start; None where all may."""
+
         self._dirty: set[str] = set()
         self._flushed_at = time.monotonic()
         self._halving = halving_of(sweep, limits.rungs)
@@ -77,9 +82,11 @@ class Study:
         self._go_on()
 
     def _add(self, records: Iterable[Record]) -> bool:
-        """Take up further runs, stages before the trials that need them; tell if there are any."""
+        """Take up further runs, each after those that it needs; tell if there are any."""
         added = {record.id: record for record in records if record.id not in self.records}
         self.records |= added
+        if self._limits.only is not None:
+            self._selected = self._limits.only(self.records.values())
         for record in added.values():
             if self._halving is not None:
                 self._halving.add(record)
@@ -135,15 +142,15 @@ class Study:
 
     def _ready(self) -> Iterator[Record]:
         """Yield the runs that can start, in the order of the plan."""
-        # In the order of the plan a stage is before its trials: a failed one blocks them in one
-        # pass.
+        # In the order of the plan a run is before those that need it: one that failed blocks them
+        # in one pass.
         for record in list(self.records.values()):
             if not self._may_start(record) or self._is_held_back(record):
                 continue
-            needed = {self.records[stage].state for stage in record.needs}
-            if needed & {State.FAILED, State.BLOCKED}:
-                self._change(replace(record, state=State.BLOCKED))
-            elif needed <= {State.DONE}:
+            state = self._models.state_for(record, self.records)
+            if state.is_terminal and state is not State.DONE:
+                self._change(replace(record, state=state))
+            elif state is State.DONE:
                 yield record
 
     def started(self, run_id: str) -> None:
@@ -244,8 +251,8 @@ class Study:
         self._flushed_at = time.monotonic()
 
     def _may_start(self, record: Record) -> bool:
-        only = self._limits.only
-        return record.state is State.WAITING and (only is None or record.id in only)
+        is_selected = self._selected is None or record.id in self._selected
+        return record.state is State.WAITING and is_selected
 
     def _is_held_back(self, record: Record) -> bool:
         """Tell whether a process has it, or goes on without it, or it pauses after a failure."""

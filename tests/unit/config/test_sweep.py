@@ -23,6 +23,11 @@ overrides: {data.uri: s3://bucket/data, student.init: null}
 teachers:
   made: {run: teacher.yaml, overrides: {train.num_steps: 5}, milestones: [0.25, 1]}
   ready: {model: org/model, revision: main}
+stages:
+  encoder: {run: /runs/encoder.yaml, overrides: {train.num_steps: 5}, milestones: [0.5, 1]}
+probes:
+  topics: {run: /runs/topics.yaml, overrides: {data.uri: s3://bucket/topics}, seeds: [1, 2],
+    at: [0.1, 1], of: [trials, stages], metric: eval/macro_f1, floor: 0.2}
 teachers_are: alternatives
 search:
   losses.forward_kl.weight: {grid: [0, 0.5, 4 -> 1]}
@@ -79,6 +84,8 @@ def test_the_complete_sweep_has_every_key() -> None:
         "name",
         "base",
         "teachers_are",
+        # Values are chosen for a grid, and this one is drawn from.
+        "tune",
     ]
 
 
@@ -89,8 +96,12 @@ def test_all_that_a_sweep_needs_is_a_name_and_a_base(path: Path) -> None:
 
 def test_run_files_are_found_from_the_sweep_file(path: Path, tmp_path: Path) -> None:
     teachers = {"a": {"run": "../runs/a.yaml"}, "b": {"run": "/runs/b.yaml"}, "c": {"model": "x"}}
-    path.write_text(write_yaml({"name": "x", "base": "../base.yaml", "teachers": teachers}))
+    others = {"stages": {"s": {"run": "s.yaml"}}, "probes": {"p": {"run": "p.yaml"}}}
+    given = {"name": "x", "base": "../base.yaml", "teachers": teachers, **others}
+    path.write_text(write_yaml(given))
     sweep = load_sweep(path)
+    assert sweep.stages["s"].run == f"{tmp_path}/s.yaml"
+    assert sweep.probes["p"].run == f"{tmp_path}/p.yaml"
     assert sweep.base == f"{tmp_path}/../base.yaml"
     runs = [teacher.run for teacher in sweep.teachers.values()]
     assert runs == [f"{tmp_path}/../runs/a.yaml", "/runs/b.yaml", None]

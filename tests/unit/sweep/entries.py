@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from raykd.config.schema.sweep import SweepConfig
 from raykd.errors import ConfigError
-from raykd.sweep.grid.expand import Entry
+from raykd.sweep.grid.entry import Entry
 
 from tests.sweep_files import SMALL, expanded, sweep_in
 

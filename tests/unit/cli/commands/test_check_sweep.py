@@ -99,7 +99,7 @@ def test_every_problem_is_told_and_the_exit_status_is_2(
     overrides = ["cluster.cpus_per_worker=5", "metric=loss"]
     assert main(["check", str(sweep_path), *overrides]) == 2
     text = shown(capsys)
-    assert "2 problem(s) - stage small and 22 other(s): 1 worker(s) of {CPU: 5, GPU: 0}" in text
+    assert "2 problem(s) - teacher small and 22 other(s): 1 worker(s) of {CPU: 5, GPU: 0}" in text
     assert "metric=loss is none that evaluations" in text
     assert "ready" not in text
 

@@ -11,7 +11,8 @@ from raykd.runs.inputs import find_input
 from raykd.runs.paths import run_paths
 from raykd.storage import uris
 from raykd.storage.published.directory import COMMITTED
-from raykd.sweep.grid.expand import Entry, Expansion
+from raykd.sweep.grid.entry import Entry
+from raykd.sweep.grid.expand import Expansion
 
 from tests.sweep_files import SMALL, expanded, sweep_in, write_runs
 from tests.unit.sweep.entries import (
@@ -73,7 +74,7 @@ def test_a_model_of_the_hub_is_known_by_its_revision(directory: Path) -> None:
 def test_a_teacher_that_is_not_there_is_told(directory: Path) -> None:
     missing = {"model": str(directory / "missing")}
     expansion = Expansion(sweep_in(directory, teachers={"gone": missing}), find_input)
-    expansion.trials([{}])
+    expansion.runs([{}])
     (problem,) = expansion.missing
     assert str(directory / "missing") in problem
 

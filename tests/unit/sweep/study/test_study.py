@@ -75,7 +75,7 @@ def test_what_is_done_already_is_left_alone(tmp_path: Path) -> None:
 def test_only_what_is_chosen_starts(tmp_path: Path) -> None:
     records = [run_of(tmp_path, name) for name in "abc"]
     cluster = Cluster({name: Script(values=FALLING) for name in "abc"})
-    cluster.run(study_of(tmp_path, records, Limits(at_once=2, only={"c"})))
+    cluster.run(study_of(tmp_path, records, Limits(at_once=2, only=lambda _: {"c"})))
     assert states(written(tmp_path, records)) == {
         "a": State.WAITING,
         "b": State.WAITING,
