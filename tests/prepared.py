@@ -39,7 +39,7 @@ def word_tokenizer(vocab_size: int = VOCAB_SIZE) -> PreTrainedTokenizerFast:
     )
 
 
-def write_prepared(
+def write_prepared(  # noqa: PLR0913  each is a way in which data differ
     path: Path,
     splits: dict[str, dict[str, list[int]]],
     *,
@@ -47,6 +47,7 @@ def write_prepared(
     word_labels: tuple[str, ...] | None = None,
     max_length: int = 16,
     seed: int = 0,
+    vocab_size: int = VOCAB_SIZE,
 ) -> Manifest:
     """Publish random rows; ``splits`` maps split to language to rows of each record batch.
 
@@ -61,7 +62,7 @@ def write_prepared(
     )
     next_id = 0
     shards: dict[str, tuple[Shard, ...]] = {}
-    tokenizer = word_tokenizer()
+    tokenizer = word_tokenizer(vocab_size)
     with publishing(str(path), kind=KIND, overwrites=True) as publication:
         tokenizer.save_pretrained(publication.path / TOKENIZER_DIRECTORY)
         for split, languages in splits.items():

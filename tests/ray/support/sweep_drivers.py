@@ -76,13 +76,19 @@ def num_steps_done(runs: Path) -> int:
     return sum(steps_done(runs).values())
 
 
-def kill_trial(driver: Driver, sweep: Path) -> None:
-    """Kill the process of a trial; wait until the sweep has noted that, or the run was done."""
+def kill_trial(driver: Driver, sweep: Path, *, runs: str = "*") -> None:
+    """Kill the process of a run; wait until the sweep has noted that, or the run was done.
+
+    Args:
+        driver: Of the sweep.
+        sweep: Its file.
+        runs: Pattern of the names of the runs that are meant.
+    """
     killed: list[Path] = []
 
     def is_killed() -> bool:
         mine = {child.pid: child for child in psutil.Process(driver.pid).children(recursive=True)}
-        for lease in (sweep.parent / "runs").glob("*/lease.json*"):
+        for lease in (sweep.parent / "runs").glob(f"{runs}/lease.json*"):
             holder = read_lease(str(lease))
             process = None if holder is None else mine.get(holder.process_id)
             # It may end at any moment by itself.
