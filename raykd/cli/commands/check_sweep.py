@@ -103,14 +103,14 @@ def _graph_lines(plan: SweepPlan) -> _Lines:
         qualities = ", ".join(f"{m:g}" for m in stage.config.checkpoint.milestones)
         size = f"{record.num_steps:,} steps, {record.planned_tokens:,} tokens"
         text = (
-            f"{names[record.id]}: {_standing(stage)}; qualities {qualities}; "
+            f"{names[record.id].partition(' ')[2]}: {_standing(stage)}; qualities {qualities}; "
             f"{size if record.planned_tokens else 'how long is not known'}"
         )
         if record.needs:
             text += f"; after {', '.join(names[needed] for needed in record.needs)}"
         if users[record.id]:
             text += f"; for {users[record.id]:,} run(s)"
-        yield "stage", text
+        yield names[record.id].partition(" ")[0], text
 
 
 def _standing(run: PlannedRun) -> str:
@@ -123,12 +123,12 @@ def _standing(run: PlannedRun) -> str:
 def _tuning_lines(plan: SweepPlan) -> _Lines:
     if (tune := plan.sweep.tune) is None:
         return
-    arms = len({(run.record.arm) for run in plan.tuning})
+    arms = {(r.record.is_control, json.dumps(r.record.coordinates)) for r in plan.tuning}
     per = "each arm" if tune.per is None else f"each {', '.join(tune.per)}"
     yield (
         "tuning",
-        f"{len(plan.tuning):,} run(s): {arms:,} arm(s) with their values x {len(tune.seeds)} "
-        f"seed(s), to choose {', '.join(tune.values)} for {per}, controls apart",
+        f"{len(plan.tuning):,} run(s): {len(arms):,} arm(s) x {len(tune.candidates)} value(s) x "
+        f"{len(tune.seeds)} seed(s), to choose {', '.join(tune.values)} for {per}, controls apart",
     )
 
 
