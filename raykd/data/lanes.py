@@ -2,8 +2,9 @@
 
 import functools
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ import pyarrow.ipc
 
 from raykd.batch import IntArray, Rows
 from raykd.data.manifest import Manifest, Shard
+from raykd.data.row_filter import RowFilter
 from raykd.data.shard_checks import check_batch, expected_schema
 from raykd.errors import DataError
 from raykd.storage import uris
@@ -34,21 +36,59 @@ class BatchAddress:
     uri: str
     index: int
     rows: int
+    """That are read of it."""
+
     language: int
+    row_filter: RowFilter | None = None
+    """Which those are; None reads all."""
 
 
 def addresses(manifest: Manifest, shards: Sequence[Shard]) -> tuple[BatchAddress, ...]:
-    """List the record batches of some shards, in the order of the manifest."""
+    """List the record batches of some shards that are read, in the order of the manifest."""
     return tuple(
         BatchAddress(
             uri=uris.join(manifest.uri, shard.path),
             index=index,
             rows=rows,
             language=manifest.languages.index(shard.language),
+            row_filter=manifest.row_filters.get(shard.path),
         )
         for shard in shards
         for index, rows in enumerate(shard.batch_rows)
+        if rows
     )
+
+
+def open_shard(uri: str, options: pa.ipc.IpcReadOptions | None = None) -> pa.RecordBatchFileReader:
+    """Open a shard to read its record batches, or the columns of them that the options name."""
+    return pa.ipc.open_file(uris.open_arrow(uri), options=options)
+
+
+@contextmanager
+def told_as_unreadable(address: BatchAddress) -> Iterator[None]:
+    """Raise a DataError that names the record batch where the block cannot read it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        message = f"{address.uri}: is missing, but the manifest names it; prepare the data again"
+        raise DataError(message) from error
+    except _UNREADABLE as error:
+        message = (
+            f"{address.uri}: record batch {address.index} cannot be read: "
+            f"{' '.join(str(error).split())}; prepare the data again"
+        )
+        raise DataError(message) from error
+
+
+def require_rows(batch: pa.RecordBatch, address: BatchAddress) -> None:
+    """Compare how many rows were read with those of the address.
+
+    Raises:
+        ValueError: They are more or fewer.
+    """
+    if batch.num_rows != address.rows:
+        message = f"it has {batch.num_rows} rows, but the manifest says {address.rows}"
+        raise ValueError(message)
 
 
 class BatchReader:
@@ -76,35 +116,17 @@ class BatchReader:
 
     def _read(self, address: BatchAddress) -> pa.RecordBatch:
         if not hasattr(self._local, "opened"):
-            self._local.opened = functools.lru_cache(_OPEN_FILES)(_open)
-        try:
+            self._local.opened = functools.lru_cache(_OPEN_FILES)(open_shard)
+        with told_as_unreadable(address):
             batch = self._local.opened(address.uri).get_batch(address.index)
             check_batch(batch, self._manifest, schema=self._schema)
-        except FileNotFoundError as error:
-            message = (
-                f"{address.uri}: is missing, but the manifest names it; prepare the data again"
-            )
-            raise DataError(message) from error
-        except _UNREADABLE as error:
-            message = (
-                f"{address.uri}: record batch {address.index} cannot be read: "
-                f"{' '.join(str(error).split())}; prepare the data again"
-            )
-            raise DataError(message) from error
-        if batch.num_rows != address.rows:
-            message = (
-                f"{address.uri}: record batch {address.index} has {batch.num_rows} rows, but the "
-                f"manifest says {address.rows}; prepare the data again"
-            )
-            raise DataError(message)
+            if address.row_filter is not None:
+                batch = batch.filter(pa.array(address.row_filter.mask(batch)))
+            require_rows(batch, address)
         # A file has one language: its index in the manifest takes the place of the name.
         language = pa.array(np.full(batch.num_rows, address.language, dtype=np.int64))
         column = batch.schema.get_field_index("language")
         return batch.set_column(column, "language", language)
-
-
-def _open(uri: str) -> pa.RecordBatchFileReader:
-    return pa.ipc.open_file(uris.open_arrow(uri))
 
 
 def as_rows(batch: pa.RecordBatch, *, epoch: int) -> Rows:

@@ -14,7 +14,8 @@ and where the data has them ``label`` (int32), ``word_labels`` (list of int16, o
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 
 import pyarrow as pa
 
@@ -29,12 +30,16 @@ from raykd.data.json_values import (
     text,
     texts,
 )
+from raykd.data.row_filter import RowFilter
 from raykd.errors import DataError
 from raykd.storage.published.directory import Published, read_published
 
 KIND = "data"
 TOKENIZER_DIRECTORY = "tokenizer"
 NO_LABEL = -100
+
+_NOT_STORED = ("uri", "fingerprint", "row_filters")
+"""Fields of a manifest that are known when it is read."""
 
 RECORD_BATCH_BYTES = 1 << 20
 """Size of a record batch before compression; smaller in small splits."""
@@ -103,6 +108,10 @@ class Manifest:
 
     splits: dict[str, tuple[Shard, ...]]
 
+    row_filters: Mapping[str, RowFilter] = field(default_factory=dict)
+    """Of each shard, by its path, that is read in part: then its rows and tokens above are those
+    that are kept, see ``raykd.data.fraction``."""
+
     def labels_of(self, task: str) -> tuple[str, ...] | None:
         """Return the class names of a classification task; None where there are none."""
         return {
@@ -143,7 +152,8 @@ def row_schema(vocab_size: int, *, has_label: bool, has_words: bool, has_types: 
 def manifest_content(manifest: Manifest) -> dict[str, object]:
     """Return a manifest as the JSON content of a published directory."""
     content = asdict(manifest)
-    del content["uri"], content["fingerprint"]
+    for name in _NOT_STORED:
+        del content[name]
     return content
 
 
@@ -177,7 +187,7 @@ def _fingerprint(published: Published) -> str:
 
 
 def _manifest(content: object, *, uri: str, fingerprint: str) -> Manifest:
-    names = tuple(f.name for f in fields(Manifest) if f.name not in ("uri", "fingerprint"))
+    names = tuple(f.name for f in fields(Manifest) if f.name not in _NOT_STORED)
     given = fields_of(content, names, "content")
     languages = texts(given["languages"], "languages")
     return Manifest(

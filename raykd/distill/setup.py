@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from raykd.config.schema.run import RunConfig
+from raykd.data.fraction import with_fraction
 from raykd.data.manifest import Manifest, Shard, read_manifest
 from raykd.data.selection import chosen_shards, rows_per_epoch
 from raykd.models.families import family_of
@@ -17,6 +18,7 @@ class RunSetup:
 
     config: RunConfig
     manifest: Manifest
+    """Its training split has the rows of ``data.fraction`` alone."""
 
     @property
     def num_steps(self) -> int:
@@ -82,5 +84,11 @@ def read_setup(config: RunConfig) -> RunSetup:
     Raises:
         PublicationError: Nothing is committed there.
         DataError: The manifest cannot be.
+        ConfigError: ``data.fraction`` leaves no row of a class or language.
     """
-    return RunSetup(config=config, manifest=read_manifest(config.data.uri))
+    manifest = with_fraction(
+        read_manifest(config.data.uri),
+        config.data,
+        by_class=config.task == "sequence_classification",
+    )
+    return RunSetup(config=config, manifest=manifest)

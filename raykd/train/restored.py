@@ -206,7 +206,8 @@ def _on_other_data(config: RunConfig, uri: str) -> RunConfig:
     }
     return replace(
         config,
-        data=replace(config.data, uri=uri),
+        # Nor is anything trained on them: their training split is read whole.
+        data=replace(config.data, uri=uri, fraction=1.0),
         teachers=teachers,
         # Weights count in training alone, and may name languages that are not there.
         teacher_weights=None,

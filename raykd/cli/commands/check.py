@@ -41,11 +41,17 @@ def plan_lines(config: RunConfig, plan: Plan) -> list[tuple[str, str]]:
         per_row = data.train_tokens / data.train_rows
         tokens = plan.num_steps * train.global_batch_size * per_row
         epochs = plan.num_steps * train.global_batch_size / data.train_rows
+        rows, tokens_read = f"{data.train_rows:,} rows", f"{data.train_tokens:,} tokens"
+        if config.data.fraction != 1:
+            # Their lengths are not read: they are taken to be as long as all of them are.
+            rows, tokens_read = (
+                f"{rows} of data.fraction={config.data.fraction:g}",
+                f"about {tokens_read}",
+            )
         lines += [
             (
                 "data",
-                f"{data.train_rows:,} rows, {data.train_tokens:,} tokens to train on; "
-                f"{data.eval_rows:,} rows to evaluate on",
+                f"{rows}, {tokens_read} to train on; {data.eval_rows:,} rows to evaluate on",
             ),
             (
                 "steps",

@@ -122,6 +122,15 @@ class DataConfig:
     languages: tuple[str, ...] | None = None
     """Languages to train and evaluate on; null takes all."""
 
+    fraction: float = 1.0
+    """Share of the rows of train_split that is read, in (0, 1]: of each language, and in
+    sequence_classification of each of its classes, to the nearest whole row. A smaller one's rows
+    are among a larger one's; other splits stay whole."""
+
+    # Apart from train.seed: runs that differ by seed learn from the same rows.
+    fraction_seed: int = 17
+    """Decides which rows fraction keeps; train.seed does not."""
+
     mixing: MixingConfig | None = None
     """How languages are mixed; null reads every row once per epoch, whatever its language."""
 
@@ -143,6 +152,10 @@ class DataConfig:
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
         problems = [*self.masking.problems(), *(self.mixing.problems() if self.mixing else [])]
+        if not 0 < self.fraction <= 1:
+            problems.append(f"data.fraction must be in (0, 1], got {self.fraction}")
+        if not 0 <= self.fraction_seed < 2**31:
+            problems.append(f"data.fraction_seed must be in [0, 2^31), got {self.fraction_seed}")
         if self.num_lanes < 1:
             problems.append(f"data.num_lanes must be >= 1, got {self.num_lanes}")
         if self.bucket_steps < 1:

@@ -38,7 +38,8 @@ class CacheKey:
     """Type of its weights and its forward pass."""
 
     data: str
-    """Fingerprint of the prepared data, and so of its rows, its classes and their order."""
+    """Fingerprint of the prepared data, and so of its rows, its classes and their order; of a
+    fraction its own."""
 
     tokenizer: str
     task: TaskName

@@ -57,7 +57,7 @@ class Part:
     """Its path in the data."""
 
     start: int
-    """The first of its rows, counted in the shard."""
+    """The first of its rows, counted in the shard: of a fraction, among those that are kept."""
 
     rows: int
     language: str

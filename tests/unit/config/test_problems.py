@@ -41,6 +41,11 @@ def run_with(*changes: str) -> RunConfig:
         ],
         ("data.num_lanes=0", "data.num_lanes must be >= 1, got 0"),
         ("data.shuffle_window=0", "data.shuffle_window must be >= 1, got 0"),
+        *[
+            (f"data.fraction={value}", f"data.fraction must be in (0, 1], got {float(value)}")
+            for value in ("0", "-0.5", "1.5")
+        ],
+        ("data.fraction_seed=-1", "data.fraction_seed must be in [0, 2^31), got -1"),
         ("data.languages=[]", "data.languages is empty: name at least one, or null for all"),
         ("data.mixing={}", "data.mixing needs exactly one of temperature, fixed and adaptive"),
         (

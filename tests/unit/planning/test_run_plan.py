@@ -56,6 +56,23 @@ def test_a_good_run_has_sizes_and_no_problems(directory: Path) -> None:
     require_runnable(plan)
 
 
+def test_a_fraction_of_the_rows_is_what_epochs_and_tokens_are_counted_of(directory: Path) -> None:
+    of_run = {"task": "sequence_classification", "train__num_steps": None, "train__num_epochs": 2}
+    whole = plan_run(small_run(directory, **of_run)).data
+    plan = plan_run(small_run(directory, data__fraction=0.2, **of_run))
+    assert plan.problems == ()
+    assert plan.data is not None
+    assert whole is not None
+    # 20 and 70 rows in six classes, each rounded by half a row at most.
+    rows = plan.data.train_rows
+    assert abs(rows - 18) <= 3
+    assert plan.num_steps == -(-2 * rows // 8)
+    assert plan.data.train_tokens / rows == pytest.approx(
+        whole.train_tokens / whole.train_rows, rel=0.1
+    )
+    assert plan.data.eval_rows == whole.eval_rows
+
+
 def test_a_share_of_a_student_needs_less_memory(directory: Path) -> None:
     def needed(*, num_workers: int, is_sharded: bool) -> int:
         cluster = {"num_workers": num_workers, "shard_student": is_sharded}

@@ -1,5 +1,6 @@
 """What a run would do is said before it does it, down to every tensor of the student."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,28 @@ def test_every_tensor_is_listed_with_its_source_where_asked(
     assert f"bert.encoder.layer.3.{place} bert.encoder.layer.1.{place} copied" in lines
     assert "classifier.bias - random: the source has other classes" in lines
     assert len([line for line in lines if line.startswith("bert.encoder.layer.")]) == 64
+
+
+@pytest.mark.parametrize("command", ["check", "train"])
+def test_a_fraction_that_leaves_a_class_without_rows_is_refused_before_anything_starts(
+    config_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, str(config_path), "data.fraction=0.01"]) == 2
+    printed = capsys.readouterr()
+    shown = " ".join((printed.out + printed.err).split())
+    assert "data.fraction=0.01 leaves no row of class 'a' of language 'de' (it has " in shown
+    assert "or more, or leave the language out with data.languages" in shown
+    assert not (config_path.parent / "runs").exists()
+
+
+def test_the_rows_of_a_fraction_are_told(
+    config_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", str(config_path), "data.fraction=0.5", "data.languages=[en]"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    # 70 rows of English in three classes, each rounded.
+    found = re.search(
+        r"(\d+) rows of data.fraction=0.5, about \d+ tokens to train on; 13 row", shown
+    )
+    assert found is not None
+    assert 34 <= int(found[1]) <= 37
