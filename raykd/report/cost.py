@@ -5,21 +5,25 @@ evaluations, and steps that a failure made it do twice, are not counted. A teach
 of the sweep is trained once and counted once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from raykd.report.pairing import Pairing
+from raykd.sweep.grid.coordinates import stage_label
 from raykd.sweep.ledger import Record
+
+CostKind = Literal["stage", "tuning", "arm", "probe", "total"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cost:
-    """What an arm, a stage, or the whole sweep cost."""
+    """What a stage, all tuning runs, an arm, a probe, or the whole sweep cost."""
 
-    kind: Literal["arm", "stage", "total"]
+    kind: CostKind
     id: str
-    """Id of the arm or of the stage's run; empty for the whole sweep."""
+    """Id of the arm or of the stage's run, name of the probe; empty for tuning and the whole
+    sweep."""
 
     label: str
     num_runs: int
@@ -53,16 +57,46 @@ class Cost:
 
 
 def costs_of(pairing: Pairing) -> tuple[Cost, ...]:
-    """Return what each stage and each arm cost, in the order of the plan."""
+    """Return what each stage, all tuning, each arm and each probe cost, in that order."""
+    records = pairing.ledger.records.values()
     stages = (
         _cost([stage], kind="stage", name=stage.id, label=stage_label(stage))
         for stage in pairing.ledger.stages
     )
+    tuning = [record for record in records if record.kind == "tuning"]
     arms = (
         _cost(trials, kind="arm", name=arm, label=pairing.labels[arm])
         for arm, trials in pairing.arms.items()
     )
-    return (*stages, *arms)
+    by_probe: dict[str, list[Record]] = {}
+    for record in records:
+        if record.kind == "probe":
+            by_probe.setdefault(record.coordinates["probe"], []).append(record)
+    return (
+        *stages,
+        *([_cost(tuning, kind="tuning", name="", label="tuning")] if tuning else []),
+        *arms,
+        *(
+            _cost(runs, kind="probe", name=name, label=f"probe {name}")
+            for name, runs in by_probe.items()
+        ),
+    )
+
+
+def together(costs: Sequence[Cost], *, label: str) -> Cost:
+    """Return the sum of costs that have no run in common."""
+    return Cost(
+        kind="total",
+        id="",
+        label=label,
+        num_runs=sum(cost.num_runs for cost in costs),
+        num_reused=sum(cost.num_reused for cost in costs),
+        tokens=sum(cost.tokens for cost in costs),
+        student_flops=sum(cost.student_flops for cost in costs),
+        teacher_flops=sum(cost.teacher_flops for cost in costs),
+        reused_flops=sum(cost.reused_flops for cost in costs),
+        seconds=sum(cost.seconds for cost in costs),
+    )
 
 
 def total_cost(pairing: Pairing) -> Cost:
@@ -70,14 +104,7 @@ def total_cost(pairing: Pairing) -> Cost:
     return _cost(pairing.ledger.records.values(), kind="total", name="", label="all")
 
 
-def stage_label(stage: Record) -> str:
-    """Return a stage's name for people."""
-    return f"teacher {stage.coordinates.get('teacher', stage.id)}"
-
-
-def _cost(
-    runs: Iterable[Record], *, kind: Literal["arm", "stage", "total"], name: str, label: str
-) -> Cost:
+def _cost(runs: Iterable[Record], *, kind: CostKind, name: str, label: str) -> Cost:
     records = list(runs)
     # What a rerun after a failure did twice is not in record.tokens, which counts to the newest
     # evaluation.

@@ -1,12 +1,12 @@
 """What happened to runs beside being trained: reused, resumed, failed, stopped, blocked."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from raykd.report.cost import stage_label
 from raykd.report.pairing import Pairing
+from raykd.sweep.grid.coordinates import run_labels
 from raykd.sweep.ledger import Record, State
 
 
@@ -28,7 +28,7 @@ class Event:
     run_id: str
     run_uri: str
     label: str
-    """The arm and the seed, or the teacher."""
+    """Which run it is, such as the arm and the seed."""
 
     text: str
     """One line, such as the error's class and its message; may be empty."""
@@ -37,33 +37,30 @@ class Event:
 def events_of(pairing: Pairing) -> tuple[Event, ...]:
     """Return what happened, the worst first, else in the order of the plan."""
     order = [EventKind.FAILED, EventKind.BLOCKED, EventKind.STOPPED, EventKind.RESUMED]
-    events = [event for run in pairing.ledger.records.values() for event in _events(pairing, run)]
+    runs = pairing.ledger.records
+    labels = run_labels(runs.values(), with_seeds=True)
+    events = [event for run in runs.values() for event in _events(pairing, run, labels)]
     return tuple(sorted(events, key=lambda event: [*order, EventKind.REUSED].index(event.kind)))
 
 
-def run_label(pairing: Pairing, run: Record) -> str:
-    """Return a run's name for people."""
-    if run.kind == "stage":
-        return stage_label(run)
-    return f"{pairing.labels[run.arm]} seed={run.seed}"
-
-
-def _events(pairing: Pairing, run: Record) -> Iterator[Event]:
-    for kind, text in _happenings(pairing, run):
+def _events(pairing: Pairing, run: Record, labels: Mapping[str, str]) -> Iterator[Event]:
+    for kind, text in _happenings(pairing, run, labels):
         yield Event(
             kind=kind,
             run_id=run.id,
             run_uri=run.run_uri,
-            label=run_label(pairing, run),
+            label=labels[run.id],
             text=" ".join(text.split()),
         )
 
 
-def _happenings(pairing: Pairing, run: Record) -> Iterator[tuple[EventKind, str]]:
+def _happenings(
+    pairing: Pairing, run: Record, labels: Mapping[str, str]
+) -> Iterator[tuple[EventKind, str]]:
     if run.state is State.FAILED:
         yield EventKind.FAILED, _error(run)
     if run.state is State.BLOCKED:
-        yield EventKind.BLOCKED, f"needs {_failed_needs(pairing, run)}"
+        yield EventKind.BLOCKED, f"needs {_failed_needs(pairing, run, labels)}"
     if run.stop is not None and run.state is State.STOPPED:
         value = f"{pairing.metric} {run.stop.value:.4g} at step {run.stop.step:,}"
         yield EventKind.STOPPED, f"{value}, among the worse of its rung"
@@ -92,7 +89,7 @@ def _error(run: Record) -> str:
     return f"{last.error_class or 'error'}: {last.error or 'no message'}"
 
 
-def _failed_needs(pairing: Pairing, run: Record) -> str:
+def _failed_needs(pairing: Pairing, run: Record, labels: Mapping[str, str]) -> str:
     needs = (pairing.ledger.records.get(name) for name in run.needs)
-    failed = [stage_label(n) for n in needs if n is not None and n.state is State.FAILED]
-    return ", ".join(failed) or "a stage that failed"
+    failed = [n for n in needs if n is not None and n.state in (State.FAILED, State.BLOCKED)]
+    return ", ".join(labels[n.id] for n in failed) or "a run that failed"

@@ -3,6 +3,7 @@
 import statistics
 from dataclasses import dataclass
 
+from raykd.config.schema.study import is_probe_metric
 from raykd.report.pairing import Pairing, final
 
 
@@ -43,8 +44,7 @@ class Languages:
 
 def languages_of(pairing: Pairing) -> Languages:
     """Return the metric by language of each arm."""
-    # eval/accuracy of a sweep that compares eval/accuracy/de: all languages have it.
-    metric = "/".join(pairing.metric.split("/")[:2])
+    metric = _over_all(pairing.metric)
     keys = {
         key
         for trials in pairing.arms.values()
@@ -60,6 +60,15 @@ def languages_of(pairing: Pairing) -> Languages:
         for arm in pairing.arms
     )
     return Languages(metric=metric, names=names, rows=tuple(rows) if names else ())
+
+
+def _over_all(metric: str) -> str:
+    """Return a metric without its language: eval/accuracy of eval/accuracy/de."""
+    parts = metric.split("/")
+    if not is_probe_metric(metric):
+        return "/".join(parts[:2])
+    # probe/NAME/accuracy, or probe/NAME/test/accuracy: the probe's own metrics are no languages.
+    return "/".join(parts[: 4 if "test" in parts[2:3] else 3])
 
 
 def _cell(pairing: Pairing, arm: str, metric: str) -> LanguageCell | None:

@@ -3,11 +3,13 @@
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from raykd.config.schema.study import is_probe_metric
 from raykd.sweep.grid.coordinates import Coordinates, arm_labels, coordinates_of
 from raykd.sweep.ledger import Ledger, Record, State
+from raykd.sweep.probe_scores import with_probe_metrics
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +25,8 @@ class Pairing:
     """A ledger, its trials grouped."""
 
     ledger: Ledger
+    """Runs that are probed have the metrics of their probes."""
+
     metric: str
     mode: Literal["min", "max"]
     arms: dict[str, tuple[Record, ...]]
@@ -69,11 +73,12 @@ class Pairing:
             return "without control"
         if control.state is not State.DONE:
             return f"control {control.state.value}"
-        return "without a finite value"
+        return "not fully probed" if is_probe_metric(self.metric) else "without a finite value"
 
 
 def pairing_of(ledger: Ledger) -> Pairing:
     """Return a ledger's trials, grouped."""
+    ledger = replace(ledger, records=with_probe_metrics(ledger.sweep, ledger.records))
     arms: dict[str, list[Record]] = {}
     for trial in ledger.trials:
         arms.setdefault(trial.arm, []).append(trial)

@@ -117,6 +117,7 @@ def _score_of_stage(
             continue
         for evaluation in stage.evaluations:
             # The checkpoint of a milestone is at a whole step.
-            if abs(evaluation["step"] - quality * stage.num_steps) < 1:
-                return finite(evaluation.get(pairing.metric))
+            is_there = abs(evaluation["step"] - quality * stage.num_steps) < 1
+            if is_there and (score := finite(evaluation.get(pairing.metric))) is not None:
+                return score
     return None

@@ -12,11 +12,13 @@ from raykd.report.events import Event, events_of
 from raykd.report.grids import Grid, grids_of
 from raykd.report.languages import Languages, languages_of
 from raykd.report.pairing import pairing_of
+from raykd.report.probes import ProbeScores, probe_scores_of
 from raykd.report.qualities import Quality, qualities_of
 from raykd.report.standing import Standing, standing_of
 from raykd.report.statistics import TWO_SEEDS
 from raykd.report.targets import ToTarget, targets_of
-from raykd.sweep.ledger import Ledger, State
+from raykd.report.tuning import Tuning, tuning_of
+from raykd.sweep.ledger import KIND, Ledger, State
 
 RULE = (
     "An arm is better or worse where all its pairs of trials, one for each seed, are done and the "
@@ -51,7 +53,13 @@ class Summary:
     """How many trials are in each state; states without any are left out."""
 
     stage_states: dict[State, int]
-    """The same of the stages."""
+    """The same of the stages, teachers' runs among them."""
+
+    tuning_states: dict[State, int]
+    """The same of the runs that choose values."""
+
+    probe_states: dict[State, int]
+    """The same of the probes."""
 
     rule: str
     """When an arm is called better or worse."""
@@ -64,9 +72,13 @@ class Summary:
 
     grids: tuple[Grid, ...]
     qualities: tuple[Quality, ...]
+    probes: ProbeScores
+    tuning: Tuning | None
+    """None where the sweep tunes nothing."""
+
     languages: Languages
     costs: tuple[Cost, ...]
-    """Stages, then arms."""
+    """Stages, tuning, arms, probes."""
 
     total_cost: Cost
     to_target: tuple[ToTarget, ...]
@@ -84,6 +96,21 @@ class Summary:
     def num_trials(self) -> int:
         """Trials of the plan."""
         return sum(self.states.values())
+
+    @property
+    def stage_word(self) -> str:
+        """What the stages are called: teachers' runs where they are nothing else."""
+        return "stages" if self.sweep.get("stages") else "teachers' runs"
+
+    @property
+    def other_states(self) -> dict[str, dict[State, int]]:
+        """What the runs beside trials are called, and how many are in each state."""
+        states = {
+            self.stage_word: self.stage_states,
+            "tuning runs": self.tuning_states,
+            "probes": self.probe_states,
+        }
+        return {name: counts for name, counts in states.items() if counts}
 
     def label(self, arm: str) -> str:
         """Return the label of an arm."""
@@ -103,13 +130,17 @@ def summarise(ledger: Ledger) -> Summary:
         sweep=ledger.sweep,
         is_over=ledger.is_over,
         standing=standing_of(ledger),
-        states=dict(Counter(trial.state for trial in ledger.trials)),
-        stage_states=dict(Counter(stage.state for stage in ledger.stages)),
+        states=_states(ledger, "trial"),
+        stage_states=_states(ledger, "stage"),
+        tuning_states=_states(ledger, "tuning"),
+        probe_states=_states(ledger, "probe"),
         rule=RULE,
         arms=arms_of(pairing),
         curves=curves_of(pairing),
         grids=grids_of(pairing),
         qualities=qualities_of(pairing),
+        probes=probe_scores_of(pairing),
+        tuning=tuning_of(ledger),
         languages=languages_of(pairing),
         costs=costs_of(pairing),
         total_cost=total_cost(pairing),
@@ -117,6 +148,10 @@ def summarise(ledger: Ledger) -> Summary:
         events=events_of(pairing),
         written_at=time.time(),
     )
+
+
+def _states(ledger: Ledger, kind: KIND) -> dict[State, int]:
+    return dict(Counter(run.state for run in ledger.records.values() if run.kind == kind))
 
 
 def _as_left(ledger: Ledger) -> Ledger:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from raykd.report.cost import seconds, teachers_per_token
 from raykd.report.pairing import Pairing, flops
+from raykd.sweep.grid.coordinates import run_labels
 from raykd.sweep.ledger import Ledger, Record
 
 _TRIAL_COLUMNS: dict[str, pa.DataType] = {
@@ -34,7 +35,9 @@ _TRIAL_COLUMNS: dict[str, pa.DataType] = {
 _EVALUATION_COLUMNS: dict[str, pa.DataType] = {
     "id": pa.string(),
     "kind": pa.string(),
+    "label": pa.string(),
     "arm": pa.string(),
+    "probed": pa.string(),
     "seed": pa.int64(),
     "step": pa.int64(),
     "tokens": pa.int64(),
@@ -45,23 +48,23 @@ _EVALUATION_COLUMNS: dict[str, pa.DataType] = {
 def trials_table(pairing: Pairing) -> pa.Table:
     """Return one row per trial, with its newest evaluation: the final one where it is done.
 
-    Coordinates are columns of text called ``coordinate/KEY``, null where a trial has none;
-    metrics keep their names.
+    Coordinates are columns of text called ``coordinate/KEY``, null where a trial has none, and
+    values that were chosen for it ``tuned/KEY``; metrics keep their names.
     """
     trials = pairing.ledger.trials
-    keys = dict.fromkeys(key for trial in trials for key in trial.coordinates)
+    keys = dict.fromkeys(f"coordinate/{key}" for trial in trials for key in trial.coordinates)
+    keys |= dict.fromkeys(f"tuned/{key}" for trial in trials for key in trial.tuned)
     metrics = _metrics(trials)
     columns = (
-        _TRIAL_COLUMNS
-        | {f"coordinate/{key}": pa.string() for key in keys}
-        | dict.fromkeys(metrics, pa.float64())
+        _TRIAL_COLUMNS | dict.fromkeys(keys, pa.string()) | dict.fromkeys(metrics, pa.float64())
     )
     return _table([_trial_row(pairing, trial) for trial in trials], columns)
 
 
 def evaluations_table(ledger: Ledger) -> pa.Table:
-    """Return one row per evaluation of a stage or trial."""
+    """Return one row per evaluation of any run; ``probed`` is the run that a probe scores."""
     runs = list(ledger.records.values())
+    labels = run_labels(runs)
     # A schema that does not depend on the values: a metric that is null in every row stays a
     # number, and the files of two sweeps can be joined.
     columns = _EVALUATION_COLUMNS | dict.fromkeys(_metrics(runs), pa.float64())
@@ -70,7 +73,9 @@ def evaluations_table(ledger: Ledger) -> pa.Table:
             **evaluation,
             "id": run.id,
             "kind": run.kind,
+            "label": labels[run.id],
             "arm": run.arm,
+            "probed": run.probed,
             "seed": run.seed,
             "step": int(evaluation["step"]),
             "tokens": int(evaluation["tokens"]),
@@ -90,11 +95,12 @@ def parquet(table: pa.Table) -> bytes:
 
 
 def _trial_row(pairing: Pairing, trial: Record) -> dict[str, object]:
-    coordinates = {f"coordinate/{key}": _text(v) for key, v in trial.coordinates.items()}
+    values = {f"coordinate/{key}": _text(v) for key, v in trial.coordinates.items()}
+    values |= {f"tuned/{key}": _text(v) for key, v in trial.tuned.items()}
     return {
         # First: step and tokens of the row are whole numbers, and replace those of the evaluation.
         **trial.last_evaluation,
-        **coordinates,
+        **values,
         "id": trial.id,
         "arm": trial.arm,
         "label": pairing.labels[trial.arm],

@@ -8,11 +8,13 @@ from rich.table import Table
 from rich.text import Text
 
 from raykd.report.arms import Arm
-from raykd.report.cost import Cost
+from raykd.report.cost import Cost, CostKind, together
 from raykd.report.events import Event, EventKind
 from raykd.report.grids import Cell, Grid
+from raykd.report.probes import ProbeCell, ProbeScores, column_title
 from raykd.report.statistics import Comparison, p_text
 from raykd.report.summary import Summary
+from raykd.report.tuning import Tuning, edge_words, outcome
 from raykd.report.units import UNKNOWN, amount, duration, number, share
 from raykd.sweep.ledger import State
 
@@ -22,6 +24,10 @@ _MAX_ARMS = 40
 _MAX_GRIDS = 3
 _MAX_COLUMNS = 7
 _MAX_EVENTS = 8
+_MAX_GROUPS = 12
+_MAX_PROBES = 4
+"""Columns of probes at most: a value takes twice the width of others, for its spread."""
+
 _STYLES = {"better": "green", "worse": "red", "inconclusive": "dim"}
 
 
@@ -30,11 +36,9 @@ def status_line(summary: Summary) -> str:
     done = summary.states.get(State.DONE, 0)
     parts = [f"{summary.name}: {done} of {summary.num_trials} trials done"]
     parts += _counted(summary.states, "")
-    if summary.stage_states:
-        num_stages = sum(summary.stage_states.values())
-        stages_done = summary.stage_states.get(State.DONE, 0)
-        parts.append(f"{stages_done} of {num_stages} teachers' runs done")
-        parts += _counted(summary.stage_states, " of them")
+    for name, states in summary.other_states.items():
+        parts.append(f"{states.get(State.DONE, 0)} of {sum(states.values())} {name} done")
+        parts += _counted(states, " of them")
     return ", ".join([*parts, str(summary.standing)])
 
 
@@ -47,6 +51,8 @@ def terminal_report(summary: Summary, *, page_uri: str) -> Group:
     parts += _verdicts(summary)
     for grid in [g for g in summary.grids if len(g.columns) <= _MAX_COLUMNS][:_MAX_GRIDS]:
         parts += [Text(), *_grid_table(grid)]
+    parts += _tuning_table(summary.tuning) if summary.tuning else []
+    parts += _probe_table(summary.probes) if summary.probes.rows else []
     parts += [Text(), *_cost_table(summary), *_events(summary.events)]
     parts += [Text(), Text(f"report: {page_uri}", no_wrap=True, overflow="ignore")]
     return Group(*parts)
@@ -110,13 +116,22 @@ def _interval(compared: Comparison) -> str:
 
 def _not_ready(arms: Iterable[Arm]) -> Iterator[Text]:
     """Name the arms that no test was made for, by reason."""
+    untested = [
+        (arm.comparison.reason, arm.label)
+        for arm in arms
+        if arm.comparison is not None and arm.comparison.adjusted_p is None
+    ]
+    return (Text(f"not tested: {line}") for line in _by_reason(untested))
+
+
+def _by_reason(told: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield a line for each reason: whose it is, or how many have it."""
     by_reason: dict[str, list[str]] = {}
-    for arm in arms:
-        if arm.comparison is not None and arm.comparison.adjusted_p is None:
-            by_reason.setdefault(arm.comparison.reason, []).append(arm.label)
+    for reason, label in told:
+        by_reason.setdefault(reason, []).append(label)
     for reason, labels in by_reason.items():
         who = labels[0] if len(labels) == 1 else f"{len(labels)} arms"
-        yield Text(f"not tested: {who}: {reason}")
+        yield f"{who}: {reason}"
 
 
 def _grid_table(grid: Grid) -> list[RenderableType]:
@@ -134,33 +149,81 @@ def _cell_text(cell: Cell | None) -> str:
     return UNKNOWN if cell is None else f"{number(cell.difference, sign='+')} ({cell.num_pairs})"
 
 
+def _tuning_table(tuning: Tuning) -> Iterator[RenderableType]:
+    better = "less" if tuning.mode == "min" else "more"
+    yield Text()
+    yield from _table(
+        f"values that trials go on with, by {tuning.metric} ({better} is better)",
+        ["arms", "values", "runs", "mean", "outcome"],
+        [
+            [
+                group.label if index == 0 else "",
+                tuning.text(tried.tuned),
+                str(tried.num_runs),
+                number(tried.mean),
+                outcome(group.choice, tried),
+            ]
+            for group in tuning.groups[:_MAX_GROUPS]
+            for index, tried in enumerate(group.choice.tried)
+        ],
+    )
+    if (left_out := len(tuning.groups) - _MAX_GROUPS) > 0:
+        yield Text(f"and {left_out} more: see the report")
+    at_edge = [(edge_words(g.choice), g.label) for g in tuning.groups if g.choice.edges]
+    yield from (Text(line, style="yellow") for line in _by_reason(at_edge))
+
+
+def _probe_table(probes: ProbeScores) -> Iterator[RenderableType]:
+    columns = probes.columns[:_MAX_PROBES]
+    yield Text()
+    yield from _table(
+        "scores of probes: mean ± standard deviation over runs",
+        ["model", *(column_title(column) for column in columns)],
+        [
+            [row.label, *(_score_text(cell) for cell in row.cells[: len(columns)])]
+            for row in probes.rows[:_MAX_ARMS]
+        ],
+    )
+    if len(columns) < len(probes.columns) or len(probes.rows) > _MAX_ARMS:
+        yield Text("the report has all models and probes")
+
+
+def _score_text(cell: ProbeCell | None) -> str:
+    if cell is None or cell.standard_deviation is None:
+        return number(None if cell is None else cell.mean)
+    return f"{number(cell.mean)} ± {number(cell.standard_deviation)}"
+
+
 def _cost_table(summary: Summary) -> list[RenderableType]:
     controls = {arm.id for arm in summary.arms if arm.is_control}
-    arms = [cost for cost in summary.costs if cost.kind == "arm"]
+    by_kind: dict[CostKind, list[Cost]] = {}
+    for cost in summary.costs:
+        by_kind.setdefault(cost.kind, []).append(cost)
+    arms = by_kind.get("arm", [])
     groups = {
-        "teachers' runs": [cost for cost in summary.costs if cost.kind == "stage"],
+        summary.stage_word: by_kind.get("stage", []),
+        "tuning": by_kind.get("tuning", []),
         "controls": [cost for cost in arms if cost.id in controls],
         "other arms": [cost for cost in arms if cost.id not in controls],
+        "probes": by_kind.get("probe", []),
         "all": [summary.total_cost],
     }
     return _table(
         "cost of this sweep",
         ["", "runs", "reused", "tokens", "FLOPs", "teachers' part", "time of runs"],
-        [_cost_row(name, costs) for name, costs in groups.items() if costs],
+        [_cost_row(together(costs, label=name)) for name, costs in groups.items() if costs],
     )
 
 
-def _cost_row(name: str, costs: Sequence[Cost]) -> list[str | Text]:
-    flops = sum(cost.flops for cost in costs)
-    of_teachers = sum(cost.teacher_flops for cost in costs)
+def _cost_row(cost: Cost) -> list[str | Text]:
     return [
-        name,
-        str(sum(cost.num_runs for cost in costs)),
-        str(sum(cost.num_reused for cost in costs)),
-        amount(sum(cost.tokens for cost in costs)),
-        amount(flops),
-        share(of_teachers / flops if flops else None),
-        duration(sum(cost.seconds for cost in costs)),
+        cost.label,
+        str(cost.num_runs),
+        str(cost.num_reused),
+        amount(cost.tokens),
+        amount(cost.flops),
+        share(cost.teacher_share),
+        duration(cost.seconds),
     ]
 
 
@@ -186,7 +249,7 @@ def _table(
     """Return a title and a table; texts are shown as they are, brackets too."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, column in enumerate(columns):
-        is_text = index == 0 or column == "verdict"
+        is_text = index == 0 or column in ("verdict", "values", "outcome")
         table.add_column(Text(column), justify="left" if is_text else "right", overflow="fold")
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))

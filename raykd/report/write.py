@@ -24,10 +24,11 @@ def write_report(
         directory_uri: Where the files go.
         refresh_seconds: How often the page asks to be read again; None for never.
     """
+    pairing = pairing_of(ledger)
     page = html.page(summary, refresh_seconds=refresh_seconds)
     contents = {
-        "trials.parquet": parquet(trials_table(pairing_of(ledger))),
-        "evaluations.parquet": parquet(evaluations_table(ledger)),
+        "trials.parquet": parquet(trials_table(pairing)),
+        "evaluations.parquet": parquet(evaluations_table(pairing.ledger)),
         "summary.json": strict_json.file_content(summary),
         # Files are written in this order: whoever sees a new page finds the numbers that it refers
         # to.

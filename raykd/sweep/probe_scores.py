@@ -100,7 +100,7 @@ def _means(name: str, probe: ProbeConfig, runs: Sequence[Record]) -> Metrics:
 def _with_metrics(run: Record, step: int, metrics: Metrics) -> Record:
     """Return a run whose evaluation at a step has these metrics, too."""
     evaluations = list(run.evaluations)
-    index = bisect.bisect_right(evaluations, step, key=lambda evaluation: evaluation["step"])
+    index = bisect.bisect_right([evaluation["step"] for evaluation in evaluations], step)
     if index and evaluations[index - 1]["step"] == step:
         evaluations[index - 1] = evaluations[index - 1] | metrics
     else:

@@ -11,6 +11,7 @@ from raykd.sweep.ledger import Ledger, State
 from tests import sweeps
 from tests.browser import probes
 from tests.browser.conftest import Open
+from tests.study_ledger import study_ledger
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +48,7 @@ LEDGERS = {
     "empty": sweeps.ledger_of([]),
     "one trial": sweeps.ledger_of([sweeps.trial_of({}, evaluations=sweeps.evaluations_of([2.0]))]),
     "waiting": sweeps.ledger_of([sweeps.trial_of({}, state=State.WAITING, is_control=True)]),
+    "study": study_ledger(),
     "hostile": named(HOSTILE),
     "non-Latin": named(NON_LATIN),
     "one long word": named("x" * 200),

@@ -15,6 +15,7 @@ from raykd.report.html.learning_curves import learning_curves
 from raykd.report.html.panels import Panels
 from raykd.report.html.quality_figures import quality_figures, quality_table
 from raykd.report.html.spending import cost_table, event_table, target_table
+from raykd.report.html.study_tables import probe_table, tuning_table
 from raykd.report.html.tables import Table
 from raykd.report.html.verdicts import Answer, answer, ranked
 from raykd.report.html.words import Word, words
@@ -43,6 +44,8 @@ class Contents:
     heat_maps: tuple[Table, ...]
     qualities: Panels
     quality_table: Table | None
+    probes: Table | None
+    tuning: Table | None
     curves: Panels
     languages: Table | None
     cost: Table
@@ -63,7 +66,10 @@ def page(summary: Summary, *, refresh_seconds: int | None) -> str:
         contents=_contents(summary),
         state=state_line(summary),
         shares=_shares(summary),
-        stages=_counts(summary.stage_states),
+        others={
+            "Teachers trained" if name == "teachers' runs" else name.capitalize(): _counts(states)
+            for name, states in summary.other_states.items()
+        },
         written_at=datetime.datetime.fromtimestamp(summary.written_at, tz=datetime.UTC),
         sweep_yaml=write_yaml(summary.sweep),
         refresh_seconds=refresh_seconds,
@@ -74,11 +80,12 @@ def state_line(summary: Summary) -> str:
     """Return how far the sweep is, in a few words."""
     ended = sum(count for state, count in summary.states.items() if state.is_terminal)
     trials = f"{summary.num_trials} trial{'s'[: summary.num_trials != 1]}"
+    standing = _STANDINGS.get(summary.standing.kind, "Over")
     if not summary.num_trials:
-        return "No trials"
+        # Before values are chosen, a study may have none yet.
+        return f"{standing}: no trials yet" if summary.other_states else "No trials"
     if summary.is_over:
         return f"Over: {trials}, {_counts(summary.states)}"
-    standing = _STANDINGS[summary.standing.kind]
     return f"{standing}: {ended} of {trials} ended, {_counts(summary.states)}"
 
 
@@ -108,6 +115,8 @@ def _contents(summary: Summary) -> Contents:
         quality_table=quality_table(summary.qualities)
         if summary.qualities and not qualities.panels
         else None,
+        probes=probe_table(summary.probes) if summary.probes.rows else None,
+        tuning=tuning_table(summary.tuning) if summary.tuning and summary.tuning.groups else None,
         curves=learning_curves(summary),
         languages=languages if languages.rows else None,
         cost=cost_table(summary.costs, summary.total_cost),

@@ -5,12 +5,14 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
+from raykd.config.schema.study import is_probe_metric
 from raykd.report.arms import Arm
 from raykd.report.curves import Curve, CurvePoint
 from raykd.report.html.line_chart import NUM_STYLES, Line, LineChart, Point, draw, line_style
 from raykd.report.html.panels import Panel, Panels, panel, thinned
 from raykd.report.html.tables import Column, Row, Table, decimals_for, fixed, texts
 from raykd.report.html.verdicts import gain, ranked
+from raykd.report.probes import metric_words
 from raykd.report.summary import Summary
 from raykd.report.units import amount
 
@@ -91,8 +93,10 @@ def _panel(group: _Group, index: int, summary: Summary) -> Panel:
         title=group.title,
         description=_description(summary.metric, shown, curves),
         x_title="steps",
-        y_title=summary.metric,
+        y_title=metric_words(summary.metric),
         lines=tuple(_lines(group.control, best, curves)),
+        # Models are probed at few steps, often at the last alone, which makes no line.
+        has_markers=is_probe_metric(summary.metric),
     )
     left_out = len(group.arms) - len(best)
     notes = [f"The best {len(best)} of {len(group.arms)} arms."] if left_out else []

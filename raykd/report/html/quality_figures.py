@@ -14,6 +14,7 @@ from raykd.report.html.tables import (
     fixed_signed,
     texts,
 )
+from raykd.report.probes import metric_words
 from raykd.report.qualities import Quality
 from raykd.report.summary import Summary
 from raykd.report.units import UNKNOWN
@@ -102,7 +103,11 @@ def _figure(title: str, qualities: list[Quality], index: int, summary: Summary) 
     all_weights = _weights(qualities)
     # More lines than styles could not be told apart.
     weights = all_weights[:NUM_STYLES]
-    x_title = f"teacher's own {summary.metric}" if uses_score else "share of the teacher's steps"
+    x_title = (
+        f"teacher's own {metric_words(summary.metric)}"
+        if uses_score
+        else "share of the teacher's steps"
+    )
     chart = LineChart(
         id=f"quality-{index}",
         title=title,

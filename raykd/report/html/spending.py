@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from raykd.report.cost import Cost
+from raykd.report.cost import Cost, CostKind, together
 from raykd.report.events import Event
 from raykd.report.html.tables import Cell, Column, Row, Table, decimals_for, fixed, texts
 from raykd.report.targets import ToTarget
@@ -15,8 +15,9 @@ _MAX_ERROR = 600
 
 
 def cost_table(costs: Sequence[Cost], total: Cost) -> Table:
-    """Return what stages and arms cost, the whole first."""
+    """Return what stages, tuning, arms and probes cost, the whole first, then each kind."""
     shown = costs[:MAX_COSTS]
+    kinds = _by_kind(costs)
     return Table(
         caption="Cost of training; a run that was there before costs nothing here",
         columns=(
@@ -29,7 +30,11 @@ def cost_table(costs: Sequence[Cost], total: Cost) -> Table:
             Column(text="Time of all attempts"),
             Column(text="FLOPs saved by reuse"),
         ),
-        rows=(_cost(total, head="Whole sweep", css="total"), *(_cost(c) for c in shown)),
+        rows=(
+            _cost(total, head="Whole sweep", css="total"),
+            *(_cost(cost, css="total") for cost in kinds),
+            *(_cost(cost) for cost in shown),
+        ),
         css="cards",
         note=_left_out(len(costs), len(shown), "rows"),
     )
@@ -81,6 +86,20 @@ def _left_out(total: int, shown: int, what: str) -> str:
     if shown == total:
         return ""
     return f"The first {shown} of {total} {what}; all are in summary.json."
+
+
+def _by_kind(costs: Sequence[Cost]) -> list[Cost]:
+    """Return the sum of each kind with several rows; none where all are stages and arms."""
+    names: dict[CostKind, str] = {
+        "stage": "All stages",
+        "tuning": "All tuning runs",
+        "arm": "All trials",
+        "probe": "All probes",
+    }
+    of_kind = {name: [c for c in costs if c.kind == kind] for kind, name in names.items()}
+    if {cost.kind for cost in costs} <= {"stage", "arm"}:
+        return []
+    return [together(of_it, label=name) for name, of_it in of_kind.items() if len(of_it) > 1]
 
 
 def _cost(cost: Cost, *, head: str = "", css: str = "") -> Row:

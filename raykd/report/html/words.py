@@ -35,6 +35,13 @@ _START = Word(
     "method.",
 )
 
+_PROBE = Word(
+    word="probe",
+    meaning="a task that models are trained on from where they are, and scored; probe/NAME/METRIC "
+    "is the mean over the probe's seeds, probe/mean that over the probes, each scaled so that a "
+    "model that knows nothing has 0.",
+)
+
 
 def words(summary: Summary) -> tuple[Word, ...]:
     """Return the words that a reader needs for the arms of a sweep."""
@@ -44,6 +51,7 @@ def words(summary: Summary) -> tuple[Word, ...]:
     shown += [_quality(summary)] if QUALITY in keys else []
     shown += [_WEIGHT] if any(is_weight(key) for key in keys) else []
     shown += [_START] if "student.init" in keys else []
+    shown += [_PROBE] if summary.probes.columns else []
     return tuple(shown)
 
 

@@ -2,11 +2,11 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
-from raykd.sweep.ledger import Record
+from raykd.sweep.ledger import KIND, Record
 
 
 def short_keys(keys: Iterable[str]) -> dict[str, str]:
@@ -93,26 +93,73 @@ def arm_labels(arms: Mapping[str, Record], coordinates: Coordinates) -> dict[str
     return labels
 
 
+def run_labels(records: Iterable[Record], *, with_seeds: bool = False) -> dict[str, str]:
+    """Return a name for each run of a sweep.
+
+    Args:
+        records: All of its runs.
+        with_seeds: Name seeds even where all runs of a kind have the same.
+    """
+    every = list(records)
+    of_kind = {kind: [r for r in every if r.kind == kind] for kind in get_args(KIND)}
+    # Reversed, so that the first run of an arm stands for it.
+    arms = {trial.arm: trial for trial in reversed(of_kind["trial"])}
+    tuned = {_tuned_arm(run): run for run in reversed(of_kind["tuning"])}
+    coordinates = coordinates_of(tuned | arms)
+    of_arm, of_tuned = arm_labels(arms, coordinates), arm_labels(tuned, coordinates)
+    tried = _tried_texts(of_kind["tuning"])
+    seeds = {
+        run.id: f" seed={run.seed}" if with_seeds or has_several else ""
+        for runs in of_kind.values()
+        for has_several in [len({run.seed for run in runs}) > 1]
+        for run in runs
+    }
+    labels = {stage.id: stage_label(stage) for stage in of_kind["stage"]}
+    labels |= {trial.id: of_arm[trial.arm] + seeds[trial.id] for trial in of_kind["trial"]}
+    labels |= {
+        run.id: f"tuning {tried[run.id]} {of_tuned[_tuned_arm(run)]}{seeds[run.id]}"
+        for run in of_kind["tuning"]
+    }
+    labels |= {
+        probe.id: f"probe {probe.coordinates['probe']}{seeds[probe.id]} "
+        f"at {probe.coordinates['at']:g} of {labels.get(probe.probed or '', probe.probed)}"
+        for probe in of_kind["probe"]
+    }
+    return {record.id: labels[record.id] for record in every}
+
+
 def stage_label(stage: Record) -> str:
     """Return a stage's name for people."""
     kind = "stage" if "stage" in stage.coordinates else "teacher"
     return f"{kind} {stage.coordinates.get(kind, stage.id)}"
 
 
-def run_labels(records: Iterable[Record]) -> dict[str, str]:
-    """Return a name for each run of a sweep, with the seed where there are several."""
-    every = list(records)
-    trials = [record for record in every if record.kind == "trial"]
-    # Reversed, so that the first trial of an arm stands for it.
-    arms = {record.arm: record for record in reversed(trials)}
-    labels = arm_labels(arms, coordinates_of(arms))
-    has_seeds = len({record.seed for record in trials}) > 1
-    return {
-        record.id: stage_label(record)
-        if record.kind == "stage"
-        else labels[record.arm] + (f" seed={record.seed}" if has_seeds else "")
-        for record in every
-    }
+def tuned_texts(values: Sequence[Mapping[str, Any]], others: Iterable[str] = ()) -> list[str]:
+    """Return tuned keys and their values in short, different ones as different texts.
+
+    Args:
+        values: Tuned key to value, for each text.
+        others: Keys that the short names of the tuned ones are told apart from.
+    """
+    keys = dict.fromkeys(key for tuned in values for key in tuned)
+    names = short_keys([*keys, *others])
+    texts = {key: _texts(tuned[key] for tuned in values if key in tuned) for key in keys}
+    return [
+        " ".join(f"{names[key]}={texts[key][_exact(value)]}" for key, value in tuned.items())
+        for tuned in values
+    ]
+
+
+def _tried_texts(runs: Sequence[Record]) -> dict[str, str]:
+    """Return what each tuning run tries."""
+    others = dict.fromkeys(key for run in runs for key in run.coordinates)
+    texts = tuned_texts([run.tuned for run in runs], others)
+    return {run.id: text for run, text in zip(runs, texts, strict=True)}
+
+
+def _tuned_arm(run: Record) -> str:
+    """Return what is equal for the tuning runs of an arm, whatever value they try."""
+    return _exact([run.is_control, run.coordinates])
 
 
 def _suffixes(key: str) -> list[str]:

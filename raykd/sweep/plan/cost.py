@@ -209,4 +209,6 @@ def _asked(name: str, config: RunConfig) -> str:
     """Return what tells the caches of different questions to teachers apart."""
     # A teacher of masked_lm is asked about masked rows, and the masks follow the seed.
     masks = (config.data.masking, config.train.seed) if config.task == "masked_lm" else None
-    return repr((config.teachers[name], config.data.uri, config.task, masks))
+    data = config.data
+    rows = (data.uri, data.fraction, data.fraction_seed)
+    return repr((config.teachers[name], rows, config.task, masks))
