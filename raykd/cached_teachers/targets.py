@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from raykd.cached_teachers.modes import candidates_of
+from raykd.config.inputs import models_by_teacher
 from raykd.config.schedule import parse_schedule
 from raykd.config.schema.losses import LossesConfig
 from raykd.config.schema.run import RunConfig
@@ -147,14 +148,14 @@ def root_of(name: str, section: CacheConfig, config: RunConfig) -> str:
 
 def _weights(name: str, config: RunConfig) -> str:
     """Return what is known of a teacher's weights themselves, whatever run made them."""
-    section = config.teachers[name]
+    named = models_by_teacher(config)[name]
     # Not the name of the run that made them: equal weights have one cache.
-    if is_location(section.model):
-        return fingerprints(section.model).weights
-    if (commit := hub_commit(section.model, section.revision)) is None:
-        message = f"teachers.{name}.cache: it is not known which version {section.model} is"
+    if is_location(named.source):
+        return fingerprints(named.source).weights
+    if (commit := hub_commit(named.source, named.revision)) is None:
+        message = f"teachers.{name}.cache: it is not known which version {named.source} is"
         raise ConfigError(message)
-    return f"{section.model}@{commit}"
+    return f"{named.source}@{commit}"
 
 
 def _temperatures(losses: LossesConfig) -> tuple[float, ...]:

@@ -19,12 +19,18 @@ class Named:
     revision: str | None = None
 
 
+def models_by_teacher(config: RunConfig) -> dict[str, Named]:
+    """Return the models of a run's teachers, by the teachers' names; a unigram has none."""
+    return {
+        name: Named(source=teacher.model, revision=teacher.revision)
+        for name, teacher in config.teachers.items()
+        if teacher.model is not None
+    }
+
+
 def models_of(config: RunConfig) -> dict[str, Named]:
     """Return the models that a run reads, by the keys that name them."""
-    models = {
-        _teacher_key(name): Named(source=teacher.model, revision=teacher.revision)
-        for name, teacher in config.teachers.items()
-    }
+    models = {_teacher_key(name): model for name, model in models_by_teacher(config).items()}
     student = config.student
     if student.pretrained is not None:
         models[_PRETRAINED] = Named(source=student.pretrained, revision=student.revision)
@@ -42,11 +48,10 @@ def with_models(config: RunConfig, models: Mapping[str, Named]) -> RunConfig:
         config: The run.
         models: By the keys of ``models_of``, all of them.
     """
-    teachers = {
-        name: replace(teacher, model=model.source, revision=model.revision)
-        for name, teacher in config.teachers.items()
-        for model in [models[_teacher_key(name)]]
-    }
+    teachers = dict(config.teachers)
+    for name in models_by_teacher(config):
+        model = models[_teacher_key(name)]
+        teachers[name] = replace(teachers[name], model=model.source, revision=model.revision)
     student = config.student
     if student.pretrained is not None:
         model = models[_PRETRAINED]

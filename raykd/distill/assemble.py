@@ -8,6 +8,7 @@ from types import MappingProxyType
 import torch
 
 from raykd.batch import Batch
+from raykd.config.inputs import models_by_teacher
 from raykd.config.schema.run import RunConfig
 from raykd.data.selection import initial_state
 from raykd.distill.batches import evaluation_batches, first_batches
@@ -27,6 +28,7 @@ from raykd.distill.setup import RunSetup
 from raykd.distill.sharding import shard, shards_student
 from raykd.distill.start import StudentStart, source_of, start_student
 from raykd.distill.step import DistillationStep
+from raykd.distill.unigram import unigram_log_probs
 from raykd.distill.world import World
 from raykd.losses.terms import build_terms
 from raykd.models.scored import ScoredModel
@@ -34,8 +36,9 @@ from raykd.tasks.task import Task
 from raykd.teachers.build import build_ensemble, served_table
 from raykd.teachers.cache.reading import OpenedCache
 from raykd.teachers.cached import CachedTeacher
+from raykd.teachers.controls import PermutedTeacher, UnigramTeacher, derangement
 from raykd.teachers.ensemble import TeacherEnsemble, mean_margins
-from raykd.teachers.live import LiveTeacher
+from raykd.teachers.live import LiveTeacher, Teacher
 
 LiveTeachers = Callable[[RunSetup, Collection[str], torch.device], dict[str, LiveTeacher]]
 """Loads teachers of a run, by their names, onto a device."""
@@ -195,7 +198,7 @@ def running_teachers(
         cached: Teachers whose scores are kept.
         begins: Whether the student is still to be given its first weights.
     """
-    needed = set(config.teachers) - set(cached)
+    needed = set(models_by_teacher(config)) - set(cached)
     # No cache keeps layers: a teacher whose layers are compared runs, cached or not.
     for term in config.losses.layer_terms.values():
         needed.add(term.teacher or next(iter(config.teachers)))
@@ -208,13 +211,8 @@ def _ensemble(
     setup: RunSetup, models: RunModels, caches: Mapping[str, OpenedCache], world: World
 ) -> TeacherEnsemble | None:
     """Bring the teachers together; measure their margins where importance is per language."""
-    config, languages, live = setup.config, setup.manifest.languages, models.teachers
-    teachers = {
-        name: CachedTeacher(caches[name], device=world.device, live=live.get(name))
-        if name in caches
-        else live[name]
-        for name in config.teachers
-    }
+    config, languages = setup.config, setup.manifest.languages
+    teachers = {name: _teacher(name, setup, models, caches, world) for name in config.teachers}
     if not teachers:
         return None
     served = served_languages(config)
@@ -237,3 +235,26 @@ def _ensemble(
         trained=setup.trained_languages,
         mean_margins_NG=mean_margins_NG,
     )
+
+
+def _teacher(
+    name: str,
+    setup: RunSetup,
+    models: RunModels,
+    caches: Mapping[str, OpenedCache],
+    world: World,
+) -> Teacher:
+    """Return what answers for a teacher: a model, what is kept of it, or a count of labels."""
+    section = setup.config.teachers[name]
+    teacher: Teacher
+    if section.unigram is not None:
+        teacher = UnigramTeacher(unigram_log_probs(setup, models.task).to(world.device))
+    elif name in caches:
+        live = models.teachers.get(name)
+        teacher = CachedTeacher(caches[name], device=world.device, live=live)
+    else:
+        teacher = models.teachers[name]
+    if section.permuted is None:
+        return teacher
+    order_K = derangement(setup.num_classes, seed=section.permuted)
+    return PermutedTeacher(teacher, order_K.to(world.device))

@@ -17,6 +17,7 @@ from raykd.errors import DataError
 from raykd.models.scored import ScoredModel
 from raykd.tasks.task import Task
 from raykd.teachers.cached import CachedTeacher
+from raykd.teachers.controls import PermutedTeacher
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,8 +70,9 @@ class Distillation:
         """Bring here what caches in a store have of a batch."""
         ensemble = self.objective.ensemble
         for teacher in () if ensemble is None else ensemble.teachers.values():
-            if isinstance(teacher, CachedTeacher):
-                teacher.fetch(batch)
+            kept = teacher.teacher if isinstance(teacher, PermutedTeacher) else teacher
+            if isinstance(kept, CachedTeacher):
+                kept.fetch(batch)
 
     def next_rows(self) -> Rows:
         """Return the rows of all workers in the next step, in the order of the data."""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 import torch
 from transformers import PreTrainedConfig
 
-from raykd.config.schema.model import TeacherConfig
+from raykd.config.inputs import Named, models_by_teacher
 from raykd.config.schema.run import RunConfig
 from raykd.distill.methods import source_layers
 from raykd.distill.setup import RunSetup
@@ -34,14 +34,14 @@ def load_teachers(
 
     Args:
         setup: The run and its data.
-        names: Those to load; None is all.
+        names: Those to load; None is all that are models.
 
     Raises:
         ModelError: One is missing, or does not fit the task, the classes or the data.
     """
     return {
         name: _load_teacher(name, setup)
-        for name in setup.config.teachers
+        for name in models_by_teacher(setup.config)
         if names is None or name in names
     }
 
@@ -77,7 +77,7 @@ def build_student(setup: RunSetup) -> TaskModel:
         return model
     model = build_model(student_config(setup), config.task)
     if (like := _model_like(config)) is not None and model.can_generate():
-        generation = load_generation_config(like.model, revision=like.revision)
+        generation = load_generation_config(like.source, revision=like.revision)
         model.generation_config = generation or model.generation_config
     return model
 
@@ -103,17 +103,17 @@ def student_config(setup: RunSetup) -> PreTrainedConfig:
     like = _model_like(setup.config)
     return build_config(
         section.architecture,
-        like=None if like is None else load_config(like.model, revision=like.revision),
+        like=None if like is None else load_config(like.source, revision=like.revision),
         vocabulary=_vocabulary(setup),
     )
 
 
-def _model_like(config: RunConfig) -> TeacherConfig | None:
+def _model_like(config: RunConfig) -> Named | None:
     """Return the teacher whose architecture the student's differs from; None where none is."""
     architecture = config.student.architecture
     if architecture is None or architecture.model_type is not None:
         return None
-    return next(iter(config.teachers.values()))
+    return next(iter(models_by_teacher(config).values()))
 
 
 def check_pretrained(setup: RunSetup, model_config: PreTrainedConfig) -> None:
@@ -251,15 +251,15 @@ def served_languages(config: RunConfig) -> Mapping[str, tuple[str, ...] | None]:
 
 
 def _load_teacher(name: str, setup: RunSetup) -> ScoredModel:
-    section = setup.config.teachers[name]
-    model_config = load_config(section.model, revision=section.revision)
+    named = models_by_teacher(setup.config)[name]
+    model_config = load_config(named.source, revision=named.revision)
     order = teacher_class_order(name, model_config, setup)
     model = load_model(
-        section.model,
+        named.source,
         setup.config.task,
         labels=None if setup.labels is None else label_list(model_config),
-        revision=section.revision,
-        dtype=section.dtype,
+        revision=named.revision,
+        dtype=setup.config.teachers[name].dtype,
         # A random head would teach noise.
         new_head="refused",
     )

@@ -8,6 +8,7 @@ import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from raykd.batch import Batch
+from raykd.config.inputs import Named, models_by_teacher
 from raykd.config.schema.init import ExpandConfig, InitConfig, LigoConfig, SubcloneConfig
 from raykd.config.schema.run import RunConfig, TaskName
 from raykd.distill.growth import learn_growth
@@ -175,10 +176,9 @@ def _start(
 
 
 def _source_config(config: RunConfig) -> PreTrainedConfig:
-    section = config.teachers.get(source_of(config))
-    if section is None:
-        return load_config(source_of(config))
-    return load_config(section.model, revision=section.revision)
+    name = source_of(config)
+    named = models_by_teacher(config).get(name, Named(source=name))
+    return load_config(named.source, revision=named.revision)
 
 
 def _class_order(

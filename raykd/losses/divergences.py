@@ -20,17 +20,24 @@ import torch
 from torch.nn import functional as F
 
 
-def cross_entropy(student_logits_PK: torch.Tensor, labels_P: torch.Tensor) -> torch.Tensor:
+def cross_entropy(
+    student_logits_PK: torch.Tensor, labels_P: torch.Tensor, *, label_smoothing: float = 0.0
+) -> torch.Tensor:
     """Return the cross entropy of the student against the labels at each position.
 
     Args:
         student_logits_PK: Unnormalised scores of the model that learns.
         labels_P: The right class of each position, from 0 to K - 1.
+        label_smoothing: Share of the target that is uniform over the K classes, in [0, 1)
+            (Szegedy et al., 2016, section 7). A class that the student rules out then makes the
+            value infinite.
 
     Returns:
         Nats, shape [P], in float32 (float64 for float64 logits).
     """
-    return F.cross_entropy(widened(student_logits_PK), labels_P, reduction="none")
+    return F.cross_entropy(
+        widened(student_logits_PK), labels_P, reduction="none", label_smoothing=label_smoothing
+    )
 
 
 def forward_kl(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
+from raykd.config.inputs import Named, models_by_teacher
 from raykd.config.schema.run import RunConfig
 from raykd.distill.models import (
     check_layer_terms,
@@ -98,8 +99,8 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
     setup = problems.collect(lambda: read_setup(config))
     if setup is None:
         # What needs no data is still examined: all problems are told at once.
-        for source, revision in _named_models(config):
-            problems.collect(partial(load_config, source, revision=revision))
+        for named in _loaded_models(config):
+            problems.collect(partial(load_config, named.source, revision=named.revision))
         return Plan(
             run_uri=place.uri,
             progress=place.progress,
@@ -138,7 +139,9 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
         caches=caches,
         start=start,
         memory_bytes=memory_bytes(setup, student=student, teachers=teachers)
-        if student is not None and data is not None and teachers.keys() == config.teachers.keys()
+        if student is not None
+        and data is not None
+        and teachers.keys() == models_by_teacher(config).keys()
         else None,
         shared_bytes=shared_bytes(config, teachers),
     )
@@ -156,11 +159,12 @@ def require_runnable(plan: Plan) -> None:
         raise ConfigError(message)
 
 
-def _named_models(config: RunConfig) -> list[tuple[str, str | None]]:
-    """Return the models that a run loads, each with its revision."""
-    models = [(teacher.model, teacher.revision) for teacher in config.teachers.values()]
-    student = config.student
-    return models + ([(student.pretrained, student.revision)] if student.pretrained else [])
+def _loaded_models(config: RunConfig) -> list[Named]:
+    """Return the models that a run loads."""
+    models, student = [*models_by_teacher(config).values()], config.student
+    if student.pretrained is not None:
+        models.append(Named(source=student.pretrained, revision=student.revision))
+    return models
 
 
 class Problems:
@@ -256,18 +260,20 @@ def plan_models(
 
 
 def _plan_teachers(setup: RunSetup, problems: Problems) -> dict[str, ModelPlan]:
-    plans = {name: _plan_teacher(name, setup, problems) for name in setup.config.teachers}
+    models = models_by_teacher(setup.config).items()
+    plans = {name: _plan_teacher(name, named, setup, problems) for name, named in models}
     return {name: plan for name, plan in plans.items() if plan is not None}
 
 
-def _plan_teacher(name: str, setup: RunSetup, problems: Problems) -> ModelPlan | None:
-    section = setup.config.teachers[name]
+def _plan_teacher(
+    name: str, named: Named, setup: RunSetup, problems: Problems
+) -> ModelPlan | None:
     plan = problems.collect(
         lambda: planned_model(
             setup,
             key=f"teachers.{name}.model",
-            source=section.model,
-            revision=section.revision,
+            source=named.source,
+            revision=named.revision,
             new_head="refused",
         )
     )
@@ -303,7 +309,7 @@ def _check_models(setup: RunSetup, student: ModelPlan, teachers: dict[str, Model
         check_pretrained(setup, student.config)
     setup.task(student.config.model_type)
     # One that cannot be read has been told already; without it no layers can be compared.
-    if teachers.keys() == config.teachers.keys():
+    if teachers.keys() == models_by_teacher(config).keys():
         check_layer_terms(
             config,
             student=student.config,

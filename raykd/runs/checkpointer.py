@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from raykd.config.inputs import models_by_teacher
 from raykd.config.schema.run import RunConfig
 from raykd.distill.distillation import Distillation
 from raykd.distill.world import World
@@ -233,10 +234,10 @@ def _origin(config: RunConfig, paths: RunPaths) -> dict[str, object]:
     """Return what a checkpoint says of where it comes from: the run, the teachers by reference."""
     teachers = {
         name: {
-            "model": teacher.model,
-            "revision": teacher.revision,
+            "model": named.source,
+            "revision": named.revision,
             "fingerprint": config.inputs.get(f"teachers.{name}.model"),
         }
-        for name, teacher in config.teachers.items()
+        for name, named in models_by_teacher(config).items()
     }
     return {RUN: paths.name, "teachers": teachers}

@@ -82,7 +82,8 @@ def model_card(
     """
     header = write_yaml({"library_name": "transformers", "tags": ["raykd", config.task]})
     teachers = [
-        f"- teacher `{name}`: `{teacher.model}`" for name, teacher in config.teachers.items()
+        f"- teacher `{name}`: `{teacher.model or 'unigram'}`"
+        for name, teacher in config.teachers.items()
     ]
     rows = [
         f"| {name} | {value:.4f} |"

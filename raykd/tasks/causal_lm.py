@@ -32,6 +32,10 @@ class CausalLM:
             pad_id=self.pad_id,
         )
 
+    def targets(self, rows: Rows) -> IntArray:
+        """Return every token that has one before it in its row."""
+        return next_tokens(rows)[1]
+
 
 def next_tokens(rows: Rows) -> tuple[IntArray, IntArray]:
     """Shift the labels: the one place in raykd where this is done.

@@ -74,6 +74,10 @@ class MaskedLM:
             pad_id=self.pad_id,
         )
 
+    def targets(self, rows: Rows) -> IntArray:
+        """Return every token that may be hidden."""
+        return rows.token_ids_T[self.vocabulary.is_text_V[rows.token_ids_T]]
+
 
 def mask_epochs(masking: MaskingConfig, epochs_B: IntArray) -> IntArray:
     """Return the epoch that decides the masks in each epoch."""

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from raykd.batch import Batch, Rows, idle_batch, padded_batch
+from raykd.batch import Batch, IntArray, Rows, idle_batch, padded_batch
 from raykd.config.schema.run import TaskName
 from raykd.errors import DataError
 
@@ -35,14 +35,23 @@ class SequenceClassification:
         """
         if not len(rows):
             return idle_batch(self.pad_id)
-        if rows.labels_B is None:
-            message = "rows: have no label, which sequence_classification needs; prepare with one"
-            raise DataError(message)
+        labels_B = self.targets(rows)
         ends_B = np.cumsum(rows.lengths_B)
         return padded_batch(
             rows,
             input_ids_T=rows.token_ids_T,
             scored_P=ends_B - 1 if self.summary == "last" else ends_B - rows.lengths_B,
-            labels_P=rows.labels_B,
+            labels_P=labels_B,
             pad_id=self.pad_id,
         )
+
+    def targets(self, rows: Rows) -> IntArray:
+        """Return the class of each row.
+
+        Raises:
+            DataError: The rows have no labels.
+        """
+        if rows.labels_B is None:
+            message = "rows: have no label, which sequence_classification needs; prepare with one"
+            raise DataError(message)
+        return rows.labels_B

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from raykd.batch import Batch, Rows
+from raykd.batch import Batch, IntArray, Rows
 from raykd.config.schema.run import TaskName
 
 
@@ -27,6 +27,9 @@ class Task(Protocol):
         No rows give a batch of one padding token and no scored position, so that an idle
         worker can run forward and backward with the others.
         """
+
+    def targets(self, rows: Rows) -> IntArray:
+        """Return what is right wherever the rows may be scored, in no batch: one of K each."""
 
 
 class TokenizerFacts(Protocol):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raykd.batch import Batch, Rows, idle_batch, padded_batch
+from raykd.batch import Batch, IntArray, Rows, idle_batch, padded_batch
 from raykd.config.schema.run import TaskName
 from raykd.errors import DataError
 
@@ -33,14 +33,28 @@ class TokenClassification:
         """
         if not len(rows):
             return idle_batch(self.pad_id)
-        if rows.token_labels_T is None:
-            message = "rows: have no word labels, which token_classification needs; prepare them"
-            raise DataError(message)
-        scored_P = np.flatnonzero(rows.token_labels_T != _NO_LABEL)
+        labels_T = self._labels(rows)
+        scored_P = np.flatnonzero(labels_T != _NO_LABEL)
         return padded_batch(
             rows,
             input_ids_T=rows.token_ids_T,
             scored_P=scored_P,
-            labels_P=rows.token_labels_T[scored_P],
+            labels_P=labels_T[scored_P],
             pad_id=self.pad_id,
         )
+
+    def targets(self, rows: Rows) -> IntArray:
+        """Return the class of each word.
+
+        Raises:
+            DataError: The rows have no word labels.
+        """
+        labels_T = self._labels(rows)
+        return labels_T[np.flatnonzero(labels_T != _NO_LABEL)]
+
+    @staticmethod
+    def _labels(rows: Rows) -> IntArray:
+        if rows.token_labels_T is None:
+            message = "rows: have no word labels, which token_classification needs; prepare them"
+            raise DataError(message)
+        return rows.token_labels_T

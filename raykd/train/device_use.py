@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import torch
 
+from raykd.config.inputs import models_by_teacher
 from raykd.config.schema.run import RunConfig
 from raykd.distill.distillation import Distillation
 from raykd.machine.devices import products_per_second
@@ -28,8 +29,8 @@ def device_use(run: Distillation, caches: Mapping[str, OpenedCache]) -> DeviceUs
         replace(run.setup, config=config),
         student=run.student.model.config,
         teachers={
-            name: load_config(section.model, revision=section.revision)
-            for name, section in config.teachers.items()
+            name: load_config(named.source, revision=named.revision)
+            for name, named in models_by_teacher(config).items()
         },
     )
     return DeviceUse(

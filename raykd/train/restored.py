@@ -193,7 +193,10 @@ def _find(uri: str) -> _Place:
 
 
 def _on_other_data(config: RunConfig, uri: str) -> RunConfig:
-    """Return a run as far as its models are scored on data that may lack some languages."""
+    """Return a run as far as its models are scored on data that may lack some languages.
+
+    Unigrams are left out: they say how often labels are right in the run's own data.
+    """
     there = read_manifest(uri).languages
     teachers = {
         name: replace(
@@ -203,6 +206,7 @@ def _on_other_data(config: RunConfig, uri: str) -> RunConfig:
             else tuple(language for language in teacher.languages if language in there),
         )
         for name, teacher in config.teachers.items()
+        if teacher.unigram is None
     }
     return replace(
         config,

@@ -41,7 +41,7 @@ VOCABULARIES = [
     if task.endswith("_lm")
 ]
 LOSSES = LossesConfig(
-    cross_entropy=CrossEntropyConfig(),
+    cross_entropy=CrossEntropyConfig(label_smoothing=0.1),
     forward_kl=ForwardKLConfig(temperature="2"),
     reverse_kl=ReverseKLConfig(),
     jensen_shannon=JensenShannonConfig(temperature="0.5"),

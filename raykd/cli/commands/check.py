@@ -8,9 +8,11 @@ from rich.table import Table
 from raykd.cli.commands import check_sweep
 from raykd.cli.problems import print_problems
 from raykd.cli.start import provenance_lines, start_lines
+from raykd.config.schema.model import TeacherConfig
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.sweep import SweepConfig
 from raykd.machine.process import machine_warnings
+from raykd.planning.memory import ModelPlan
 from raykd.planning.run_plan import Plan, plan_run
 
 
@@ -29,6 +31,14 @@ def run(options: argparse.Namespace, config: RunConfig | SweepConfig) -> int:
     return print_problems(
         console, plan.problems, paths=[options.config], data_uris=[config.data.uri]
     )
+
+
+def _teacher_line(section: TeacherConfig, model: ModelPlan | None) -> str:
+    """Describe a teacher; nothing is said of a model that cannot be read."""
+    text = "" if model is None else str(model)
+    if section.unigram is not None:
+        text = "no model: how often each label is right in the training data"
+    return f"{text}; its classes permuted" if text and section.permuted is not None else text
 
 
 def plan_lines(config: RunConfig, plan: Plan) -> list[tuple[str, str]]:
@@ -67,7 +77,11 @@ def plan_lines(config: RunConfig, plan: Plan) -> list[tuple[str, str]]:
             "; a head for each language" if config.student.projections == "per_language" else ""
         )
         lines.append(("student", f"{plan.student}{heads}"))
-    lines += [(f"teacher {name}", str(teacher)) for name, teacher in plan.teachers.items()]
+    lines += [
+        (f"teacher {name}", text)
+        for name, section in config.teachers.items()
+        if (text := _teacher_line(section, plan.teachers.get(name)))
+    ]
     lines += [(f"cache {name}", str(cache)) for name, cache in plan.caches.items()]
     if plan.start is not None:
         lines += [("init", line) for line in start_lines(plan.start)]

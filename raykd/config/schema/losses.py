@@ -17,6 +17,10 @@ class CrossEntropyConfig:
     weight: str = "1"
     """Multiplier in the total loss: a number or a schedule such as '4 -> 1'."""
 
+    label_smoothing: float = 0.0
+    """Share of the target that is spread evenly over all classes, the true one too (Szegedy et
+    al., 2016), from 0 to below 1. Evaluations score against the bare labels."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ForwardKLConfig:
@@ -180,6 +184,9 @@ class LossesConfig:
 
     def _share_problems(self) -> list[str]:
         problems = []
+        if self.cross_entropy is not None and not 0 <= self.cross_entropy.label_smoothing < 1:
+            value = self.cross_entropy.label_smoothing
+            problems.append(f"losses.cross_entropy.label_smoothing must be in [0, 1), got {value}")
         if self.jensen_shannon is not None and not 0 < self.jensen_shannon.beta < 1:
             value = self.jensen_shannon.beta
             problems.append(

@@ -1,6 +1,6 @@
 """The teachers, the student, and how the student's weights start."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from raykd.config.schema.init import InitConfig
@@ -8,11 +8,25 @@ from raykd.config.schema.teachers import CacheConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TeacherConfig:
-    """A frozen model to imitate."""
+class UnigramConfig:
+    """How often each class, or each token, is right in the data that the run trains on.
 
-    model: str
-    """Hub name, local directory, or URI of a run or of one of its checkpoints."""
+    The same at every position, counted once when training starts; every count is one higher
+    (Laplace), so that nothing has probability 0.
+    """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TeacherConfig:
+    """Whom the student imitates: a frozen model, or what is known without one."""
+
+    model: str | None = None
+    """Hub name, local directory, or URI of a run or of one of its checkpoints. Give this or
+    unigram."""
+
+    unigram: UnigramConfig | None = None
+    """A teacher without knowledge: the control that tells what it teaches from what any
+    distribution does as a regulariser (Yuan et al., 2020, Tf-KD)."""
 
     revision: str | None = None
     """Branch, tag or commit of a Hub model."""
@@ -25,6 +39,39 @@ class TeacherConfig:
 
     cache: CacheConfig | None = None
     """Compute what it says once and keep it; null asks it anew in every step."""
+
+    permuted: int | None = None
+    """Seed of a permutation of its classes, in which none keeps its place: a teacher that is
+    wrong. Caches keep what it says before. null leaves them as they are."""
+
+    def problems(self, key: str, *, task: str) -> list[str]:
+        """Return every reason this teacher cannot be asked, each naming its key.
+
+        Args:
+            key: Where the section stands in the run.
+            task: What the run learns.
+        """
+        problems = []
+        if (self.model is None) == (self.unigram is None):
+            problems.append(f"{key} needs exactly one of model and unigram")
+        if self.unigram is not None:
+            # Refused and not ignored: they would name another run that computes the same.
+            problems += [
+                f"{key}.{field.name} is of a model, and a unigram is none: leave it out"
+                for field in fields(self)
+                if field.name in ("revision", "dtype", "cache")
+                and getattr(self, field.name) != field.default
+            ]
+        if self.languages is not None and not self.languages:
+            problems.append(f"{key}.languages is empty: name one, or null for all")
+        if self.permuted is not None and self.permuted < 0:
+            problems.append(f"{key}.permuted must be >= 0 or null, got {self.permuted}")
+        if self.permuted is not None and not task.endswith("_classification"):
+            problems.append(
+                f"{key}.permuted is for classes, got task={task}: take another wrong teacher, or "
+                "null"
+            )
+        return problems
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -89,11 +89,36 @@ class RunConfig:
                 f"{sorted(bad)}"
             )
         for name, teacher in self.teachers.items():
-            if teacher.languages is not None and not teacher.languages:
-                problems.append(f"teachers.{name}.languages is empty: name one, or null for all")
+            problems += teacher.problems(f"teachers.{name}", task=self.task)
         if self.teacher_weights is not None:
             problems += self.teacher_weights.problems(list(self.teachers))
-        return [*problems, *self._layer_teacher_problems(), *self._cache_problems()]
+        return [
+            *problems,
+            *self._layer_teacher_problems(),
+            *self._unigram_problems(),
+            *self._cache_problems(),
+        ]
+
+    def _unigram_problems(self) -> list[str]:
+        """Return where the student would start from a teacher that is no model."""
+        problems = []
+        unigrams = [name for name, teacher in self.teachers.items() if teacher.unigram is not None]
+        first = next(iter(self.teachers))
+        # Null stands for the first teacher, here and in the method of init.
+        built, init = self.student.architecture, self.student.init
+        if built is not None and built.model_type is None and first in unigrams:
+            problems.append(
+                f"student.architecture.model_type is null, but the first teacher, {first}, is a "
+                "unigram: give it, or name a model first"
+            )
+        if init is not None and not init.problems():
+            source = init.method.source or first
+            if source in unigrams:
+                problems.append(
+                    f"student.init.{init.name}.source: {source} is a unigram and has no weights: "
+                    "name a model"
+                )
+        return problems
 
     def _cache_problems(self) -> list[str]:
         """Return why what the teachers say cannot be kept, or not used by this run."""
@@ -132,6 +157,8 @@ class RunConfig:
                 problems.append(
                     f"{key} is {chosen!r}, but the teachers are {sorted(self.teachers)}"
                 )
+            elif self.teachers[chosen or next(iter(self.teachers))].unigram is not None:
+                problems.append(f"{key}: a unigram has no layers: name a model")
             else:
                 chosen = chosen or next(iter(self.teachers))
                 # Rows that a teacher is not asked about have no layers of its to be compared with.

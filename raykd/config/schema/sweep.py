@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from raykd.config.schema.model import UnigramConfig
 from raykd.config.schema.search import DimensionConfig, SchedulerConfig
 from raykd.config.schema.study import (
     ProbeConfig,
@@ -20,10 +21,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepTeacherConfig:
-    """A teacher of the sweep: a run that is trained once, or a model that is there."""
+    """A teacher of the sweep: a run that is trained once, a model that is there, or none."""
 
     run: str | None = None
-    """Run file of the teacher, relative to the sweep file. Give this or model."""
+    """Run file of the teacher, relative to the sweep file. Give this, model or unigram."""
 
     overrides: dict[str, Any] = field(default_factory=dict)
     """Keys of the teacher's run and their values, such as student.architecture.num_layers: 2."""
@@ -40,13 +41,21 @@ class SweepTeacherConfig:
     cache: CacheConfig | None = None
     """Keep what the teacher says for all trials that ask the same; null runs it in each."""
 
+    unigram: UnigramConfig | None = None
+    """A teacher without knowledge, as in a run."""
+
+    permuted: int | None = None
+    """Seed of a permutation of its classes, as in a run."""
+
     def problems(self, key: str) -> list[str]:
         """Return every reason this teacher cannot be used, each naming its key."""
         problems = []
-        if (self.run is None) == (self.model is None):
-            problems.append(f"{key} needs exactly one of run and model")
-        if self.model is not None and (self.overrides or self.milestones != (1.0,)):
-            problems.append(f"{key}: overrides and milestones belong to a run, not to a model")
+        if [self.run, self.model, self.unigram].count(None) != 2:  # noqa: PLR2004  all but one
+            problems.append(f"{key} needs exactly one of run, model and unigram")
+        elif self.run is None and (self.overrides or self.milestones != (1.0,)):
+            problems.append(f"{key}: overrides and milestones belong to a run")
+        elif self.unigram is not None and (self.revision, self.cache) != (None, None):
+            problems.append(f"{key}: revision and cache belong to a model, not to a unigram")
         return problems + milestone_problems(f"{key}.milestones", self.milestones)
 
 

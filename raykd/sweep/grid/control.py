@@ -5,6 +5,7 @@ A control that needs no teacher is one run for all teachers and all weights: it 
 
 from dataclasses import replace
 
+from raykd.config.inputs import models_by_teacher
 from raykd.config.schedule import parse_schedule
 from raykd.config.schema.losses import CrossEntropyConfig, LossesConfig
 from raykd.config.schema.model import StudentConfig
@@ -41,9 +42,9 @@ def _with_named_source(config: RunConfig) -> StudentConfig:
         return config.student
     # The name of a teacher would mean nothing in a run without teachers.
     source = init.method.source or next(iter(config.teachers))
-    if source not in config.teachers:
+    if (named := models_by_teacher(config).get(source)) is None:
         return config.student
-    return replace(config.student, init=init.with_source(config.teachers[source].model))
+    return replace(config.student, init=init.with_source(named.source))
 
 
 def _depends_on_teachers(config: RunConfig) -> bool:

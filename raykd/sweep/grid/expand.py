@@ -310,6 +310,13 @@ def _set_only_teacher(given: dict[str, Any], model: TeacherModel) -> None:
 
 def _set_teacher(given: dict[str, Any], name: str, model: TeacherModel) -> None:
     replace_value(given, f"teachers.{name}.model", model.uri)
+    replace_value(given, f"teachers.{name}.unigram", {} if model.uri is None else None)
+    if model.uri is None:
+        # What the base says of a model's weights is nothing to a unigram.
+        for key in ("revision", "dtype", "cache"):
+            given["teachers"][name].pop(key, None)
+    if model.permuted is not None:
+        replace_value(given, f"teachers.{name}.permuted", model.permuted)
     if model.revision is not None:
         replace_value(given, f"teachers.{name}.revision", model.revision)
     if model.cache is not None:
@@ -321,7 +328,11 @@ def _coordinates_of_control(
 ) -> dict[str, object]:
     """Return the coordinates that a control still depends on."""
     kept = {}
-    uses_teacher = teacher is not None and teacher.uri in input_uris(control).values()
+    uses_teacher = teacher is not None and (
+        bool(control.teachers)
+        if teacher.uri is None
+        else teacher.uri in input_uris(control).values()
+    )
     for name, value in point.coordinates.items():
         # Cross entropy is the control's own loss, so its weight still tells controls apart.
         of_teacher = name in ("teacher", "quality")

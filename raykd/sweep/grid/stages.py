@@ -39,9 +39,13 @@ _LAST = 1.0
 class TeacherModel:
     """One quality of one teacher."""
 
-    uri: str
+    uri: str | None
+    """None for a unigram, which is no model."""
+
     revision: str | None = None
     cache: CacheConfig | None = None
+
+    permuted: int | None = None
 
 
 class Stages:
@@ -87,12 +91,14 @@ class Stages:
     def teacher(self, name: str, quality: float | None) -> TeacherModel:
         """Return one quality of a teacher; None of one that is a model."""
         teacher = self._sweep.teachers[name]
+        uri: str | None = None
         if quality is not None:
-            return TeacherModel(uri=self._uris[f"teachers.{name}", quality], cache=teacher.cache)
-        model = teacher.model or ""
-        where = self._resolved(model, key=f"teachers.{name}.model")
+            uri = self._uris[f"teachers.{name}", quality]
+        elif teacher.model is not None:
+            stage = self._resolved(teacher.model, key=f"teachers.{name}.model")
+            uri = stage or located_model(teacher.model)
         return TeacherModel(
-            uri=where or located_model(model), revision=teacher.revision, cache=teacher.cache
+            uri=uri, revision=teacher.revision, cache=teacher.cache, permuted=teacher.permuted
         )
 
     def resolved(self, config: RunConfig) -> RunConfig:

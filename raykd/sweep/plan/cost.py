@@ -5,7 +5,7 @@ FLOPs are those of training; evaluations come on top. Nothing that is there is c
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from raykd.config.schema.run import RunConfig
 from raykd.planning.speed import Speed, measured_speed
@@ -211,4 +211,6 @@ def _asked(name: str, config: RunConfig) -> str:
     masks = (config.data.masking, config.train.seed) if config.task == "masked_lm" else None
     data = config.data
     rows = (data.uri, data.fraction, data.fraction_seed)
-    return repr((config.teachers[name], rows, config.task, masks))
+    # A cache keeps what a teacher says before its classes are permuted.
+    teacher = replace(config.teachers[name], permuted=None)
+    return repr((teacher, rows, config.task, masks))

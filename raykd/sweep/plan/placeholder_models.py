@@ -88,7 +88,7 @@ class PlaceholderModels:
         if student.init is not None and (source := student.init.method.source) is not None:
             student = replace(student, init=student.init.with_source(self._of(source)))
         teachers = {
-            name: replace(teacher, model=self._of(teacher.model))
+            name: replace(teacher, model=teacher.model and self._of(teacher.model))
             for name, teacher in config.teachers.items()
         }
         return replace(config, student=student, teachers=teachers)

@@ -21,7 +21,7 @@ _SWEEPS = [
         ("max_failures=-1", "max_failures must be >= 0, got -1"),
         ("time_budget_minutes=0", "time_budget_minutes must be > 0, got 0"),
         ("mode=most", "mode: expected min | max, got 'most'"),
-        ("teachers.big.run=x.yaml", "teachers.big needs exactly one of run and model"),
+        ("teachers.big.run=x.yaml", "teachers.big needs exactly one of run, model and unigram"),
         ("teachers.big.milestones=[0.5]", "overrides and milestones belong to a run"),
         ("teachers.big.milestones=[2]", "teachers.big.milestones must be in (0, 1], got [2.0]"),
         ("teachers.big.modle=x", "teachers.big.modle: no such key; did you mean"),

@@ -106,10 +106,12 @@ def value_of(run: RunConfig, key: str) -> Any:
             {
                 "a": {
                     "model": "x",
+                    "unigram": None,
                     "revision": None,
                     "dtype": "float32",
                     "languages": None,
                     "cache": None,
+                    "permuted": None,
                 }
             },
         ),
@@ -211,7 +213,7 @@ def test_an_override_that_cannot_be_applied_is_shown(
         ("losses=null", "losses: expected section, got null"),
         ("teachers=null", "teachers: expected mapping to section, got null"),
         ("teachers.a=x", "teachers.a: expected section, got 'x'"),
-        ("teachers.a={}", "teachers.a.model is required"),
+        ("teachers.a={}", "teachers.a needs exactly one of model and unigram"),
         ("train.precision=fp8", "train.precision: expected float32 | bfloat16, got 'fp8'"),
         (
             "student.architecture.settings.x=[1]",

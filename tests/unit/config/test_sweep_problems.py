@@ -83,14 +83,26 @@ DRAWN = {"search": {"optimizer.learning_rate": {"uniform": [0.1, 1]}}}
     ("given", "reason"),
     [
         ({"name": "a/b"}, "name must consist of letters, digits"),
-        ({"teachers": {"a": {}}}, "teachers.a needs exactly one of run and model"),
+        ({"teachers": {"a": {}}}, "teachers.a needs exactly one of run, model and unigram"),
         (
             {"teachers": {"a": {"run": "x", "model": "y"}}},
-            "teachers.a needs exactly one of run and model",
+            "teachers.a needs exactly one of run, model and unigram",
         ),
         (
             {"teachers": {"a": {"model": "y", "milestones": [0.5]}}},
             "teachers.a: overrides and milestones belong to a run",
+        ),
+        (
+            {"teachers": {"a": {"unigram": {}, "model": "y"}}},
+            "teachers.a needs exactly one of run, model and unigram",
+        ),
+        (
+            {"teachers": {"a": {"unigram": {}, "overrides": {"train.seed": 1}}}},
+            "teachers.a: overrides and milestones belong to a run",
+        ),
+        (
+            {"teachers": {"a": {"unigram": {}, "cache": {}}}},
+            "teachers.a: revision and cache belong to a model, not to a unigram",
         ),
         ({"teachers": {"a": {"run": "x", "milestones": []}}}, "teachers.a.milestones must be in"),
         (

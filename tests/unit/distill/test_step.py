@@ -22,6 +22,7 @@ from raykd.distill.step import StepCounts
 from raykd.distill.world import World
 from raykd.models.load import save_model
 from raykd.teachers.cache.sparse import SparseScores, sparse_forward_kl
+from raykd.teachers.controls import PermutedTeacher
 from raykd.teachers.live import LiveTeacher
 from torch.nn import functional as F
 
@@ -67,8 +68,9 @@ def in_double(run: Distillation) -> Distillation:
     """Bring a run and its teachers to float64."""
     run.objective.double()
     for teacher in run.objective.ensemble.teachers.values() if run.objective.ensemble else ():
-        assert isinstance(teacher, LiveTeacher)
-        teacher.model.double()
+        asked = teacher.teacher if isinstance(teacher, PermutedTeacher) else teacher
+        if isinstance(asked, LiveTeacher):
+            asked.model.double()
     return run
 
 

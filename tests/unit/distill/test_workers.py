@@ -32,11 +32,12 @@ def methods(directory: Path) -> dict[str, Any]:
         },
         "teachers": {
             "a": {"model": str(directory / "a")},
-            "b": {"model": str(directory / "b"), "languages": ["en"]},
+            "b": {"model": str(directory / "b"), "languages": ["en"], "permuted": 3},
+            "none": {"unigram": {}},
         },
         "teacher_weights": {"importance": {"temperature": 0.2}},
         "losses": {
-            "cross_entropy": {},
+            "cross_entropy": {"label_smoothing": 0.1},
             "forward_kl": {"temperature": "2"},
             "hidden_states": {"teacher": "a"},
             "attention_scores": {"teacher": "a"},

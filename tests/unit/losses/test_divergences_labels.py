@@ -1,6 +1,7 @@
 """Hard cross entropy: value, gradient, and the edges of its input."""
 
 import numpy as np
+import pytest
 import torch
 from raykd.losses.divergences import cross_entropy
 
@@ -15,11 +16,24 @@ def test_equals_the_float64_formula() -> None:
     np.testing.assert_allclose(actual_P.numpy(), expected, rtol=1e-12)
 
 
-def test_gradient_is_right() -> None:
+def test_smoothed_labels_give_every_class_an_even_part_of_the_target() -> None:
+    logits_PK = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    labels_P = torch.tensor([3, 0, 1, 2, 2])
+    target_PK = np.full((5, 4), 0.3 / 4)
+    target_PK[np.arange(5), labels_P.numpy()] += 0.7
+    exponentials = np.exp(logits_PK.numpy())
+    log_q_PK = np.log(exponentials / exponentials.sum(axis=1, keepdims=True))
+    actual_P = cross_entropy(logits_PK, labels_P, label_smoothing=0.3)
+    np.testing.assert_allclose(actual_P.numpy(), -(target_PK * log_q_PK).sum(1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
+def test_gradient_is_right(label_smoothing: float) -> None:
     logits_PK = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     labels_P = torch.tensor([2, 0, 1, 1])
     assert torch.autograd.gradcheck(
-        lambda logits: cross_entropy(logits, labels_P), (logits_PK.requires_grad_(),)
+        lambda logits: cross_entropy(logits, labels_P, label_smoothing=label_smoothing),
+        (logits_PK.requires_grad_(),),
     )
 
 

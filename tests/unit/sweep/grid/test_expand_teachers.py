@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from raykd.config.inputs import models_by_teacher
+from raykd.config.schema.model import TeacherConfig, UnigramConfig
 from raykd.config.schema.run import RunConfig
 from raykd.runs.checkpoint import checkpoint_name
 from raykd.runs.inputs import find_input
@@ -56,7 +58,37 @@ def test_a_teacher_takes_the_place_of_the_bases_and_keeps_its_settings(tmp_path:
     directory = write_runs(tmp_path, teachers={"old": {"model": "none", "dtype": "bfloat16"}})
     (trial,) = others_in(trials_of(directory))
     assert trial.config.teachers["old"].dtype == "bfloat16"
-    assert trial.config.teachers["old"].model.endswith("/checkpoints/step-00000006")
+    (model,) = models_by_teacher(trial.config).values()
+    assert model.source.endswith("/checkpoints/step-00000006")
+
+
+def test_a_unigram_and_a_permuted_teacher_are_alternatives_to_a_teacher(tmp_path: Path) -> None:
+    old = {"model": "none", "dtype": "bfloat16", "cache": {}, "languages": ["de"]}
+    labels = {"task": "sequence_classification", "teachers": {"old": old}}
+    directory = write_runs(tmp_path, **labels)
+    # In the masked language model that makes the teacher there are no classes to be permuted.
+    model = {"model": str(directory / "none")}
+    teachers = {"plain": model, "wrong": model | {"permuted": 3}, "none": {"unigram": {}}}
+    expansion = Expansion(sweep_in(directory, teachers=teachers), find_input)
+    trials = expansion.trials([{}])
+    plain, wrong, unigram = (t.config.teachers["old"] for t in others_in(trials))
+    assert wrong == replace(plain, permuted=3)
+    assert unigram == TeacherConfig(unigram=UnigramConfig(), languages=("de",))
+    assert len({trial.id for trial in others_in(trials)}) == 3
+    (control,) = controls_in(trials)
+    assert control.config.teachers == {}
+
+
+def test_a_control_that_follows_a_unigram_is_at_its_coordinate(tmp_path: Path) -> None:
+    directory = write_runs(tmp_path, task="sequence_classification", teachers={})
+    (control,) = controls_in(
+        trials_of(
+            directory,
+            teachers={"none": {"unigram": {}}},
+            overrides={"data.mixing": {"adaptive": {}}},
+        )
+    )
+    assert control.coordinates == {"teacher": "none"}
 
 
 def test_a_model_of_the_hub_is_known_by_its_revision(directory: Path) -> None:

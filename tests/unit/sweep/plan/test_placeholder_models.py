@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from raykd.config.inputs import models_by_teacher
 from raykd.distill.models import student_config
 from raykd.distill.setup import read_setup
 from raykd.models.load import load_config, save_model
@@ -31,5 +32,5 @@ def test_a_stage_that_starts_from_another_task_stands_in_with_the_head_that_it_t
     )
     with placeholder_models() as models:
         models.add(stage, student_config(read_setup(stage)))
-        teacher = models.applied(trial).teachers["big"].model
+        teacher = models_by_teacher(models.applied(trial))["big"].source
         check_loadable(teacher, load_config(teacher), trial.task, new_head="refused")
