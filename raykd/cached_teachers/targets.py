@@ -174,7 +174,7 @@ def coverages_of(name: str, setup: RunSetup) -> tuple[Coverage, ...]:
     split, served = setup.config.data.eval_split, setup.config.teachers[name].languages
     needed = [*_trained_on(setup)]
     if split is not None:
-        needed += _whole(setup.shards(split))
+        needed += _whole(setup.evaluation_shards(split))
     return tuple(
         each for each in _merged(needed) if served is None or each.shard.language in served
     )

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
+from raykd.config.schema.data import SEEN, UNSEEN
 from raykd.report.units import duration
 
 if TYPE_CHECKING:
@@ -164,6 +165,9 @@ def _by_model(metrics: Mapping[str, float]) -> dict[str, dict[str, dict[str, flo
         if parts[0] == "teacher":
             model = parts.pop(0) if has_one_teacher else f"teacher {parts[1]}"
             parts = parts if has_one_teacher else parts[2:]
+        if parts[0] in (SEEN, UNSEEN):
+            # Shown like a language: its accuracy is a row.
+            parts.reverse()
         metric, language = parts[0], "/".join(parts[1:])
         by_model.setdefault(model, {}).setdefault(language, {})[metric] = value
     return by_model

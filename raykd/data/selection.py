@@ -44,20 +44,37 @@ class StreamReads:
 
 
 def chosen_shards(manifest: Manifest, config: DataConfig, split: str) -> tuple[Shard, ...]:
-    """Return the shards of a split in the languages that are asked for.
+    """Return the shards of a split in the languages that are trained on.
 
     Raises:
         ConfigError: A language has no rows in the split.
     """
+    return _in_languages(manifest, split, config.languages, key="data.languages")
+
+
+def evaluation_shards(manifest: Manifest, config: DataConfig, split: str) -> tuple[Shard, ...]:
+    """Return the shards of a split in the languages that are evaluated on.
+
+    Raises:
+        ConfigError: A language has no rows in the split.
+    """
+    if config.eval_languages is None:
+        return chosen_shards(manifest, config, split)
+    return _in_languages(manifest, split, config.eval_languages, key="data.eval_languages")
+
+
+def _in_languages(
+    manifest: Manifest, split: str, languages: tuple[str, ...] | None, *, key: str
+) -> tuple[Shard, ...]:
     shards = manifest.shards(split)
     present = {shard.language for shard in shards}
-    if missing := sorted(set(config.languages or ()) - present):
+    if missing := sorted(set(languages or ()) - present):
         message = (
-            f"data.languages: {missing} have no rows in split {split!r} of {manifest.uri}; "
+            f"{key}: {missing} have no rows in split {split!r} of {manifest.uri}; "
             f"it has {sorted(present)}"
         )
         raise ConfigError(message)
-    return tuple(s for s in shards if config.languages is None or s.language in config.languages)
+    return tuple(shard for shard in shards if languages is None or shard.language in languages)
 
 
 def stream_shards(manifest: Manifest, config: DataConfig) -> dict[str, tuple[Shard, ...]]:

@@ -20,7 +20,7 @@ from raykd.data.manifest import Manifest
 from raykd.data.order import EpochOrder, drawn_rows
 from raykd.data.selection import (
     DataState,
-    chosen_shards,
+    evaluation_shards,
     mixing_weights,
     stream_order,
     stream_shards,
@@ -259,10 +259,13 @@ def _dealt(
 def evaluation_rows(
     manifest: Manifest, config: DataConfig, *, split: str, batch_size: int, worker: tuple[int, int]
 ) -> Iterator[Rows]:
-    """Yield this worker's share of a split in pieces; the workers cover every row once."""
+    """Yield this worker's share of a split in pieces; the workers cover every row once.
+
+    Rows are in the languages that are evaluated on.
+    """
     rank, world_size = worker
     # Whole record batches: workers may get different numbers of pieces, and some of them none.
-    batches = addresses(manifest, chosen_shards(manifest, config, split))[rank::world_size]
+    batches = addresses(manifest, evaluation_shards(manifest, config, split))[rank::world_size]
     reader = BatchReader(manifest, num_threads=1)
     try:
         pieces: list[pa.RecordBatch] = []

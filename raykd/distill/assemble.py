@@ -116,7 +116,7 @@ def build_models(
     # Built on the CPU and moved: what train.seed draws is the same for every device.
     model = build_student(setup).to(world.device)
     task, section = setup.task(model.config.model_type), setup.config.student
-    read = partial(scored, setup=setup)
+    read = partial(scored, setup=setup, projections=section.eval_projections)
     start = None
     if section.init is not None and not is_restored:
         start = start_student(

@@ -1,8 +1,11 @@
 """A run whose parts are together: it steps, evaluates, and adapts its mixture."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from raykd.batch import Batch, Rows
+from raykd.config.schema.data import SEEN
 from raykd.config.schema.run import RunConfig
 from raykd.data.mixture import adaptive_weights
 from raykd.data.selection import with_weights
@@ -93,6 +96,7 @@ class Distillation:
             batches,
             task=self.task,
             languages=self.setup.manifest.languages,
+            unseen=self.setup.unseen_languages,
             world=self.world,
         )
 
@@ -117,6 +121,17 @@ class Distillation:
     def named(self, evaluation: Evaluation) -> dict[str, float]:
         """Return the metrics of an evaluation as ``eval/...``."""
         return {f"eval/{name}": value for name, value in evaluation.metrics().items()}
+
+    def deciding_loss(self, metrics: Mapping[str, float]) -> float:
+        """Return the loss by which a checkpoint is the best: unseen languages have no say.
+
+        NaN where no position of a language that is trained on was scored.
+
+        Args:
+            metrics: Of an evaluation, as ``named`` returns them.
+        """
+        name = f"eval/{SEEN}/loss" if self.setup.unseen_languages else "eval/loss"
+        return metrics.get(name, math.nan)
 
     @property
     def mixes_adaptively(self) -> bool:

@@ -26,6 +26,9 @@ class Evaluation:
     languages: tuple[str, ...]
     """Languages of the manifest, in whose order the tallies count."""
 
+    unseen: tuple[str, ...] = ()
+    """Languages of ``data.eval_languages`` that are not trained on."""
+
     def metrics(self) -> dict[str, float]:
         """Return the metrics by name: see ``raykd.tasks.metrics``.
 
@@ -37,18 +40,22 @@ class Evaluation:
         Raises:
             DataError: No position was scored.
         """
-        values = metrics(self.student, task=self.task, languages=self.languages)
+        values = self._metrics(self.student)
         for name, total in self.teachers.items():
             if not total.positions_G.any():
                 continue
-            of_teacher = metrics(total, task=self.task, languages=self.languages)
+            of_teacher = self._metrics(total)
             if len(self.teachers) > 1:
                 values |= {f"teacher/{name}/{key}": value for key, value in of_teacher.items()}
                 continue
             for key, value in of_teacher.items():
-                is_agreement = key.split("/")[0] == "agreement"
+                # Also seen/agreement and unseen/agreement.
+                is_agreement = "agreement" in key.split("/")[:2]
                 values[key if is_agreement else f"teacher/{key}"] = value
         return values
+
+    def _metrics(self, total: Tally) -> dict[str, float]:
+        return metrics(total, task=self.task, languages=self.languages, unseen=self.unseen)
 
     def accuracy_gaps(self) -> dict[str, float]:
         """Return how far the student is behind, by language.
@@ -77,6 +84,7 @@ def evaluate(
     *,
     task: Task,
     languages: tuple[str, ...],
+    unseen: tuple[str, ...] = (),
     world: World,
 ) -> Evaluation:
     """Return what the student and its teachers score on the batches of all workers.
@@ -89,6 +97,7 @@ def evaluate(
         batches: This worker's share, on its device.
         task: What made the batches.
         languages: Of the manifest; the batches' languages are indices into them.
+        unseen: Those of them that are evaluated on and not trained on.
         world: Every worker takes part in the sums, one without rows too.
     """
     was_training = objective.training
@@ -118,6 +127,7 @@ def evaluate(
         teachers={name: _summed(total, world) for name, total in teachers.items()},
         task=task,
         languages=languages,
+        unseen=unseen,
     )
 
 

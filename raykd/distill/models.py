@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 import torch
 from transformers import PreTrainedConfig
@@ -25,6 +26,8 @@ from raykd.models.scored import ScoredModel
 from raykd.teachers.live import LiveTeacher
 
 logger = logging.getLogger(__name__)
+
+_OWN_PROJECTIONS: Mapping[str, str] = MappingProxyType({})
 
 
 def load_teachers(
@@ -146,7 +149,11 @@ def check_pretrained(setup: RunSetup, model_config: PreTrainedConfig) -> None:
 
 
 def scored(
-    model: TaskModel, setup: RunSetup, *, class_order: tuple[int, ...] | None = None
+    model: TaskModel,
+    setup: RunSetup,
+    *,
+    class_order: tuple[int, ...] | None = None,
+    projections: Mapping[str, str] = _OWN_PROJECTIONS,
 ) -> ScoredModel:
     """Return a model read at the positions that the task scores.
 
@@ -154,13 +161,16 @@ def scored(
         model: Of transformers, or a PerLanguageModel.
         setup: The run and its data.
         class_order: The model's class of each class of the data; None where they are the same.
+        projections: Of a PerLanguageModel: language to the one whose projection scores it; those
+            that are not named have their own.
     """
+    names = tuple(projections.get(name, name) for name in setup.manifest.languages)
     return ScoredModel(
         model,
         task=setup.config.task,
         num_classes=setup.num_classes,
         class_order=class_order,
-        languages=setup.manifest.languages if isinstance(model, PerLanguageModel) else None,
+        languages=names if isinstance(model, PerLanguageModel) else None,
     )
 
 

@@ -65,26 +65,37 @@ def with_projections(
 def check_projections(setup: RunSetup, *, student: PreTrainedConfig) -> None:
     """Refuse what ``with_projections`` would, and languages without one, before weights load.
 
+    Which projection is the nearest to a language that is not trained on is not guessed: its
+    labels must not be looked at, and a sure prediction may be a wrong one.
+
     Args:
         setup: The run and its data.
         student: The transformers configuration of the student.
 
     Raises:
-        ConfigError: As ``with_projections``, or a language is evaluated that has no projection.
+        ConfigError: As ``with_projections``, or a language is evaluated that has no projection
+            and names none, or names one that is not there or not needed.
     """
     config, split = setup.config, setup.config.data.eval_split
     known: tuple[str, ...] = ()
     if has_classes(student, config.task) and student.num_labels == len(setup.labels or ()):
         known = languages_of(student) or ()
     _check(config.student, known)
-    if config.student.projections == "shared" or split is None:
+    if config.student.projections == "shared":
         return
-    evaluated = {shard.language for shard in setup.shards(split)}
-    served = {*known, *setup.trained_languages}
-    if missing := sorted(evaluated - served):
+    served, named = {*known, *setup.trained_languages}, config.student.eval_projections
+    has_projections = f"the student has projections for {sorted(served)}"
+    if unknown := sorted(set(named.values()) - served):
+        message = f"student.eval_projections names {unknown}, but {has_projections}"
+        raise ConfigError(message)
+    if needless := sorted(served & set(named)):
+        message = f"student.eval_projections: {needless} have their own, as {has_projections}"
+        raise ConfigError(message)
+    evaluated = set() if split is None else {s.language for s in setup.evaluation_shards(split)}
+    if missing := sorted(evaluated - served - set(named)):
         message = (
-            f"data.eval_split: has rows in {missing}, but the student has projections for "
-            f"{sorted(served)}; name the languages in data.languages"
+            f"data.eval_split: has rows in {missing}, but {has_projections}; name the languages "
+            "in data.languages, or in student.eval_projections the projections that score them"
         )
         raise ConfigError(message)
 
@@ -104,8 +115,9 @@ def check_teacher_projections(name: str, setup: RunSetup, *, teacher: PreTrained
     if known is None:
         return
     data, served = setup.config.data, setup.config.teachers[name].languages
-    splits = [split for split in (data.train_split, data.eval_split) if split is not None]
-    asked = {s.language for split in splits for s in setup.shards(split)}
+    asked = {*setup.trained_languages}
+    if data.eval_split is not None:
+        asked |= {shard.language for shard in setup.evaluation_shards(data.eval_split)}
     if missing := sorted((asked if served is None else asked & set(served)) - set(known)):
         message = (
             f"teachers.{name}: has projections for {list(known)}, but is asked about {missing}; "

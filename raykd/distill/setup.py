@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from raykd.config.schema.run import RunConfig
 from raykd.data.fraction import with_fraction
 from raykd.data.manifest import Manifest, Shard, read_manifest
-from raykd.data.selection import chosen_shards, rows_per_epoch
+from raykd.data.selection import chosen_shards, evaluation_shards, rows_per_epoch
+from raykd.errors import ConfigError
 from raykd.models.families import family_of
 from raykd.tasks.build import build_task
 from raykd.tasks.task import Task
@@ -53,14 +54,33 @@ class RunSetup:
         shards = self.shards(self.config.data.train_split)
         return tuple(sorted({shard.language for shard in shards}))
 
+    @property
+    def unseen_languages(self) -> tuple[str, ...]:
+        """Languages of ``data.eval_languages`` that the run does not train on, sorted.
+
+        Raises:
+            ConfigError: The data lacks a language that is asked for.
+        """
+        evaluated = set(self.config.data.eval_languages or ())
+        return tuple(sorted(evaluated - set(self.trained_languages))) if evaluated else ()
+
     def shards(self, split: str) -> tuple[Shard, ...]:
-        """Return the shards of a split in the languages of the run.
+        """Return the shards of a split in the languages that are trained on.
 
         Raises:
             DataError: There is no such split.
             ConfigError: The data lacks a language that is asked for.
         """
         return chosen_shards(self.manifest, self.config.data, split)
+
+    def evaluation_shards(self, split: str) -> tuple[Shard, ...]:
+        """Return the shards of a split in the languages that are evaluated on.
+
+        Raises:
+            DataError: There is no such split.
+            ConfigError: The data lacks a language that is asked for.
+        """
+        return evaluation_shards(self.manifest, self.config.data, split)
 
     def task(self, model_type: str) -> Task:
         """Return the task of the run, for models of a family.
@@ -76,6 +96,31 @@ class RunSetup:
             seed=self.config.train.seed,
             summary=family_of(model_type, where="student").summary,
         )
+
+
+def check_eval_languages(setup: RunSetup) -> None:
+    """Refuse to follow evaluations of languages that are left out of them.
+
+    Raises:
+        ConfigError: The message names the key and the languages.
+    """
+    config = setup.config
+    mixing, weights, evaluated = (
+        config.data.mixing,
+        config.teacher_weights,
+        config.data.eval_languages,
+    )
+    keys = {
+        "data.mixing.adaptive": mixing is not None and mixing.adaptive is not None,
+        "teacher_weights.importance.per=language": weights is not None and weights.is_measured,
+    }
+    missing = [] if evaluated is None else sorted(set(setup.trained_languages) - set(evaluated))
+    if missing and (following := [key for key, is_there in keys.items() if is_there]):
+        message = (
+            f"data.eval_languages leaves out {missing}, but {' and '.join(following)} follows how "
+            "every language that is trained on is evaluated: add them"
+        )
+        raise ConfigError(message)
 
 
 def read_setup(config: RunConfig) -> RunSetup:

@@ -43,6 +43,9 @@ class DataPlan:
     train_rows: int
     train_tokens: int
     eval_rows: int
+    unseen: tuple[str, ...]
+    """Languages to evaluate on that are not trained on."""
+
     shares: dict[str, float]
     """Share of each language in the rows drawn; empty where languages are not mixed."""
 
@@ -68,12 +71,13 @@ def planned_data(setup: RunSetup) -> DataPlan:
     """Describe what a run reads."""
     data = setup.config.data
     train = setup.shards(data.train_split)
-    evaluated = () if data.eval_split is None else setup.shards(data.eval_split)
+    evaluated = () if data.eval_split is None else setup.evaluation_shards(data.eval_split)
     shares = mixing_weights(setup.manifest, data)
     return DataPlan(
         train_rows=sum(shard.rows for shard in train),
         train_tokens=sum(shard.tokens for shard in train),
         eval_rows=sum(shard.rows for shard in evaluated),
+        unseen=setup.unseen_languages,
         shares={} if ALL_LANGUAGES in shares else shares,
     )
 

@@ -15,7 +15,7 @@ from raykd.distill.models import (
     teacher_class_order,
 )
 from raykd.distill.projections import check_projections, check_teacher_projections
-from raykd.distill.setup import RunSetup, read_setup
+from raykd.distill.setup import RunSetup, check_eval_languages, read_setup
 from raykd.distill.start import StudentStart, plan_start
 from raykd.errors import ConfigError, RaykdError
 from raykd.models.build import count_parameters
@@ -110,6 +110,7 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
         )
     problems.collect(lambda: check_inputs(config))
     data = problems.collect(lambda: planned_data(setup))
+    problems.collect(lambda: check_eval_languages(setup))
     student, teachers = plan_models(setup, problems)
     caches = problems.collect(lambda: plan_caches(setup)) or {}
     start = None

@@ -1,10 +1,15 @@
 """The metric by language, for each arm. Described, not tested: a verdict needs fewer questions."""
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from raykd.config.schema.data import SEEN, UNSEEN
 from raykd.config.schema.study import is_probe_metric
 from raykd.report.pairing import Pairing, final
+from raykd.sweep.ledger import Record
+
+_GROUPS = (SEEN, UNSEEN)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,38 +42,59 @@ class Languages:
     """Without the language, such as eval/accuracy."""
 
     names: tuple[str, ...]
-    """Codes of the languages; none where the evaluations are in one."""
+    """The languages that are trained on together and the others, where there are such; then the
+    codes of the languages, marked where no arm trains on one. None where the evaluations are in
+    one language."""
 
     rows: tuple[LanguageRow, ...]
 
 
 def languages_of(pairing: Pairing) -> Languages:
     """Return the metric by language of each arm."""
-    metric = _over_all(pairing.metric)
-    keys = {
-        key
-        for trials in pairing.arms.values()
-        for trial in trials
-        for key in trial.last_evaluation
-        if key.startswith(f"{metric}/")
+    place, name = _parts(pairing.metric)
+    metric = "/".join([*place, *name])
+    trials = [trial for arm in pairing.arms.values() for trial in arm]
+    given = {key for trial in trials for key in trial.last_evaluation}
+    # A probe has languages of its own.
+    unseen = set() if is_probe_metric(metric) else _unseen(trials)
+    columns = {
+        group: key for group in _GROUPS if (key := "/".join([*place, group, *name])) in given
     }
-    names = tuple(sorted(key.removeprefix(f"{metric}/") for key in keys))
+    for key in sorted(key for key in given if key.startswith(f"{metric}/")):
+        code = key.removeprefix(f"{metric}/")
+        columns[f"{code} (unseen)" if code in unseen else code] = key
     rows = (
-        LanguageRow(
-            arm=arm, cells=tuple(_cell(pairing, arm, f"{metric}/{name}") for name in names)
-        )
+        LanguageRow(arm=arm, cells=tuple(_cell(pairing, arm, key) for key in columns.values()))
         for arm in pairing.arms
     )
-    return Languages(metric=metric, names=names, rows=tuple(rows) if names else ())
+    return Languages(metric=metric, names=tuple(columns), rows=tuple(rows) if columns else ())
 
 
-def _over_all(metric: str) -> str:
-    """Return a metric without its language: eval/accuracy of eval/accuracy/de."""
+def _unseen(trials: Sequence[Record]) -> set[str]:
+    """Return the languages that every trial evaluates, and says not to train on."""
+    sections = [trial.config.get("data", {}) for trial in trials]
+    # Where data.languages is null it is the data that says which are trained on.
+    unseen = [
+        set(data.get("eval_languages") or ()) - set(data["languages"])
+        if data.get("languages")
+        else set()
+        for data in sections
+    ]
+    return set.intersection(*unseen) if unseen else set()
+
+
+def _parts(metric: str) -> tuple[list[str], list[str]]:
+    """Return whose a metric is and its name, if it has one, over all languages.
+
+    Those of eval/accuracy/de and eval/unseen/accuracy are eval and accuracy; of
+    probe/NAME/accuracy and probe/NAME/test/accuracy what is before the last.
+    """
     parts = metric.split("/")
-    if not is_probe_metric(metric):
-        return "/".join(parts[:2])
-    # probe/NAME/accuracy, or probe/NAME/test/accuracy: the probe's own metrics are no languages.
-    return "/".join(parts[: 4 if "test" in parts[2:3] else 3])
+    length = 1
+    if is_probe_metric(metric):
+        # A probe's own metrics are no languages.
+        length = 3 if "test" in parts[2:3] else 2
+    return parts[:length], [part for part in parts[length:] if part not in _GROUPS][:1]
 
 
 def _cell(pairing: Pairing, arm: str, metric: str) -> LanguageCell | None:

@@ -1,10 +1,12 @@
 """From the sums of an evaluation to its metrics."""
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 import numpy.typing as npt
 
+from raykd.config.schema.data import SEEN, UNSEEN
 from raykd.errors import DataError
 from raykd.tasks.tally import NUM_SCALARS, Tally, has_entities
 from raykd.tasks.task import Task
@@ -12,31 +14,41 @@ from raykd.tasks.task import Task
 FloatArray = npt.NDArray[np.float64]
 
 
-def metrics(total: Tally, *, task: Task, languages: tuple[str, ...]) -> dict[str, float]:
+def metrics(
+    total: Tally, *, task: Task, languages: tuple[str, ...], unseen: Collection[str] = ()
+) -> dict[str, float]:
     """Return the metrics of an evaluation, by name.
 
     ``loss`` (nats per scored position) and ``accuracy`` for every task; ``perplexity`` where
     the vocabulary is scored; ``macro_f1`` and ``matthews`` where classes are; ``entity_f1``
     where the classes are entity labels; ``agreement``, the share of positions where student and
     teacher predict the same, where there is a teacher. With positions in more than one
-    language, the same for each, such as ``accuracy/de``.
+    language, the same for each, such as ``accuracy/de``. Where languages are unseen, the same
+    for the seen ones together and for the unseen ones, such as ``unseen/accuracy``; for neither
+    where it has no position.
 
     Args:
         total: The tally of every row of the split.
         task: What made the batches.
         languages: Names of the G languages of the tally.
+        unseen: Those of them that are not trained on.
 
     Raises:
         DataError: No position was scored.
     """
     sums_GS: FloatArray = total.sums_GS.cpu().numpy()
-    seen = [index for index, sums_S in enumerate(sums_GS) if _positions(sums_S) > 0]
-    if not seen:
+    scored = [index for index, sums_S in enumerate(sums_GS) if _positions(sums_S) > 0]
+    if not scored:
         message = f"evaluation: no position was scored for {task.name}; choose a larger split"
         raise DataError(message)
     by_name = _metrics(sums_GS.sum(axis=0), task)
-    if len(seen) > 1:
-        for index in seen:
+    if unseen:
+        for group, is_unseen in ((SEEN, False), (UNSEEN, True)):
+            rows = [index for index in scored if (languages[index] in unseen) == is_unseen]
+            of_group = _metrics(sums_GS[rows].sum(axis=0), task) if rows else {}
+            by_name |= {f"{group}/{name}": value for name, value in of_group.items()}
+    if len(scored) > 1:
+        for index in scored:
             of_language = _metrics(sums_GS[index], task)
             by_name |= {f"{name}/{languages[index]}": of_language[name] for name in of_language}
     return by_name

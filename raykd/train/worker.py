@@ -219,7 +219,7 @@ def _stepped(
         if run.evaluates_after(finished.step):
             context.pause()
             metrics = _evaluated(run, context, log=log, checkpointer=checkpointer)
-            checkpointer.note_evaluation(finished.step, loss=metrics["eval/loss"])
+            checkpointer.note_evaluation(finished.step, loss=run.deciding_loss(metrics))
             if run.mixes_adaptively:
                 # What was read ahead was drawn by the mixture of before.
                 steps.restart()

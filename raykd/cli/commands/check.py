@@ -12,7 +12,7 @@ from raykd.config.schema.model import TeacherConfig
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.sweep import SweepConfig
 from raykd.machine.process import machine_warnings
-from raykd.planning.memory import ModelPlan
+from raykd.planning.memory import DataPlan, ModelPlan
 from raykd.planning.run_plan import Plan, plan_run
 
 
@@ -46,32 +46,8 @@ def plan_lines(config: RunConfig, plan: Plan) -> list[tuple[str, str]]:
     train, cluster = config.train, config.cluster
     lines = [("run", plan.run_uri), ("found", plan.progress)]
     lines += [("changed", line) for line in plan.others]
-    if (data := plan.data) is not None:
-        # The mean of the split: mixing by language or epochs that end within it shift it a little.
-        per_row = data.train_tokens / data.train_rows
-        tokens = plan.num_steps * train.global_batch_size * per_row
-        epochs = plan.num_steps * train.global_batch_size / data.train_rows
-        rows, tokens_read = f"{data.train_rows:,} rows", f"{data.train_tokens:,} tokens"
-        if config.data.fraction != 1:
-            # Their lengths are not read: they are taken to be as long as all of them are.
-            rows, tokens_read = (
-                f"{rows} of data.fraction={config.data.fraction:g}",
-                f"about {tokens_read}",
-            )
-        lines += [
-            (
-                "data",
-                f"{rows}, {tokens_read} to train on; {data.eval_rows:,} rows to evaluate on",
-            ),
-            (
-                "steps",
-                f"{plan.num_steps:,} of {train.global_batch_size} rows: "
-                f"{tokens:,.0f} tokens, {epochs:.2f} epochs",
-            ),
-        ]
-        if data.shares:
-            shares = (f"{name} {share:.1%}" for name, share in data.shares.items())
-            lines.append(("languages", ", ".join(shares)))
+    if plan.data is not None:
+        lines += _data_lines(config, plan.data, num_steps=plan.num_steps)
     if plan.student is not None:
         heads = (
             "; a head for each language" if config.student.projections == "per_language" else ""
@@ -99,4 +75,36 @@ def plan_lines(config: RunConfig, plan: Plan) -> list[tuple[str, str]]:
     lines += [("note", text) for text in plan.remarks]
     # Last, so that they are above the problems and not scrolled away.
     lines += [("warning", text) for text in machine_warnings(config)]
+    return lines
+
+
+def _data_lines(config: RunConfig, data: DataPlan, *, num_steps: int) -> list[tuple[str, str]]:
+    """Return what a run reads as pairs of a heading and a text."""
+    batch_size = config.train.global_batch_size
+    # The mean of the split: mixing by language or epochs that end within it shift it a little.
+    per_row = data.train_tokens / data.train_rows
+    tokens = num_steps * batch_size * per_row
+    epochs = num_steps * batch_size / data.train_rows
+    rows, tokens_read = f"{data.train_rows:,} rows", f"{data.train_tokens:,} tokens"
+    if config.data.fraction != 1:
+        # Their lengths are not read: they are taken to be as long as all of them are.
+        rows, tokens_read = (
+            f"{rows} of data.fraction={config.data.fraction:g}",
+            f"about {tokens_read}",
+        )
+    lines = [
+        (
+            "data",
+            f"{rows}, {tokens_read} to train on; {data.eval_rows:,} rows to evaluate on",
+        ),
+        (
+            "steps",
+            f"{num_steps:,} of {batch_size} rows: {tokens:,.0f} tokens, {epochs:.2f} epochs",
+        ),
+    ]
+    if data.unseen:
+        lines.append(("unseen", f"{', '.join(data.unseen)}: evaluated on, not trained on"))
+    if data.shares:
+        shares = (f"{name} {share:.1%}" for name, share in data.shares.items())
+        lines.append(("languages", ", ".join(shares)))
     return lines

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 
+SEEN, UNSEEN = "seen", "unseen"
+"""Before the names of metrics: over the languages that are trained on, and over the others."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TemperatureMixingConfig:
@@ -120,7 +123,16 @@ class DataConfig:
     """Split to evaluate on; null evaluates never."""
 
     languages: tuple[str, ...] | None = None
-    """Languages to train and evaluate on; null takes all."""
+    """Languages to train on; null takes all."""
+
+    eval_languages: tuple[str, ...] | None = None
+    """Languages to evaluate on; null takes those of data.languages. Where some are not trained on,
+    evaluations have the metrics of the languages that are (eval/seen/loss) and of the others
+    (eval/unseen/loss) beside those of all rows (eval/loss). Unseen rows decide nothing in a run:
+    the best checkpoint has the lowest eval/seen/loss (there is none where no language is seen),
+    and adaptive mixing and importance per language follow the languages that are trained on. A
+    sweep chooses by the metric it names: where it searches or stops trials, take one of
+    eval/seen."""
 
     fraction: float = 1.0
     """Share of the rows of train_split that is read, in (0, 1]: of each language, and in
@@ -152,6 +164,7 @@ class DataConfig:
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
         problems = [*self.masking.problems(), *(self.mixing.problems() if self.mixing else [])]
+        problems += self._language_problems()
         if not 0 < self.fraction <= 1:
             problems.append(f"data.fraction must be in (0, 1], got {self.fraction}")
         if not 0 <= self.fraction_seed < 2**31:
@@ -167,6 +180,14 @@ class DataConfig:
             )
         if self.shuffle_window < 1:
             problems.append(f"data.shuffle_window must be >= 1, got {self.shuffle_window}")
+        return problems
+
+    def _language_problems(self) -> list[str]:
+        problems = []
         if self.languages is not None and not self.languages:
             problems.append("data.languages is empty: name at least one, or null for all")
+        if self.eval_languages is not None and not self.eval_languages:
+            problems.append(
+                "data.eval_languages is empty: name at least one, or null for data.languages"
+            )
         return problems

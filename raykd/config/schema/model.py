@@ -140,6 +140,11 @@ class StudentConfig:
     none for it; a language that is not named takes the nearest, whose projection classifies its
     training rows with the least loss."""
 
+    eval_projections: dict[str, str] = field(default_factory=dict)
+    """Language that is evaluated and has no projection, as none that is not trained on, to the
+    language whose projection scores it. It has to be named: which one is the nearest could only
+    be told from labels."""
+
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
         problems = [
@@ -161,5 +166,10 @@ class StudentConfig:
             problems.append(
                 "student.projection_sources adds languages to a trained student: it needs "
                 "student.pretrained and student.projections=per_language"
+            )
+        if self.eval_projections and self.projections != "per_language":
+            problems.append(
+                "student.eval_projections names projections of languages: it needs "
+                "student.projections=per_language"
             )
         return problems

@@ -4,16 +4,18 @@ import itertools
 import math
 from collections.abc import Iterator
 
+from raykd.config.schema.data import SEEN, UNSEEN
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.study import is_probe_metric
 from raykd.config.schema.sweep import SweepConfig
-from raykd.data.manifest import read_manifest
+from raykd.distill.setup import read_setup
 from raykd.errors import RaykdError
 from raykd.sweep.ledger import Record
 from raykd.tasks.entities import why_no_entities
 
 _PREFIX = "eval/"
 _ENTITY_F1 = "entity_f1"
+_FORGETTING = "forgetting"
 _OF_TEACHER = ("agreement", "teacher")
 
 _NEARLY = 0.95
@@ -49,16 +51,18 @@ def metric_problem(metric: str, config: RunConfig) -> str | None:
     """Return why a trial's evaluations do not give a metric; None where they do."""
     if config.data.eval_split is None:
         return f"data.eval_split is null, but trials are compared by metric={metric}"
-    name = metric.removeprefix(_PREFIX).partition("/")[0]
-    if metric.startswith(_PREFIX) and name in _OF_TEACHER:
+    group, name, _ = _parts(metric)
+    if metric.startswith(_PREFIX) and name in _OF_TEACHER and not group:
         return None if config.teachers else f"metric={metric} needs a teacher; a control has none"
     known = _metric_names(config)
-    if metric.startswith(_PREFIX) and name in known:
+    in_groups = {*known, *(["agreement"] if config.teachers else [])} - {_FORGETTING}
+    if metric.startswith(_PREFIX) and name in (in_groups if group else known):
         return _data_problem(metric, config)
     return (
         f"metric={metric} is none that evaluations of {config.task} give: "
         f"{', '.join(_PREFIX + name for name in known)}, each of a language too, such as "
-        f"{_PREFIX}loss/en"
+        f"{_PREFIX}loss/en, and with data.eval_languages of the languages that are trained on, "
+        f"or not, such as {_PREFIX}{SEEN}/loss and {_PREFIX}{UNSEEN}/loss"
     )
 
 
@@ -99,24 +103,41 @@ def _metric_names(config: RunConfig) -> tuple[str, ...]:
         names.append(_ENTITY_F1)
     # Forgetting is measured from the evaluation before the first step.
     if config.student.pretrained is not None and config.train.eval_first:
-        names.append("forgetting")
+        names.append(_FORGETTING)
     return tuple(names)
 
 
 def _data_problem(metric: str, config: RunConfig) -> str | None:
     """Return why the data does not give a metric that its task has."""
+    group, name, language = _parts(metric)
     try:
-        manifest = read_manifest(config.data.uri)
+        setup = read_setup(config)
+        unseen = setup.unseen_languages
+        shards = setup.evaluation_shards(config.data.eval_split or "")
     except RaykdError:
         # The plan of the run says so.
         return None
-    name, _, language = metric.removeprefix(_PREFIX).partition("/")
-    labels = manifest.word_labels
+    labels, evaluated = setup.manifest.word_labels, sorted({shard.language for shard in shards})
     if name == _ENTITY_F1 and labels is not None and (reason := why_no_entities(labels)):
         return f"metric={metric}: {reason}"
-    if not language or language in manifest.languages:
-        return None
-    return f"metric={metric}: the data has no language {language}: {', '.join(manifest.languages)}"
+    if language and language not in evaluated:
+        return f"metric={metric}: trials are not evaluated in {language}: {', '.join(evaluated)}"
+    if group and not unseen:
+        return f"metric={metric}: data.eval_languages names no language that is not trained on"
+    if group == SEEN and set(evaluated) <= set(unseen):
+        return f"metric={metric}: data.eval_languages names no language that is trained on"
+    return None
+
+
+def _parts(metric: str) -> tuple[str, str, str]:
+    """Return whether a metric is of seen or unseen languages, its name, and its language.
+
+    What it has not is empty.
+    """
+    group, _, rest = metric.removeprefix(_PREFIX).partition("/")
+    if group in (SEEN, UNSEEN):
+        return group, rest, ""
+    return "", group, rest
 
 
 def _evaluation(rung: int, tokens_between: float) -> int:

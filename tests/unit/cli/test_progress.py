@@ -141,6 +141,30 @@ def test_several_teachers_and_what_is_forgotten_have_their_places(
     ]
 
 
+def test_seen_and_unseen_languages_are_rows_of_accuracies(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    metrics = {
+        "eval/loss": 1.0,
+        "eval/seen/loss": 0.5,
+        "eval/seen/accuracy": 0.75,
+        "eval/unseen/accuracy": 0.25,
+        "eval/accuracy/de": 0.75,
+        "eval/teacher/loss": 2.0,
+        "eval/teacher/unseen/accuracy": 0.5,
+    }
+    assert shown_metrics(metrics, capsys) == [
+        "loss",
+        "student 1.0000",
+        "teacher 2.0000",
+        "",
+        "accuracy student teacher",
+        "seen 0.7500 -",
+        "unseen 0.2500 0.5000",
+        "de 0.7500 -",
+    ]
+
+
 @pytest.mark.parametrize("is_done", [True, False])
 def test_a_result_says_where_the_model_is_or_how_to_go_on(
     is_done: bool, capsys: pytest.CaptureFixture[str]

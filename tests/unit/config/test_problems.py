@@ -47,6 +47,15 @@ def run_with(*changes: str) -> RunConfig:
         ],
         ("data.fraction_seed=-1", "data.fraction_seed must be in [0, 2^31), got -1"),
         ("data.languages=[]", "data.languages is empty: name at least one, or null for all"),
+        (
+            "data.eval_languages=[]",
+            "data.eval_languages is empty: name at least one, or null for data.languages",
+        ),
+        (
+            "student.eval_projections={sw: de}",
+            "student.eval_projections names projections of languages: it needs "
+            "student.projections=per_language",
+        ),
         ("data.mixing={}", "data.mixing needs exactly one of temperature, fixed and adaptive"),
         (
             "data.mixing={temperature: {}, fixed: {weights: {de: 1}}}",

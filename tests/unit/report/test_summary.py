@@ -187,6 +187,32 @@ def test_languages_are_compared_with_the_control_too() -> None:
     assert (control.cells[1].difference, control.cells[1].num_trials) == (None, 2)
 
 
+@pytest.mark.parametrize("metric", ["eval/loss", "eval/seen/loss", "eval/unseen/loss"])
+def test_seen_and_unseen_languages_stand_before_each_language(metric: str) -> None:
+    values = {
+        "eval/loss": 2.0,
+        "eval/seen/loss": 1.0,
+        "eval/unseen/loss": 4.0,
+        "eval/loss/sw": 4.0,
+    }
+    trial = trial_of(
+        {WEIGHT: 1}, evaluations=({"step": 100, "tokens": 9, "eval/loss/en": 1.0, **values},)
+    )
+    data = {"languages": ["en"], "eval_languages": ["en", "sw"]}
+    ledger = ledger_of([replace(trial, config={"data": data})], metric=metric)
+    languages = summarise(ledger).languages
+    assert (languages.metric, languages.names) == (
+        "eval/loss",
+        ("seen", "unseen", "en", "sw (unseen)"),
+    )
+    assert [cell and cell.mean for cell in languages.rows[0].cells] == [1.0, 4.0, 1.0, 4.0]
+    # Where the data alone knows what is trained on, nothing is marked.
+    ledger = ledger_of(
+        [replace(trial, config={"data": data | {"languages": None}})], metric=metric
+    )
+    assert summarise(ledger).languages.names == ("seen", "unseen", "en", "sw")
+
+
 def test_arms_with_the_same_coordinates_have_different_labels() -> None:
     first = trial_of({}, is_control=True, evaluations=evaluations_of([1.0]))
     second = replace(first, id="other", arm="other", control="other")

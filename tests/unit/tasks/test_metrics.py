@@ -32,6 +32,7 @@ def classified(
     *,
     languages: Sequence[int] | None = None,
     names: tuple[str, ...] = ("en",),
+    unseen: Sequence[str] = (),
     teacher_logits_PK: torch.Tensor | None = None,
 ) -> dict[str, float]:
     batch = CLASSIFICATION.collate(
@@ -44,7 +45,7 @@ def classified(
         num_languages=len(names),
         other_logits_PK=teacher_logits_PK,
     )
-    return metrics(total, task=CLASSIFICATION, languages=names)
+    return metrics(total, task=CLASSIFICATION, languages=names, unseen=unseen)
 
 
 def seeded_logits(num_positions: int, *, seed: int) -> torch.Tensor:
@@ -85,6 +86,31 @@ def test_each_language_has_its_own_metrics() -> None:
         is_of_language_P = languages == index
         of_language = reference(logits_PK[is_of_language_P], labels[is_of_language_P])
         expected |= {f"{metric}/{name}": value for metric, value in of_language.items()}
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    rows=st.lists(
+        st.tuples(st.integers(0, 3), st.sampled_from((0, 1, 2))), min_size=1, max_size=30
+    ),
+    unseen=st.sets(st.sampled_from(("de", "fr", "sw")), min_size=1),
+)
+@settings(deadline=None, max_examples=60)
+def test_metrics_of_seen_and_unseen_languages_are_those_of_their_rows_alone(
+    seed: int, rows: list[tuple[int, int]], unseen: set[str]
+) -> None:
+    names = ("de", "fr", "sw")
+    labels, languages = (np.array(column) for column in zip(*rows, strict=True))
+    logits_PK = seeded_logits(len(rows), seed=seed)
+    given_rows = {"languages": languages.tolist(), "names": names}
+    found = classified(logits_PK, labels.tolist(), **given_rows, unseen=sorted(unseen))
+    expected = classified(logits_PK, labels.tolist(), **given_rows)
+    is_unseen_P = np.isin(languages, [names.index(name) for name in unseen])
+    for group, of_group_P in (("seen", ~is_unseen_P), ("unseen", is_unseen_P)):
+        if of_group_P.any():
+            of_group = reference(logits_PK[of_group_P], labels[of_group_P])
+            expected |= {f"{group}/{metric}": value for metric, value in of_group.items()}
     assert found == pytest.approx(expected, abs=1e-6)
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from raykd.sweep.plan.checks import metric_problem
 
 from tests.small_runs import small_data, small_run
@@ -18,3 +19,39 @@ def test_entities_are_compared_only_where_the_classes_are_entity_labels(tmp_path
         "E-, S-"
     )
     assert metric_problem("eval/macro_f1", other) is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "problem"),
+    [
+        ("eval/loss/en", None),
+        ("eval/seen/accuracy", None),
+        ("eval/unseen/matthews", None),
+        ("eval/loss/fr", "metric=eval/loss/fr: trials are not evaluated in fr: de, en"),
+        ("eval/unseen/loss/en", "metric=eval/unseen/loss/en is none that evaluations of"),
+        ("eval/seen/forgetting", "metric=eval/seen/forgetting is none that evaluations of"),
+        ("eval/seen/teacher", "metric=eval/seen/teacher is none that evaluations of"),
+    ],
+)
+def test_seen_and_unseen_languages_are_compared_where_there_are_some(
+    tmp_path: Path, metric: str, problem: str | None
+) -> None:
+    small_data(tmp_path / "data")
+    given = {"task": "sequence_classification", "data__languages": ["de"]}
+    run = small_run(tmp_path, **given, data__eval_languages=["de", "en"])
+    found = metric_problem(metric, run)
+    assert found == problem if problem is None else str(found).startswith(problem)
+    if problem is None:
+        assert metric_problem(metric, small_run(tmp_path, **given)) is not None
+
+
+def test_a_group_of_languages_that_is_empty_is_no_metric(tmp_path: Path) -> None:
+    small_data(tmp_path / "data")
+    languages = {"data__languages": ["de"], "data__eval_languages": ["en"]}
+    assert metric_problem("eval/unseen/loss", small_run(tmp_path, **languages)) is None
+    assert metric_problem("eval/seen/loss", small_run(tmp_path, **languages)) == (
+        "metric=eval/seen/loss: data.eval_languages names no language that is trained on"
+    )
+    assert metric_problem("eval/unseen/loss", small_run(tmp_path)) == (
+        "metric=eval/unseen/loss: data.eval_languages names no language that is not trained on"
+    )

@@ -257,7 +257,7 @@ def test_trials_at_once_are_limited_by_machines_or_by_the_sweep(directory: Path)
     [
         ({"metric": "loss"}, "metric=loss is none that evaluations of masked_lm give: eval/loss"),
         ({"metric": "eval/macro_f1"}, "metric=eval/macro_f1 is none"),
-        ({"metric": "eval/loss/fr"}, "the data has no language fr: de, en"),
+        ({"metric": "eval/loss/fr"}, "trials are not evaluated in fr: de, en"),
         ({"metric": "eval/agreement"}, "needs a teacher; a control has none"),
         ({"overrides": {"data.eval_split": None}}, "data.eval_split is null, but trials are"),
         ({"scheduler": {"asha": {}}}, "comes before the first evaluation, 254 tokens"),
