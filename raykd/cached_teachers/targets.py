@@ -171,9 +171,9 @@ def _temperatures(losses: LossesConfig) -> tuple[float, ...]:
 
 def coverages_of(name: str, setup: RunSetup) -> tuple[Coverage, ...]:
     """Return what a run needs of a teacher: rows to train on, then those to evaluate on."""
-    split, served = setup.config.data.eval_split, setup.config.teachers[name].languages
+    served = setup.config.teachers[name].languages
     needed = [*_trained_on(setup)]
-    if split is not None:
+    for split in setup.config.data.scored_splits.values():
         needed += _whole(setup.evaluation_shards(split))
     return tuple(
         each for each in _merged(needed) if served is None or each.shard.language in served

@@ -237,7 +237,9 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
         "uri", metavar="RUN_URI", help="directory of a run, or of one of its checkpoints"
     )
     parser.add_argument("--data", metavar="URI", help="other prepared data than the run's")
-    parser.add_argument("--split", help="split to score; default: the run's data.eval_split")
+    parser.add_argument(
+        "--split", help="split to score, such as test; default: the run's data.eval_split"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

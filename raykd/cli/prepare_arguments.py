@@ -57,6 +57,14 @@ def _add_sources(group: argparse._ArgumentGroup) -> None:
         "--validation", nargs="+", default=[], metavar="SOURCES", help="the validation split"
     )
     group.add_argument(
+        "--split",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("NAME=SOURCES", "SOURCES"),
+        help="another split, such as test=data/test.parquet; again for each, or for more of one",
+    )
+    group.add_argument(
         "--validation-fraction",
         type=float,
         metavar="F",

@@ -113,9 +113,11 @@ def evaluation_line(record: Mapping[str, float], num_steps: int) -> str:
     for name, value in record.items():
         if name == "init/logit_difference":
             parts.append(f"largest logit difference to the source of the weights {value:.3g}")
-        short = name.removeprefix("eval/")
-        if short != name and "/" not in short.removeprefix("teacher/"):
-            parts.append(f"eval {short} {value:.4f}")
+        if name == "best/step":
+            parts.append(f"keeps the weights of step {int(value)}")
+        split, _, short = name.partition("/")
+        if split in ("eval", "test") and "/" not in short.removeprefix("teacher/"):
+            parts.append(f"{split} {short} {value:.4f}")
     return "  ".join(parts)
 
 
@@ -129,15 +131,24 @@ def print_result(result: "RunResult", *, run_uri: str) -> None:
         )
         return
     print_metrics(result.metrics)
+    if (best := result.metrics.get("best/step")) is not None:
+        console.print(f"kept: the weights of step {int(best)}, of the lowest eval/loss")
     console.print(f"done: {result.num_steps} steps, run {run_uri}", markup=False)
     console.print(f"model: {result.model_uri}", markup=False)
 
 
 def print_metrics(metrics: Mapping[str, float]) -> None:
-    """Print an evaluation: every metric of each model, then accuracies by language."""
-    by_model = _by_model(metrics)
+    """Print an evaluation, and one on the test split: see ``_print_split``."""
+    _print_split("", _by_model(metrics, "eval"))
+    if tested := _by_model(metrics, "test"):
+        console.print()
+        _print_split("test", tested)
+
+
+def _print_split(corner: str, by_model: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+    """Print every metric of each model, then accuracies by language."""
     console.print(
-        _pivot("", {model: values[""] for model, values in by_model.items() if "" in values})
+        _pivot(corner, {model: values[""] for model, values in by_model.items() if "" in values})
     )
     by_language: dict[str, dict[str, float]] = {}
     for model, languages in by_model.items():
@@ -148,18 +159,18 @@ def print_metrics(metrics: Mapping[str, float]) -> None:
                 by_language.setdefault(language, {})["forgotten"] = values["forgetting"]
     if by_language:
         console.print()
-        console.print(_pivot("accuracy", by_language))
+        console.print(_pivot(f"{corner} accuracy".strip(), by_language))
 
 
-def _by_model(metrics: Mapping[str, float]) -> dict[str, dict[str, dict[str, float]]]:
+def _by_model(metrics: Mapping[str, float], prefix: str) -> dict[str, dict[str, dict[str, float]]]:
     """Return an evaluation by model, language ("" is all of them) and metric."""
     # eval/teacher/METRIC with one teacher, eval/teacher/NAME/METRIC with several; a language may
     # follow each.
-    has_one_teacher = "eval/teacher/loss" in metrics
+    has_one_teacher = f"{prefix}/teacher/loss" in metrics
     by_model: dict[str, dict[str, dict[str, float]]] = {}
     for name, value in metrics.items():
         start, *parts = name.split("/")
-        if start != "eval":
+        if start != prefix:
             continue
         model = "student"
         if parts[0] == "teacher":

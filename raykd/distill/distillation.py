@@ -106,21 +106,19 @@ class Distillation:
         Raises:
             DataError: The message names the key.
         """
-        split = self.config.data.eval_split
-        if split is None:
-            return
-        # Agreed on before anyone raises: who ends alone leaves the others in a collective.
-        is_scored = scores_anything(self.setup, self.task, split=split, world=self.world)
-        if not self.world.all_reduce_max([int(is_scored)])[0]:
-            message = (
-                f"data.eval_split={split}: no position of it is scored for {self.task.name}, so "
-                "that nothing can be evaluated; take a larger split, or set it to null"
-            )
-            raise DataError(message)
+        for key, split in self.config.data.scored_splits.items():
+            # Agreed on before anyone raises: who ends alone leaves the others in a collective.
+            is_scored = scores_anything(self.setup, self.task, split=split, world=self.world)
+            if not self.world.all_reduce_max([int(is_scored)])[0]:
+                message = (
+                    f"data.{key}={split}: no position of it is scored for {self.task.name}, so "
+                    "that nothing can be evaluated; take a larger split, or set it to null"
+                )
+                raise DataError(message)
 
-    def named(self, evaluation: Evaluation) -> dict[str, float]:
-        """Return the metrics of an evaluation as ``eval/...``."""
-        return {f"eval/{name}": value for name, value in evaluation.metrics().items()}
+    def named(self, evaluation: Evaluation, prefix: str = "eval") -> dict[str, float]:
+        """Return the metrics of an evaluation as ``eval/...``, or with another prefix."""
+        return {f"{prefix}/{name}": value for name, value in evaluation.metrics().items()}
 
     def deciding_loss(self, metrics: Mapping[str, float]) -> float:
         """Return the loss by which a checkpoint is the best: unseen languages have no say.

@@ -76,7 +76,7 @@ def check_projections(setup: RunSetup, *, student: PreTrainedConfig) -> None:
         ConfigError: As ``with_projections``, or a language is evaluated that has no projection
             and names none, or names one that is not there or not needed.
     """
-    config, split = setup.config, setup.config.data.eval_split
+    config = setup.config
     known: tuple[str, ...] = ()
     if has_classes(student, config.task) and student.num_labels == len(setup.labels or ()):
         known = languages_of(student) or ()
@@ -91,13 +91,14 @@ def check_projections(setup: RunSetup, *, student: PreTrainedConfig) -> None:
     if needless := sorted(served & set(named)):
         message = f"student.eval_projections: {needless} have their own, as {has_projections}"
         raise ConfigError(message)
-    evaluated = set() if split is None else {s.language for s in setup.evaluation_shards(split)}
-    if missing := sorted(evaluated - served - set(named)):
-        message = (
-            f"data.eval_split: has rows in {missing}, but {has_projections}; name the languages "
-            "in data.languages, or in student.eval_projections the projections that score them"
-        )
-        raise ConfigError(message)
+    for key, split in config.data.scored_splits.items():
+        evaluated = {shard.language for shard in setup.evaluation_shards(split)}
+        if missing := sorted(evaluated - served - set(named)):
+            message = (
+                f"data.{key}: has rows in {missing}, but {has_projections}; name the languages in "
+                "data.languages, or in student.eval_projections the projections that score them"
+            )
+            raise ConfigError(message)
 
 
 def check_teacher_projections(name: str, setup: RunSetup, *, teacher: PreTrainedConfig) -> None:
@@ -116,8 +117,8 @@ def check_teacher_projections(name: str, setup: RunSetup, *, teacher: PreTrained
         return
     data, served = setup.config.data, setup.config.teachers[name].languages
     asked = {*setup.trained_languages}
-    if data.eval_split is not None:
-        asked |= {shard.language for shard in setup.evaluation_shards(data.eval_split)}
+    for split in data.scored_splits.values():
+        asked |= {shard.language for shard in setup.evaluation_shards(split)}
     if missing := sorted((asked if served is None else asked & set(served)) - set(known)):
         message = (
             f"teachers.{name}: has projections for {list(known)}, but is asked about {missing}; "

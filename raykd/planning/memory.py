@@ -42,7 +42,9 @@ class DataPlan:
 
     train_rows: int
     train_tokens: int
-    eval_rows: int
+    scored_rows: dict[str, int]
+    """Rows of each split that is scored, by the names of their keys."""
+
     unseen: tuple[str, ...]
     """Languages to evaluate on that are not trained on."""
 
@@ -71,12 +73,14 @@ def planned_data(setup: RunSetup) -> DataPlan:
     """Describe what a run reads."""
     data = setup.config.data
     train = setup.shards(data.train_split)
-    evaluated = () if data.eval_split is None else setup.evaluation_shards(data.eval_split)
     shares = mixing_weights(setup.manifest, data)
     return DataPlan(
         train_rows=sum(shard.rows for shard in train),
         train_tokens=sum(shard.tokens for shard in train),
-        eval_rows=sum(shard.rows for shard in evaluated),
+        scored_rows={
+            key: sum(shard.rows for shard in setup.evaluation_shards(split))
+            for key, split in data.scored_splits.items()
+        },
         unseen=setup.unseen_languages,
         shares={} if ALL_LANGUAGES in shares else shares,
     )

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError
@@ -30,9 +31,10 @@ from raykd.data.selection import DataState
 from raykd.distill.loop import TrainState
 from raykd.errors import CheckpointError, PublicationError
 from raykd.models.files import difference
-from raykd.models.fingerprint import RUN
+from raykd.models.fingerprint import RUN, origin_of
 from raykd.models.load import load_weights
 from raykd.models.shards import distribute_like
+from raykd.runs.paths import RunPaths
 from raykd.storage import uris
 from raykd.storage.published import layout
 from raykd.storage.published.directory import COMMITTED, fetched, read_published
@@ -176,7 +178,7 @@ def newest_checkpoint(
         uri = uris.join(checkpoints_uri, checkpoint_name(step))
         with ExitStack() as stack:
             try:
-                path = stack.enter_context(_opened(uri, run))
+                path = stack.enter_context(opened_checkpoint(uri, run=run))
             except PublicationError as error:
                 logger.warning("skipping checkpoint of step %d: %s", step, error)
                 continue
@@ -185,10 +187,41 @@ def newest_checkpoint(
     yield None
 
 
-def newest_valid_checkpoint(checkpoints_uri: str) -> str | None:
-    """Return the URI of the newest checkpoint whose every byte is what its manifest says."""
-    with newest_checkpoint(checkpoints_uri) as newest:
-        return None if newest is None else newest.uri
+def model_checkpoint(paths: RunPaths, *, keep: Literal["last", "best"]) -> tuple[str, str] | None:
+    """Return the place and the origin of the weights that are a run's model, as far as it is.
+
+    Those of a run that is done are what it has exported. The place is a checkpoint, which is kept;
+    the origin is what ``origin_of`` says of it. None where there is no valid checkpoint yet.
+
+    Args:
+        paths: Of the run.
+        keep: The run's ``train.keep``.
+    """
+    with newest_checkpoint(paths.checkpoints) as newest:
+        if newest is None:
+            return None
+        best = read_run_state(newest.path).best if keep == "best" else None
+        step = newest.step if best is None else best.step
+    return uris.join(paths.checkpoints, checkpoint_name(step)), origin_of(paths.name, step)
+
+
+@contextmanager
+def opened_checkpoint(uri: str, *, run: str | None = None) -> Iterator[Path]:
+    """Yield where the files of a checkpoint are on this machine, every byte verified.
+
+    Args:
+        uri: The checkpoint.
+        run: The run that it must be of; any where None.
+
+    Raises:
+        PublicationError: It is not whole, or of another run.
+    """
+    published = read_published(uri, kind=KIND)
+    if run is not None and (origin := published.content.get(RUN, run)) != run:
+        message = f"{uri}: is of another run: {origin}"
+        raise PublicationError(message)
+    with fetched(published) as path:
+        yield path
 
 
 def kept_steps(
@@ -196,16 +229,6 @@ def kept_steps(
 ) -> set[int]:
     """Return which checkpoints stay: the newest, the best, the milestones."""
     return {*sorted(steps)[-keep_last:]} | (set(steps) & {best_step, *milestones})
-
-
-@contextmanager
-def _opened(uri: str, run: str | None) -> Iterator[Path]:
-    published = read_published(uri, kind=KIND)
-    if run is not None and (origin := published.content.get(RUN, run)) != run:
-        message = f"{uri}: is of another run: {origin}"
-        raise PublicationError(message)
-    with fetched(published) as path:
-        yield path
 
 
 def _saved_moments(path: Path) -> dict[str, torch.Tensor]:

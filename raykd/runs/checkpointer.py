@@ -14,6 +14,7 @@ from raykd.distill.distillation import Distillation
 from raykd.distill.world import World
 from raykd.errors import ConfigError
 from raykd.models.fingerprint import RUN
+from raykd.models.load import load_weights
 from raykd.runs.background import Background
 from raykd.runs.checkpoint import (
     KIND,
@@ -24,12 +25,13 @@ from raykd.runs.checkpoint import (
     committed_steps,
     kept_steps,
     newest_checkpoint,
+    opened_checkpoint,
     restore_checkpoint,
 )
 from raykd.runs.paths import RunPaths
 from raykd.runs.snapshot import Copies, publish_snapshot, take_snapshot
 from raykd.storage import uris
-from raykd.storage.published import ownership
+from raykd.storage.published import layout, ownership
 from raykd.storage.published.places import Part
 
 _GRACE_SECONDS = 30.0
@@ -80,6 +82,24 @@ class Checkpointer:
         self._best = saved.best
         self.first_evaluation = saved.first_evaluation
         self._written_step = saved.step
+
+    def load_best(self) -> int:
+        """Give the student the weights of the lowest evaluation loss; return their step.
+
+        All workers call it together, after the last step and ``wait``. The last weights stay
+        where no loss was finite.
+
+        Raises:
+            PublicationError: The checkpoint of that step is not what it was.
+        """
+        state = self._run.state
+        step = state.step if self._best is None else self._best.step
+        # The first worker has committed what it is about to say; others may be here before that.
+        step = self._run.world.broadcast(step)
+        if step != state.step:
+            with opened_checkpoint(uris.join(self._uri, checkpoint_name(step))) as path:
+                load_weights(state.student.model, path / layout.STUDENT)
+        return step
 
     def note_evaluation(self, step: int, *, loss: float) -> None:
         """Remember the step of the lowest loss; no loss would ever be lower than NaN."""

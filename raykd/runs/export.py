@@ -30,7 +30,7 @@ class ExportedModel:
     """Local directory of what stands beside the weights, as ``companions_of`` it."""
 
     metrics: dict[str, float]
-    """The last evaluation, for the model card."""
+    """What the model scores, for the model card."""
 
     origin: dict[str, object] = field(default_factory=dict)
     """What the manifest says of the model: which run and step made it, if one did."""
@@ -77,18 +77,13 @@ def model_card(
 
     Args:
         config: The run.
-        metrics: The last evaluation.
+        metrics: What the model scores.
         languages: Languages with a projection of their own; None where they share one.
     """
     header = write_yaml({"library_name": "transformers", "tags": ["raykd", config.task]})
     teachers = [
         f"- teacher `{name}`: `{teacher.model or 'unigram'}`"
         for name, teacher in config.teachers.items()
-    ]
-    rows = [
-        f"| {name} | {value:.4f} |"
-        for name, value in sorted(metrics.items())
-        if name.startswith("eval/")
     ]
     return "\n".join(
         [
@@ -101,18 +96,33 @@ def model_card(
             f"- data: `{config.data.uri}`, split `{config.data.train_split}`",
             *(teachers or ["- no teacher: trained on the true labels alone"]),
             "",
-            f"Evaluation on split `{config.data.eval_split}`:",
-            "",
-            "| metric | value |",
-            "| --- | --- |",
-            *rows,
-            "",
+            *_scores(metrics, "eval/", split=config.data.eval_split),
+            *_scores(metrics, "test/", split=config.data.test_split),
             "The configuration that made it:",
             "",
             f"```yaml\n{as_yaml(config)}```",
             "",
         ]
     )
+
+
+def _scores(metrics: dict[str, float], prefix: str, *, split: str | None) -> list[str]:
+    """Return the table of what a model scores on a split, if it was scored."""
+    rows = [
+        f"| {name} | {value:.4f} |"
+        for name, value in sorted(metrics.items())
+        if name.startswith(prefix)
+    ]
+    if not rows:
+        return []
+    return [
+        f"Evaluation on split `{split}`:",
+        "",
+        "| metric | value |",
+        "| --- | --- |",
+        *rows,
+        "",
+    ]
 
 
 def _how_to_load(languages: tuple[str, ...], auto_class: str) -> list[str]:

@@ -29,6 +29,13 @@ MACHINE_METRICS = (
 )
 """What a record says of the machine: the same steps taken again say something else."""
 
+BEST_STEP = "best/step"
+"""Of a run that keeps its best weights, the step of those."""
+
+_TEST_LOSS = "test/loss"
+_SCORES = ("eval/loss", _TEST_LOSS, BEST_STEP)
+"""One of these at least is in a record of scores; a training report has none."""
+
 
 class Log(Protocol):
     """Takes the records of a run."""
@@ -213,8 +220,29 @@ def read_metrics(uri: str) -> list[Record]:
 
 
 def evaluations(uri: str) -> list[Record]:
-    """Return the evaluations of a run so far, oldest first."""
-    return [record for record in read_metrics(uri) if "eval/loss" in record]
+    """Return the evaluations of a run so far, oldest first: all scores of a step in one record.
+
+    So the last one of a run that is done has what its model scores on the test split, too.
+    """
+    by_step: dict[float, Record] = {}
+    for record in _scores(uri):
+        by_step[record["step"]] = by_step.get(record["step"], {}) | record
+    return list(by_step.values())
+
+
+def scores_of(uri: str, step: int) -> Record:
+    """Return all scores of the weights after a step, on the test split too; empty before any."""
+    scores: Record = {}
+    for record in _scores(uri):
+        # The test split is scored at the end of a run, whichever weights it keeps.
+        if record.get(BEST_STEP, record["step"]) == step:
+            scores = scores | record | scores
+    return scores
+
+
+def is_finished(uri: str) -> bool:
+    """Tell whether a run has noted its last record: the scores of its model on the test split."""
+    return any(_TEST_LOSS in record or BEST_STEP in record for record in read_metrics(uri))
 
 
 def forgetting(first: Record, now: Record) -> Record:
@@ -232,6 +260,10 @@ def forgetting(first: Record, now: Record) -> Record:
 def newest_evaluation(uri: str) -> Record:
     """Return the last evaluation of a run; empty before the first."""
     return next(reversed(evaluations(uri)), {})
+
+
+def _scores(uri: str) -> list[Record]:
+    return [record for record in read_metrics(uri) if not record.keys().isdisjoint(_SCORES)]
 
 
 def _lines(uri: str) -> list[tuple[str, Record]]:

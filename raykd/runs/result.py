@@ -20,7 +20,7 @@ class RunResult:
     step: int
     num_steps: int
     metrics: Record
-    """The newest evaluation."""
+    """The newest evaluation; of a run that is done, all that its model scores."""
 
     model_uri: str | None
     """The exported model of a run that is done."""

@@ -25,14 +25,14 @@ from raykd.models.load import load_config, load_model, model_files
 from raykd.models.per_language import PerLanguageModel, TaskModel, single_language_model
 from raykd.runs.checkpoint import (
     KIND,
-    newest_valid_checkpoint,
+    model_checkpoint,
     restore_checkpoint,
 )
 from raykd.runs.export import KIND as MODEL
 from raykd.runs.export import ExportedModel, export_model
 from raykd.runs.exported import check_alone, check_loads
 from raykd.runs.inputs import changed_inputs, with_absolute_paths
-from raykd.runs.metrics import Record, read_metrics
+from raykd.runs.metrics import Record, scores_of
 from raykd.runs.paths import RunPaths
 from raykd.storage import uris
 from raykd.storage.published import layout
@@ -75,7 +75,7 @@ def evaluate_run(
     split: str | None,
     on_change: Callable[[str], None] = logger.warning,
 ) -> Record:
-    """Return the metrics of a run's newest checkpoint, or of the checkpoint that is named.
+    """Return the metrics of a run's model, as far as it has trained, or of one of its checkpoints.
 
     Args:
         uri: Directory of a run or of a checkpoint.
@@ -142,13 +142,12 @@ def export_run(
     model = load_model(place.student_uri, config.task, labels=place.labels, new_head="refused")
     if language is not None:
         model = _of_language(model, language)
-    records = [r for r in read_metrics(place.paths.metrics) if r["step"] == step]
     with uris.local_copy(place.student_uri) as path:
         exported = ExportedModel(
             model=model_files(model),
             config=config,
             companions=path,
-            metrics=records[-1] if records else {},
+            metrics=scores_of(place.paths.metrics, step),
             origin={RUN: place.paths.name, STEP: step} if language is None else {},
         )
         check = partial(_check_exported, place=place, model=model) if checks else None
@@ -183,8 +182,11 @@ def _find(uri: str) -> _Place:
     parent, _, _ = uri.rstrip("/").rpartition("/checkpoints/")
     paths = RunPaths(parent or uri.rstrip("/"))
     config = written_config(paths)
-    checkpoint = uri if parent else newest_valid_checkpoint(paths.checkpoints)
-    if checkpoint is None:
+    if parent:
+        checkpoint = uri
+    elif (found := model_checkpoint(paths, keep=config.train.keep)) is not None:
+        checkpoint, _ = found
+    else:
         message = f"{uri}: the run has no valid checkpoint yet"
         raise CheckpointError(message)
     published = read_published(checkpoint, kind=KIND)

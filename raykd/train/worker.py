@@ -24,13 +24,16 @@ from raykd.runs.checkpointer import Checkpointer, found_checkpoint
 from raykd.runs.companions import companions_of
 from raykd.runs.export import ExportedModel, export_model
 from raykd.runs.metrics import (
+    BEST_STEP,
     Log,
     Meter,
     MetricsLog,
     Record,
     SilentLog,
     forgetting,
+    is_finished,
     newest_evaluation,
+    scores_of,
 )
 from raykd.runs.paths import RunPaths
 from raykd.runs.result import RunResult
@@ -99,23 +102,23 @@ def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunRes
             if run.start is not None and context.world.rank == 0:
                 _note_start(run.start, paths, log)
             try:
-                metrics, reason = _train(
+                reason = _train(
                     run, paths, context, log=log, checkpointer=checkpointer, meter=meter
                 )
             except DivergedError as error:
                 raise explained(error, run, paths) from error
-        # None is made where a worker was killed between its last checkpoint and this place.
-        metrics = metrics or newest_evaluation(paths.metrics)
-        is_done = run.state.step >= run.num_steps
+            model_step = None
+            if is_done := run.state.step >= run.num_steps:
+                model_step = _finish(run, paths, context, log=log, checkpointer=checkpointer)
         result = RunResult(
             is_done=is_done,
             step=run.state.step,
             num_steps=run.num_steps,
-            metrics=metrics,
+            metrics=_last_scores(paths, context.world, model_step=model_step),
             model_uri=paths.model if is_done else None,
             stop_reason=StopReason.NONE if is_done else reason,
         )
-        if is_done:
+        if model_step is not None:
             # All workers: of a sharded student each has a part of what the first one writes.
             is_first = context.world.rank == 0
             model = copied_files(model_files(run.student.model), Copies(), keeps=is_first)
@@ -124,8 +127,8 @@ def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunRes
                     model=model,
                     config=config,
                     companions=companions,
-                    metrics=metrics,
-                    origin={RUN: paths.name, STEP: run.state.step},
+                    metrics=result.metrics,
+                    origin={RUN: paths.name, STEP: model_step},
                 )
                 export_model(exported, paths.model, overwrites=True)
                 # Last: a run that says it is done has its model. Killed before, it exports again.
@@ -174,10 +177,10 @@ def _train(
     log: Log,
     checkpointer: Checkpointer,
     meter: Meter,
-) -> tuple[Record, StopReason]:
-    """Take the steps that remain; return the last evaluation, and why no more were taken."""
+) -> StopReason:
+    """Take the steps that remain; return why no more were taken."""
     try:
-        outcome = _stepped(run, paths, context, log=log, checkpointer=checkpointer, meter=meter)
+        reason = _stepped(run, paths, context, log=log, checkpointer=checkpointer, meter=meter)
         checkpointer.wait()
     except DivergedError:
         if run.state.step > 0:
@@ -188,7 +191,7 @@ def _train(
     except Exception:
         checkpointer.drain()
         raise
-    return outcome
+    return reason
 
 
 def _stepped(
@@ -199,12 +202,11 @@ def _stepped(
     log: Log,
     checkpointer: Checkpointer,
     meter: Meter,
-) -> tuple[Record, StopReason]:
+) -> StopReason:
     """Log, evaluate and checkpoint when each is due."""
-    metrics: Record = {}
     run.require_scored()
     if run.evaluates_first:
-        metrics = _evaluated(run, context, log=log, checkpointer=checkpointer)
+        _evaluated(run, context, log=log, checkpointer=checkpointer)
     context.pause()
     steps = run.steps()
     context.note(f"step {run.state.step + 1}")
@@ -232,11 +234,52 @@ def _stepped(
             # Metrics first: a resumed run does not repeat the steps before its checkpoint.
             checkpointer.write(before=log.flush)
         if reason:
-            return metrics, StopReason(reason)
+            return StopReason(reason)
         context.note(f"step {finished.step + 1}")
         context.pause()
         meter.resume()
-    return metrics, StopReason.NONE
+    return StopReason.NONE
+
+
+def _finish(
+    run: Distillation,
+    paths: RunPaths,
+    context: Context,
+    *,
+    log: Log,
+    checkpointer: Checkpointer,
+) -> int:
+    """Choose the weights of the run's model, and score it on the test split; return their step.
+
+    Nothing is reported: no other run is to follow from what the test split says.
+    """
+    keeps_best, split = run.config.train.keep == "best", run.config.data.test_split
+    if not keeps_best and split is None:
+        return run.state.step
+    context.note("the weights that are kept")
+    step = checkpointer.load_best() if keeps_best else run.state.step
+    # One that was killed after this place has noted it; all do what the first worker finds.
+    if run.world.broadcast(run.world.rank == 0 and is_finished(paths.metrics)):
+        return step
+    metrics: Record = {"step": run.state.step, "tokens": run.state.tokens}
+    if keeps_best:
+        metrics[BEST_STEP] = step
+    if split is not None:
+        context.note(f"the evaluation on {split}")
+        context.pause()
+        metrics |= run.named(run.evaluate(split), "test")
+    log.append(metrics)
+    return step
+
+
+def _last_scores(paths: RunPaths, world: World, *, model_step: int | None) -> Record:
+    """Return all scores of a run's model, or its newest evaluation while it has none."""
+    if world.rank != 0:
+        return world.broadcast({})
+    # From the file, which the first worker has closed: one that was killed may have made them.
+    if model_step is None:
+        return world.broadcast(newest_evaluation(paths.metrics))
+    return world.broadcast(scores_of(paths.metrics, model_step))
 
 
 def _evaluated(

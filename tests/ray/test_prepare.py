@@ -101,14 +101,16 @@ def told(report: PrepareReport) -> PrepareReport:
 def test_labelled_rows_from_a_store_to_a_store(
     labelled: PrepareOptions, tmp_path: Path, s3_uri: str
 ) -> None:
-    for path in labelled.sources.train:
+    *trained, tested = labelled.sources.train
+    for path in trained:
         uris.write_bytes(f"{s3_uri}/raw/{Path(path).name}", Path(path).read_bytes())
-    sources = replace(labelled.sources, train=(f"{s3_uri}/raw",))
+    sources = replace(labelled.sources, train=(f"{s3_uri}/raw",), splits={"test": (tested,)})
     options = replace(labelled, sources=sources, output_uri=f"{s3_uri}/data")
     report, expected = distributed(options), local(options, tmp_path)
     assert content(options.output_uri) == content(expected.manifest.uri)
     assert told(report) == told(expected)
     assert report.parts == NUM_FILES
+    assert sorted(report.manifest.splits) == ["test", "train", "validation"]
     assert uris.list_names(s3_uri) == ["data", "raw"]
 
 

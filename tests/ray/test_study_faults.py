@@ -1,7 +1,6 @@
 """A study of stages, tuned values and probes that is killed finds what its runs find alone."""
 
 import contextlib
-import functools
 import os
 import random
 from collections import Counter
@@ -15,7 +14,6 @@ from raykd.runs.paths import run_paths
 from raykd.sweep.ledger import State
 
 from tests.ray.support import sweep_drivers as drivers
-from tests.ray.support.sweep_drivers import kill_driver, kill_head, kill_trial
 from tests.study_files import STUDY, write_study
 from tests.unit.train.test_run import train
 
@@ -23,12 +21,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 
 STEPS_OF_A_RUN = 10
 NUM_RUNS = {"stage": 2, "tuning": 8, "trial": 4, "probe": 12}
-KILLS = (
-    kill_driver,
-    kill_head,
-    functools.partial(kill_trial, runs="topics-*"),
-    functools.partial(kill_trial, runs="student-*"),
-)
+TRIALS, PROBES = "student-*", "topics-*"
+"""Names of the runs that learn from the teacher, and of those that score them."""
 
 
 @pytest.fixture
@@ -61,17 +55,17 @@ def test_a_study_that_is_killed_has_the_tables_of_one_that_is_not(
 ) -> None:
     # A minute until the driver believes in the death of Ray's head proves nothing more.
     environment = os.environ | {"RAY_gcs_rpc_server_reconnect_timeout_s": "10"}
-    generator = random.Random(os.getpid())
-    kills = generator.sample(KILLS, len(KILLS))
     runs = study.parent / "runs"
+    # Rising moments before there is any probe: every run of the test tries others.
+    moments = sorted(random.Random(os.getpid()).sample(range(1, 8 * STEPS_OF_A_RUN), 2))
     with contextlib.ExitStack() as stack:
         driver = stack.enter_context(drivers.started(study, environment=environment))
-        for kill in kills:
-            moment = drivers.num_steps_done(runs) + generator.randint(1, 4 * STEPS_OF_A_RUN)
+        for moment, kill in zip(moments, (drivers.kill_driver, drivers.kill_head), strict=True):
             drivers.wait_until(lambda: drivers.num_steps_done(runs) >= moment, driver)  # noqa: B023
             kill(driver, study)
-            if driver.poll() is not None:
-                driver = stack.enter_context(drivers.started(study, environment=environment))
+            driver = stack.enter_context(drivers.started(study, environment=environment))
+        drivers.kill_trial(driver, study, runs=TRIALS)
+        drivers.kill_trial(driver, study, runs=PROBES)
         drivers.finish(driver, study)
     ledger = drivers.ledger_of(study)
     records = ledger.records.values()
@@ -83,7 +77,7 @@ def test_a_study_that_is_killed_has_the_tables_of_one_that_is_not(
         )
         train(alone)
         expected = tuple(evaluations(run_paths(alone).metrics))
-        assert record.evaluations == expected, (record.id, kills)
+        assert record.evaluations == expected, (record.id, moments)
     arms = summarise(ledger).arms
     assert len(arms) == NUM_RUNS["trial"]
     assert all(arm.mean is not None for arm in arms)

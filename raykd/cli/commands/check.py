@@ -92,10 +92,13 @@ def _data_lines(config: RunConfig, data: DataPlan, *, num_steps: int) -> list[tu
             f"{rows} of data.fraction={config.data.fraction:g}",
             f"about {tokens_read}",
         )
+    scored = data.scored_rows
+    evaluated, tested = scored.get("eval_split", 0), scored.get("test_split")
     lines = [
         (
             "data",
-            f"{rows}, {tokens_read} to train on; {data.eval_rows:,} rows to evaluate on",
+            f"{rows}, {tokens_read} to train on; {evaluated:,} rows to evaluate on"
+            + (f", {tested:,} rows to test on" if tested else ""),
         ),
         (
             "steps",

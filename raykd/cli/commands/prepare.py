@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from raykd.cli.prepare_on_ray import RayTokenisers
 from raykd.cli.prepare_progress import shown_progress
 from raykd.config.schema.prepare import (
+    VALIDATION,
     ColumnOptions,
     PrepareOptions,
     SourceOptions,
@@ -45,7 +46,7 @@ def _prepare_options(given: argparse.Namespace) -> PrepareOptions:
         sources=SourceOptions(
             demo=given.demo,
             train=tuple(given.sources),
-            validation=tuple(given.validation),
+            splits=_splits(given),
             # The defaults of a demonstration are its own: what is given on the command line
             # counts.
             validation_fraction=(0.1 if is_names else 0.0) if fraction is None else fraction,
@@ -81,6 +82,23 @@ def _prepare_options(given: argparse.Namespace) -> PrepareOptions:
         num_processes=given.num_processes,
         overwrites=given.overwrite,
     )
+
+
+def _splits(given: argparse.Namespace) -> dict[str, tuple[str, ...]]:
+    """Return the sources of each split that is not trained on, sorted by its name.
+
+    Raises:
+        ConfigError: One has no name or no source.
+    """
+    splits = {VALIDATION: tuple(given.validation)} if given.validation else {}
+    for first, *more in given.split:
+        name, _, source = first.partition("=")
+        if not source:
+            message = f"--split {first}: give it as NAME=SOURCES, such as test=data/test.parquet"
+            raise ConfigError(message)
+        splits[name] = (*splits.get(name, ()), source, *more)
+    # Sorted: the same data, in whatever order they are named.
+    return dict(sorted(splits.items()))
 
 
 def _summary(report: PrepareReport) -> Iterator[str]:

@@ -122,6 +122,10 @@ class DataConfig:
     eval_split: str | None = "validation"
     """Split to evaluate on; null evaluates never."""
 
+    test_split: str | None = None
+    """Split that the run's model is scored on, once, after the last step; nothing is chosen by
+    it. null scores none."""
+
     languages: tuple[str, ...] | None = None
     """Languages to train on; null takes all."""
 
@@ -161,6 +165,12 @@ class DataConfig:
     """Steps that share out their rows so that each has rows of like length, and little is padded;
     which of them has the long ones is random. 1 leaves every row in its step."""
 
+    @property
+    def scored_splits(self) -> dict[str, str]:
+        """The splits that are scored, by the names of their keys."""
+        splits = {"eval_split": self.eval_split, "test_split": self.test_split}
+        return {key: split for key, split in splits.items() if split is not None}
+
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
         problems = [*self.masking.problems(), *(self.mixing.problems() if self.mixing else [])]
@@ -169,6 +179,15 @@ class DataConfig:
             problems.append(f"data.fraction must be in (0, 1], got {self.fraction}")
         if not 0 <= self.fraction_seed < 2**31:
             problems.append(f"data.fraction_seed must be in [0, 2^31), got {self.fraction_seed}")
+        problems += [
+            f"data.test_split and {key} are both {split!r}: a test split is one that nothing is "
+            "trained on or chosen by; name another, or null"
+            for key, split in (
+                ("data.train_split", self.train_split),
+                ("data.eval_split", self.eval_split),
+            )
+            if split is not None and split == self.test_split
+        ]
         if self.num_lanes < 1:
             problems.append(f"data.num_lanes must be >= 1, got {self.num_lanes}")
         if self.bucket_steps < 1:

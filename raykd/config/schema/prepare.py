@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+from raykd.config.schema.names import NAME_RULE, is_name
+
 Format = Literal["text", "json", "csv", "parquet", "arrow"]
 Quoting = Literal["minimal", "none"]
 Demo = Literal["stdlib-docs", "cldr-names"]
@@ -25,8 +27,8 @@ class SourceOptions:
     train: tuple[str, ...] = ()
     """Files, directories, globs, URIs or Hub names."""
 
-    validation: tuple[str, ...] = ()
-    """The same for the validation split."""
+    splits: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The same for each other split, by its name: validation, test or any other."""
 
     validation_fraction: float = 0.0
     """Share of the training rows that becomes the validation split, by a hash of the text."""
@@ -52,7 +54,7 @@ class SourceOptions:
     """Split of a Hub data set that is read for training."""
 
     hub_validation_split: str = "validation"
-    """Split of a Hub data set that is read for validation."""
+    """Split of a Hub data set that is read for validation; any other is read by its own name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,8 +165,15 @@ class PrepareOptions:
         # Equal: both are given, or neither.
         if bool(sources.train) == (sources.demo is not None):
             problems.append("name either SOURCES or --demo")
-        if sources.validation and (sources.demo is not None or sources.validation_fraction):
-            problems.append("--validation excludes --validation-fraction and --demo")
+        if sources.splits and sources.demo is not None:
+            problems.append(f"--demo has its own splits: it excludes {', '.join(sources.splits)}")
+        if VALIDATION in sources.splits and sources.validation_fraction:
+            problems.append("--validation excludes --validation-fraction")
+        for split in sources.splits:
+            if split == TRAIN:
+                problems.append(f"--split {TRAIN}=...: name what to train on as SOURCES")
+            elif not is_name(split):
+                problems.append(f"--split: the name of a split {NAME_RULE}, got {split!r}")
         if (delimiter := sources.delimiter) is not None and (
             len(delimiter) != 1 or delimiter in _NO_DELIMITERS
         ):

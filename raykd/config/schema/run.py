@@ -1,12 +1,12 @@
 """The root of a run's configuration."""
 
-import re
 from dataclasses import dataclass, field
 from typing import Literal
 
 from raykd.config.schema.data import DataConfig
 from raykd.config.schema.losses import LossesConfig
 from raykd.config.schema.model import StudentConfig, TeacherConfig
+from raykd.config.schema.names import NAME_RULE, is_name
 from raykd.config.schema.teachers import SPARSE_MODES, TeacherWeightsConfig
 from raykd.config.schema.train import (
     CheckpointConfig,
@@ -17,9 +17,6 @@ from raykd.config.schema.train import (
 )
 
 TaskName = Literal["masked_lm", "causal_lm", "sequence_classification", "token_classification"]
-
-# Part of directories, of URIs and of keys that are cut at dots: no slash, space or leading dot.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,24 +67,20 @@ class RunConfig:
             *self._teacher_problems(),
             *self._task_problems(),
             *self._evaluation_problems(),
+            *self._keep_problems(),
             *self._lane_problems(),
             *self._sharding_problems(),
         ]
 
     def _name_problems(self) -> list[str]:
-        if _NAME.fullmatch(self.name):
-            return []
-        return [f"name must consist of letters, digits, '.', '_' and '-', got {self.name!r}"]
+        return [] if is_name(self.name) else [f"name {NAME_RULE}, got {self.name!r}"]
 
     def _teacher_problems(self) -> list[str]:
         if not self.teachers:
             return self._needs_teacher()
         problems = []
-        if bad := [name for name in self.teachers if not _NAME.fullmatch(name)]:
-            problems.append(
-                "teachers: names must consist of letters, digits, '.', '_' and '-', got "
-                f"{sorted(bad)}"
-            )
+        if bad := [name for name in self.teachers if not is_name(name)]:
+            problems.append(f"teachers: names {NAME_RULE}, got {sorted(bad)}")
         for name, teacher in self.teachers.items():
             problems += teacher.problems(f"teachers.{name}", task=self.task)
         if self.teacher_weights is not None:
@@ -222,6 +215,18 @@ class RunConfig:
             problems.append(f"{key} is measured on data.eval_split, which is null")
         if self.train.eval_first:
             problems.append("train.eval_first is true, but data.eval_split is null")
+        return problems
+
+    def _keep_problems(self) -> list[str]:
+        if self.train.keep == "last":
+            return []
+        problems = []
+        if self.data.eval_split is None:
+            problems.append("train.keep=best follows evaluations, but data.eval_split is null")
+        if not self.checkpoint.keep_best:
+            problems.append(
+                "train.keep=best exports what checkpoint.keep_best=false removes: set it to true"
+            )
         return problems
 
     def _lane_problems(self) -> list[str]:

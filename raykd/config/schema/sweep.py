@@ -1,11 +1,11 @@
 """The root of a sweep's configuration: one study in one file."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from raykd.config.schema.model import UnigramConfig
+from raykd.config.schema.names import NAME_RULE, is_name
 from raykd.config.schema.search import DimensionConfig, SchedulerConfig
 from raykd.config.schema.study import (
     ProbeConfig,
@@ -15,8 +15,6 @@ from raykd.config.schema.study import (
     milestone_problems,
 )
 from raykd.config.schema.teachers import CacheConfig
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,11 +61,7 @@ def _named_problems(
     section: str, entries: Mapping[str, StageConfig] | Mapping[str, ProbeConfig]
 ) -> list[str]:
     """Return what is wrong with the stages or probes of a sweep, and with their names."""
-    problems = [
-        f"{section}.{name}: the name must consist of letters, digits, '.', '_' and '-'"
-        for name in entries
-        if not _NAME.fullmatch(name)
-    ]
+    problems = [f"{section}.{name}: the name {NAME_RULE}" for name in entries if not is_name(name)]
     return problems + [p for name, e in entries.items() for p in e.problems(f"{section}.{name}")]
 
 
@@ -200,10 +194,8 @@ class SweepConfig:
     def problems(self) -> list[str]:
         """Return every reason this sweep cannot be planned, each naming its key."""
         problems = []
-        if not _NAME.fullmatch(self.name):
-            problems.append(
-                f"name must consist of letters, digits, '.', '_' and '-', got {self.name!r}"
-            )
+        if not is_name(self.name):
+            problems.append(f"name {NAME_RULE}, got {self.name!r}")
         for name, teacher in self.teachers.items():
             problems += teacher.problems(f"teachers.{name}")
             if self.teachers_are == "together" and len(teacher.milestones) > 1:

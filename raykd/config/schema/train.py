@@ -91,6 +91,10 @@ class TrainConfig:
     """Evaluate before the first step too. A pretrained student's later evaluations then report
     forgetting: the accuracy it began with minus the one it has, in all and per language."""
 
+    keep: Literal["last", "best"] = "last"
+    """Weights that the run exports as its model: those after the last step, or those of the
+    checkpoint with the lowest evaluation loss."""
+
     loss_spike_factor: float | None = None
     """Stop before a step whose loss is more than this many times the mean of recent losses, such
     as 3, once there are ten; null never does. A step that scores no position has no loss. A NaN or

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from raykd.config.schema.prepare import PrepareOptions
+from raykd.config.schema.prepare import TRAIN, PrepareOptions
 from raykd.data.prepare.sources import SourceFile, ending
 from raykd.data.tokenizers import load_tokenizer
 from raykd.storage import uris
@@ -31,8 +31,8 @@ def content_of(files: tuple[SourceFile, ...]) -> str:
 def places_of(options: PrepareOptions) -> str:
     """Return a hash of where the options look, however that is written."""
     sources = options.sources
-    named = [sources.train, sources.validation, (options.tokenizer.source or "",)]
-    return _hash([[uris.absolute(each) for each in some] for some in named])
+    named = {**sources.splits, TRAIN: sources.train, "": (options.tokenizer.source or "",)}
+    return _hash({name: [uris.absolute(each) for each in some] for name, some in named.items()})
 
 
 def tokenizer_content(source: str) -> str:

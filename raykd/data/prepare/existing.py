@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from raykd.storage.remote.local_place import require_writable
 
 _INPUTS = "inputs"
 _CONTENTS = ("content", "tokenizer")
-_PLACES = ("sources.train", "sources.validation", "tokenizer.source")
+_PLACES = re.compile(r"sources\.(train|splits\..*)|tokenizer\.source")
 """Options that only say where something lies."""
 
 
@@ -128,7 +129,7 @@ def _difference(manifest: Manifest, options: PrepareOptions, inputs: Inputs) -> 
     differing = [
         f"{name}: {recorded.get(name)!r}, not {value!r}"
         for name, value in _flat(_options(options)).items()
-        if recorded.get(name) != value and name not in _PLACES
+        if recorded.get(name) != value and not _PLACES.fullmatch(name)
     ]
     if differing:
         return f"holds data prepared with other options ({'; '.join(differing)})"

@@ -67,7 +67,7 @@ def expand(options: SourceOptions) -> list[SourceFile]:
     """
     return [
         file
-        for split, sources in ((TRAIN, options.train), (VALIDATION, options.validation))
+        for split, sources in {TRAIN: options.train, **options.splits}.items()
         for source in sources
         for file in _files_of(source, split=split, options=options)
     ]
@@ -162,5 +162,6 @@ def _hub_data_set(source: str, *, split: str, options: SourceOptions) -> SourceF
             "or a data set on the Hub"
         )
         raise DataError(message)
-    hub_split = options.hub_split if split == TRAIN else options.hub_validation_split
+    given = {TRAIN: options.hub_split, VALIDATION: options.hub_validation_split}
+    hub_split = given.get(split, split)
     return SourceFile(split=split, uri=source, format=None, hub_split=hub_split)

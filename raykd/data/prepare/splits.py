@@ -79,7 +79,7 @@ def check_distinct(files: "Iterable[SourceFile]") -> None:
             continue
         also = "" if first.uri == file.uri else f" (as {first.uri})"
         if first.split != file.split:
-            message = f"{file.uri}: is in both splits, {first.split}{also} and {file.split}"
+            message = f"{file.uri}: is in two splits, {first.split}{also} and {file.split}"
             raise ConfigError(message)
         logger.warning("%s: is read again%s", file.uri, also)
 

@@ -49,6 +49,11 @@ def comparison_problems(
 
 def metric_problem(metric: str, config: RunConfig) -> str | None:
     """Return why a trial's evaluations do not give a metric; None where they do."""
+    if metric.startswith("test/"):
+        return (
+            f"metric={metric}: a test split by which trials are compared is none; compare them by "
+            f"{_PREFIX}{metric.removeprefix('test/')}"
+        )
     if config.data.eval_split is None:
         return f"data.eval_split is null, but trials are compared by metric={metric}"
     group, name, _ = _parts(metric)

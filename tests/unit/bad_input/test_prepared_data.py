@@ -155,6 +155,7 @@ _SHARDS = [
 _USES = [
     bad("split", f"{_TRAIN} data.train_split=test", "has no split 'test'; it has ['train', 'val"),
     bad("eval-split", f"{_TRAIN} data.eval_split=test", "has no split 'test'"),
+    bad("test-split", f"{_TRAIN} data.test_split=test", "has no split 'test'"),
     bad("language", f"{_TRAIN} 'data.languages=[fr]'", "['fr'] have no rows in split 'train'"),
     bad(
         "weights",

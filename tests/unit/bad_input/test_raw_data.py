@@ -117,7 +117,7 @@ _ARGUMENTS = [
         ("rows.jsonl --pack --label-column label", "--pack joins documents: it excludes labels"),
         (
             "rows.jsonl --validation ./rows.jsonl",
-            "rows.jsonl: is in both splits, train and",
+            "rows.jsonl: is in two splits, train and",
         ),
         ("rows.jsonl --validation no.jsonl", "no.jsonl: no such file or directory"),
         ("rows.jsonl --format parquet", "rows.jsonl: cannot be read as parquet", "magic bytes"),

@@ -17,6 +17,7 @@ from raykd.runs.paths import run_paths
 from raykd.storage.published.publishing import publishing
 from raykd.teachers.cache.index import read_index
 
+from tests.prepared import write_prepared
 from tests.tiny_models import tiny_model
 from tests.unit.cached_teachers.runs import distilled
 from tests.unit.train.test_run import train
@@ -54,6 +55,22 @@ def test_what_is_kept_is_what_the_steps_reach(directory: Path) -> None:
     assert mixed["en", 0] == 70
     assert 0 < mixed["en", 1] <= 70
     assert ("en", 2) not in mixed
+
+
+def test_the_splits_that_are_scored_are_kept_too(directory: Path) -> None:
+    splits = {"train": {"de": [9]}, "validation": {"de": [6]}, "test": {"de": [5], "en": [2]}}
+    write_prepared(directory / "more", splits)
+    data = {"data__uri": str(directory / "more"), "data__num_lanes": 1}
+
+    def rows(**changes: Any) -> dict[str, int]:
+        config = distilled(directory, {"mode": "hidden"}, **data, **changes)
+        coverages = coverages_of("big", read_setup(config))
+        return {each.shard.path.split("-")[0]: each.rows for each in coverages if not each.epoch}
+
+    tested = {"test/de": 5, "test/en": 2}
+    assert rows() == {"train/de": 9, "validation/de": 6}
+    assert rows(data__test_split="test") == {"train/de": 9, "validation/de": 6, **tested}
+    assert rows(data__test_split="test", data__eval_split=None) == {"train/de": 9, **tested}
 
 
 def test_the_place_of_a_cache_is_beside_the_data_unless_it_is_named(directory: Path) -> None:

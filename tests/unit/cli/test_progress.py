@@ -116,6 +116,33 @@ def test_an_evaluation_is_a_table_of_models_and_one_of_languages(
     ]
 
 
+def test_the_test_split_has_a_line_and_tables_of_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tested = {
+        "step": 1_000,
+        "best/step": 100,
+        "test/loss": 3.5,
+        "test/loss/de": 4.5,
+        "test/accuracy": 0.25,
+        "test/accuracy/de": 0.125,
+        "test/teacher/loss": 3.0,
+    }
+    assert evaluation_line(tested, 1_000) == (
+        "step 1000/1000  keeps the weights of step 100  test loss 3.5000  test accuracy 0.2500  "
+        "test teacher/loss 3.0000"
+    )
+    assert shown_metrics(EVALUATION | tested, capsys)[3:] == [
+        "",
+        "test loss accuracy",
+        "student 3.5000 0.2500",
+        "teacher 3.0000 -",
+        "",
+        "test accuracy student",
+        "de 0.1250",
+    ]
+
+
 def test_several_teachers_and_what_is_forgotten_have_their_places(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

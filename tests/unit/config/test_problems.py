@@ -56,6 +56,14 @@ def run_with(*changes: str) -> RunConfig:
             "student.eval_projections names projections of languages: it needs "
             "student.projections=per_language",
         ),
+        *[
+            (
+                f"data.test_split={split}",
+                f"data.test_split and data.{key} are both '{split}': a test split is one that "
+                "nothing is trained on or chosen by; name another, or null",
+            )
+            for key, split in (("train_split", "train"), ("eval_split", "validation"))
+        ],
         ("data.mixing={}", "data.mixing needs exactly one of temperature, fixed and adaptive"),
         (
             "data.mixing={temperature: {}, fixed: {weights: {de: 1}}}",
@@ -392,6 +400,18 @@ def test_what_follows_evaluations_needs_a_split_to_evaluate_on() -> None:
         "  - teacher_weights.importance.per=language is measured on data.eval_split, which is "
         "null\n"
         "  - train.eval_first is true, but data.eval_split is null"
+    )
+
+
+def test_the_best_weights_are_kept_only_where_they_are_evaluated_and_stay() -> None:
+    keep = "train.keep=best"
+    assert run_with(keep, "data.test_split=test").train.keep == "best"
+    with pytest.raises(ConfigError) as error:
+        run_with(keep, "data.eval_split=null", "checkpoint.keep_best=false")
+    assert str(error.value) == (
+        "test: 2 problem(s)\n"
+        "  - train.keep=best follows evaluations, but data.eval_split is null\n"
+        "  - train.keep=best exports what checkpoint.keep_best=false removes: set it to true"
     )
 
 

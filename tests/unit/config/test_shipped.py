@@ -64,7 +64,7 @@ def prepare_inputs(sweep: SweepConfig, directory: Path) -> None:
     languages = {"eng_Latn": [40], "deu_Latn": [24]}
     write_prepared(
         directory / load_run(Path(sweep.base)).data.uri,
-        {"train": languages, "validation": languages},
+        {"train": languages, "validation": languages, "test": languages},
         labels=("a", "b", "c"),
     )
     encoder = tiny_model(

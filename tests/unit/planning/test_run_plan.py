@@ -47,7 +47,7 @@ def test_a_good_run_has_sizes_and_no_problems(directory: Path) -> None:
     assert all(origin.how == "copied" for origin in plan.start.provenance.values())
     assert plan.progress.startswith("nothing yet")
     assert plan.data is not None
-    assert (plan.data.train_rows, plan.data.eval_rows) == (90, 21)
+    assert (plan.data.train_rows, plan.data.scored_rows) == (90, {"eval_split": 21})
     assert plan.student is not None
     four_layers = num_parameters(tiny_model("bert", "masked_lm", num_layers=4))
     assert plan.teachers["small"].parameters == four_layers
@@ -70,7 +70,7 @@ def test_a_fraction_of_the_rows_is_what_epochs_and_tokens_are_counted_of(directo
     assert plan.data.train_tokens / rows == pytest.approx(
         whole.train_tokens / whole.train_rows, rel=0.1
     )
-    assert plan.data.eval_rows == whole.eval_rows
+    assert plan.data.scored_rows == whole.scored_rows
 
 
 def test_a_share_of_a_student_needs_less_memory(directory: Path) -> None:

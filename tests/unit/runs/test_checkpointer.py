@@ -92,6 +92,7 @@ def test_the_best_checkpoint_stays_until_that_of_a_better_evaluation_is_there(
 
     next(steps)
     checkpointer.note_evaluation(1, loss=math.nan)
+    assert checkpointer.load_best() == 1
     checkpointer.note_evaluation(1, loss=2.0)
     checkpointer.write(before=lambda: None)
     next(steps)

@@ -10,12 +10,16 @@ import torch
 from raykd.cli.progress import training_line
 from raykd.distill.loop import FinishedStep
 from raykd.runs.metrics import (
+    BEST_STEP,
     DeviceUse,
     Meter,
     MetricsLog,
     MetricsTail,
     Record,
+    evaluations,
+    is_finished,
     read_metrics,
+    scores_of,
 )
 from raykd.runs.trackers.tensorboard import TensorBoardTracker
 from raykd.storage import uris
@@ -199,6 +203,25 @@ def test_work_that_is_not_training_does_not_slow_the_speed(clock: list[float]) -
     clock.append(103.0)
     meter.add(finished(2, 1.0, tokens=30))
     assert meter.record(tokens=60)["train/tokens_per_second"] == 15.0
+
+
+def test_all_scores_of_a_step_are_one_evaluation_and_those_of_weights_are_found(uri: str) -> None:
+    first = {"step": 2, "tokens": 20, "eval/loss": 1.0}
+    last = {"step": 4, "tokens": 40, "eval/loss": 2.0}
+    tested = {"step": 4, "tokens": 40, BEST_STEP: 2, "test/loss": 1.5}
+    began = {"step": 0, "tokens": 0, "init/logit_difference": 0.0}
+    write(uri, [began, *records(1, 2), first, *records(4), last])
+    assert not is_finished(uri)
+    assert evaluations(uri) == [first, last]
+    assert (scores_of(uri, 2), scores_of(uri, 4), scores_of(uri, 3)) == (first, last, {})
+    write(uri, [tested], step=4)
+    assert is_finished(uri)
+    assert evaluations(uri) == [first, last | tested]
+    assert scores_of(uri, 2) == first | {BEST_STEP: 2, "test/loss": 1.5}
+    assert scores_of(uri, 4) == last
+    # Steps that are taken again are tested again.
+    write(uri, [], step=2)
+    assert not is_finished(uri)
 
 
 def test_a_tail_tells_each_record_once_and_survives_a_restart(uri: str) -> None:

@@ -216,6 +216,9 @@ def test_languages_that_are_evaluated_need_a_projection(directory: Path, tmp_pat
     config = run_of(directory, data__uri=str(tmp_path / "data"))
     (problem,) = plan_run(config).problems
     assert "data.eval_split: has rows in ['fr'], but the student has projections" in problem
+    data = replace(config.data, eval_split=None, test_split="validation")
+    (problem,) = plan_run(replace(config, data=data)).problems
+    assert "data.test_split: has rows in ['fr'], but the student has projections" in problem
     assert plan_run(
         replace(config, student=replace(config.student, projections="shared"))
     ).problems

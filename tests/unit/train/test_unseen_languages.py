@@ -308,5 +308,5 @@ def test_the_plan_counts_the_rows_that_are_scored(directory: Path, tmp_path: Pat
     assert ("unseen", "sw: evaluated on, not trained on") in plan_lines(config, plan)
     plain, unseen = plan_run(run_of(directory, tmp_path, evaluated=None)).data, plan.data
     assert plain is not None
-    assert unseen == replace(plain, eval_rows=33, unseen=("sw",))
-    assert (plain.train_rows, plain.eval_rows, plain.unseen) == (32, 17, ())
+    assert unseen == replace(plain, scored_rows={"eval_split": 33}, unseen=("sw",))
+    assert (plain.train_rows, plain.scored_rows, plain.unseen) == (32, {"eval_split": 17}, ())

@@ -81,6 +81,45 @@ def test_given_labels_are_names_as_those_of_a_file(tmp_path: Path) -> None:
     assert sum(shard.rows for shard in manifest.splits["train"]) == 2
 
 
+def test_every_split_is_prepared_from_its_own_sources(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, texts in {"a": 4, "b": 3, "c": 2, "d": 1}.items():
+        rows = "".join(f"{name} {number},{number % 2}\n" for number in range(texts))
+        (tmp_path / f"{name}.csv").write_text(f"text,label\n{rows}")
+    a, b, c, d = (str(tmp_path / f"{name}.csv") for name in "abcd")
+    arguments = ["--vocab-size", "300", "--label-column", "label", "--num-processes", "1"]
+    arguments += ["--output", str(tmp_path / "out")]
+    assert _run(a, "--validation", b, "--split", f"test={c}", d, *arguments) == 0
+    manifest = read_manifest(str(tmp_path / "out"))
+    counts = {split: sum(s.rows for s in shards) for split, shards in manifest.splits.items()}
+    assert counts == {"train": 4, "validation": 3, "test": 3}
+    assert manifest.labels == ("0", "1")
+    capsys.readouterr()
+    same = ["--split", f"test={c}", "--split", f"validation={b}", "--split", f"test={d}"]
+    assert _run(a, *same, *arguments) == 0
+    assert "is there already, prepared with these options" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="was prepared from other sources; replace it with"):
+        _run(a, "--validation", b, "--split", f"test={c}", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("test", "--split test: give it as NAME=SOURCES, such as test=data/test.parquet"),
+        ("test=", "--split test=: give it as NAME=SOURCES"),
+        ("train=y.txt", "--split train=...: name what to train on as SOURCES"),
+        ("a/b=y.txt", "--split: the name of a split must consist of .*, got 'a/b'"),
+        ("=y.txt", "--split: the name of a split must consist of .*, got ''"),
+    ],
+)
+def test_a_split_needs_a_name_of_its_own_and_sources(
+    tmp_path: Path, given: str, problem: str
+) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        _run("x.txt", "--split", given, "--output", str(tmp_path / "out"))
+
+
 def test_contradictory_arguments_are_one_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="name either SOURCES or --demo"):
         _run("x.txt", "--demo", "cldr-names", "--output", str(tmp_path / "out"))
@@ -88,3 +127,8 @@ def test_contradictory_arguments_are_one_error(tmp_path: Path) -> None:
         _run("x.txt", "--labels", "a,b", "--output", str(tmp_path / "out"))
     with pytest.raises(ConfigError, match="--address auto is of no use without --distributed"):
         _run("x.txt", "--address", "auto", "--output", str(tmp_path / "out"))
+    with pytest.raises(ConfigError, match="--demo has its own splits: it excludes test"):
+        _run("--demo", "cldr-names", "--split", "test=x.txt", "--output", str(tmp_path / "out"))
+    arguments = ("--validation-fraction", "0.1", "--output", str(tmp_path / "out"))
+    with pytest.raises(ConfigError, match="--validation excludes --validation-fraction"):
+        _run("x.txt", "--split", "validation=y.txt", *arguments)

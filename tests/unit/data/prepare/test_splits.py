@@ -15,6 +15,7 @@ HUB_LAYOUT = [
     "data/test-00000-of-00001.parquet",
 ]
 GLUE_LAYOUT = ["train.tsv", "dev_matched.tsv", "dev_mismatched.tsv", "test_matched.tsv"]
+XNLI_LAYOUT = ["xnli.train.en.tsv", "xnli.dev.tsv", "xnli.test.tsv"]
 Found = dict[str, list[str]]
 FOLDERS = ["train/a.csv", "valid/a.csv", "test/train.csv"]
 
@@ -26,8 +27,9 @@ def _files(directory: Path, names: list[str]) -> Path:
     return directory
 
 
-def _of(directory: Path, *train: object, validation: tuple[object, ...] = ()) -> Found:
-    sources = SourceOptions(train=tuple(map(str, train)), validation=tuple(map(str, validation)))
+def _of(directory: Path, *train: object, **others: tuple[object, ...]) -> Found:
+    splits = {split: tuple(map(str, sources)) for split, sources in others.items()}
+    sources = SourceOptions(train=tuple(map(str, train)), splits=splits)
     options = PrepareOptions(sources=sources, output_uri="unused")
     found: Found = {}
     for file in find_inputs(options).files:
@@ -36,20 +38,20 @@ def _of(directory: Path, *train: object, validation: tuple[object, ...] = ()) ->
 
 
 @pytest.mark.parametrize(
-    ("names", "train", "validation"),
+    ("names", "train", "validation", "test"),
     [
-        (HUB_LAYOUT, HUB_LAYOUT[:2], HUB_LAYOUT[2:3]),
-        (GLUE_LAYOUT, GLUE_LAYOUT[:1], GLUE_LAYOUT[1:3]),
-        (FOLDERS, FOLDERS[:1], FOLDERS[1:2]),
-        (["xnli.train.en.tsv", "xnli.dev.tsv"], ["xnli.train.en.tsv"], ["xnli.dev.tsv"]),
+        (HUB_LAYOUT, HUB_LAYOUT[:2], HUB_LAYOUT[2:3], HUB_LAYOUT[3:]),
+        (GLUE_LAYOUT, GLUE_LAYOUT[:1], GLUE_LAYOUT[1:3], GLUE_LAYOUT[3:]),
+        (FOLDERS, FOLDERS[:1], FOLDERS[1:2], FOLDERS[2:]),
+        (XNLI_LAYOUT, XNLI_LAYOUT[:1], XNLI_LAYOUT[1:2], XNLI_LAYOUT[2:]),
     ],
 )
 def test_a_folder_gives_the_files_of_the_split_that_is_asked_for(
-    tmp_path: Path, names: list[str], train: list[str], validation: list[str]
+    tmp_path: Path, names: list[str], train: list[str], validation: list[str], test: list[str]
 ) -> None:
     root = _files(tmp_path, names)
-    expected = {"train": train, "validation": validation}
-    assert _of(root, root, validation=(root,)) == expected
+    expected = {"train": train, "validation": validation, "test": test}
+    assert _of(root, root, validation=(root,), test=(root,)) == expected
 
 
 def test_a_glob_is_no_way_around(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -96,22 +98,33 @@ def test_no_file_is_in_two_splits_whatever_it_is_called(
     monkeypatch.chdir(tmp_path)
     os.link("a.txt", "hard.txt")
     Path("soft.txt").symlink_to("a.txt")
-    with pytest.raises(ConfigError, match="is in both splits, train"):
+    with pytest.raises(ConfigError, match="is in two splits, train"):
         _of(tmp_path, tmp_path / "a.txt", validation=(other,))
+    with pytest.raises(ConfigError, match="is in two splits, validation"):
+        _of(tmp_path, tmp_path / "sub/b.txt", validation=("a.txt",), held_out=(other,))
 
 
 def test_one_object_is_not_in_two_splits(s3_uri: str) -> None:
     uris.write_bytes(f"{s3_uri}/a.txt", b"x")
-    sources = SourceOptions(train=(f"{s3_uri}/*.txt",), validation=(f"{s3_uri}/a.txt",))
-    with pytest.raises(ConfigError, match="is in both splits, train and validation"):
+    sources = SourceOptions(train=(f"{s3_uri}/*.txt",), splits={"test": (f"{s3_uri}/a.txt",)})
+    with pytest.raises(ConfigError, match="is in two splits, train and test"):
         find_inputs(PrepareOptions(sources=sources, output_uri="unused"))
+
+
+def test_each_split_is_read_from_its_own_of_the_hub() -> None:
+    own: tuple[str, ...] = ("owner/name",)
+    splits = {"test": own, "validation": own, "validation_matched": own}
+    sources = SourceOptions(train=own, splits=splits, hub_validation_split="dev")
+    read = {file.split: file.hub_split for file in expand(sources)}
+    expected = {"test": "test", "validation": "dev", "validation_matched": "validation_matched"}
+    assert read == {"train": "train", **expected}
 
 
 def test_a_split_of_the_hub_is_not_two_of_ours() -> None:
     sources = SourceOptions(
-        train=("owner/name",), validation=("owner/name",), hub_validation_split="train"
+        train=("owner/name",), splits={"validation": ("owner/name",)}, hub_validation_split="train"
     )
-    with pytest.raises(ConfigError, match="owner/name: is in both splits"):
+    with pytest.raises(ConfigError, match="owner/name: is in two splits"):
         find_inputs(PrepareOptions(sources=sources, output_uri="unused"))
 
 

@@ -16,7 +16,7 @@ from tests.sweep_files import WEIGHT, sweep_in, write_runs
 RATE = "optimizer.learning_rate"
 INIT = "student.init"
 TUNE: dict[str, Any] = {"values": {RATE: [0.01, 0.1]}, "seeds": [101, 102], "per": [INIT]}
-STARTS = {INIT: {"grid": [None, {"remap": {}}]}}
+STARTS: dict[str, Any] = {INIT: {"grid": [None, {"remap": {}}]}}
 
 
 @pytest.fixture(scope="module")

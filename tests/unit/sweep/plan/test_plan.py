@@ -256,6 +256,7 @@ def test_trials_at_once_are_limited_by_machines_or_by_the_sweep(directory: Path)
     ("changes", "expected"),
     [
         ({"metric": "loss"}, "metric=loss is none that evaluations of masked_lm give: eval/loss"),
+        ({"metric": "test/loss"}, "a test split by which trials are compared is none; compare"),
         ({"metric": "eval/macro_f1"}, "metric=eval/macro_f1 is none"),
         ({"metric": "eval/loss/fr"}, "trials are not evaluated in fr: de, en"),
         ({"metric": "eval/agreement"}, "needs a teacher; a control has none"),
