@@ -33,6 +33,7 @@ bench: $(VENV)/dev $(VENV)/peers/tried
 	$(BIN)/python tests/bench/overhead.py
 	$(BIN)/python tests/bench/streaming.py
 	$(BIN)/python tests/bench/vocabulary.py
+	$(BIN)/python tests/bench/frozen.py
 	$(BIN)/python tests/bench/machine.py
 	$(BIN)/python tests/bench/cache.py
 	$(BIN)/python tests/bench/shared_process.py

@@ -8,6 +8,7 @@ from types import MappingProxyType
 import torch
 
 from raykd.batch import Batch
+from raykd.config.frozen import parse_frozen
 from raykd.config.inputs import models_by_teacher
 from raykd.config.schema.run import RunConfig
 from raykd.data.selection import initial_state
@@ -132,10 +133,14 @@ def build_models(
         alone = replace(setup, config=replace(setup.config, data=data))
         return first_batches(alone, task, world=world)
 
-    student = with_projections(
-        model, section, languages, read=read, batches_of=None if is_restored else of_language
+    student = read(
+        with_projections(
+            model, section, languages, read=read, batches_of=None if is_restored else of_language
+        )
     )
-    return RunModels(student=read(student), task=task, teachers=teachers, start=start)
+    # Before anything looks for what is trained: the optimizer, DDP's buckets, FSDP2.
+    student.freeze(parse_frozen(section.freeze))
+    return RunModels(student=student, task=task, teachers=teachers, start=start)
 
 
 def build_objective(

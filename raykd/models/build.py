@@ -17,6 +17,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from raykd.config.frozen import NOTHING, FrozenParts
 from raykd.config.schema.model import ArchitectureConfig
 from raykd.config.schema.run import TaskName
 from raykd.errors import ConfigError
@@ -113,10 +114,18 @@ def build_model(config: PreTrainedConfig, task: TaskName) -> PreTrainedModel:
         raise ConfigError(message) from error
 
 
-def count_parameters(config: PreTrainedConfig, task: TaskName) -> ParameterCount:
-    """Count a model's parameters from its configuration, without memory for them."""
+def count_parameters(
+    config: PreTrainedConfig, task: TaskName, *, without: FrozenParts = NOTHING
+) -> ParameterCount:
+    """Count a model's parameters from its configuration, without memory for them.
+
+    Args:
+        config: Of the model.
+        task: That it has a head for.
+        without: Parts that are left out.
+    """
     with torch.device("meta"):
-        return num_parameters(build_model(config, task))
+        return num_parameters(build_model(config, task), without=without)
 
 
 def class_fields(labels: tuple[str, ...]) -> Fields:

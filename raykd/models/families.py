@@ -198,7 +198,7 @@ _GPT2 = Family(
     model_type="gpt2",
     backbone="transformer",
     layers="h",
-    embeddings=("wte", "wpe"),
+    embeddings=("wte", "wpe", "drop"),
     summary="last",
     heads={
         "causal_lm": heads.decoder_vocabulary,

@@ -7,6 +7,7 @@ import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from raykd.axes import Axis, Weights
+from raykd.config.frozen import NOTHING, FrozenParts
 from raykd.layer_map import Place
 from raykd.models.axes import axes_of, widths_of
 from raykd.models.families import Family, family_of
@@ -79,12 +80,37 @@ def set_tensors(model: PreTrainedModel, state: Mapping[str, torch.Tensor]) -> No
         tensor.copy_(state[name])
 
 
-def num_parameters(model: PreTrainedModel) -> ParameterCount:
-    """Count the parameters of a model, by part; it may be on the meta device."""
+def freeze(model: PreTrainedModel, frozen: FrozenParts) -> list[torch.nn.Module]:
+    """Take the gradient from parts of a model; return the modules in them.
+
+    A tied tensor is frozen with the embeddings.
+    """
+    places, tensors = places_of(model), model.state_dict(keep_vars=True)
+    for name, *_ in _tied_names(model):
+        if frozen.covers(places[name].part, layer=places[name].layer):
+            tensors[name].requires_grad_(requires_grad=False)
+    family = family_of(model.config.model_type, where=type(model).__name__)
+    # As if each had a tensor of its own; a list of layers has none, and is at no place.
+    module_places = [
+        (module, _place(f"{name}.", family))
+        for name, module in model.named_modules()
+        if not isinstance(module, torch.nn.ModuleList)
+    ]
+    return [m for m, place in module_places if frozen.covers(place.part, layer=place.layer)]
+
+
+def num_parameters(model: PreTrainedModel, *, without: FrozenParts = NOTHING) -> ParameterCount:
+    """Count the parameters of a model, by part; it may be on the meta device.
+
+    Args:
+        model: Of transformers.
+        without: Parts that are left out.
+    """
     places = places_of(model)
     counts = {"embeddings": 0, "encoder": 0, "head": 0}
     for name, tensor in distinct_tensors(model).items():
-        counts[places[name].part] += tensor.numel()
+        if not without.covers(places[name].part, layer=places[name].layer):
+            counts[places[name].part] += tensor.numel()
     return ParameterCount(
         embeddings=counts["embeddings"], layers=counts["encoder"], head=counts["head"]
     )

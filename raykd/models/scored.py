@@ -1,14 +1,18 @@
 """A transformers model read at scored positions only, and inside where a loss asks for it."""
 
+from typing import Self
+
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from raykd.batch import Batch, LayersWanted, ModelOutputs
+from raykd.config.frozen import FrozenParts
 from raykd.config.schema.run import TaskName
 from raykd.errors import ModelError
 from raykd.models.families import family_of, head_of
 from raykd.models.internals import AttentionRecord, recording
+from raykd.models.parts import freeze
 from raykd.models.per_language import PerLanguageModel, TaskModel, per_language_scores
 from raykd.scores import DenseScores, Scores
 
@@ -77,7 +81,25 @@ class ScoredModel(torch.nn.Module):
         self._pad_id = config.pad_token_id
         self._classifies_examples = task == "sequence_classification"
         self._pools_mean = getattr(config, "classifier_pooling", "cls") == "mean"
+        self._frozen_modules: list[torch.nn.Module] = []
         _check_classes(config, task, num_classes=num_classes, where=where)
+
+    def freeze(self, frozen: FrozenParts) -> None:
+        """Leave parts as they are from here on: without gradient, and without dropout.
+
+        Those below all that is trained compute outside the graph, and keep no activations.
+        """
+        self._frozen_modules = freeze(self._plain, frozen)
+        if isinstance(self.model, PerLanguageModel) and frozen.covers("head", layer=None):
+            self.model.heads.requires_grad_(requires_grad=False)
+            self._frozen_modules += self.model.heads.modules()
+        self._rest()
+
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002  torch's own signature
+        """Set the mode of all modules but those that are frozen: they stay in evaluation mode."""
+        super().train(mode)
+        self._rest()
+        return self
 
     def forward(self, batch: Batch, wanted: LayersWanted = _NOTHING) -> ModelOutputs:
         """Return hidden states [P, D] and scores [P, K] of the scored positions.
@@ -144,10 +166,18 @@ class ScoredModel(torch.nn.Module):
         layers: torch.nn.ModuleList = self._backbone.get_submodule(self._family.layers)
         return layers
 
+    def _rest(self) -> None:
+        for module in self._frozen_modules:
+            # Not eval(), which is for all that is in it: BERT has its pooler, of the head, inside.
+            module.training = False
+
+    @property
+    def _plain(self) -> PreTrainedModel:
+        return self.model.model if isinstance(self.model, PerLanguageModel) else self.model
+
     @property
     def _backbone(self) -> PreTrainedModel:
-        plain = self.model.model if isinstance(self.model, PerLanguageModel) else self.model
-        return plain.get_submodule(self._family.backbone)
+        return self._plain.get_submodule(self._family.backbone)
 
     def _encode(
         self, batch: Batch, wanted: LayersWanted

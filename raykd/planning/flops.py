@@ -23,6 +23,7 @@ from transformers import PreTrainedConfig
 
 from raykd.batch import Batch
 from raykd.cached_teachers.targets import coverages_of
+from raykd.config.frozen import EVERYTHING, FrozenParts, parse_frozen
 from raykd.config.schedule import parse_schedule
 from raykd.config.schema.run import RunConfig, TaskName
 from raykd.config.schema.teachers import SPARSE_MODES
@@ -49,7 +50,7 @@ class RunFlops:
     """Operations of a run for each token that it trains on, the mean over all its steps."""
 
     student_per_token: float
-    """Forward and backward of the student."""
+    """Forward of the student, and backward as far as something is trained."""
 
     teachers_per_token: float
     """Forward of the teachers, and what losses on hidden states learn beside the student; 0
@@ -109,12 +110,14 @@ def run_flops(
     # As in all steps but the first: a teacher that only starts the student costs nothing then.
     running = running_teachers(config, cached=cached, begins=False)
     return RunFlops(
-        student_per_token=_per_token(student, config, row, is_trained=True),
+        student_per_token=_per_token(
+            student, config, row, frozen=parse_frozen(config.student.freeze)
+        ),
         teachers_per_token=_projections_per_token(config, student, teachers)
         + sum(
             asked[name]
             * (
-                _per_token(teacher, config, row, is_trained=False)
+                _per_token(teacher, config, row, frozen=EVERYTHING)
                 if name in running
                 else _read_per_token(name, teacher, config, row)
             )
@@ -134,16 +137,16 @@ def cache_flops(setup: RunSetup, teachers: Mapping[str, PreTrainedConfig]) -> di
     config, row = setup.config, _mean_row(setup)
     return {
         name: sum(coverage.tokens for coverage in coverages_of(name, setup))
-        * _per_token(teacher, config, row, is_trained=False)
+        * _per_token(teacher, config, row, frozen=EVERYTHING)
         for name, teacher in teachers.items()
         if config.teachers[name].cache is not None
     }
 
 
 def _per_token(
-    model: PreTrainedConfig, config: RunConfig, row: _MeanRow, *, is_trained: bool
+    model: PreTrainedConfig, config: RunConfig, row: _MeanRow, *, frozen: FrozenParts
 ) -> float:
-    counted = _passes(model, config, row, is_trained=is_trained)
+    counted = _passes(model, config, row, frozen=frozen)
     positions = _positions_per_token(config, row)
     return counted.encoder_per_token + counted.head_per_position * positions
 
@@ -153,12 +156,12 @@ def _read_per_token(name: str, model: PreTrainedConfig, config: RunConfig, row: 
     cache = config.teachers[name].cache
     if not config.task.endswith("_lm") or (cache is not None and cache.mode in SPARSE_MODES):
         return 0.0
-    counted = _passes(model, config, row, is_trained=False)
+    counted = _passes(model, config, row, frozen=EVERYTHING)
     return counted.head_per_position * _positions_per_token(config, row)
 
 
 def _passes(
-    model: PreTrainedConfig, config: RunConfig, row: _MeanRow, *, is_trained: bool
+    model: PreTrainedConfig, config: RunConfig, row: _MeanRow, *, frozen: FrozenParts
 ) -> _Pass:
     rows = -(-config.train.global_batch_size // max(config.cluster.num_workers, 1))
     return _counted(
@@ -166,7 +169,7 @@ def _passes(
         task=config.task,
         rows=min(rows, config.train.micro_batch_size),
         tokens=_length(row),
-        is_trained=is_trained,
+        frozen=frozen,
     )
 
 
@@ -248,31 +251,35 @@ def _shape(config: PreTrainedConfig) -> _Shape:
 
 
 @functools.cache
-def _counted(shape: _Shape, *, task: TaskName, rows: int, tokens: int, is_trained: bool) -> _Pass:
-    """Count a forward pass of so many rows, and a backward pass of a model that is trained."""
+def _counted(
+    shape: _Shape, *, task: TaskName, rows: int, tokens: int, frozen: FrozenParts
+) -> _Pass:
+    """Count a forward pass of so many rows, and a backward pass to what is trained."""
     config = copy.deepcopy(shape.config)
     # The same products as any other attention, and the only way that needs no values.
     config._attn_implementation = "eager"  # noqa: SLF001  transformers has no public name for it
     with torch.device("meta"):
         # In one type, whatever the weights are stored in: it does not change the count.
-        model = build_model(config, task).float().requires_grad_(is_trained)
+        model = build_model(config, task).float()
         num_classes = config.vocab_size if task.endswith("_lm") else config.num_labels
         scored = ScoredModel(model, task=task, num_classes=num_classes)
+        scored.freeze(frozen)
         batch = _batch(config.model_type, rows=rows, tokens=tokens)
         with FlopCounterMode(display=False) as encoder:
-            _finish(scored.hidden(batch), is_trained=is_trained)
+            encoded = scored.hidden(batch)
+            _finish(encoded)
         # Features of its own: a backward pass through the head must not count the encoder again.
-        hidden_PD = torch.empty(1, config.hidden_size, requires_grad=is_trained)
+        hidden_PD = torch.empty(1, config.hidden_size, requires_grad=encoded.requires_grad)
         with FlopCounterMode(display=False) as head:
-            _finish(scored.scores(hidden_PD).logits(), is_trained=is_trained)
+            _finish(scored.scores(hidden_PD).logits())
     return _Pass(
         encoder_per_token=encoder.get_total_flops() / (rows * tokens),
         head_per_position=head.get_total_flops(),
     )
 
 
-def _finish(outputs: torch.Tensor, *, is_trained: bool) -> None:
-    if is_trained:
+def _finish(outputs: torch.Tensor) -> None:
+    if outputs.requires_grad:
         outputs.sum().backward()
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedConfig
 
 from raykd.cached_teachers.writer import BATCHES_AT_ONCE
+from raykd.config.frozen import NOTHING, FrozenParts
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import RECORD_BATCH_BYTES
 from raykd.data.selection import ALL_LANGUAGES, mixing_weights
@@ -19,15 +20,16 @@ teacher."""
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
-_STATE_BYTES = 16
-"""Bytes of each trained parameter: weight, gradient, the two moments of AdamW, all float32."""
+_STATE_BYTES = 12
+"""Bytes of each trained parameter beside its weight: gradient and the two moments of AdamW, all
+float32."""
 
 _GATHERED_BYTES = 8
 """Bytes of each parameter of a sharded student while it is gathered: weight and gradient, both
 float32."""
 
-_COPIED_BYTES = 12
-"""Bytes of each trained parameter in a checkpoint: weight and moments, float32."""
+_MOMENT_BYTES = 8
+"""Bytes of each trained parameter in a checkpoint beside its weight: moments, float32."""
 
 _STORED_TOKEN_BYTES = 4
 """At most: the vocabulary's unsigned type is one of 16 or 32 bits."""
@@ -58,14 +60,26 @@ class ModelPlan:
 
     config: PreTrainedConfig
     parameters: ParameterCount
+    frozen: FrozenParts = NOTHING
+    """Parts of a student that are not trained."""
+
+    num_frozen: int = 0
+    """Parameters in them."""
+
+    @property
+    def num_trained(self) -> int:
+        """Return the number of parameters that a run of the student changes."""
+        return self.parameters.total - self.num_frozen
 
     def __str__(self) -> str:
         """Describe the model in one line."""
         counts = self.parameters
+        trained = f"; {self.num_trained:,} trained, {self.num_frozen:,} frozen"
         return (
             f"{self.config.model_type}, {num_layers(self.config)} layers x "
             f"{self.config.hidden_size}: {counts.total:,} parameters ({counts.embeddings:,} "
-            f"embeddings, {counts.layers:,} encoder, {counts.head:,} head)"
+            f"embeddings, {counts.layers:,} encoder, {counts.head:,} head"
+            f"{trained if self.num_frozen else ''})"
         )
 
 
@@ -109,9 +123,8 @@ def frozen_bytes(plan: ModelPlan, *, rows: int, tokens: int, dtype: str) -> int:
 
 
 def trained_bytes(plan: ModelPlan, *, rows: int, tokens: int, dtype: str) -> int:
-    """Estimate the memory of a model in training: its state in float32, and all its layers."""
-    activations = activation_bytes(plan.config, rows=rows, tokens=tokens, dtype=dtype)
-    return plan.parameters.total * _STATE_BYTES + activations
+    """Estimate the memory of a model in training: its state in float32, and what layers keep."""
+    return _state_bytes(plan) + _kept_bytes(plan, rows=rows, tokens=tokens, dtype=dtype)
 
 
 def memory_bytes(setup: RunSetup, *, student: ModelPlan, teachers: dict[str, ModelPlan]) -> int:
@@ -124,7 +137,7 @@ def memory_bytes(setup: RunSetup, *, student: ModelPlan, teachers: dict[str, Mod
     training = (
         shared_bytes(config, teachers)
         + _student_bytes(config, student, rows=rows, tokens=tokens)
-        + _checkpoint_bytes(config, student.parameters)
+        + _checkpoint_bytes(config, student)
         + _scores_bytes(setup)
         + _reading_bytes(setup)
     )
@@ -150,9 +163,24 @@ def shared_bytes(config: RunConfig, teachers: dict[str, ModelPlan]) -> int:
     )
 
 
-def checkpoint_bytes(counts: ParameterCount) -> int:
+def checkpoint_bytes(student: ModelPlan) -> int:
     """Return what the tensors of a checkpoint take in storage."""
-    return counts.total * _COPIED_BYTES
+    weights = student.parameters.total * _BYTES["float32"]
+    return weights + student.num_trained * _MOMENT_BYTES
+
+
+def _state_bytes(plan: ModelPlan) -> int:
+    return plan.parameters.total * _BYTES["float32"] + plan.num_trained * _STATE_BYTES
+
+
+def _kept_bytes(plan: ModelPlan, *, rows: int, tokens: int, dtype: str) -> int:
+    """Return what the layers that a gradient reaches keep; where it reaches none, one at work."""
+    layers = num_layers(plan.config)
+    activations = activation_bytes(plan.config, rows=rows, tokens=tokens, dtype=dtype)
+    # Every layer of DeBERTa reads a table that is trained with the encoder.
+    shares_table = bool(getattr(plan.config, "relative_attention", False))
+    untouched = plan.frozen.num_untouched(layers, shares_table=shares_table)
+    return activations * max(layers - untouched, 1) // layers
 
 
 def _student_bytes(config: RunConfig, plan: ModelPlan, *, rows: int, tokens: int) -> int:
@@ -163,22 +191,22 @@ def _student_bytes(config: RunConfig, plan: ModelPlan, *, rows: int, tokens: int
     counts = plan.parameters
     # While one layer is computed, the next one's weights arrive.
     gathered = counts.embeddings + counts.head + 2 * counts.layers // num_layers(plan.config)
-    activations = activation_bytes(plan.config, rows=rows, tokens=tokens, dtype=dtype)
-    at_work = -(-counts.total * _STATE_BYTES // workers) + gathered * _GATHERED_BYTES + activations
+    kept = _kept_bytes(plan, rows=rows, tokens=tokens, dtype=dtype)
+    at_work = -(-_state_bytes(plan) // workers) + gathered * _GATHERED_BYTES + kept
     # Before it is sharded, every worker builds the full student.
     return max(at_work, counts.total * _BYTES["float32"])
 
 
-def _checkpoint_bytes(config: RunConfig, counts: ParameterCount) -> int:
+def _checkpoint_bytes(config: RunConfig, plan: ModelPlan) -> int:
     """Return what the first worker's share of a checkpoint takes while it is written.
 
     It lies in host memory, of which a worker with a GPU is not asked.
     """
     if config.cluster.gpus_per_worker > 0:
         return 0
-    share = -(-checkpoint_bytes(counts) // max(config.cluster.num_workers, 1))
+    share = -(-checkpoint_bytes(plan) // max(config.cluster.num_workers, 1))
     # The exported student is gathered in full, without its moments.
-    return max(share, counts.total * _BYTES["float32"])
+    return max(share, plan.parameters.total * _BYTES["float32"])
 
 
 def _frozen_parameters(plan: ModelPlan, *, is_running: bool) -> int:

@@ -1,21 +1,25 @@
 """Whether a model that is loaded fits the prepared data, and what of it is taken for granted."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
+from raykd.config.frozen import parse_frozen
 from raykd.config.schema.init import CopyLayersConfig
 from raykd.data.manifest import Manifest, TokenizerInfo
 from raykd.data.tokenizers import load_tokenizer, tokenizer_info
 from raykd.distill.setup import RunSetup
 from raykd.distill.start import StudentStart, source_of
-from raykd.errors import ModelError
+from raykd.errors import ConfigError, ModelError
 from raykd.models.build import count_parameters
 from raykd.models.families import num_positions
 from raykd.models.labels import assumed_order, has_classes
 from raykd.models.load import load_config, resolve_model
 from raykd.models.loadable import check_loadable
+from raykd.models.parts import num_layers
 from raykd.planning.memory import ModelPlan
 from raykd.storage import uris
 from raykd.tasks.entities import why_no_entities
@@ -51,6 +55,43 @@ def planned_model(
     _check_vocabulary(key, source, loaded, setup.manifest)
     check_loadable(source, loaded, task, new_head=new_head)
     return ModelPlan(config=loaded, parameters=count_parameters(loaded, task))
+
+
+def with_frozen(student: ModelPlan, setup: RunSetup) -> ModelPlan:
+    """Return the plan of a student that knows which of its parts are not trained.
+
+    Raises:
+        ConfigError: The student lacks a part that student.freeze names, or has nothing else that
+            the losses could train.
+    """
+    config, names = setup.config, setup.config.student.freeze
+    if not names:
+        return student
+    count = partial(count_parameters, student.config, config.task)
+    layers = num_layers(student.config)
+    for name in names:
+        frozen = parse_frozen([name])
+        if frozen.num_layers > layers or count(without=frozen) == student.parameters:
+            message = (
+                f"student.freeze: {name!r} is no part of the student for {config.task}; it has "
+                f"embeddings, encoder, layers below 1 to {layers}, and a head unless that is the "
+                "embeddings again"
+            )
+            raise ConfigError(message)
+    frozen = parse_frozen(names)
+    trained = count(without=frozen)
+    if not trained.total:
+        message = f"student.freeze: {list(names)} is all of the student: nothing would be trained"
+        raise ConfigError(message)
+    if config.losses.layer_terms and trained.total == trained.head:
+        message = (
+            f"losses.{next(iter(config.losses.layer_terms))} compares layers that "
+            f"student.freeze={list(names)} keeps as they are: it would train nothing; leave one "
+            "of the two out"
+        )
+        raise ConfigError(message)
+    num_frozen = student.parameters.total - trained.total
+    return replace(student, frozen=frozen, num_frozen=num_frozen)
 
 
 def check_source(setup: RunSetup) -> None:

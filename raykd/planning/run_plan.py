@@ -29,7 +29,7 @@ from raykd.planning.memory import (
     planned_data,
     shared_bytes,
 )
-from raykd.planning.model_fit import check_source, planned_model, remarks
+from raykd.planning.model_fit import check_source, planned_model, remarks, with_frozen
 from raykd.runs.checkpoint import committed_steps
 from raykd.runs.inputs import check_inputs, other_runs, pinned
 from raykd.runs.paths import RunPaths, run_paths
@@ -231,7 +231,7 @@ def _place(config: RunConfig, problems: Problems) -> _Place:
 def _check_room(paths: RunPaths, student: ModelPlan) -> None:
     """Check that there is room for one checkpoint more, of a run that has yet to write any."""
     if read_result(paths) is None:
-        num_bytes = checkpoint_bytes(student.parameters)
+        num_bytes = checkpoint_bytes(student)
         require_writable(paths.run, "output_uri", num_bytes=num_bytes)
 
 
@@ -255,8 +255,9 @@ def plan_models(
         )
     )
     if student is not None:
-        problems.collect(lambda: check_projections(setup, student=student.config))
-        problems.collect(lambda: _check_models(setup, student, teachers))
+        student = problems.collect(partial(with_frozen, student, setup)) or student
+        problems.collect(partial(check_projections, setup, student=student.config))
+        problems.collect(partial(_check_models, setup, student, teachers))
     return student, teachers
 
 

@@ -238,7 +238,9 @@ def _saved_moments(path: Path) -> dict[str, torch.Tensor]:
 
 def trained_parameters(state: TrainState) -> Iterator[tuple[str, torch.nn.Parameter]]:
     """Yield what the optimizer changes: the student, and what losses on layers learn."""
-    yield from state.student.named_parameters()
+    for name, parameter in state.student.named_parameters():
+        if parameter.requires_grad:
+            yield name, parameter
     yield from state.projections.named_parameters(prefix="projections")
 
 

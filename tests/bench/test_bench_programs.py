@@ -42,6 +42,16 @@ def test_both_ways_over_a_vocabulary_end_with_the_same_loss() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+def test_the_more_is_frozen_the_less_is_trained() -> None:
+    printed = run_program("frozen.py")
+    rows = [line.split("│") for line in printed.splitlines() if line.count("│") == 7]
+    trained = [int(row[2].replace(",", "")) for row in rows]
+    assert len(trained) == 4
+    assert trained == sorted(set(trained), reverse=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_caches_weigh_what_was_planned() -> None:
     printed = run_program("cache.py")
     rows = [line.split("│") for line in printed.splitlines() if line.count("│") > 4]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
+from raykd.config.frozen import frozen_problems
 from raykd.config.schema.init import InitConfig
 from raykd.config.schema.teachers import CacheConfig
 
@@ -145,11 +146,17 @@ class StudentConfig:
     language whose projection scores it. It has to be named: which one is the nearest could only
     be told from labels."""
 
+    freeze: tuple[str, ...] = ()
+    """Parts that are not trained, and compute without dropout: embeddings, layers below N (the
+    first N), encoder (everything but the head: embeddings and layers too) or head. [encoder] is
+    a linear probe. A matrix that embeddings and head share belongs to the embeddings."""
+
     def problems(self) -> list[str]:
         """Return every reason this section cannot run, each naming its key."""
         problems = [
             *(self.init.problems() if self.init else []),
             *(self.architecture.problems() if self.architecture else []),
+            *frozen_problems("student.freeze", self.freeze),
         ]
         if (self.pretrained is None) == (self.architecture is None):
             problems.append("student needs exactly one of pretrained and architecture")

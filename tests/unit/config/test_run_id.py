@@ -34,6 +34,7 @@ student:
     settings: {layer_norm_eps: 1e-5, hidden_act: relu, use_cache: true}
   init:
     copy_layers: {source: models/x, pattern: first, layers: [0, 2, 4], parts: [encoder]}
+  freeze: [embeddings, layers below 2]
 losses:
   cross_entropy: {weight: 0.5}
   forward_kl: {weight: 4 -> 1, temperature: 2, scale_by_temperature_squared: false}

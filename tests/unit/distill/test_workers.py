@@ -12,6 +12,7 @@ from raykd.distill.setup import read_setup
 from raykd.distill.world import World
 from raykd.models.load import save_model
 from raykd.models.shards import full_tensor
+from raykd.runs.checkpoint import trained_parameters
 
 from tests.processes import in_processes
 from tests.small_runs import TINY_BERT, small_data, small_run
@@ -51,7 +52,8 @@ def trained(world: World, directory: Path, out: Path, changes: dict[str, Any]) -
     # 8 rows in 6 lanes: workers have different numbers of rows and micro-batches.
     config = small_run(directory, train__num_steps=NUM_STEPS, train__micro_batch_size=2, **changes)
     run = in_double(assemble(read_setup(config), world=world))
-    run.state.optimizer = torch.optim.SGD(run.objective.parameters(), lr=1.0)
+    learned = [parameter for _, parameter in trained_parameters(run.state)]
+    run.state.optimizer = torch.optim.SGD(learned, lr=1.0)
     finished = list(
         training_steps(
             run.state, run.objective, run.steps(), options=run.loop_options, world=run.world
@@ -62,6 +64,32 @@ def trained(world: World, directory: Path, out: Path, changes: dict[str, Any]) -
     if world.rank == 0:
         losses = [x for step in finished for x in (step.loss, step.grad_norm, step.tokens)]
         torch.save({"weights": weights, "losses": losses, "metrics": metrics}, out)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    ("size", "is_sharded", "names"),
+    [
+        (3, False, ["embeddings", "layers below 1"]),
+        (2, True, ["embeddings", "layers below 1"]),
+        (2, False, ["encoder"]),
+        (3, True, ["encoder"]),
+    ],
+)
+def test_workers_agree_with_one_where_parts_are_frozen(
+    tmp_path: Path, size: int, is_sharded: bool, names: list[str]
+) -> None:
+    small_data(tmp_path / "data")
+    changes: dict[str, Any] = {
+        "task": TASK,
+        "student": {"architecture": TINY_BERT, "freeze": names},
+    }
+    trained(World(), tmp_path, tmp_path / "alone", changes)
+    changes["cluster__shard_student"] = is_sharded
+    together = tmp_path / "together"
+    in_processes(trained, tmp_path, together, changes, size=size, store=tmp_path / "store")
+    assert_agree(tmp_path / "alone", together)
 
 
 @pytest.mark.slow
@@ -81,11 +109,16 @@ def test_workers_agree_with_one(
     in_processes(
         trained, tmp_path, tmp_path / "together", changes, size=size, store=tmp_path / "store"
     )
-    alone, together = (
-        torch.load(tmp_path / name, weights_only=True) for name in ("alone", "together")
-    )
+    weights = assert_agree(tmp_path / "alone", tmp_path / "together")
+    assert with_methods == any(name.startswith("projections.") for name in weights)
+
+
+def assert_agree(one: Path, other: Path) -> dict[str, torch.Tensor]:
+    """Check that two runs have found the same; return the weights."""
+    alone, together = (torch.load(path, weights_only=True) for path in (one, other))
     assert together["losses"] == pytest.approx(alone["losses"], rel=1e-12)
     assert together["metrics"] == pytest.approx(alone["metrics"], rel=1e-12)
-    assert with_methods == any(name.startswith("projections.") for name in alone["weights"])
     for name, tensor in alone["weights"].items():
         torch.testing.assert_close(together["weights"][name], tensor, atol=1e-12, rtol=1e-12)
+    weights: dict[str, torch.Tensor] = alone["weights"]
+    return weights

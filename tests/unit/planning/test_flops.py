@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from raykd.batch import Batch, ModelOutputs
+from raykd.config.frozen import parse_frozen
 from raykd.config.schema.model import ArchitectureConfig
 from raykd.config.schema.run import TaskName
 from raykd.data.manifest import Manifest, Shard
@@ -20,7 +21,7 @@ from raykd.scores import DenseScores
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.small_runs import small_data, small_run
-from tests.tiny_models import FAMILY_IDS, FAMILY_TASKS, VOCAB_SIZE, scored, vocabulary
+from tests.tiny_models import FAMILY_IDS, FAMILY_TASKS, LABELS, VOCAB_SIZE, scored, vocabulary
 
 ROWS, LENGTH = 4, 10
 LAYERS, WIDTH, INNER = 2, 32, 48
@@ -112,10 +113,11 @@ def full_batch(model_type: str, task: TaskName) -> Batch:
     )
 
 
-def counted(model_config: Any, task: TaskName) -> tuple[int, int]:
+def counted(model_config: Any, task: TaskName, *, freeze: tuple[str, ...] = ()) -> tuple[int, int]:
     """Count what a model with weights computes: forward, and forward with backward."""
     model_config._attn_implementation = "eager"
     model = scored(build_model(model_config, task), task)
+    model.freeze(parse_frozen(freeze))
     with FlopCounterMode(display=False) as counter:
         loss = model(full_batch(model_config.model_type, task)).logits_PK.sum()
         forward = counter.get_total_flops()
@@ -139,6 +141,29 @@ def test_the_count_is_what_training_computes(
     forward, both = counted(model.config, task)
     assert found.student_per_token * ROWS * LENGTH == pytest.approx(both, rel=1e-12)
     assert found.teachers_per_token * ROWS * LENGTH == pytest.approx(forward, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "freeze", [["embeddings", "layers below 1"], ["layers below 1"], ["head"]]
+)
+@pytest.mark.parametrize("model_type", ["bert", "gpt2", "modernbert"])
+def test_a_frozen_part_is_counted_as_it_trains(
+    manifest: Manifest, model_type: str, freeze: list[str]
+) -> None:
+    task: TaskName = "token_classification"
+    model = plan(model_type, task)
+    found = flops(manifest, model, task=task, student__freeze=freeze)
+    _, both = counted(model.config, task, freeze=tuple(freeze))
+    assert found.student_per_token * ROWS * LENGTH == pytest.approx(both, rel=1e-12)
+    assert found.student_per_token < flops(manifest, model, task=task).student_per_token
+
+
+def test_a_linear_probe_by_hand(manifest: Manifest) -> None:
+    model = plan("bert", "token_classification")
+    layer = 2 * 4 * WIDTH**2 + 2 * 2 * WIDTH * INNER + 2 * 2 * LENGTH * WIDTH
+    head = 2 * WIDTH * len(LABELS)
+    found = flops(manifest, model, task="token_classification", student__freeze=["encoder"])
+    assert found.total_per_token == pytest.approx(LAYERS * layer + 2 * head)
 
 
 def test_relative_positions_are_read_once_for_all_rows(manifest: Manifest) -> None:

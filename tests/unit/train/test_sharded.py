@@ -38,6 +38,12 @@ def masked_lm(directory: Path) -> dict[str, Any]:
     return {"task": "masked_lm", "losses": {"cross_entropy": {}}}
 
 
+def frozen(directory: Path) -> dict[str, Any]:
+    """Return what a run sets that trains the upper half of its student."""
+    student = {"architecture": TINY_BERT, "freeze": ["embeddings", "layers below 1"]}
+    return {"task": "masked_lm", "student": student}
+
+
 def causal_lm(directory: Path) -> dict[str, Any]:
     """Return what a run sets whose teacher is wider, so that maps are learned between layers."""
     save_model(tiny_model("gpt2", "causal_lm", num_layers=4), directory / "teacher")
@@ -62,7 +68,7 @@ def check_shares(run: Distillation) -> None:
             assert len(share) <= -(-len(parameter) // run.world.size), name
             held, everything = held + share.nbytes, everything + tensor.nbytes
     assert run.world.sum_known([held]) == [everything]
-    if run.objective.ensemble is None:
+    if run.objective.ensemble is None and not run.config.student.freeze:
         # What was gathered is gone: shares, of equal size in memory, are all that is alive.
         assert held <= alive_bytes() < everything * (1 / run.world.size + 0.05)
 
@@ -130,7 +136,7 @@ def run_part(size: int, directory: Path, *arguments: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("method", [masked_lm, causal_lm])
+@pytest.mark.parametrize("method", [masked_lm, causal_lm, frozen])
 def test_a_run_goes_on_however_its_student_is_held(tmp_path: Path, method: Any) -> None:
     alone, parts = tmp_path / "alone", tmp_path / "parts"
     for directory in (alone, parts):

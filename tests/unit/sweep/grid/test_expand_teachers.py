@@ -70,7 +70,7 @@ def test_a_unigram_and_a_permuted_teacher_are_alternatives_to_a_teacher(tmp_path
     model = {"model": str(directory / "none")}
     teachers = {"plain": model, "wrong": model | {"permuted": 3}, "none": {"unigram": {}}}
     expansion = Expansion(sweep_in(directory, teachers=teachers), find_input)
-    trials = expansion.runs([{}])
+    trials = expansion.runs([{}]).trials
     plain, wrong, unigram = (t.config.teachers["old"] for t in others_in(trials))
     assert wrong == replace(plain, permuted=3)
     assert unigram == TeacherConfig(unigram=UnigramConfig(), languages=("de",))
