@@ -19,7 +19,7 @@ from raykd.report.terminal import WIDTH, terminal_report
 from raykd.sweep.ledger import Ledger, Record, State
 from rich.console import Console
 
-from tests.study_ledger import RATE, WEIGHT, study_ledger
+from tests.study_ledger import RATE, WEIGHT, probe_of, study_ledger
 from tests.sweeps import driver, rich_ledger
 
 TWO, FOUR, MEAN = "probe/two/accuracy", "probe/four/accuracy", "probe/mean"
@@ -124,15 +124,22 @@ def test_a_curve_of_a_probe_has_a_point_at_each_fraction(study: Summary) -> None
     assert [target.steps for target in study.to_target] == [100, 100]
 
 
-def test_the_score_of_a_teacher_is_that_of_its_own_probes() -> None:
+def test_the_score_of_a_teacher_is_that_of_its_own_probes_at_its_quality() -> None:
+    teacher = study_ledger().stages[1]
+
     def with_teacher(record: Record) -> Record:
         if record.kind != "trial" or record.is_control:
             return record
-        stage = next(r for r in study_ledger().stages if r.coordinates == {"teacher": "small"})
         more = {"teacher": "small", "quality": 1.0}
-        return replace(record, coordinates=record.coordinates | more, needs=(stage.id,))
+        return replace(record, coordinates=record.coordinates | more, needs=(teacher.id,))
 
-    (quality,) = summarise(changed(study_ledger(), with_teacher)).qualities
+    ledger = changed(study_ledger(), with_teacher)
+    early = [
+        probe_of(teacher, "two", at=0.1, seed=seed, values={"eval/accuracy": 0.3})
+        for seed in (1, 2)
+    ]
+    records = ledger.records | {probe.id: probe for probe in early}
+    (quality,) = summarise(replace(ledger, records=records)).qualities
     assert quality.score == pytest.approx(0.95)
     assert quality.control_mean == pytest.approx(0.72)
     assert [d.mean for d in quality.differences] == pytest.approx([0.102, 0.204])

@@ -113,6 +113,15 @@ def test_teachers_and_stages_have_the_mean_of_their_own_probes() -> None:
     assert "probe/mean" not in found[stage.id].last_evaluation
 
 
+def test_a_teacher_that_is_a_stage_too_waits_for_the_probes_of_both() -> None:
+    teacher = stage_of("small", values=[3.0])
+    waiting = probe_of(teacher, "b", state=State.WAITING)
+    records = [teacher, probe_of(teacher, "a", values={ACCURACY: 0.4}), waiting]
+    found = scored({"a": probe(of=["teachers"]), "b": probe(of=["stages"])}, records)
+    assert found[teacher.id].last_evaluation["probe/a/accuracy"] == 0.4
+    assert "probe/mean" not in found[teacher.id].last_evaluation
+
+
 def test_a_score_that_is_no_number_makes_means_that_are_none() -> None:
     run = trial()
     values = {1: math.inf, 2: -math.inf}
