@@ -8,6 +8,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
@@ -22,6 +23,12 @@ from raykd.storage.remote.digests import stored_digest
 
 RUN, STEP = "run", "step"
 """What the manifest of a checkpoint or of an exported model says of its origin."""
+
+BEST: Literal["best"] = "best"
+"""Stands for the step in the origin of a model whose step is known after training only."""
+
+_KEPT = "kept"
+"""What the manifest of such a model says beside its step."""
 
 _WEIGHTS = ".safetensors"
 _WITHOUT_EFFECT = ("_name_or_path", "transformers_version")
@@ -45,9 +52,20 @@ class Fingerprints:
         return self.made_by or self.weights
 
 
-def origin_of(run: str, step: int) -> str:
+def origin_of(run: str, step: int | Literal["best"]) -> str:
     """Return what a model is known by that a run makes; its name is a hash of what it computes."""
     return f"{run}/{step}"
+
+
+def stated_origin(run: str, step: int, *, keep: Literal["last", "best"]) -> dict[str, object]:
+    """Return what the manifest of an exported model says of its origin.
+
+    Args:
+        run: Name of the run.
+        step: Step of the weights.
+        keep: The run's ``train.keep``.
+    """
+    return {RUN: run, STEP: step} | ({_KEPT: BEST} if keep == BEST else {})
 
 
 @functools.cache
@@ -108,7 +126,9 @@ def _published(where: str) -> tuple[str | None, dict[str, str]]:
         except PublicationError:
             continue
         content = published.content
-        origin = origin_of(content[RUN], content[STEP]) if {RUN, STEP} <= content.keys() else None
+        origin = None
+        if {RUN, STEP} <= content.keys():
+            origin = origin_of(content[RUN], content.get(_KEPT, content[STEP]))
         hashes = {
             path.removeprefix(folder): file["sha256"]
             for path, file in published.files.items()

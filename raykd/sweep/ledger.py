@@ -275,8 +275,10 @@ class Ledger:
 
     @property
     def is_over(self) -> bool:
-        """Whether every trial has ended in some way."""
-        return all(record.state.is_terminal for record in self.records.values())
+        """Whether every run has ended in some way, and no other is to follow."""
+        # Between the end of the last tuning run and the first trial the driver makes its plan.
+        is_choosing = self.is_driven and bool(self.records) and not self.trials
+        return not is_choosing and all(r.state.is_terminal for r in self.records.values())
 
     @property
     def is_driven(self) -> bool:

@@ -18,7 +18,7 @@ from raykd.distill.setup import read_setup
 from raykd.distill.start import StudentStart
 from raykd.distill.world import World
 from raykd.errors import DivergedError
-from raykd.models.fingerprint import RUN, STEP
+from raykd.models.fingerprint import stated_origin
 from raykd.models.load import model_files
 from raykd.runs.checkpointer import Checkpointer, found_checkpoint
 from raykd.runs.companions import companions_of
@@ -128,7 +128,7 @@ def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunRes
                     config=config,
                     companions=companions,
                     metrics=result.metrics,
-                    origin={RUN: paths.name, STEP: model_step},
+                    origin=stated_origin(paths.name, model_step, keep=config.train.keep),
                 )
                 export_model(exported, paths.model, overwrites=True)
                 # Last: a run that says it is done has its model. Killed before, it exports again.

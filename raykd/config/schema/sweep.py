@@ -202,6 +202,8 @@ class SweepConfig:
                 problems.append(f"teachers.{name}.milestones: together, each has one quality")
         problems += _named_problems("stages", self.stages)
         problems += _named_problems("probes", self.probes)
+        if "mean" in self.probes:
+            problems.append("probes.mean: probe/mean is the mean over probes; name it otherwise")
         for key, dimension in self.search.items():
             problems += dimension.problems(f"search.{key}")
         for name, node in self.nodes.items():

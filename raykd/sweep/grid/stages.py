@@ -18,7 +18,7 @@ from raykd.config.schema.sweep import SweepConfig
 from raykd.config.schema.teachers import CacheConfig
 from raykd.distill.setup import read_setup
 from raykd.errors import ConfigError, RaykdError
-from raykd.models.fingerprint import origin_of
+from raykd.models.fingerprint import BEST, origin_of
 from raykd.runs.checkpoint import checkpoint_name, committed_steps
 from raykd.runs.checkpointer import milestone_steps
 from raykd.runs.inputs import located_model
@@ -165,23 +165,32 @@ class Milestone:
 
     run: RunConfig
     step: int
+    is_export: bool = False
+    """Whether it is known at the end only which of its steps the model is of."""
 
     @property
     def uri(self) -> str:
-        """Place of its checkpoint."""
-        return uris.join(run_paths(self.run).checkpoints, checkpoint_name(self.step))
+        """Place of its checkpoint, or of what the run exports."""
+        paths = run_paths(self.run)
+        if self.is_export:
+            return paths.model
+        return uris.join(paths.checkpoints, checkpoint_name(self.step))
 
     @property
     def origin(self) -> str:
         """What it is known by before it is there."""
-        return origin_of(run_paths(self.run).name, self.step)
+        name = run_paths(self.run).name
+        return origin_of(name, BEST) if self.is_export else origin_of(name, self.step)
 
 
 def milestones_of(
     config: RunConfig, fractions: tuple[float, ...], *, num_steps: int
 ) -> list[Milestone]:
-    """Return the models of a pinned run after fractions of its steps."""
-    return [Milestone(run=config, step=step) for step in milestone_steps(fractions, num_steps)]
+    """Return the models of a pinned run after fractions of its steps, at its end what it keeps."""
+    return [
+        Milestone(run=config, step=step, is_export=config.train.keep == BEST and fraction == _LAST)
+        for fraction, step in zip(fractions, milestone_steps(fractions, num_steps), strict=True)
+    ]
 
 
 def num_steps(config: RunConfig) -> int:

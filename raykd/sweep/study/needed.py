@@ -57,9 +57,13 @@ class NeededModels:
 
     def _is_there(self, probe: Record, run: Record) -> bool:
         """Tell whether the checkpoint is there; an answer of no stands for a while."""
+        paths = RunPaths(run.run_uri)
+        if probe.config["student"]["pretrained"] == paths.model:
+            # What a run keeps it exports when it is done.
+            return False
         is_reached = run.last_evaluation.get("step", 0) >= probe.probed_step
         is_due = self._clock() >= self._next_looks.get(probe.id, -math.inf)
         if not run.state.is_terminal and not (is_reached and is_due):
             return False
         self._next_looks[probe.id] = self._clock() + _LOOK_SECONDS
-        return probe.probed_step in committed_steps(RunPaths(run.run_uri).checkpoints)
+        return probe.probed_step in committed_steps(paths.checkpoints)

@@ -106,7 +106,10 @@ def test_a_section_of_a_sweep_is_shown_with_what_is_in_it(
     ("arguments", "advice"),
     [
         (["--sweep", "searchr"], "did you mean searcher?"),
-        (["--sweep", "milestones"], "did you mean teachers.<name>.milestones?"),
+        (
+            ["--sweep", "milestones"],
+            "did you mean stages.<name>.milestones or teachers.<name>.milestones?",
+        ),
         (["--sweep", "losses"], "it belongs to a run: raykd explain losses"),
         (["searcher"], "it belongs to a sweep: raykd explain --sweep searcher"),
         (
