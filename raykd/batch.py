@@ -25,6 +25,7 @@ from raykd.errors import DataError
 from raykd.scores import Scores
 
 IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float32]
 
 _NO_ROW_ID = -1
 
@@ -56,8 +57,8 @@ class Rows:
     languages_B: IntArray
     """Index of each row's language in the manifest's list of languages."""
 
-    labels_B: IntArray | None = None
-    """Class of each row, for sequence classification."""
+    labels_B: IntArray | FloatArray | None = None
+    """Class or number of each row, for sequence classification."""
 
     token_labels_T: IntArray | None = None
     """Class of the word that each token begins, -100 where none begins."""
@@ -144,7 +145,8 @@ class Batch:
     """Scored positions as indices into the flattened [B * L] tokens, int64."""
 
     labels_P: torch.Tensor
-    """What is right at each scored position: a token id or a class, int64."""
+    """What is right at each scored position: a token id or a class, int64, or a number,
+    float32."""
 
     languages_B: torch.Tensor
     """Index of each example's language, int64."""
@@ -228,7 +230,12 @@ class Batch:
 
 
 def padded_batch(
-    rows: Rows, *, input_ids_T: IntArray, scored_P: IntArray, labels_P: IntArray, pad_id: int
+    rows: Rows,
+    *,
+    input_ids_T: IntArray,
+    scored_P: IntArray,
+    labels_P: IntArray | FloatArray,
+    pad_id: int,
 ) -> Batch:
     """Return rows, at least one, as one padded batch.
 
@@ -299,7 +306,8 @@ def _filled(values_T: IntArray, is_token_BL: np.ndarray, *, fill: int) -> torch.
 
 def _tensor(values: np.ndarray) -> torch.Tensor:
     # A copy: arrays that come from Arrow are read-only, tensors never are.
-    return torch.tensor(values, dtype=torch.int64)
+    dtype = torch.float32 if values.dtype == np.float32 else torch.int64
+    return torch.tensor(values, dtype=dtype)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -56,7 +56,7 @@ def write_prepared(  # noqa: PLR0913  each is a way in which data differ
     generator = np.random.default_rng(seed)
     schema = row_schema(
         VOCAB_SIZE,
-        has_label=labels is not None,
+        labels=labels,
         has_words=word_labels is not None,
         has_types=False,
     )
@@ -129,7 +129,11 @@ def _columns(
         "language": [language] * num_rows,
     }
     if labels is not None:
-        columns["label"] = [int(body[0]) % len(labels) for body in bodies]
+        # A number between 0 and 5, as STS-B has.
+        columns["label"] = [
+            int(body[0]) % len(labels) if labels else float(body.mean()) / VOCAB_SIZE * 5
+            for body in bodies
+        ]
     if word_labels is not None:
         columns["word_labels"] = [
             [-100, *(int(t) % len(word_labels) for t in body), -100] for body in bodies

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from raykd.config.load import checked_run
+from raykd.config.schema.prepare import NUMBER
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import Manifest
 
@@ -33,6 +34,18 @@ def small_data(
         labels=("a", "b", "c"),
         word_labels=word_labels,
         seed=seed,
+    )
+
+
+def number_data(path: Path) -> Manifest:
+    """Publish rows in two languages whose labels are numbers, with 21 rows to evaluate on."""
+    return write_prepared(
+        path,
+        {
+            "train": {"de": [9, 6, 5], "en": [10] * 7},
+            "validation": {"de": [6, 2], "en": [9, 4]},
+        },
+        labels=NUMBER,
     )
 
 

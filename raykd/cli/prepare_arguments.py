@@ -3,7 +3,7 @@
 import argparse
 from typing import get_args
 
-from raykd.config.schema.prepare import UNDETERMINED, Demo, Format, Quoting, Task
+from raykd.config.schema.prepare import UNDETERMINED, Demo, Format, LabelType, Quoting, Task
 from raykd.machine.cores import usable_cores
 
 
@@ -99,7 +99,13 @@ def _add_sources(group: argparse._ArgumentGroup) -> None:
 def _add_columns(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--text-column", default="text", metavar="NAME", help="(default: text)")
     group.add_argument("--text-pair-column", metavar="NAME", help="second text of a pair")
-    group.add_argument("--label-column", metavar="NAME", help="class of the row")
+    group.add_argument("--label-column", metavar="NAME", help="class or number of the row")
+    group.add_argument(
+        "--label-type",
+        choices=get_args(LabelType),
+        default="class",
+        help="what the label of a row is: a class, or a number to predict (default: %(default)s)",
+    )
     group.add_argument("--word-column", metavar="NAME", help="list of words, instead of text")
     group.add_argument("--word-label-column", metavar="NAME", help="list of their labels")
     group.add_argument(

@@ -146,20 +146,26 @@ def print_metrics(metrics: Mapping[str, float]) -> None:
 
 
 def _print_split(corner: str, by_model: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-    """Print every metric of each model, then accuracies by language."""
+    """Print every metric of each model, then one of them by language.
+
+    That is the accuracy, or of predicted numbers their correlation with the true ones.
+    """
+    chosen = (
+        "pearson" if any("pearson" in v.get("", {}) for v in by_model.values()) else "accuracy"
+    )
     console.print(
         _pivot(corner, {model: values[""] for model, values in by_model.items() if "" in values})
     )
     by_language: dict[str, dict[str, float]] = {}
     for model, languages in by_model.items():
         for language, values in languages.items():
-            if language and "accuracy" in values:
-                by_language.setdefault(language, {})[model] = values["accuracy"]
+            if language and chosen in values:
+                by_language.setdefault(language, {})[model] = values[chosen]
             if language and "forgetting" in values:
                 by_language.setdefault(language, {})["forgotten"] = values["forgetting"]
     if by_language:
         console.print()
-        console.print(_pivot(f"{corner} accuracy".strip(), by_language))
+        console.print(_pivot(f"{corner} {chosen}".strip(), by_language))
 
 
 def _by_model(metrics: Mapping[str, float], prefix: str) -> dict[str, dict[str, dict[str, float]]]:

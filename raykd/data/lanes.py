@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc
 
-from raykd.batch import IntArray, Rows
+from raykd.batch import FloatArray, IntArray, Rows
 from raykd.data.manifest import Manifest, Shard
 from raykd.data.row_filter import RowFilter
 from raykd.data.shard_checks import check_batch, expected_schema
@@ -146,6 +146,12 @@ def as_rows(batch: pa.RecordBatch, *, epoch: int) -> Rows:
         flat = column.flatten() if pa.types.is_list(column.type) else column
         return flat.to_numpy(zero_copy_only=False).astype(np.int64)  # type: ignore[no-any-return]
 
+    def labels() -> IntArray | FloatArray | None:
+        column: Any = columns.get("label")
+        if column is None or pa.types.is_integer(column.type):
+            return values("label")
+        return column.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
     tokens, row_ids, languages = values("input_ids"), values("row_id"), values("language")
     assert tokens is not None  # noqa: S101  every shard has these three columns
     assert row_ids is not None  # noqa: S101
@@ -156,7 +162,7 @@ def as_rows(batch: pa.RecordBatch, *, epoch: int) -> Rows:
         row_ids_B=row_ids,
         epochs_B=np.full(batch.num_rows, epoch, dtype=np.int64),
         languages_B=languages,
-        labels_B=values("label"),
+        labels_B=labels(),
         token_labels_T=values("word_labels"),
         token_types_T=values("token_type_ids"),
     )

@@ -8,8 +8,8 @@
 
 Columns of a shard: ``input_ids`` (list of the smallest unsigned type that holds the
 vocabulary), ``row_id`` (int64, unique in the data set), ``language`` (dictionary of string),
-and where the data has them ``label`` (int32), ``word_labels`` (list of int16, one per token,
--100 where no word begins) and ``token_type_ids`` (list of uint8).
+and where the data has them ``label`` (int32, or float32 where it is a number), ``word_labels``
+(list of int16, one per token, -100 where no word begins) and ``token_type_ids`` (list of uint8).
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field, fields
 
 import pyarrow as pa
 
+from raykd.config.schema.prepare import NUMBER
 from raykd.data.json_values import (
     boolean,
     fields_of,
@@ -97,7 +98,7 @@ class Manifest:
     """Tokens of the longest row, special tokens included."""
 
     labels: tuple[str, ...] | None
-    """Names of the classes of ``label``."""
+    """Names of the classes of ``label``; NUMBER where it is a number."""
 
     word_labels: tuple[str, ...] | None
     """Names of the classes of ``word_labels``, such as O, B-PER, I-PER."""
@@ -131,8 +132,10 @@ class Manifest:
         return shards
 
 
-def row_schema(vocab_size: int, *, has_label: bool, has_words: bool, has_types: bool) -> pa.Schema:
-    """Return the columns of a shard."""
+def row_schema(
+    vocab_size: int, *, labels: tuple[str, ...] | None, has_words: bool, has_types: bool
+) -> pa.Schema:
+    """Return the columns of a shard, whose rows have these labels."""
     # Two bytes a token instead of four where all ids fit.
     token_type = pa.uint16() if vocab_size <= 1 << 16 else pa.uint32()
     columns = [
@@ -140,8 +143,8 @@ def row_schema(vocab_size: int, *, has_label: bool, has_words: bool, has_types: 
         pa.field("row_id", pa.int64()),
         pa.field("language", pa.dictionary(pa.int16(), pa.string())),
     ]
-    if has_label:
-        columns.append(pa.field("label", pa.int32()))
+    if labels is not None:
+        columns.append(pa.field("label", pa.float32() if labels == NUMBER else pa.int32()))
     if has_words:
         columns.append(pa.field("word_labels", pa.list_(pa.int16())))
     if has_types:

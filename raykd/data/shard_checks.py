@@ -6,6 +6,7 @@ An id beyond the vocabulary stops a GPU without a word on which row it was.
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from raykd.config.schema.prepare import NUMBER
 from raykd.data.manifest import NO_LABEL, Manifest, row_schema
 
 
@@ -13,7 +14,7 @@ def expected_schema(manifest: Manifest) -> pa.Schema:
     """Return the columns that every shard of a data set has."""
     return row_schema(
         manifest.tokenizer.vocab_size,
-        has_label=manifest.labels is not None,
+        labels=manifest.labels,
         has_words=manifest.word_labels is not None,
         has_types=manifest.has_token_types,
     )
@@ -51,7 +52,9 @@ def check_batch(batch: pa.RecordBatch, manifest: Manifest, *, schema: pa.Schema)
         raise ValueError(message)
     _check_range("input_ids", values["input_ids"], maximum=manifest.tokenizer.vocab_size - 1)
     for name, classes in (("label", manifest.labels), ("word_labels", manifest.word_labels)):
-        if classes is not None:
+        if classes == NUMBER:
+            _check_finite(name, values[name])
+        elif classes is not None:
             scored = values[name].filter(pc.not_equal(values[name], NO_LABEL))
             _check_range(name, scored, maximum=len(classes) - 1)
 
@@ -63,6 +66,12 @@ def _check_lengths(batch: pa.RecordBatch, lists: list[str], *, maximum: int) -> 
         if not pc.list_value_length(batch[name]).equals(lengths):
             message = f"{name} has not one entry for each token"
             raise ValueError(message)
+
+
+def _check_finite(name: str, values: pa.Array) -> None:
+    if not pc.all(pc.is_finite(values), min_count=0).as_py():
+        message = f"{name}: a value is NaN or infinite"
+        raise ValueError(message)
 
 
 def _check_range(name: str, values: pa.Array, *, minimum: int = 0, maximum: int) -> None:

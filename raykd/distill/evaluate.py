@@ -132,5 +132,9 @@ def evaluate(
 
 
 def _summed(total: Tally, world: World) -> Tally:
-    # A copy: the sum over the workers is made in place, and tallies of no rows are shared.
-    return Tally(sums_GS=world.all_reduce_sum(total.sums_GS.clone()).cpu())
+    numbers_N3 = total.numbers_N3
+    return Tally(
+        # A copy: the sum over the workers is made in place, and tallies of no rows are shared.
+        sums_GS=world.all_reduce_sum(total.sums_GS.clone()).cpu(),
+        numbers_N3=None if numbers_N3 is None else world.all_gather(numbers_N3.cpu()),
+    )

@@ -78,7 +78,7 @@ def check_projections(setup: RunSetup, *, student: PreTrainedConfig) -> None:
     """
     config = setup.config
     known: tuple[str, ...] = ()
-    if has_classes(student, config.task) and student.num_labels == len(setup.labels or ()):
+    if has_classes(student, config.task) and student.num_labels == setup.num_classes:
         known = languages_of(student) or ()
     _check(config.student, known)
     if config.student.projections == "shared":

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from raykd.config.schema.prepare import NUMBER
 from raykd.config.schema.run import RunConfig
 from raykd.data.fraction import with_fraction
 from raykd.data.manifest import Manifest, Shard, read_manifest
@@ -36,13 +37,20 @@ class RunSetup:
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """Names of the classes of the task; None for language modelling."""
+        """Names of the classes of the task, or NUMBER; None for language modelling."""
         return self.manifest.labels_of(self.config.task)
 
     @property
     def num_classes(self) -> int:
-        """Classes of the task; for language modelling the tokenizer's vocabulary."""
-        return self.manifest.tokenizer.vocab_size if self.labels is None else len(self.labels)
+        """Classes of the task, or 1 for a number; for language modelling the vocabulary."""
+        if self.labels is None:
+            return self.manifest.tokenizer.vocab_size
+        return 1 if self.predicts_number else len(self.labels)
+
+    @property
+    def predicts_number(self) -> bool:
+        """Whether the label of a row is a number, and not one of some classes."""
+        return self.labels == NUMBER
 
     @property
     def trained_languages(self) -> tuple[str, ...]:

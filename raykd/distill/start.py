@@ -191,7 +191,7 @@ def _class_order(
         order = class_order(source, labels, where="student.init")
     except ModelError:
         return None
-    return tuple(range(len(labels))) if order is None else order
+    return tuple(range(source.num_labels)) if order is None else order
 
 
 @torch.no_grad()

@@ -34,6 +34,17 @@ class World:
             torch.distributed.all_reduce(values)
         return values
 
+    def all_gather(self, lines: torch.Tensor) -> torch.Tensor:
+        """Return the lines of a tensor on the CPU of all workers, in the order of their ranks.
+
+        Workers may have different numbers of them.
+        """
+        if self.size == 1:
+            return lines
+        parts = [lines] * self.size
+        torch.distributed.all_gather_object(parts, lines)
+        return torch.cat(parts)
+
     def sum_known(self, values: list[int]) -> list[float]:
         """Return the sums of some numbers over all workers; one alone needs no device for it."""
         if self.size == 1:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import torch
 
-from raykd.config.schema.losses import CrossEntropyConfig, LossesConfig
+from raykd.config.schema.losses import CrossEntropyConfig, LossesConfig, SquaredErrorConfig
 from raykd.doctor.formulas import FORMULAS
 from raykd.doctor.subject import Setting, Subject, check, deviation
 
@@ -44,6 +44,12 @@ def precision(subject: Subject, setting: Setting) -> Iterator[float]:
     yield deviation(
         term.per_position(student_PK, labels_P, **term.settings_at(0.0)),
         -student_PK.double().softmax(dim=-1).log()[labels_P, labels_P],
+    )
+    (term,) = subject.build_terms(LossesConfig(squared_error=SquaredErrorConfig()))
+    numbers_P1, true_P = student_PK[:, :1], teacher_PK[:, 0].float()
+    yield deviation(
+        term.per_position(numbers_P1, true_P, **term.settings_at(0.0)),
+        (numbers_P1.double().squeeze(-1) - true_P.double()).square(),
     )
     for name, formula in FORMULAS.items():
         values_P = _values(subject, name, student_PK, teacher_PK, 2.0)

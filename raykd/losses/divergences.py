@@ -40,6 +40,19 @@ def cross_entropy(
     )
 
 
+def squared_error(student_logits_PK: torch.Tensor, labels_P: torch.Tensor) -> torch.Tensor:
+    """Return the squared difference of the student's number and the true one at each position.
+
+    Args:
+        student_logits_PK: The number that the student predicts; K is 1.
+        labels_P: The true number of each position.
+
+    Returns:
+        float32 values of shape [P], or float64 where the student is float64.
+    """
+    return (widened(student_logits_PK).squeeze(-1) - labels_P) ** 2
+
+
 def forward_kl(
     student_logits_PK: torch.Tensor,
     teacher_logits_PK: torch.Tensor,

@@ -12,6 +12,7 @@ from raykd.losses import divergences
 
 _LOSSES: dict[str, Callable[..., torch.Tensor]] = {
     "cross_entropy": divergences.cross_entropy,
+    "squared_error": divergences.squared_error,
     "forward_kl": divergences.forward_kl,
     "reverse_kl": divergences.reverse_kl,
     "jensen_shannon": divergences.jensen_shannon,

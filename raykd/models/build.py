@@ -19,6 +19,7 @@ from transformers import (
 
 from raykd.config.frozen import NOTHING, FrozenParts
 from raykd.config.schema.model import ArchitectureConfig
+from raykd.config.schema.prepare import NUMBER
 from raykd.config.schema.run import TaskName
 from raykd.errors import ConfigError
 from raykd.models.families import (
@@ -57,7 +58,7 @@ class Vocabulary:
     """Tokens of the longest row."""
 
     labels: tuple[str, ...] | None
-    """Names of the classes; None for language modelling."""
+    """Names of the classes, or NUMBER; None for language modelling."""
 
 
 def build_config(
@@ -129,7 +130,13 @@ def count_parameters(
 
 
 def class_fields(labels: tuple[str, ...]) -> Fields:
-    """Return what a configuration says of classes of which each example or token has one."""
+    """Return what a configuration says of classes of which each example or token has one.
+
+    Of NUMBER it is what transformers knows regression by.
+    """
+    if labels == NUMBER:
+        name = "LABEL_0"
+        return {"id2label": {0: name}, "label2id": {name: 0}, "problem_type": "regression"}
     return {
         "id2label": dict(enumerate(labels)),
         "label2id": {name: index for index, name in enumerate(labels)},

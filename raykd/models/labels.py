@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from transformers import PreTrainedConfig
 
+from raykd.config.schema.prepare import NUMBER
 from raykd.config.schema.run import TaskName
 from raykd.errors import MissingHeadError
 
@@ -38,8 +39,18 @@ def has_classes(model_config: PreTrainedConfig, task: TaskName) -> bool:
 
 
 def label_list(model_config: PreTrainedConfig) -> tuple[str, ...]:
-    """Return the names of a model's classes, in the model's order."""
+    """Return the names of a model's classes, in the model's order; NUMBER where it predicts one.
+
+    One score is a number where nothing else is said, as transformers takes it.
+    """
+    if model_config.num_labels == 1 and model_config.problem_type in (None, "regression"):
+        return NUMBER
     return tuple(str(model_config.id2label[index]) for index in range(model_config.num_labels))
+
+
+def shown_labels(labels: tuple[str, ...] | None) -> str:
+    """Return the labels of a model or of data, for a message."""
+    return "a number for a label" if labels == NUMBER else f"the classes {list(labels or ())}"
 
 
 def is_unnamed(names: tuple[str, ...]) -> bool:
@@ -68,7 +79,7 @@ def class_order(
         return None
     if sorted(names) != sorted(labels) or len(set(names)) < len(names):
         message = (
-            f"{where}: scores the classes {list(names)}, but the data has {list(labels)}; "
+            f"{where}: scores {shown_labels(names)}, but the data has {shown_labels(labels)}; "
             "use a model that was trained on these labels, in any order"
         )
         raise MissingHeadError(message)

@@ -49,6 +49,9 @@ _LAYER_LOSSES = (
     LossesConfig(attention_scores=AttentionScoresConfig()),
     LossesConfig(attention_relations=AttentionRelationsConfig()),
 )
+_COMPARED = ("loss", "accuracy", "pearson")
+"""Metrics; of each data has some."""
+
 _SCORE_BYTES, _HIDDEN_BYTES = 4, 2
 """Bytes of a number in cached outputs: scores in float32, hidden states in 16 bits."""
 
@@ -226,7 +229,7 @@ def _has_classes(model: _Model, labels: tuple[str, ...]) -> bool:
 
 
 def _scores(setup: RunSetup) -> dict[str, tuple[float, float]]:
-    """Return the losses and accuracies of teacher and student, by name.
+    """Return what teacher and student are compared in on data, by name.
 
     Raises:
         ModelError: One of them cannot be loaded, or has a loss that is no number.
@@ -242,7 +245,7 @@ def _scores(setup: RunSetup) -> dict[str, tuple[float, float]]:
         if not math.isfinite(metrics[name]):
             message = f"{source}: says NaN or infinity about some rows; take another model"
             raise ModelError(message)
-    names = [name for name in metrics if name.split("/")[0] in ("loss", "accuracy")]
+    names = [name for name in metrics if name.split("/")[0] in _COMPARED]
     return {name: (metrics[f"teacher/{name}"], metrics[name]) for name in names}
 
 
@@ -271,7 +274,9 @@ def _facts(model: _Model, plan: ModelPlan | None, task: TaskName) -> dict[str, s
         "ids in config.json": _listed(_special_ids(config)),
         "context": f"{model.context:,} tokens",
     }
-    return facts if task.endswith("_lm") else facts | {"labels": ", ".join(label_list(config))}
+    if task.endswith("_lm"):
+        return facts
+    return facts | {"labels": ", ".join(label_list(config)) or "1 number"}
 
 
 def _stored_dtypes(model: _Model) -> tuple[str, ...]:

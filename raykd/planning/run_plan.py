@@ -1,6 +1,6 @@
 """What a run would do, found out without starting it; and everything that speaks against it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -30,6 +30,7 @@ from raykd.planning.memory import (
     shared_bytes,
 )
 from raykd.planning.model_fit import check_source, planned_model, remarks, with_frozen
+from raykd.planning.objective_fit import objective_problems
 from raykd.runs.checkpoint import committed_steps
 from raykd.runs.inputs import check_inputs, other_runs, pinned
 from raykd.runs.paths import RunPaths, run_paths
@@ -111,6 +112,7 @@ def plan_run(config: RunConfig, *, fresh: bool = False) -> Plan:
     problems.collect(lambda: check_inputs(config))
     data = problems.collect(lambda: planned_data(setup))
     problems.collect(lambda: check_eval_languages(setup))
+    problems.note(objective_problems(setup))
     student, teachers = plan_models(setup, problems)
     caches = problems.collect(lambda: plan_caches(setup)) or {}
     start = None
@@ -181,6 +183,10 @@ class Problems:
         except RaykdError as error:
             self._messages.append(str(error))
             return None
+
+    def note(self, messages: Iterable[str]) -> None:
+        """Note what is wrong."""
+        self._messages += messages
 
     def found(self) -> tuple[str, ...]:
         """Return every problem once."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from raykd.config.schema.losses import CrossEntropyConfig, LossesConfig
+from raykd.config.schema.losses import CrossEntropyConfig, LossesConfig, SquaredErrorConfig
 from raykd.config.schema.run import RunConfig
 from raykd.distill.assemble import RunModels, build_objective, build_state, loop_options
 from raykd.distill.batches import StepReader
@@ -126,7 +126,9 @@ def _of_one_worker(setup: RunSetup) -> RunSetup:
         teachers={},
         teacher_weights=None,
         student=replace(config.student, init=None),
-        losses=LossesConfig(cross_entropy=CrossEntropyConfig()),
+        losses=LossesConfig(squared_error=SquaredErrorConfig())
+        if setup.predicts_number
+        else LossesConfig(cross_entropy=CrossEntropyConfig()),
         train=train,
     )
     return replace(setup, config=alone)

@@ -1,6 +1,7 @@
 """From the name of a task to the task."""
 
 from raykd.config.schema.data import MaskingConfig
+from raykd.config.schema.prepare import NUMBER
 from raykd.config.schema.run import TaskName
 from raykd.errors import ConfigError
 from raykd.tasks.causal_lm import CausalLM
@@ -24,7 +25,8 @@ def build_task(
     Args:
         name: Which task.
         tokenizer: Of the prepared data.
-        labels: Names of the classes of rows or words; the two classification tasks need them.
+        labels: Names of the classes of rows or words, or NUMBER; the two classification tasks
+            need them.
         masking: Used by masked_lm only.
         seed: Decides the masks of masked_lm.
         summary: The token that stands for a row, for sequence_classification; a property of
@@ -64,7 +66,7 @@ def _masked_lm(tokenizer: TokenizerFacts, masking: MaskingConfig, seed: int) -> 
 
 
 def _required(labels: tuple[str, ...] | None, name: TaskName) -> tuple[str, ...]:
-    if not labels:
+    if labels is None or (labels == NUMBER and name == "token_classification"):
         message = (
             f"task={name}: the data has no labels for it; prepare the data with a label column"
         )

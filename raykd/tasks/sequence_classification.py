@@ -1,11 +1,11 @@
-"""Sequence classification: one class for a text or a pair of texts."""
+"""Sequence classification: one class, or one number, for a text or a pair of texts."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from raykd.batch import Batch, IntArray, Rows, idle_batch, padded_batch
+from raykd.batch import Batch, FloatArray, IntArray, Rows, idle_batch, padded_batch
 from raykd.config.schema.run import TaskName
 from raykd.errors import DataError
 
@@ -18,14 +18,16 @@ class SequenceClassification:
     """Scores the one token that stands for its row."""
 
     class_names: tuple[str, ...]
+    """NUMBER where the label of a row is a number."""
+
     summary: Summary
     pad_id: int
     name: TaskName = "sequence_classification"
 
     @property
     def num_classes(self) -> int:
-        """Return the number of classes."""
-        return len(self.class_names)
+        """Return how many classes are scored; a number is one score."""
+        return len(self.class_names) or 1
 
     def collate(self, rows: Rows) -> Batch:
         """Return a batch that scores one position per row.
@@ -35,7 +37,7 @@ class SequenceClassification:
         """
         if not len(rows):
             return idle_batch(self.pad_id)
-        labels_B = self.targets(rows)
+        labels_B = _labels(rows)
         ends_B = np.cumsum(rows.lengths_B)
         return padded_batch(
             rows,
@@ -51,7 +53,11 @@ class SequenceClassification:
         Raises:
             DataError: The rows have no labels.
         """
-        if rows.labels_B is None:
-            message = "rows: have no label, which sequence_classification needs; prepare with one"
-            raise DataError(message)
-        return rows.labels_B
+        return _labels(rows).astype(np.int64)
+
+
+def _labels(rows: Rows) -> IntArray | FloatArray:
+    if rows.labels_B is None:
+        message = "rows: have no label, which sequence_classification needs; prepare with one"
+        raise DataError(message)
+    return rows.labels_B

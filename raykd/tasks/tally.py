@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from raykd.batch import Batch
 from raykd.scores import Scores, by_position
 from raykd.tasks.entities import are_entity_labels, count_entities
-from raykd.tasks.task import Task
+from raykd.tasks.task import Task, predicts_number
 
 NUM_SCALARS = 8
 """Sums that do not depend on the number of classes."""
@@ -29,19 +29,27 @@ class Tally:
     where classes are scored K right predictions, K predictions, K labels by class.
 
     Tallies of the same task and languages have one shape, so an all-reduce of this tensor
-    adds the tallies of all workers."""
+    adds the tallies of all workers. Of numbers, the loss is the squared error."""
+
+    numbers_N3: torch.Tensor | None = None
+    """float64. Where numbers are predicted: language, predicted and true number of each of the N
+    positions, for ranks are no sums; else None."""
 
     def __add__(self, other: "Tally") -> "Tally":
         """Return the tally of both sets of rows."""
-        return Tally(sums_GS=self.sums_GS + other.sums_GS)
+        numbers_N3 = None
+        if self.numbers_N3 is not None and other.numbers_N3 is not None:
+            numbers_N3 = torch.cat([self.numbers_N3, other.numbers_N3])
+        return Tally(sums_GS=self.sums_GS + other.sums_GS, numbers_N3=numbers_N3)
 
     @staticmethod
     def none(task: Task, *, num_languages: int, device: torch.device) -> "Tally":
         """Return the tally of no rows."""
-        num_sums = NUM_SCALARS + (0 if task.class_names is None else 3 * task.num_classes)
+        num_sums = NUM_SCALARS + 3 * len(task.class_names or ())
         # float64 counts exactly up to 2**53, and a long sum of losses keeps its digits.
         zeros_GS = torch.zeros(num_languages, num_sums, dtype=torch.float64, device=device)
-        return Tally(sums_GS=zeros_GS)
+        numbers_N3 = zeros_GS.new_zeros(0, 3) if predicts_number(task) else None
+        return Tally(sums_GS=zeros_GS, numbers_N3=numbers_N3)
 
     @property
     def positions_G(self) -> torch.Tensor:  # noqa: N802  a tensor, named like the fields
@@ -66,15 +74,22 @@ class Predictions:
     """What a model predicts at scored positions."""
 
     losses_P: torch.Tensor
-    """Cross entropy against the labels, in nats."""
+    """Cross entropy against the labels, in nats; of numbers, the squared error."""
 
     classes_P: torch.Tensor
-    """The class with the highest score, int64."""
+    """The class with the highest score, int64; where the labels are numbers, the number that is
+    predicted, float64."""
 
 
 @torch.no_grad()
 def predictions(scores: Scores, labels_P: torch.Tensor) -> Predictions:
-    """Return what a model predicts; its scores are never all in memory."""
+    """Return what a model predicts; its scores are never all in memory.
+
+    Labels of a floating-point type are numbers, others are classes.
+    """
+    if labels_P.is_floating_point():
+        numbers_P = scores.logits().squeeze(-1).double()
+        return Predictions(losses_P=(numbers_P - labels_P) ** 2, classes_P=numbers_P)
 
     def measure(logits_CK: torch.Tensor, labels_C: torch.Tensor) -> torch.Tensor:
         # One tensor of both, as by_position joins them: float64 holds every class exactly.
@@ -113,8 +128,12 @@ def tally(
         *_classes(task, predicted_P, batch.labels_P),
     ]
     columns_PS = torch.stack([column.double() for column in columns], dim=-1)
+    languages_P = batch.languages_B[batch.examples_P]
     sums_GS = columns_PS.new_zeros(num_languages, columns_PS.shape[-1])
-    return Tally(sums_GS=sums_GS.index_add_(0, batch.languages_B[batch.examples_P], columns_PS))
+    numbers_N3 = None
+    if predicts_number(task):
+        numbers_N3 = torch.stack([languages_P, predicted_P, batch.labels_P], dim=-1).double()
+    return Tally(sums_GS=sums_GS.index_add_(0, languages_P, columns_PS), numbers_N3=numbers_N3)
 
 
 def _agreement(
@@ -141,7 +160,7 @@ def _entities(task: Task, predicted_P: torch.Tensor, batch: Batch) -> tuple[torc
 def _classes(
     task: Task, predicted_P: torch.Tensor, labels_P: torch.Tensor
 ) -> tuple[torch.Tensor, ...]:
-    if task.class_names is None:
+    if not task.class_names:
         return ()
     classes_K1 = torch.arange(task.num_classes, device=predicted_P.device)[:, None]
     is_predicted_KP, is_label_KP = predicted_P == classes_K1, labels_P == classes_K1

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from raykd.batch import Batch, IntArray, Rows
+from raykd.config.schema.prepare import NUMBER
 from raykd.config.schema.run import TaskName
 
 
@@ -15,11 +16,11 @@ class Task(Protocol):
 
     @property
     def num_classes(self) -> int:
-        """K, what is scored: entries of the vocabulary or classes."""
+        """K, what is scored: entries of the vocabulary, classes, or one number."""
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """Names of the classes; None where the vocabulary is what is scored."""
+        """Names of the classes, or NUMBER; None where the vocabulary is what is scored."""
 
     def collate(self, rows: Rows) -> Batch:
         """Pad rows to one length and mark the scored positions.
@@ -30,6 +31,11 @@ class Task(Protocol):
 
     def targets(self, rows: Rows) -> IntArray:
         """Return what is right wherever the rows may be scored, in no batch: one of K each."""
+
+
+def predicts_number(task: Task) -> bool:
+    """Tell whether what is right at a scored position is a number, and not one of K classes."""
+    return task.class_names == NUMBER
 
 
 class TokenizerFacts(Protocol):

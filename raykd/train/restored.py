@@ -20,7 +20,7 @@ from raykd.distill.world import World
 from raykd.errors import CheckpointError, ConfigError, DataError, RaykdError
 from raykd.models.files import languages_of
 from raykd.models.fingerprint import RUN, STEP
-from raykd.models.labels import label_list
+from raykd.models.labels import label_list, shown_labels
 from raykd.models.load import load_config, load_model, model_files
 from raykd.models.per_language import PerLanguageModel, TaskModel, single_language_model
 from raykd.runs.checkpoint import (
@@ -235,8 +235,9 @@ def _check_same_ids(setup: RunSetup, place: _Place) -> None:
     theirs, mine = setup.labels, place.labels
     if theirs != mine:
         message = (
-            f"{manifest.uri}: has the classes {theirs}, but the run was trained on {mine}; "
-            "prepare it with --labels in this order"
+            f"{manifest.uri}: has {shown_labels(theirs)}, but the run was trained on "
+            f"{shown_labels(mine)}; prepare it with the run's --label-type, and --labels in this "
+            "order"
         )
         raise DataError(message)
 

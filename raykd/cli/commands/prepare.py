@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from raykd.cli.prepare_on_ray import RayTokenisers
 from raykd.cli.prepare_progress import shown_progress
 from raykd.config.schema.prepare import (
+    NUMBER,
     VALIDATION,
     ColumnOptions,
     PrepareOptions,
     SourceOptions,
     TokenizerOptions,
 )
+from raykd.data.manifest import Manifest
 from raykd.data.prepare.columns import as_name
 from raykd.data.prepare.pipeline import prepare
 from raykd.data.prepare.report import PrepareReport
@@ -77,6 +79,7 @@ def _prepare_options(given: argparse.Namespace) -> PrepareOptions:
         task=given.task,
         language=given.language.strip(),
         labels=None if given.labels is None else tuple(map(as_name, given.labels.split(","))),
+        label_type=given.label_type,
         packs=given.pack or is_docs,
         max_length=(32 if is_names else 128) if max_length is None else max_length,
         num_processes=given.num_processes,
@@ -113,16 +116,38 @@ def _summary(report: PrepareReport) -> Iterator[str]:
     codes = manifest.languages
     shown = ", ".join(codes[:40]) + (", ..." if len(codes) > 40 else "")  # noqa: PLR2004 - a line
     yield f"languages    {len(codes)}: {shown}"
-    for name, labels in (("labels", manifest.labels), ("word labels", manifest.word_labels)):
-        if labels is not None:
-            yield f"{name:<12} {len(labels)}: {', '.join(labels[:40])}"
-    if manifest.word_labels is not None and (reason := why_no_entities(manifest.word_labels)):
-        yield f"{'noted':<12} {reason}"
+    yield from _label_summary(manifest)
     vocabulary = manifest.tokenizer
     yield f"tokenizer    {vocabulary.vocab_size:,} ids, fingerprint {vocabulary.fingerprint[:12]}"
     if not report.was_done:
         yield from _work_summary(report)
     yield f"prepared     {manifest.uri}"
+
+
+def _label_summary(manifest: Manifest) -> Iterator[str]:
+    for name, labels in (("labels", manifest.labels), ("word labels", manifest.word_labels)):
+        if labels == NUMBER:
+            yield f"{name:<12} 1 number"
+        elif labels is not None:
+            yield f"{name:<12} {len(labels)}: {', '.join(labels[:40])}"
+    if manifest.labels and _look_like_numbers(manifest.labels):
+        yield (
+            f"{'noted':<12} all labels are numbers, taken for the names of {len(manifest.labels)} "
+            "classes; to predict the numbers prepare with --label-type number"
+        )
+    if manifest.word_labels is not None and (reason := why_no_entities(manifest.word_labels)):
+        yield f"{'noted':<12} {reason}"
+
+
+def _look_like_numbers(labels: tuple[str, ...]) -> bool:
+    """Tell whether all labels are numbers, and some have fractions, which ids of classes have not.
+
+    1.0 is how a table writes 1.
+    """
+    try:
+        return any(float(label) % 1 for label in labels)
+    except ValueError:
+        return False
 
 
 def _work_summary(report: PrepareReport) -> Iterator[str]:

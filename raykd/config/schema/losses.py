@@ -23,6 +23,18 @@ class CrossEntropyConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SquaredErrorConfig:
+    """Squared difference of the student's number and the true one, for data whose label is one."""
+
+    weight: str = "1"
+    """Multiplier in the total loss: a number or a schedule such as '4 -> 1'."""
+
+
+LABEL_TERMS = ("cross_entropy", "squared_error")
+"""Terms that compare the student with the labels: with classes, or with numbers."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ForwardKLConfig:
     """KL(teacher || student) of the softened distributions (Hinton et al., 2015)."""
 
@@ -135,6 +147,7 @@ class LossesConfig:
     """One optional section per term: a present section is an active term."""
 
     cross_entropy: CrossEntropyConfig | None = None
+    squared_error: SquaredErrorConfig | None = None
     forward_kl: ForwardKLConfig | None = None
     reverse_kl: ReverseKLConfig | None = None
     jensen_shannon: JensenShannonConfig | None = None
@@ -154,7 +167,7 @@ class LossesConfig:
     @property
     def teacher_terms(self) -> list[str]:
         """Names of the active terms that compare the student with a teacher."""
-        return [name for name in self.present if name != "cross_entropy"]
+        return [name for name in self.present if name not in LABEL_TERMS]
 
     @property
     def layer_terms(

@@ -9,12 +9,17 @@ Format = Literal["text", "json", "csv", "parquet", "arrow"]
 Quoting = Literal["minimal", "none"]
 Demo = Literal["stdlib-docs", "cldr-names"]
 Task = Literal["masked_lm", "causal_lm", "sequence_classification", "token_classification"]
+LabelType = Literal["class", "number"]
 
 TRAIN = "train"
 VALIDATION = "validation"
 _NO_DELIMITERS = ('"', "\n", "\r", "\0", " ")
 UNDETERMINED = "und"
 """The language of text whose language nobody named (BCP 47)."""
+
+NUMBER: tuple[str, ...] = ()
+"""The names of the classes where the label of a row is a number: there are none. Data without
+labels have None."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,6 +134,9 @@ class PrepareOptions:
     labels: tuple[str, ...] | None = None
     """Allowed labels in the order of their ids; null takes those of the training split."""
 
+    label_type: LabelType = "class"
+    """Whether the label of a row names its class, or is a number to predict (regression)."""
+
     packs: bool = False
     """Whether documents are joined and cut to max_length, or each is a row of its own."""
 
@@ -148,6 +156,9 @@ class PrepareOptions:
         # prepared again, wherever and with however many processes it was.
         for name in ("output_uri", "num_processes", "overwrites"):
             del record[name]
+        # Data that were prepared without the option are those of its default.
+        if self.label_type == "class":
+            del record["label_type"]
         return record
 
     def problems(self) -> list[str]:
@@ -214,4 +225,8 @@ class PrepareOptions:
             problems.append("--task token_classification needs --word-column")
         if self.labels is not None and not (columns.label or columns.word_labels):
             problems.append("--labels needs --label-column or --word-label-column")
+        if self.label_type == "number" and columns.label is None:
+            problems.append("--label-type number needs --label-column")
+        if self.label_type == "number" and self.labels is not None:
+            problems.append("--label-type number excludes --labels: numbers are no classes")
         return problems

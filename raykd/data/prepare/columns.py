@@ -48,6 +48,19 @@ class TableColumns:
         values = _python_values(self._table[name])
         return [self._name(value, name, class_names, row) for row, value in enumerate(values)]
 
+    def numbers(self, name: str) -> list[str | None]:
+        """Return a column of numbers as they are written; None where there is none.
+
+        The number of a ``ClassLabel`` is that in its name.
+        """
+        if self.class_names(name) is not None:
+            return self.strings(name)
+        written = (
+            _decoded(value) if isinstance(value, bytes) else str("" if value is None else value)
+            for value in _python_values(self._table[name])
+        )
+        return [_AROUND.sub("", text) or None for text in written]
+
     def lists(self, name: str) -> list[list[str | None] | None]:
         """Return a column of lists of labels as names; None where a word has none."""
         class_names = self.class_names(name)

@@ -4,21 +4,26 @@ import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 from tokenizers import Encoding, Tokenizer
 
+from raykd.config.schema.prepare import LabelType
 from raykd.data.manifest import NO_LABEL
 from raykd.data.prepare.raw_rows import UNDECODABLE, Finding, RawRows, merged
 from raykd.data.words import labels_on_tokens, running_text
 from raykd.errors import ConfigError
 from raykd.storage import uris
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 EXAMPLE_SCHEMA = pa.schema(
     [
         pa.field("split", pa.string()),
         pa.field("language", pa.string()),
         pa.field("input_ids", pa.list_(pa.uint32())),
-        pa.field("label", pa.int32()),
+        # The id of a class, or a number.
+        pa.field("label", pa.float64()),
         pa.field("word_labels", pa.list_(pa.int16())),
         pa.field("token_type_ids", pa.list_(pa.uint8())),
     ]
@@ -42,6 +47,7 @@ class Recipe:
     labels: tuple[str, ...] | None
     """Allowed labels, of rows or of words."""
 
+    label_type: LabelType
     validation_fraction: float
     language: str
     """Language of rows without one."""
@@ -139,6 +145,8 @@ class Encoder:
         label = rows.labels[index]
         if label is None:
             return "missing label"
+        if self._recipe.label_type == "number":
+            return _number_fault(label)
         return None if label in self._label_ids else "label outside the set"
 
     def _word_label_fault(self, rows: RawRows, index: int) -> str | None:
@@ -191,7 +199,7 @@ class Encoder:
             "split": [e.rows.split_of(e.index, validation_fraction=fraction) for e in kept],
             "language": [self._language(e.rows, e.index) for e in kept],
             "input_ids": [e.encoding.ids for e in kept],
-            "label": [self._label_id(e.rows, e.index) for e in kept],
+            "label": [self._label(e.rows, e.index) for e in kept],
             "word_labels": [e.word_labels for e in kept],
             "token_type_ids": [e.encoding.type_ids if has_types else None for e in kept],
         }
@@ -201,10 +209,11 @@ class Encoder:
         language = None if rows.languages is None else rows.languages[index]
         return language or self._recipe.language
 
-    def _label_id(self, rows: RawRows, index: int) -> int | None:
+    def _label(self, rows: RawRows, index: int) -> float | None:
         if rows.labels is None:
             return None
-        return self._label_ids[rows.labels[index] or ""]
+        label = rows.labels[index] or ""
+        return float(label) if self._recipe.label_type == "number" else self._label_ids[label]
 
     def _word_label_ids(self, rows: RawRows, index: int, encoding: Encoding) -> list[int] | None:
         if rows.words is None or rows.word_labels is None:
@@ -212,6 +221,16 @@ class Encoder:
         words, labels = rows.words[index] or [], rows.word_labels[index] or []
         ids = [NO_LABEL if label is None else self._label_ids[label] for label in labels]
         return labels_on_tokens(words, ids, encoding)
+
+
+def _number_fault(label: str) -> str | None:
+    """Say why a label is no number that float32 holds."""
+    try:
+        # float() would read 1_000, which may be anything but a thousand.
+        number = float(label.replace("_", "?"))
+    except ValueError:
+        return "label that is no number"
+    return None if abs(number) <= _LARGEST else "label that is NaN or infinite in float32"
 
 
 def _input(rows: RawRows, index: int) -> str | tuple[str | None, str | None] | None:

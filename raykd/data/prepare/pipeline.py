@@ -142,6 +142,7 @@ def _recipe(
         packs=options.packs,
         has_types=options.columns.text_pair is not None and tells_pairs_apart(tokenizer),
         labels=labels,
+        label_type=options.label_type,
         validation_fraction=options.sources.validation_fraction,
         language=options.language,
     )
@@ -184,9 +185,10 @@ def _publish(
 ) -> None:
     options = job.options
     info = tokenizer_info(tokenizer)
+    row_labels = recipe.labels if options.columns.label else None
     schema = row_schema(
         info.vocab_size,
-        has_label=options.columns.label is not None,
+        labels=row_labels,
         has_words=options.columns.words is not None,
         has_types=recipe.has_types,
     )
@@ -213,7 +215,7 @@ def _publish(
                 languages=_languages(splits),
                 tokenizer=info,
                 max_length=assembly.max_length,
-                labels=recipe.labels if options.columns.label else None,
+                labels=row_labels,
                 word_labels=recipe.labels if options.columns.words else None,
                 has_token_types=recipe.has_types,
                 options=recorded_options(options, job.inputs),

@@ -39,6 +39,8 @@ class RawRows:
     pairs: list[str | None] | None = None
     words: list[list[str] | None] | None = None
     labels: list[str | None] | None = None
+    """Classes, or numbers as they are written."""
+
     word_labels: list[list[str | None] | None] | None = None
     languages: list[str | None] | None = None
     faults: Mapping[int, str] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
-from raykd.config.schema.prepare import ColumnOptions, PrepareOptions
+from raykd.config.schema.prepare import ColumnOptions, LabelType, PrepareOptions
 from raykd.data.prepare.columns import TableColumns
 from raykd.data.prepare.raw_rows import RawRows
 from raykd.data.prepare.readers.delimited import read_delimited
@@ -33,7 +33,7 @@ def read_rows(file: SourceFile, options: PrepareOptions) -> Iterator[RawRows]:
     columns = ColumnOptions() if file.format == "text" else options.columns
     with _explained(file):
         for records in _records(file, columns, options):
-            yield _raw_rows(records, columns, file=file)
+            yield _raw_rows(records, columns, file=file, label_type=options.label_type)
 
 
 def _records(
@@ -58,8 +58,11 @@ def _records(
             return read_hub(file.uri, sources.hub_config, file.hub_split, names)
 
 
-def _raw_rows(records: Records, columns: ColumnOptions, *, file: SourceFile) -> RawRows:
+def _raw_rows(
+    records: Records, columns: ColumnOptions, *, file: SourceFile, label_type: LabelType
+) -> RawRows:
     table = TableColumns(records.table, features=records.features)
+    labels = table.strings if label_type == "class" else table.numbers
     words = table.words(columns.words) if columns.words else None
     texts = (
         table.texts(columns.text)
@@ -75,7 +78,7 @@ def _raw_rows(records: Records, columns: ColumnOptions, *, file: SourceFile) -> 
         texts=texts,
         pairs=table.texts(columns.text_pair) if columns.text_pair else None,
         words=words,
-        labels=table.strings(columns.label) if columns.label else None,
+        labels=labels(columns.label) if columns.label else None,
         word_labels=table.lists(columns.word_labels) if columns.word_labels else None,
         languages=table.strings(columns.language) if columns.language else None,
         class_names=table.class_names(columns.label or columns.word_labels or ""),

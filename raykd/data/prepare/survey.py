@@ -9,7 +9,7 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
-from raykd.config.schema.prepare import TRAIN, PrepareOptions
+from raykd.config.schema.prepare import NUMBER, TRAIN, PrepareOptions
 from raykd.data.manifest import TOKENIZER_DIRECTORY
 from raykd.data.prepare.raw_rows import UNDECODABLE, RawRows
 from raykd.data.prepare.tokenizer_training import evenly_sampled, train_tokenizer
@@ -24,7 +24,7 @@ _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 def survey(
     rows: Iterable[RawRows], options: PrepareOptions
 ) -> tuple[PreTrainedTokenizerFast, tuple[str, ...] | None]:
-    """Return the tokenizer and the labels of a data set.
+    """Return the tokenizer and the labels of a data set; NUMBER where the label is a number.
 
     Both are as the options name them, or learnt from the training split.
 
@@ -45,9 +45,10 @@ def survey(
         message = f"--task masked_lm: the tokenizer {source} has no mask token; choose another"
         raise ConfigError(message)
     has_labels = bool(options.columns.label or options.columns.word_labels)
-    learns_labels = has_labels and options.labels is None
+    given = NUMBER if options.label_type == "number" else options.labels
+    learns_labels = has_labels and given is None
     if tokenizer is not None and not learns_labels:
-        return tokenizer, options.labels
+        return tokenizer, given
     labels = _Labels()
     faults: list[str] = []
     texts = _texts_and_labels(_noting_fault(rows, faults), labels, options=options)
@@ -63,7 +64,7 @@ def survey(
         # Labels are noted as the texts go by.
         for _ in texts:
             pass
-    return tokenizer, labels.in_order() if learns_labels else options.labels
+    return tokenizer, labels.in_order() if learns_labels else given
 
 
 def kept_survey(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from raykd.config.inputs import models_by_teacher
 from raykd.config.schedule import parse_schedule
-from raykd.config.schema.losses import CrossEntropyConfig, LossesConfig
+from raykd.config.schema.losses import CrossEntropyConfig, LossesConfig, SquaredErrorConfig
 from raykd.config.schema.model import StudentConfig
 from raykd.config.schema.run import RunConfig
 
@@ -16,9 +16,10 @@ def control_of(config: RunConfig) -> RunConfig:
     """Return the run trained on labels alone, all else alike.
 
     The teacher stays where the student's start, its architecture or the mixture of languages
-    depends on it. A run without cross entropy gets it with weight 1.
+    depends on it. A run whose labels never count gets them with weight 1: as cross entropy, or as
+    squared error where that is present with weight 0.
     """
-    losses = LossesConfig(cross_entropy=config.losses.cross_entropy or CrossEntropyConfig())
+    losses = _on_labels(config.losses)
     # Temperatures and layer maps go with their terms: arms that differ in those alone have one
     # control, so that it is trained once and their tests share it.
     control = replace(config, losses=losses, teacher_weights=None)
@@ -30,9 +31,23 @@ def control_of(config: RunConfig) -> RunConfig:
 
 def is_control(config: RunConfig) -> bool:
     """Tell whether no teacher's loss ever has a weight in a run."""
+    losses = config.losses
+    return not any(_counts(getattr(losses, name).weight) for name in losses.teacher_terms)
+
+
+def _on_labels(losses: LossesConfig) -> LossesConfig:
+    """Return the terms on labels; the one that the data needs, where none ever counts."""
+    hard = LossesConfig(cross_entropy=losses.cross_entropy, squared_error=losses.squared_error)
+    if any(_counts(getattr(hard, name).weight) for name in hard.present):
+        return hard
+    if hard.squared_error is not None:
+        return LossesConfig(squared_error=SquaredErrorConfig())
+    return LossesConfig(cross_entropy=CrossEntropyConfig())
+
+
+def _counts(weight: str) -> bool:
     # A schedule counts by its points: between two zeros it is zero too.
-    terms = (getattr(config.losses, name) for name in config.losses.teacher_terms)
-    return not any(any(parse_schedule(term.weight).values) for term in terms)
+    return any(parse_schedule(weight).values)
 
 
 def _with_named_source(config: RunConfig) -> StudentConfig:

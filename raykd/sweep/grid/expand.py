@@ -10,6 +10,7 @@ from raykd.config.identity import run_id
 from raykd.config.inputs import Named
 from raykd.config.load import checked_run
 from raykd.config.named_runs import named_runs
+from raykd.config.schema.losses import LABEL_TERMS
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.study import TuneConfig
 from raykd.config.schema.sweep import SweepConfig
@@ -334,11 +335,11 @@ def _coordinates_of_control(
         else teacher.uri in input_uris(control).values()
     )
     for name, value in point.coordinates.items():
-        # Cross entropy is the control's own loss, so its weight still tells controls apart.
+        # The loss on labels is the control's own, so its weight still tells controls apart.
         of_teacher = name in ("teacher", "quality")
         of_losses = name.startswith(("losses.", "teacher_weights", "teachers."))
         is_kept = uses_teacher if of_teacher else not of_losses
-        if is_kept or name.startswith("losses.cross_entropy"):
+        if is_kept or name.startswith(tuple(f"losses.{term}" for term in LABEL_TERMS)):
             kept[name] = value
     return kept
 

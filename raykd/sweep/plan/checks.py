@@ -5,10 +5,11 @@ import math
 from collections.abc import Iterator
 
 from raykd.config.schema.data import SEEN, UNSEEN
+from raykd.config.schema.prepare import NUMBER
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.study import is_probe_metric
 from raykd.config.schema.sweep import SweepConfig
-from raykd.distill.setup import read_setup
+from raykd.distill.setup import RunSetup, read_setup
 from raykd.errors import RaykdError
 from raykd.sweep.ledger import Record
 from raykd.tasks.entities import why_no_entities
@@ -16,7 +17,9 @@ from raykd.tasks.entities import why_no_entities
 _PREFIX = "eval/"
 _ENTITY_F1 = "entity_f1"
 _FORGETTING = "forgetting"
-_OF_TEACHER = ("agreement", "teacher")
+_AGREED = "agreement"
+_OF_TEACHER = (_AGREED, "teacher")
+_NUMBER_METRICS = ("loss", "pearson", "spearman")
 
 _NEARLY = 0.95
 """Share of a rung's tokens that counts as the rung, as in ``raykd.sweep.halving``."""
@@ -57,12 +60,17 @@ def metric_problem(metric: str, config: RunConfig) -> str | None:
     if config.data.eval_split is None:
         return f"data.eval_split is null, but trials are compared by metric={metric}"
     group, name, _ = _parts(metric)
-    if metric.startswith(_PREFIX) and name in _OF_TEACHER and not group:
+    setup = _setup_of(config)
+    is_number = setup is not None and setup.labels == NUMBER
+    # Two numbers that agree to the last digit are an accident.
+    of_teacher = name in _OF_TEACHER and not (is_number and name == _AGREED)
+    if metric.startswith(_PREFIX) and of_teacher and not group:
         return None if config.teachers else f"metric={metric} needs a teacher; a control has none"
-    known = _metric_names(config)
-    in_groups = {*known, *(["agreement"] if config.teachers else [])} - {_FORGETTING}
+    known = _NUMBER_METRICS if is_number else _metric_names(config)
+    agreement = [_AGREED] if config.teachers and not is_number else []
+    in_groups = {*known, *agreement} - {_FORGETTING}
     if metric.startswith(_PREFIX) and name in (in_groups if group else known):
-        return _data_problem(metric, config)
+        return None if setup is None else _data_problem(metric, setup)
     return (
         f"metric={metric} is none that evaluations of {config.task} give: "
         f"{', '.join(_PREFIX + name for name in known)}, each of a language too, such as "
@@ -112,13 +120,20 @@ def _metric_names(config: RunConfig) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _data_problem(metric: str, config: RunConfig) -> str | None:
+def _setup_of(config: RunConfig) -> RunSetup | None:
+    try:
+        return read_setup(config)
+    except RaykdError:
+        # The plan of the run says so.
+        return None
+
+
+def _data_problem(metric: str, setup: RunSetup) -> str | None:
     """Return why the data does not give a metric that its task has."""
     group, name, language = _parts(metric)
     try:
-        setup = read_setup(config)
         unseen = setup.unseen_languages
-        shards = setup.evaluation_shards(config.data.eval_split or "")
+        shards = setup.evaluation_shards(setup.config.data.eval_split or "")
     except RaykdError:
         # The plan of the run says so.
         return None

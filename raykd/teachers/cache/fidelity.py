@@ -3,6 +3,7 @@
 What is compared is the gradient of forward KL into the last linear map of a student that reads the
 teacher's own features, and has learned how frequent the classes are and no more: most of its way
 lies before it. Where no linear map makes the teacher's scores, it is the gradient into the scores.
+Of one score, which is a number and no class, it is that of the squared difference from a 0.
 """
 
 import math
@@ -62,8 +63,10 @@ def gradient(
     total: torch.Tensor | None = None
     pieces = []
     for number, chosen in _parts(exact):
-        target_CK = _target(kept[number], chosen, log_q_K, temperature)
-        error_CK = log_q_K.exp() - target_CK
+        if len(student_K) == 1:
+            error_CK = -kept[number].logits(chosen).float()
+        else:
+            error_CK = log_q_K.exp() - _target(kept[number], chosen, log_q_K, temperature)
         features_CD = _features(exact[number], chosen)
         if features_CD is None:
             pieces.append(error_CK)

@@ -118,7 +118,8 @@ def planned_modes(
                 num_bytes=round(bytes_per_token * tokens),
                 captured_mass=captured(sample.scores, measured.scores),
                 kl_error=None
-                if payload.mode == "sampled"
+                # One score is a number: it has no divergence.
+                if payload.mode == "sampled" or len(student) == 1
                 else kl_error(sample.scores, measured.scores, student),
                 gradient_error=max(error for error, _ in errors),
                 angle_degrees=max(angle for _, angle in errors),

@@ -153,9 +153,7 @@ def write_data(case: Case, material: Material) -> None:
     )
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=Tokenizer(model), **names)
     labels = None if case.num_classes is None else class_names(case.num_classes)
-    schema = row_schema(
-        case.vocab_size, has_label=labels is not None, has_words=False, has_types=False
-    )
+    schema = row_schema(case.vocab_size, labels=labels, has_words=False, has_types=False)
     with publishing(str(material.data), kind=KIND) as publication:
         tokenizer.save_pretrained(publication.path / TOKENIZER_DIRECTORY)
         writer = ShardWriter(

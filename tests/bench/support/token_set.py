@@ -39,7 +39,7 @@ def write_token_set(
     """Publish rows of 128 tokens, uint16 and zstd, in one language."""
     tokenizer = word_tokenizer(words)
     info = tokenizer_info(tokenizer)
-    schema = row_schema(words, has_label=False, has_words=False, has_types=False)
+    schema = row_schema(words, labels=None, has_words=False, has_types=False)
     generator = np.random.default_rng(0)
     with publishing(str(path), kind=KIND) as publication:
         tokenizer.save_pretrained(publication.path / TOKENIZER_DIRECTORY)

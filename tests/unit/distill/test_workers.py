@@ -15,7 +15,7 @@ from raykd.models.shards import full_tensor
 from raykd.runs.checkpoint import trained_parameters
 
 from tests.processes import in_processes
-from tests.small_runs import TINY_BERT, small_data, small_run
+from tests.small_runs import TINY_BERT, number_data, small_data, small_run
 from tests.tiny_models import tiny_model
 from tests.unit.distill.test_step import in_double
 
@@ -90,6 +90,23 @@ def test_workers_agree_with_one_where_parts_are_frozen(
     together = tmp_path / "together"
     in_processes(trained, tmp_path, together, changes, size=size, store=tmp_path / "store")
     assert_agree(tmp_path / "alone", together)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_workers_agree_with_one_on_numbers(tmp_path: Path) -> None:
+    number_data(tmp_path / "data")
+    changes: dict[str, Any] = {"task": TASK, "losses": {"squared_error": {}}}
+    trained(World(), tmp_path, tmp_path / "1", changes)
+    alone = torch.load(tmp_path / "1", weights_only=True)
+    names = ("eval/pearson", "eval/spearman", "eval/pearson/de", "eval/spearman/en")
+    assert all(0 < abs(alone["metrics"][name]) < 1 for name in names)
+    for size in (2, 3):
+        store = tmp_path / f"store {size}"
+        in_processes(trained, tmp_path, tmp_path / str(size), changes, size=size, store=store)
+        together = torch.load(tmp_path / str(size), weights_only=True)
+        assert together["losses"] == pytest.approx(alone["losses"], rel=1e-12)
+        assert together["metrics"] == pytest.approx(alone["metrics"], rel=1e-9)
 
 
 @pytest.mark.slow

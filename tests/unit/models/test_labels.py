@@ -1,6 +1,7 @@
 """Classes are matched by name; nothing is guessed but the order of names that say nothing."""
 
 import pytest
+from raykd.config.schema.prepare import NUMBER
 from raykd.errors import ModelError
 from raykd.models.build import class_fields
 from raykd.models.labels import assumed_order, class_order, label_list
@@ -45,7 +46,27 @@ def test_other_classes_are_refused_with_both_lists(names: tuple[str, ...]) -> No
     with pytest.raises(ModelError) as caught:
         class_order(config_with(*names), LABELS, where="teachers.a")
     assert str(caught.value).startswith(f"teachers.a: scores the classes {list(names)}")
-    assert f"but the data has {list(LABELS)}" in str(caught.value)
+    assert f"but the data has the classes {list(LABELS)}" in str(caught.value)
+
+
+def test_one_score_is_a_number_unless_the_model_says_otherwise() -> None:
+    for config in (config_with(), BertConfig(num_labels=1)):
+        assert label_list(config) == NUMBER
+        assert class_order(config, NUMBER, where="x") is None
+        assert assumed_order(config, NUMBER, where="x") is None
+    assert config_with().problem_type == "regression"
+    assert config_with().num_labels == 1
+    several = BertConfig(num_labels=1, problem_type="multi_label_classification")
+    assert label_list(several) == ("LABEL_0",)
+    # A task of several numbers is none of raykd's: its names are compared as classes.
+    assert label_list(BertConfig(num_labels=2, problem_type="regression")) != NUMBER
+
+
+def test_a_number_is_no_class() -> None:
+    with pytest.raises(ModelError, match=r"x: scores a number .*, but the data has the classes"):
+        class_order(config_with(), LABELS, where="x")
+    with pytest.raises(ModelError, match=r"x: scores the classes .*, but the data has a number"):
+        class_order(config_with(*LABELS), NUMBER, where="x")
 
 
 def test_an_assumed_order_is_said_in_one_line() -> None:

@@ -185,7 +185,7 @@ def test_a_teacher_with_other_labels_is_refused_with_both_lists(directory: Path)
     save_model(model, directory / "teacher")
     section = {"small": {"model": str(directory / "teacher")}}
     config = small_run(directory, teachers=section, **config_of)
-    assert "['c', 'b', 'd'], but the data has ['a', 'b', 'c']" in problems(config)
+    assert "['c', 'b', 'd'], but the data has the classes ['a', 'b', 'c']" in problems(config)
 
 
 def test_what_is_taken_for_granted_and_what_will_lack_is_said(directory: Path) -> None:

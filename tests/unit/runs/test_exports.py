@@ -76,6 +76,7 @@ def rows_of(manifest: Manifest, pairs: list[str] | None) -> list[tuple[list[int]
         packs=False,
         has_types=pairs is not None and tells_pairs_apart(tokenizer),
         labels=None,
+        label_type="class",
         validation_fraction=0.0,
         language="und",
     )

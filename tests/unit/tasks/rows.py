@@ -1,6 +1,7 @@
 """Rows to collate, written as lists."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from raykd.batch import IntArray, Rows
@@ -26,6 +27,13 @@ def rows_of(
         labels_B=None if labels is None else _frozen(labels),
         token_labels_T=None if token_labels is None else _flat(token_labels),
     )
+
+
+def numbered(labels: Sequence[float], *, languages: Sequence[int] | None = None) -> Rows:
+    """Return rows of a few tokens each, whose labels are numbers."""
+    tokens = [[1, *range(5, 6 + index % 4)] for index in range(len(labels))]
+    labels_B = np.array(labels, dtype=np.float32)
+    return replace(rows_of(tokens, languages=languages), labels_B=labels_B)
 
 
 def _flat(rows: Sequence[Sequence[int]]) -> IntArray:

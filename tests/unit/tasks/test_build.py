@@ -5,6 +5,7 @@ from typing import get_args
 
 import pytest
 from raykd.config.schema.data import MaskingConfig
+from raykd.config.schema.prepare import NUMBER
 from raykd.config.schema.run import TaskName
 from raykd.errors import ConfigError
 from raykd.tasks.build import build_task
@@ -63,8 +64,14 @@ def test_masking_needs_a_mask_token() -> None:
     assert built("causal_lm", tokenizer=Tokenizer(mask_id=None)).num_classes == 12
 
 
-@pytest.mark.parametrize("name", ["sequence_classification", "token_classification"])
-@pytest.mark.parametrize("labels", [None, ()])
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("sequence_classification", None),
+        ("token_classification", None),
+        ("token_classification", NUMBER),
+    ],
+)
 def test_classification_needs_labels(name: TaskName, labels: tuple[str, ...] | None) -> None:
     with pytest.raises(ConfigError, match=f"task={name}: the data has no labels"):
         built(name, labels=labels)

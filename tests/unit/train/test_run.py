@@ -273,7 +273,7 @@ def test_other_data_is_scored_only_where_its_ids_mean_the_same(directory: Path) 
         {"train": {"de": [4]}, "validation": {"de": [9]}},
         labels=("c", "b", "a"),
     )
-    with pytest.raises(DataError, match=r"other: has the classes \('c', 'b', 'a'\)"):
+    with pytest.raises(DataError, match=r"other: has the classes \['c', 'b', 'a'\]"):
         evaluate_run(run, data_uri=other.uri, split=None)
     manifest = Path(other.uri, "manifest.json")
     content = json.loads(manifest.read_text())

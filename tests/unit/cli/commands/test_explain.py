@@ -37,6 +37,7 @@ def test_a_section_is_shown_before_all_that_is_in_it(capsys: pytest.CaptureFixtu
     ]
 
 
+TEACHER_KEYS = ("model", "unigram", "revision", "dtype", "languages")
 CACHE_KEYS = ("mode", "precision", "top_k", "num_draws", "max_gradient_error", "uri")
 
 
@@ -48,9 +49,10 @@ CACHE_KEYS = ("mode", "precision", "top_k", "num_draws", "max_gradient_error", "
             "teachers.small",
             [
                 "teachers.<name>",
-                *(f"teachers.<name>.{k}" for k in ("model", "revision", "dtype", "languages")),
+                *(f"teachers.<name>.{k}" for k in TEACHER_KEYS),
                 "teachers.<name>.cache",
                 *(f"teachers.<name>.cache.{k}" for k in CACHE_KEYS),
+                "teachers.<name>.permuted",
             ],
         ),
         ("student.architecture.settings.x", ["student.architecture.settings.<name>"]),

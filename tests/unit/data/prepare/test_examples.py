@@ -36,6 +36,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
         packs=False,
         has_types=False,
         labels=("O", "LOC"),
+        label_type="class",
         validation_fraction=0.0,
         language="und",
     )

@@ -43,6 +43,7 @@ def work(tmp_path: Path, storage_uri: str) -> Work:
         packs=False,
         has_types=False,
         labels=None,
+        label_type="class",
         validation_fraction=0.0,
         language="en",
     )

@@ -54,7 +54,7 @@ def test_a_data_set_holds_every_row_as_its_manifest_says(options: PrepareOptions
     tokenizer = AutoTokenizer.from_pretrained(f"{options.output_uri}/tokenizer")
     assert tokenizer_info(tokenizer) == manifest.tokenizer
     tables = [_table(report, split) for split in ("train", "validation")]
-    expected = row_schema(400, has_label=True, has_words=False, has_types=False)
+    expected = row_schema(400, labels=("a",), has_words=False, has_types=False)
     assert tables[0].schema.remove_metadata() == expected
     rows = [row for table in tables for row in table.to_pylist()]
     assert sorted(row["row_id"] for row in rows) == list(range(3000))

@@ -151,3 +151,27 @@ def test_a_control_keeps_the_teacher_that_it_depends_on(
         {"teacher": "a", "quality": 1.0},
     ]
     assert {c.needs for c in controls} == {(stages[0].id,)}
+
+
+@pytest.mark.parametrize(
+    ("losses", "of_control"),
+    [
+        ({"squared_error": {"weight": "2"}}, {"squared_error": "2"}),
+        ({"squared_error": {"weight": "0"}}, {"squared_error": "1"}),
+        ({"cross_entropy": {"weight": "0 -> 0"}}, {"cross_entropy": "1"}),
+        ({}, {"cross_entropy": "1"}),
+    ],
+)
+def test_a_control_trains_on_the_labels_that_the_data_has(
+    tmp_path: Path, losses: dict[str, Any], of_control: dict[str, str]
+) -> None:
+    directory = write_runs(tmp_path, losses={"logit_mse": {}, **losses})
+    (control,) = controls_in(trials_of(directory, search={}))
+    present = control.config.losses.present
+    assert {name: getattr(control.config.losses, name).weight for name in present} == of_control
+
+
+def test_weights_of_the_squared_error_tell_controls_apart(directory: Path) -> None:
+    key = "losses.squared_error.weight"
+    trials = trials_of(directory, search={key: {"grid": [1, 2]}})
+    assert [control.coordinates for control in controls_in(trials)] == [{key: 1}, {key: 2}]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from raykd.sweep.plan.checks import metric_problem
 
-from tests.small_runs import small_data, small_run
+from tests.small_runs import number_data, small_data, small_run
 
 
 def test_entities_are_compared_only_where_the_classes_are_entity_labels(tmp_path: Path) -> None:
@@ -54,4 +54,24 @@ def test_a_group_of_languages_that_is_empty_is_no_metric(tmp_path: Path) -> None
     )
     assert metric_problem("eval/unseen/loss", small_run(tmp_path)) == (
         "metric=eval/unseen/loss: data.eval_languages names no language that is not trained on"
+    )
+
+
+def test_numbers_have_metrics_of_their_own(tmp_path: Path) -> None:
+    small_data(tmp_path / "data")
+    number_data(tmp_path / "numbers")
+    uri = str(tmp_path / "numbers")
+    teachers = {"a": {"model": "m"}}
+    numbers = small_run(tmp_path, task="sequence_classification", data__uri=uri, teachers=teachers)
+    classes = small_run(tmp_path, task="sequence_classification")
+    for metric in ("eval/loss", "eval/pearson", "eval/spearman/de", "eval/teacher/pearson"):
+        assert metric_problem(metric, numbers) is None
+    for metric in ("eval/accuracy", "eval/agreement", "eval/forgetting"):
+        assert metric_problem(metric, numbers) == (
+            f"metric={metric} is none that evaluations of sequence_classification give: "
+            "eval/loss, eval/pearson, eval/spearman, each of a language too, such as eval/loss/en"
+        )
+    assert "is none that evaluations" in str(metric_problem("eval/pearson", classes))
+    assert metric_problem("eval/pearson/fr", numbers) == (
+        "metric=eval/pearson/fr: trials are not evaluated in fr: de, en"
     )
