@@ -3,8 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 
-from raykd.runs.checkpoint import committed_steps
-from raykd.runs.paths import RunPaths
+from raykd.storage.published.directory import is_committed
 from raykd.sweep.ledger import Record, State
 
 _LOOK_SECONDS = 5.0
@@ -14,8 +13,8 @@ _LOOK_SECONDS = 5.0
 class NeededModels:
     """Knows of the runs that begin at models of others whether these are there.
 
-    Stages and trials wait for the end of a stage. A probe waits for one checkpoint alone, and so
-    may begin while its run goes on.
+    Stages and trials wait for the end of a stage. A probe waits for one model alone, and so may
+    begin while its run goes on.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -56,14 +55,10 @@ class NeededModels:
         return State.BLOCKED if run.state.is_terminal else State.WAITING
 
     def _is_there(self, probe: Record, run: Record) -> bool:
-        """Tell whether the checkpoint is there; an answer of no stands for a while."""
-        paths = RunPaths(run.run_uri)
-        if probe.config["student"]["pretrained"] == paths.model:
-            # What a run keeps it exports when it is done.
-            return False
+        """Tell whether the model is there; an answer of no stands for a while."""
         is_reached = run.last_evaluation.get("step", 0) >= probe.probed_step
         is_due = self._clock() >= self._next_looks.get(probe.id, -math.inf)
         if not run.state.is_terminal and not (is_reached and is_due):
             return False
         self._next_looks[probe.id] = self._clock() + _LOOK_SECONDS
-        return probe.probed_step in committed_steps(paths.checkpoints)
+        return is_committed(probe.config["student"]["pretrained"])

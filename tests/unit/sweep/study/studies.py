@@ -8,6 +8,8 @@ from typing import Any
 
 from raykd.config.load import checked_sweep
 from raykd.config.schema.sweep import SweepConfig
+from raykd.runs.checkpoint import checkpoint_name
+from raykd.runs.paths import RunPaths
 from raykd.sweep.ledger import Record, State, SweepPaths, read_records
 from raykd.sweep.study.study import Limits, Study
 
@@ -41,6 +43,22 @@ def run_of(directory: Path, run_id: str, **changes: Any) -> Record:
         ),
         **changes,
     )
+
+
+def probe_of(directory: Path, run_id: str, run: str, *, step: int) -> Record:
+    """Return a probe of the model of a run after a step."""
+    place = RunPaths(str(directory / "runs" / run)).checkpoints
+    record = run_of(
+        directory,
+        run_id,
+        kind="probe",
+        coordinates={"probe": "topics", "at": step / (STEPS * len(FALLING))},
+        needs=(run,),
+        probed=run,
+        probed_step=step,
+    )
+    student = {"pretrained": f"{place}/{checkpoint_name(step)}"}
+    return replace(record, config={**record.config, "student": student})
 
 
 def paths_in(directory: Path) -> SweepPaths:

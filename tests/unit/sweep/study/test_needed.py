@@ -10,26 +10,26 @@ from raykd.sweep.ledger import Record, State, Stop
 from raykd.sweep.study.study import Limits
 
 from tests.unit.sweep.study.simulator import evaluation
-from tests.unit.sweep.study.studies import finish, handed_out, run_of, states, study_of
-
-
-def probe_of(directory: Path, run: Record, name: str, step: int) -> Record:
-    coordinates = {"probe": "topics", "at": step / run.num_steps}
-    return run_of(
-        directory,
-        name,
-        kind="probe",
-        coordinates=coordinates,
-        needs=(run.id,),
-        probed=run.id,
-        probed_step=step,
-    )
+from tests.unit.sweep.study.studies import (
+    finish,
+    handed_out,
+    probe_of,
+    run_of,
+    states,
+    study_of,
+)
 
 
 def write_checkpoint(run: Record, step: int) -> None:
     checkpoint = Path(run.run_uri, "checkpoints", checkpoint_name(step))
     checkpoint.mkdir(parents=True)
     (checkpoint / COMMITTED).touch()
+
+
+def probes_of(directory: Path) -> list[Record]:
+    """Return a probe of the model after step 10, and one of that at the end."""
+    steps = {"early": 10, "late": 40}
+    return [probe_of(directory, name, "trial", step=step) for name, step in steps.items()]
 
 
 @pytest.fixture
@@ -40,7 +40,10 @@ def clock() -> Iterator[float]:
 
 def test_a_probe_begins_while_its_trial_goes_on(tmp_path: Path, clock: Iterator[float]) -> None:
     trial = run_of(tmp_path, "trial")
-    early, late = probe_of(tmp_path, trial, "early", 10), probe_of(tmp_path, trial, "late", 40)
+    early, late = (
+        probe_of(tmp_path, "early", "trial", step=10),
+        probe_of(tmp_path, "late", "trial", step=40),
+    )
     limits = Limits(at_once=9, clock=clock.__next__)
     study = study_of(tmp_path, [trial, early, late], limits)
     assert handed_out(study) == ["trial"]
@@ -56,7 +59,10 @@ def test_a_probe_begins_while_its_trial_goes_on(tmp_path: Path, clock: Iterator[
 def test_a_probe_of_a_failed_trial_is_blocked(tmp_path: Path, clock: Iterator[float]) -> None:
     trial = run_of(tmp_path, "trial", state=State.FAILED)
     write_checkpoint(trial, 10)
-    early, late = probe_of(tmp_path, trial, "early", 10), probe_of(tmp_path, trial, "late", 40)
+    early, late = (
+        probe_of(tmp_path, "early", "trial", step=10),
+        probe_of(tmp_path, "late", "trial", step=40),
+    )
     study = study_of(tmp_path, [trial, early, late], Limits(at_once=9, clock=clock.__next__))
     assert handed_out(study) == ["early"]
     assert study.records["late"].state is State.BLOCKED
@@ -71,7 +77,7 @@ def test_a_trial_that_stops_early_has_no_probe_after_its_rung(
     for step in (10, 30):
         write_checkpoint(trial, step)
     steps = {"before": 10, "beyond": 30, "end": 40}
-    probes = [probe_of(tmp_path, trial, name, step) for name, step in steps.items()]
+    probes = [probe_of(tmp_path, name, "trial", step=step) for name, step in steps.items()]
     study = study_of(tmp_path, [trial, *probes], Limits(at_once=9, clock=clock.__next__))
     assert handed_out(study) == ["before"]
     assert states(study.records) == {

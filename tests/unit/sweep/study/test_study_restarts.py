@@ -24,6 +24,7 @@ from tests.unit.sweep.study.studies import (
     FALLING,
     RUNGS,
     paths_in,
+    probe_of,
     run_of,
     states,
     study_of,
@@ -32,17 +33,25 @@ from tests.unit.sweep.study.studies import (
 )
 
 NUM_TRIALS = 7
+PROBED = ("control", "t1", "t6", "blocked")
+"""Trials whose models are scored half way and at the end: one fails once, one stops early."""
 
 
 def eventful(directory: Path) -> tuple[list[Record], dict[str, Script]]:
-    """Return a sweep of everything that can happen: failures, blocks, stops, a control."""
+    """Return a sweep of everything that can happen: failures, blocks, stops, a control, probes."""
     draw = random.Random(3)
     records = [
-        run_of(directory, "teacher", kind="stage"),
+        run_of(directory, "encoder", kind="stage"),
+        run_of(directory, "teacher", kind="stage", needs=("encoder",)),
         run_of(directory, "broken", kind="stage"),
         run_of(directory, "control", control="control"),
         *(run_of(directory, f"t{i}", needs=("teacher",)) for i in range(NUM_TRIALS)),
         run_of(directory, "blocked", needs=("broken",)),
+    ]
+    records += [
+        probe_of(directory, f"{trial}@{step}", trial, step=step)
+        for trial in PROBED
+        for step in (20, 40)
     ]
     scripts = {}
     for record in records:
@@ -98,6 +107,8 @@ def test_an_uninterrupted_sweep_has_one_of_everything(smooth: dict[str, Any]) ->
     assert set(ended.values()) == {State.DONE, State.STOPPED, State.FAILED, State.BLOCKED}
     assert ended["control"] is ended["teacher"] is State.DONE
     assert list(ended.values()).count(State.STOPPED) >= 3
+    assert ended["control@20"] is ended["control@40"] is State.DONE
+    assert (ended["t6@40"], ended["blocked@40"]) == (State.STOPPED, State.BLOCKED)
     stops = {stop.partition(",")[0] for state, stop, *_ in smooth.values() if "Stop" in stop}
     assert len(stops) == 2
 
