@@ -29,7 +29,6 @@ from raykd.distill.setup import RunSetup
 from raykd.distill.sharding import shard, shards_student
 from raykd.distill.start import StudentStart, source_of, start_student
 from raykd.distill.step import DistillationStep
-from raykd.distill.unigram import unigram_log_probs
 from raykd.distill.world import World
 from raykd.losses.terms import build_terms
 from raykd.models.scored import ScoredModel
@@ -40,6 +39,7 @@ from raykd.teachers.cached import CachedTeacher
 from raykd.teachers.controls import PermutedTeacher, UnigramTeacher, derangement
 from raykd.teachers.ensemble import TeacherEnsemble, mean_margins
 from raykd.teachers.live import LiveTeacher, Teacher
+from raykd.teachers.unigram import unigram_log_probs
 
 LiveTeachers = Callable[[RunSetup, Collection[str], torch.device], dict[str, LiveTeacher]]
 """Loads teachers of a run, by their names, onto a device."""
@@ -253,7 +253,8 @@ def _teacher(
     section = setup.config.teachers[name]
     teacher: Teacher
     if section.unigram is not None:
-        teacher = UnigramTeacher(unigram_log_probs(setup, models.task).to(world.device))
+        log_probs_K = unigram_log_probs(setup.manifest, setup.config.data, models.task)
+        teacher = UnigramTeacher(log_probs_K.to(world.device))
     elif name in caches:
         live = models.teachers.get(name)
         teacher = CachedTeacher(caches[name], device=world.device, live=live)

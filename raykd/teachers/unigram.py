@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from raykd.config.schema.data import DataConfig
+from raykd.data.manifest import Manifest
 from raykd.data.stream import evaluation_rows
-from raykd.distill.setup import RunSetup
 from raykd.tasks.task import Task
 
 _ROWS = 1024
@@ -19,11 +20,12 @@ class _Question:
     """A pass over training rows, to be looked up by what decides its counts."""
 
     key: str
-    setup: RunSetup = field(compare=False)
+    manifest: Manifest = field(compare=False)
+    data: DataConfig = field(compare=False)
     task: Task = field(compare=False)
 
 
-def unigram_log_probs(setup: RunSetup, task: Task) -> torch.Tensor:
+def unigram_log_probs(manifest: Manifest, data: DataConfig, task: Task) -> torch.Tensor:
     """Return the logarithm of the share that each class has of the labels of the training rows.
 
     One label is added to each class (Laplace), so that none has probability 0. Every row counts
@@ -35,18 +37,18 @@ def unigram_log_probs(setup: RunSetup, task: Task) -> torch.Tensor:
     Raises:
         DataError: A row cannot be read, or has no label.
     """
-    key = repr((setup.manifest.uri, setup.manifest.fingerprint, setup.config.data, task.name))
-    return _log_probs(_Question(key=key, setup=setup, task=task))
+    key = repr((manifest.uri, manifest.fingerprint, data, task.name))
+    return _log_probs(_Question(key=key, manifest=manifest, data=data, task=task))
 
 
 @functools.lru_cache(maxsize=4)
 def _log_probs(question: _Question) -> torch.Tensor:
-    setup, task = question.setup, question.task
+    task = question.task
     counts_K = np.ones(task.num_classes, dtype=np.int64)
     for rows in evaluation_rows(
-        setup.manifest,
-        setup.config.data,
-        split=setup.config.data.train_split,
+        question.manifest,
+        question.data,
+        split=question.data.train_split,
         batch_size=_ROWS,
         worker=(0, 1),
     ):

@@ -15,10 +15,10 @@ from raykd.distill.assemble import assemble
 from raykd.distill.distillation import Distillation
 from raykd.distill.setup import read_setup
 from raykd.distill.step import StepCounts
-from raykd.distill.unigram import unigram_log_probs
 from raykd.distill.world import World
 from raykd.losses.divergences import forward_kl
 from raykd.models.load import save_model
+from raykd.teachers.unigram import unigram_log_probs
 
 from tests.prepared import CLS, SEP, VOCAB_SIZE
 from tests.processes import in_processes
@@ -91,7 +91,12 @@ def test_is_the_count_of_the_training_rows_in_their_languages(
     directory: Path, task: TaskName, languages: tuple[str, ...]
 ) -> None:
     run = assembled(run_of(directory, task, data__languages=list(languages)))
-    actual_K = unigram_log_probs(run.setup, run.task).double().exp().numpy()
+    actual_K = (
+        unigram_log_probs(run.setup.manifest, run.setup.config.data, run.task)
+        .double()
+        .exp()
+        .numpy()
+    )
     np.testing.assert_allclose(actual_K, counted(directory, task, *languages), rtol=1e-6)
 
 
