@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-_LONGEST = ("sweep", "faults", "sweep_faults", "jobs", "ray_train", "demo", "autoscaling")
+_LONGEST = (
+    "sweep",
+    "faults",
+    "sweep_faults",
+    "study_faults",
+    "jobs",
+    "ray_train",
+    "demo",
+    "autoscaling",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
