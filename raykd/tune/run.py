@@ -104,7 +104,9 @@ def _study(plan: SweepPlan, paths: SweepPaths, options: SweepOptions) -> Study:
 
     def more(so_far: Mapping[str, Record]) -> Sequence[Record]:
         nonlocal is_open
-        if not is_open:
+        # A plan takes time, and nothing is chosen before the last of the runs to choose by.
+        is_choosing = any(r.kind == "tuning" and not r.state.is_terminal for r in so_far.values())
+        if not is_open or is_choosing:
             return ()
         # One study is of one content: where an input has changed meanwhile, new runs fail.
         further = plan_sweep(sweep, machines=plan.machines, known=so_far, find=plan.find)
