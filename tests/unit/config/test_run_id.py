@@ -94,7 +94,7 @@ def another(value: Any) -> Any:
         case bool():
             return not value
         case int() | float():
-            return value * 3
+            return value * 3 + 1
         case str():
             return f"{value}1"
         case tuple():
