@@ -189,7 +189,8 @@ def remarks(
     if labels is None:
         return
     scoring = {f"teachers.{name}": teacher for name, teacher in teachers.items()}
-    if start is not None and start.source not in teachers:
+    # One that is a teacher but not among those described has been told of already.
+    if start is not None and start.source not in setup.config.teachers:
         source = load_config(start.source)
         scoring |= {"student.init": source} if has_classes(source, task) else {}
     for where, model_config in scoring.items():

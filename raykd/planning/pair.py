@@ -39,7 +39,8 @@ from raykd.models.parts import num_layers
 from raykd.models.stored import stored_tensors
 from raykd.planning.memory import ModelPlan, memory_bytes
 from raykd.planning.model_fit import check_same_tokenizer, remarks, tokenizer_beside
-from raykd.planning.run_plan import Problems, plan_models
+from raykd.planning.model_plans import plan_models
+from raykd.planning.problems import Problems
 
 _TEACHER = "teacher"
 _ROLES = ("pad", "bos", "eos", "mask", "cls", "sep")

@@ -1,24 +1,13 @@
 """What a run would do, found out without starting it; and everything that speaks against it."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
 
 from raykd.config.inputs import Named, models_by_teacher
 from raykd.config.schema.run import RunConfig
-from raykd.distill.models import (
-    check_layer_terms,
-    check_pretrained,
-    served_languages,
-    student_config,
-    teacher_class_order,
-)
-from raykd.distill.projections import check_projections, check_teacher_projections
 from raykd.distill.setup import RunSetup, check_eval_languages, read_setup
 from raykd.distill.start import StudentStart, plan_start
 from raykd.errors import ConfigError, RaykdError
-from raykd.models.build import count_parameters
 from raykd.models.load import load_config
 from raykd.planning.cache_plan import CachePlan, plan_caches
 from raykd.planning.memory import (
@@ -29,8 +18,10 @@ from raykd.planning.memory import (
     planned_data,
     shared_bytes,
 )
-from raykd.planning.model_fit import check_source, planned_model, remarks, with_frozen
+from raykd.planning.model_fit import check_source, remarks
+from raykd.planning.model_plans import plan_models
 from raykd.planning.objective_fit import objective_problems
+from raykd.planning.problems import Problems
 from raykd.runs.checkpoint import committed_steps
 from raykd.runs.inputs import check_inputs, other_runs, pinned
 from raykd.runs.paths import RunPaths, run_paths
@@ -38,9 +29,6 @@ from raykd.runs.result import read_result
 from raykd.runs.trackers.open import check_trackers
 from raykd.storage import uris
 from raykd.storage.remote.local_place import require_writable
-from raykd.teachers.build import check_languages
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,29 +158,6 @@ def _loaded_models(config: RunConfig) -> list[Named]:
     return models
 
 
-class Problems:
-    """Collects what goes wrong, so that all of it can be told at once."""
-
-    def __init__(self) -> None:
-        self._messages: list[str] = []
-
-    def collect(self, find: Callable[[], T]) -> T | None:
-        """Return what ``find`` returns, or None after noting why it cannot."""
-        try:
-            return find()
-        except RaykdError as error:
-            self._messages.append(str(error))
-            return None
-
-    def note(self, messages: Iterable[str]) -> None:
-        """Note what is wrong."""
-        self._messages += messages
-
-    def found(self) -> tuple[str, ...]:
-        """Return every problem once."""
-        return tuple(dict.fromkeys(self._messages))
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Place:
     """Where a run stands."""
@@ -239,87 +204,3 @@ def _check_room(paths: RunPaths, student: ModelPlan) -> None:
     if read_result(paths) is None:
         num_bytes = checkpoint_bytes(student)
         require_writable(paths.run, "output_uri", num_bytes=num_bytes)
-
-
-def plan_models(
-    setup: RunSetup, problems: Problems
-) -> tuple[ModelPlan | None, dict[str, ModelPlan]]:
-    """Describe the student and the teachers that can be read, by name.
-
-    Args:
-        setup: The run and its data.
-        problems: Given what is wrong with a model, for the data or beside the others.
-    """
-    teachers = _plan_teachers(setup, problems)
-    student = problems.collect(lambda: _plan_student(setup))
-    problems.collect(
-        lambda: check_languages(
-            setup.config.teacher_weights,
-            served_languages(setup.config),
-            languages=setup.manifest.languages,
-            trained=setup.trained_languages,
-        )
-    )
-    if student is not None:
-        student = problems.collect(partial(with_frozen, student, setup)) or student
-        problems.collect(partial(check_projections, setup, student=student.config))
-        problems.collect(partial(_check_models, setup, student, teachers))
-    return student, teachers
-
-
-def _plan_teachers(setup: RunSetup, problems: Problems) -> dict[str, ModelPlan]:
-    models = models_by_teacher(setup.config).items()
-    plans = {name: _plan_teacher(name, named, setup, problems) for name, named in models}
-    return {name: plan for name, plan in plans.items() if plan is not None}
-
-
-def _plan_teacher(
-    name: str, named: Named, setup: RunSetup, problems: Problems
-) -> ModelPlan | None:
-    plan = problems.collect(
-        lambda: planned_model(
-            setup,
-            key=f"teachers.{name}.model",
-            source=named.source,
-            revision=named.revision,
-            new_head="refused",
-        )
-    )
-    if plan is not None:
-        problems.collect(lambda: _check_teacher(name, setup, plan))
-    return plan
-
-
-def _check_teacher(name: str, setup: RunSetup, plan: ModelPlan) -> None:
-    """Check that a teacher scores the data's classes, in every language it is asked about."""
-    teacher_class_order(name, plan.config, setup)
-    check_teacher_projections(name, setup, teacher=plan.config)
-
-
-def _plan_student(setup: RunSetup) -> ModelPlan:
-    section = setup.config.student
-    if section.pretrained is not None:
-        return planned_model(
-            setup,
-            key="student.pretrained",
-            source=section.pretrained,
-            revision=section.revision,
-            new_head="allowed",
-        )
-    built = student_config(setup)
-    return ModelPlan(config=built, parameters=count_parameters(built, setup.config.task))
-
-
-def _check_models(setup: RunSetup, student: ModelPlan, teachers: dict[str, ModelPlan]) -> None:
-    """Check what the student has to do with the task, and its layers with the teachers'."""
-    config = setup.config
-    if config.student.pretrained is not None:
-        check_pretrained(setup, student.config)
-    setup.task(student.config.model_type)
-    # One that cannot be read has been told already; without it no layers can be compared.
-    if teachers.keys() == models_by_teacher(config).keys():
-        check_layer_terms(
-            config,
-            student=student.config,
-            teachers={name: plan.config for name, plan in teachers.items()},
-        )

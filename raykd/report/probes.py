@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from raykd.config.schema.study import is_probe_metric
+from raykd.config.schema.study import PROBES_MEAN, is_probe_metric
 from raykd.report.pairing import Pairing, finite
 from raykd.sweep.grid.coordinates import stage_label
 from raykd.sweep.ledger import Record
-from raykd.sweep.probe_scores import PROBES_MEAN, probe_metric, probes_of
+from raykd.sweep.probe_scores import probe_metric, probes_of
 
 RowKind = Literal["stage", "control", "arm"]
 

@@ -31,7 +31,7 @@ from raykd.data.selection import DataState
 from raykd.distill.loop import TrainState
 from raykd.errors import CheckpointError, PublicationError
 from raykd.models.files import difference
-from raykd.models.fingerprint import RUN, origin_of
+from raykd.models.fingerprint import RUN
 from raykd.models.load import load_weights
 from raykd.models.shards import distribute_like
 from raykd.runs.paths import RunPaths
@@ -187,11 +187,10 @@ def newest_checkpoint(
     yield None
 
 
-def model_checkpoint(paths: RunPaths, *, keep: Literal["last", "best"]) -> tuple[str, str] | None:
-    """Return the place and the origin of the weights that are a run's model, as far as it is.
+def model_checkpoint(paths: RunPaths, *, keep: Literal["last", "best"]) -> str | None:
+    """Return the checkpoint whose weights are a run's model, as far as it has trained.
 
-    Those of a run that is done are what it has exported. The place is a checkpoint, which is kept;
-    the origin is what ``origin_of`` says of it. None where there is no valid checkpoint yet.
+    Those of a run that is done are what it has exported. None where there is no valid one yet.
 
     Args:
         paths: Of the run.
@@ -202,7 +201,7 @@ def model_checkpoint(paths: RunPaths, *, keep: Literal["last", "best"]) -> tuple
             return None
         best = read_run_state(newest.path).best if keep == "best" else None
         step = newest.step if best is None else best.step
-    return uris.join(paths.checkpoints, checkpoint_name(step)), origin_of(paths.name, step)
+    return uris.join(paths.checkpoints, checkpoint_name(step))
 
 
 @contextmanager

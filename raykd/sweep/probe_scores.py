@@ -11,11 +11,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from raykd.config.schema.study import PROBED, ProbeConfig
+from raykd.config.schema.study import PROBED, PROBES_MEAN, ProbeConfig
 from raykd.sweep.ledger import Metrics, Record, State
-
-PROBES_MEAN = "probe/mean"
-"""Mean over all probes of a model, each scaled to 0 for one that knows nothing, 1 for perfect."""
 
 
 def probe_metric(name: str, metric: str) -> str:

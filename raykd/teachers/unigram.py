@@ -1,7 +1,7 @@
 """How often each class, or each token, is right in the data that a run trains on."""
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -43,14 +43,11 @@ def unigram_log_probs(manifest: Manifest, data: DataConfig, task: Task) -> torch
 
 @functools.lru_cache(maxsize=4)
 def _log_probs(question: _Question) -> torch.Tensor:
-    task = question.task
+    # Of the languages that are trained on, whichever are evaluated on.
+    task, data = question.task, replace(question.data, eval_languages=None)
     counts_K = np.ones(task.num_classes, dtype=np.int64)
     for rows in evaluation_rows(
-        question.manifest,
-        question.data,
-        split=question.data.train_split,
-        batch_size=_ROWS,
-        worker=(0, 1),
+        question.manifest, data, split=data.train_split, batch_size=_ROWS, worker=(0, 1)
     ):
         counts_K += np.bincount(task.targets(rows), minlength=task.num_classes)
     # float64: rounded to float32 once.

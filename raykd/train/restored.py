@@ -182,11 +182,8 @@ def _find(uri: str) -> _Place:
     parent, _, _ = uri.rstrip("/").rpartition("/checkpoints/")
     paths = RunPaths(parent or uri.rstrip("/"))
     config = written_config(paths)
-    if parent:
-        checkpoint = uri
-    elif (found := model_checkpoint(paths, keep=config.train.keep)) is not None:
-        checkpoint, _ = found
-    else:
+    checkpoint = uri if parent else model_checkpoint(paths, keep=config.train.keep)
+    if checkpoint is None:
         message = f"{uri}: the run has no valid checkpoint yet"
         raise CheckpointError(message)
     published = read_published(checkpoint, kind=KIND)

@@ -113,7 +113,8 @@ def _study(plan: SweepPlan, paths: SweepPaths, options: SweepOptions) -> Study:
         is_open = further.is_open
         if len(further.records) > len(so_far):
             _write_index(paths, further, options)
-        return further.records
+        # A trial that is decided on again may have been stopped, or have failed, earlier.
+        return resumed(further.records, known, retries_failed=options.retries_failed)
 
     minutes = sweep.time_budget_minutes
     return Study(

@@ -19,7 +19,7 @@ from raykd.tune.run import SweepOptions, run_sweep
 def run(options: argparse.Namespace, sweep: SweepConfig) -> int:
     """Run the sweep; return 0 where every run asked for is done or stopped early, else 1."""
     with reachable_machines(options.address) as machines, SweepDisplay() as display:
-        plan = plan_sweep(sweep, machines=machines)
+        plan = plan_sweep(sweep, machines=machines, retries_failed=options.retry_failed)
         with preparation_told(files_of(options.config, sweep), plan.data_uris):
             require_runnable(plan)
         display.plan(plan)

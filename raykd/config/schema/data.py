@@ -135,8 +135,8 @@ class DataConfig:
     (eval/unseen/loss) beside those of all rows (eval/loss). Unseen rows decide nothing in a run:
     the best checkpoint has the lowest eval/seen/loss (there is none where no language is seen),
     and adaptive mixing and importance per language follow the languages that are trained on. A
-    sweep chooses by the metric it names: where it searches or stops trials, take one of
-    eval/seen."""
+    sweep chooses by the metric it names: where it tunes, searches or stops trials, that has to be
+    one of eval/seen or eval/unseen, or of a language that is trained on."""
 
     fraction: float = 1.0
     """Share of the rows of train_split that is read, in (0, 1]: of each language, and in

@@ -1,12 +1,21 @@
-"""What a study adds to the grid of its trials: stages before them, probes after, tuned keys."""
+"""What a study has beside the grid of its trials: stages and teachers, probes, tuned keys."""
 
 import itertools
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from raykd.config.schema.model import UnigramConfig
+from raykd.config.schema.teachers import CacheConfig
+
 PROBED = Literal["trials", "teachers", "stages"]
 
 _PROBE = "probe/"
+
+PROBES_MEAN = "probe/mean"
+"""Mean over all probes of a model, each scaled to 0 for one that knows nothing, 1 for perfect."""
+
+_LESS_IS_BETTER = {"loss", "perplexity", "forgetting"}
+"""Metrics that no probe can count by."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +35,46 @@ class StageConfig:
     def problems(self, key: str) -> list[str]:
         """Return every reason this stage cannot be used, each naming its key."""
         return milestone_problems(f"{key}.milestones", self.milestones)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepTeacherConfig:
+    """A teacher of the sweep: a run that is trained once, a model that is there, or none."""
+
+    run: str | None = None
+    """Run file of the teacher, relative to the sweep file. Give this, model or unigram."""
+
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """Keys of the teacher's run and their values, such as student.architecture.num_layers: 2."""
+
+    milestones: tuple[float, ...] = (1.0,)
+    """Fractions of the teacher's steps; the checkpoint at each is one quality of the teacher."""
+
+    model: str | None = None
+    """Hub name, local directory, or URI of a run or of one of its checkpoints."""
+
+    revision: str | None = None
+    """Branch, tag or commit of a Hub model."""
+
+    cache: CacheConfig | None = None
+    """Keep what the teacher says for all trials that ask the same; null runs it in each."""
+
+    unigram: UnigramConfig | None = None
+    """A teacher without knowledge, as in a run."""
+
+    permuted: int | None = None
+    """Seed of a permutation of its classes, as in a run."""
+
+    def problems(self, key: str) -> list[str]:
+        """Return every reason this teacher cannot be used, each naming its key."""
+        problems = []
+        if [self.run, self.model, self.unigram].count(None) != 2:  # noqa: PLR2004  all but one
+            problems.append(f"{key} needs exactly one of run, model and unigram")
+        elif self.run is None and (self.overrides or self.milestones != (1.0,)):
+            problems.append(f"{key}: overrides and milestones belong to a run")
+        elif self.unigram is not None and (self.revision, self.cache) != (None, None):
+            problems.append(f"{key}: revision and cache belong to a model, not to a unigram")
+        return problems + milestone_problems(f"{key}.milestones", self.milestones)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +108,12 @@ class ProbeConfig:
         """Return every reason this probe cannot be used, each naming its key."""
         problems = milestone_problems(f"{key}.at", self.at)
         problems += _list_problems(f"{key}.seeds", self.seeds)
+        problems += seed_problems(f"{key}.seeds", self.seeds)
         problems += _list_problems(f"{key}.of", self.of)
+        if _LESS_IS_BETTER & {*self.metric.split("/")}:
+            problems.append(
+                f"{key}.metric={self.metric}: more of it has to be better, as of eval/accuracy"
+            )
         if not self.floor < 1:
             problems.append(f"{key}.floor must be below 1, got {self.floor}")
         return problems
@@ -109,11 +163,16 @@ class TuneConfig:
             # Not as a set: values may be sections.
             if not values or any(values.count(value) > 1 for value in values):
                 problems.append(f"tune.values.{key} must be different values, got {values}")
-            if key in searched:
-                problems.append(f"{key} is tuned and searched: a trial has one value of it")
+            problems += [
+                f"{key} is tuned and {'' if other == key else f'{other} '}searched: a trial has "
+                "one value of it"
+                for other in sorted(searched)
+                if _overlap(key, other)
+            ]
         if "train.seed" in self.values:
             problems.append("train.seed is tuned: give tune.seeds instead")
         problems += _list_problems("tune.seeds", self.seeds)
+        problems += seed_problems("tune.seeds", self.seeds)
         problems += [
             f"tune.per names {name}, which is no coordinate: they are "
             f"{', '.join(sorted(coordinates)) or 'none'}"
@@ -137,6 +196,14 @@ def milestone_problems(key: str, milestones: tuple[float, ...]) -> list[str]:
     return problems
 
 
+def seed_problems(key: str, seeds: tuple[int, ...]) -> list[str]:
+    """Return what is wrong with values of train.seed."""
+    # Checked here: they take the place of the seed of a run that is checked already.
+    if all(0 <= seed < 2**31 for seed in seeds):
+        return []
+    return [f"{key} must be in [0, 2^31), got {list(seeds)}"]
+
+
 def is_probe_metric(metric: str) -> bool:
     """Tell whether a metric of a sweep is one of its probes."""
     return metric.startswith(_PROBE)
@@ -146,3 +213,8 @@ def _list_problems(key: str, values: tuple[object, ...]) -> list[str]:
     if values and len(set(values)) == len(values):
         return []
     return [f"{key} must be different values, at least one, got {list(values)}"]
+
+
+def _overlap(key: str, other: str) -> bool:
+    """Tell whether two keys are one, or one of them is of a section that the other gives whole."""
+    return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")

@@ -4,63 +4,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from raykd.config.schema.model import UnigramConfig
 from raykd.config.schema.names import NAME_RULE, is_name
 from raykd.config.schema.search import DimensionConfig, SchedulerConfig
 from raykd.config.schema.study import (
+    PROBES_MEAN,
     ProbeConfig,
     StageConfig,
+    SweepTeacherConfig,
     TuneConfig,
     is_probe_metric,
-    milestone_problems,
+    seed_problems,
 )
-from raykd.config.schema.teachers import CacheConfig
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SweepTeacherConfig:
-    """A teacher of the sweep: a run that is trained once, a model that is there, or none."""
-
-    run: str | None = None
-    """Run file of the teacher, relative to the sweep file. Give this, model or unigram."""
-
-    overrides: dict[str, Any] = field(default_factory=dict)
-    """Keys of the teacher's run and their values, such as student.architecture.num_layers: 2."""
-
-    milestones: tuple[float, ...] = (1.0,)
-    """Fractions of the teacher's steps; the checkpoint at each is one quality of the teacher."""
-
-    model: str | None = None
-    """Hub name, local directory, or URI of a run or of one of its checkpoints."""
-
-    revision: str | None = None
-    """Branch, tag or commit of a Hub model."""
-
-    cache: CacheConfig | None = None
-    """Keep what the teacher says for all trials that ask the same; null runs it in each."""
-
-    unigram: UnigramConfig | None = None
-    """A teacher without knowledge, as in a run."""
-
-    permuted: int | None = None
-    """Seed of a permutation of its classes, as in a run."""
-
-    def problems(self, key: str) -> list[str]:
-        """Return every reason this teacher cannot be used, each naming its key."""
-        problems = []
-        if [self.run, self.model, self.unigram].count(None) != 2:  # noqa: PLR2004  all but one
-            problems.append(f"{key} needs exactly one of run, model and unigram")
-        elif self.run is None and (self.overrides or self.milestones != (1.0,)):
-            problems.append(f"{key}: overrides and milestones belong to a run")
-        elif self.unigram is not None and (self.revision, self.cache) != (None, None):
-            problems.append(f"{key}: revision and cache belong to a model, not to a unigram")
-        return problems + milestone_problems(f"{key}.milestones", self.milestones)
 
 
 def _named_problems(
-    section: str, entries: Mapping[str, StageConfig] | Mapping[str, ProbeConfig]
+    section: str,
+    entries: Mapping[str, StageConfig | SweepTeacherConfig | ProbeConfig],
 ) -> list[str]:
-    """Return what is wrong with the stages or probes of a sweep, and with their names."""
+    """Return what is wrong with the stages, teachers or probes of a sweep, and their names."""
     problems = [f"{section}.{name}: the name {NAME_RULE}" for name in entries if not is_name(name)]
     return problems + [p for name, e in entries.items() for p in e.problems(f"{section}.{name}")]
 
@@ -197,10 +158,10 @@ class SweepConfig:
         if not is_name(self.name):
             problems.append(f"name {NAME_RULE}, got {self.name!r}")
         for name, teacher in self.teachers.items():
-            problems += teacher.problems(f"teachers.{name}")
             if self.teachers_are == "together" and len(teacher.milestones) > 1:
                 problems.append(f"teachers.{name}.milestones: together, each has one quality")
         problems += _named_problems("stages", self.stages)
+        problems += _named_problems("teachers", self.teachers)
         problems += _named_problems("probes", self.probes)
         if "mean" in self.probes:
             problems.append("probes.mean: probe/mean is the mean over probes; name it otherwise")
@@ -277,7 +238,7 @@ class SweepConfig:
         """Return why the probes do not give the metric that trials are compared by."""
         if not is_probe_metric(self.metric):
             return []
-        name = self.metric.split("/")[1]
+        _, name, *metrics = self.metric.split("/", 2)
         probed = [
             n for n, probe in self.probes.items() if "trials" in probe.of and 1.0 in probe.at
         ]
@@ -287,6 +248,12 @@ class SweepConfig:
                 f"metric={self.metric}: no probe of that name is asked at the end of trials: they "
                 f"are {', '.join(probed) or 'none'}"
             )
+        elif (name == "mean") == any(metrics):
+            problems.append(
+                f"metric={self.metric} must be as probe/mean or probe/{probed[0]}/accuracy"
+            )
+        if self.metric == PROBES_MEAN and self.mode == "min":
+            problems.append(f"mode=min: more of metric={self.metric} is better: set it to max")
         if self.scheduler is not None:
             problems.append(
                 f"scheduler.asha compares evaluations on the way, which metric={self.metric} has "
@@ -320,6 +287,7 @@ class SweepConfig:
         # The same seed twice is one run: the report would plan for a pair that never comes.
         if len(set(self.seeds)) < len(self.seeds):
             problems.append(f"seeds has one twice: {list(self.seeds)}")
+        problems += seed_problems("seeds", self.seeds)
         return [*problems, *self._limit_problems()]
 
     def _limit_problems(self) -> list[str]:

@@ -3,13 +3,21 @@
 A control that needs no teacher is one run for all teachers and all weights: it is trained once.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from raykd.config.inputs import models_by_teacher
 from raykd.config.schedule import parse_schedule
-from raykd.config.schema.losses import CrossEntropyConfig, LossesConfig, SquaredErrorConfig
+from raykd.config.schema.losses import (
+    LABEL_TERMS,
+    CrossEntropyConfig,
+    LossesConfig,
+    SquaredErrorConfig,
+)
 from raykd.config.schema.model import StudentConfig
 from raykd.config.schema.run import RunConfig
+from raykd.runs.inputs import input_uris
+from raykd.sweep.grid.stages import TeacherModel
 
 
 def control_of(config: RunConfig) -> RunConfig:
@@ -33,6 +41,26 @@ def is_control(config: RunConfig) -> bool:
     """Tell whether no teacher's loss ever has a weight in a run."""
     losses = config.losses
     return not any(_counts(getattr(losses, name).weight) for name in losses.teacher_terms)
+
+
+def coordinates_of_control(
+    coordinates: Mapping[str, object], control: RunConfig, teacher: TeacherModel | None
+) -> dict[str, object]:
+    """Return the coordinates that a control still depends on."""
+    kept = {}
+    uses_teacher = teacher is not None and (
+        bool(control.teachers)
+        if teacher.uri is None
+        else teacher.uri in input_uris(control).values()
+    )
+    for name, value in coordinates.items():
+        # The loss on labels is the control's own, so its weight still tells controls apart.
+        of_teacher = name in ("teacher", "quality")
+        of_losses = name.startswith(("losses.", "teacher_weights", "teachers."))
+        is_kept = uses_teacher if of_teacher else not of_losses
+        if is_kept or name.startswith(tuple(f"losses.{term}" for term in LABEL_TERMS)):
+            kept[name] = value
+    return kept
 
 
 def _on_labels(losses: LossesConfig) -> LossesConfig:

@@ -49,7 +49,8 @@ class Probes:
                         )
                         raise ConfigError(message)
                 student["pretrained"] = _MODEL
-            config = stages.resolved(checked_run(given, origin=f"{run.key}: {run.path}"))
+            checked = checked_run(given, origin=f"{run.key}: {run.path}")
+            config = stages.resolved(checked, origin=f"{run.key}: ")
             self._probes[name] = (probe, config)
 
     def fractions_of(self, entry: Entry) -> set[float]:

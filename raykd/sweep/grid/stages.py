@@ -5,9 +5,8 @@ They are the entries of ``stages`` and the runs of teachers. A run names the mod
 """
 
 import graphlib
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from raykd.config.inputs import models_of, with_models
@@ -26,7 +25,8 @@ from raykd.runs.paths import run_paths
 from raykd.storage import uris
 from raykd.sweep.grid.entry import Entry, entry_of, needed_stages, with_milestones
 
-_REFERENCE = re.compile(r"stage:([A-Za-z0-9][A-Za-z0-9._-]*)(?:@([0-9.]+))?")
+_STAGE = "stage:"
+_REFERENCE = re.compile(rf"{_STAGE}([A-Za-z0-9][A-Za-z0-9._-]*)(?:@([0-9.]+))?")
 
 _MANY_STEPS = 1_000_000
 """Assumed steps of a run that cannot be started: enough for its milestones to differ."""
@@ -101,18 +101,30 @@ class Stages:
             uri=uri, revision=teacher.revision, cache=teacher.cache, permuted=teacher.permuted
         )
 
-    def resolved(self, config: RunConfig) -> RunConfig:
+    def resolved(self, config: RunConfig, *, origin: str = "") -> RunConfig:
         """Return a run with the places of the models that it names as those of stages.
 
+        Args:
+            config: The run.
+            origin: What errors begin with: whose run it is.
+
         Raises:
-            ConfigError: There is no such stage, or it does not keep the milestone.
+            ConfigError: There is no such stage, it does not keep the milestone, or one is named
+                where no model belongs.
         """
         models = models_of(config)
-        places = {key: self._resolved(named.source, key=key) for key, named in models.items()}
-        return with_models(
-            config,
-            {k: replace(m, source=places[k] or m.source) for k, m in models.items()},
+        places = {k: self._resolved(m.source, key=f"{origin}{k}") for k, m in models.items()}
+        resolved = with_models(
+            config, {k: replace(m, source=places[k] or m.source) for k, m in models.items()}
         )
+        for key, text in _texts(plain(resolved)):
+            if text.startswith(_STAGE):
+                message = (
+                    f"{origin}{key}: {text} is a model, which {key} does not name: write it where "
+                    "one is named, as in student.pretrained"
+                )
+                raise ConfigError(message)
+        return resolved
 
     def _resolved(self, source: str, *, key: str) -> str | None:
         """Return the place of the model that a text names as a stage's; None for other texts."""
@@ -141,7 +153,8 @@ class Stages:
         milestones = tuple(dict.fromkeys((*named[name].milestones, *last)))
         given = checked_run(run.mapping(), origin=f"{run.key}: {run.path}")
         # The checkpoints that others read must outlive keep_last, which milestones do.
-        config = with_milestones(self._pinned(self.resolved(given)), set(milestones))
+        resolved = self.resolved(given, origin=f"{run.key}: ")
+        config = with_milestones(self._pinned(resolved), set(milestones))
         models = milestones_of(config, milestones, num_steps=num_steps(config))
         for milestone, model in zip(milestones, models, strict=True):
             kept = replace(model, run=_that_keeps(config, model.step))
@@ -245,13 +258,25 @@ def _in_order(sweep: SweepConfig) -> list[NamedRun]:
 
 def _mentioned(given: Mapping[str, object]) -> set[str]:
     """Return the names of the stages that a configuration names anywhere."""
-    texts = json.dumps(given)
-    return {match[1] for match in re.finditer(rf'"{_REFERENCE.pattern}"', texts)}
+    return {match[1] for _, text in _texts(given) if (match := _REFERENCE.fullmatch(text))}
+
+
+def _texts(given: object, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every text in a configuration after its key."""
+    entries: Iterable[tuple[object, object]] = ()
+    if isinstance(given, str):
+        yield key, given
+    elif isinstance(given, Mapping):
+        entries = given.items()
+    elif isinstance(given, list | tuple):
+        entries = enumerate(given)
+    for name, entry in entries:
+        yield from _texts(entry, f"{key}.{name}" if key else str(name))
 
 
 def _read_reference(source: str, *, key: str) -> tuple[str, float] | None:
     """Return the stage and the milestone that a text names; None where it names no stage."""
-    if not source.startswith("stage:"):
+    if not source.startswith(_STAGE):
         return None
     match = _REFERENCE.fullmatch(source)
     try:

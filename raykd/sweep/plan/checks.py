@@ -9,9 +9,10 @@ from raykd.config.schema.prepare import NUMBER
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.study import is_probe_metric
 from raykd.config.schema.sweep import SweepConfig
-from raykd.distill.setup import RunSetup, read_setup
+from raykd.distill.setup import RunSetup
 from raykd.errors import RaykdError
 from raykd.sweep.ledger import Record
+from raykd.sweep.plan.planned_runs import PlannedRun
 from raykd.tasks.entities import why_no_entities
 
 _PREFIX = "eval/"
@@ -26,32 +27,59 @@ _NEARLY = 0.95
 
 
 def comparison_problems(
-    sweep: SweepConfig, record: Record, config: RunConfig, *, rungs: tuple[int, ...]
+    sweep: SweepConfig, run: PlannedRun, *, rungs: tuple[int, ...]
 ) -> Iterator[str | None]:
     """Yield why a run does not give what its sweep compares by; None where it does.
 
     Args:
         sweep: The sweep.
-        record: The run.
-        config: Its configuration.
+        run: One of its runs.
         rungs: Tokens at which trials are compared on the way.
     """
-    if record.kind == "tuning" and sweep.tune is not None:
-        yield metric_problem(sweep.tune.metric or sweep.metric, config)
-    if record.kind == "trial" and not is_probe_metric(sweep.metric):
-        yield metric_problem(sweep.metric, config)
-    if record.kind == "trial":
-        yield rung_problem(rungs, record, config)
-    if record.kind == "probe":
-        name = record.coordinates["probe"]
-        yield metric_problem(sweep.probes[name].metric, config)
+    kind, config, setup = run.record.kind, run.config, run.setup
+    if kind == "tuning" and sweep.tune is not None:
+        metric = sweep.tune.metric or sweep.metric
+        yield metric_problem(metric, config, setup) or choice_problem(metric, setup)
+    if kind == "trial":
+        if not is_probe_metric(sweep.metric):
+            problem = metric_problem(sweep.metric, config, setup)
+            chooses = sweep.scheduler is not None or sweep.searcher == "optuna"
+            yield problem or (choice_problem(sweep.metric, setup) if chooses else None)
+        yield rung_problem(rungs, run.record, config)
+    if kind == "probe":
+        name = run.record.coordinates["probe"]
+        yield metric_problem(sweep.probes[name].metric, config, setup)
         prefix = f"probe/{name}/"
         if sweep.metric.startswith(prefix):
-            yield metric_problem(f"{_PREFIX}{sweep.metric.removeprefix(prefix)}", config)
+            metric = f"{_PREFIX}{sweep.metric.removeprefix(prefix)}"
+            yield metric_problem(metric, config, setup)
 
 
-def metric_problem(metric: str, config: RunConfig) -> str | None:
-    """Return why a trial's evaluations do not give a metric; None where they do."""
+def choice_problem(metric: str, setup: RunSetup | None) -> str | None:
+    """Return why runs must not be chosen by a metric that they give; None where they may.
+
+    Args:
+        metric: Such as eval/loss.
+        setup: A run and its data; None where these cannot be read.
+    """
+    unseen = () if setup is None else _unseen_languages(setup)
+    group, name, language = _parts(metric)
+    if group or not unseen or (language and language not in unseen):
+        return None
+    return (
+        f"metric={metric} counts {', '.join(unseen)}, not trained on, and runs are chosen by it: "
+        f"take {_PREFIX}{SEEN}/{name}, or {_PREFIX}{UNSEEN}/{name} where these are to decide"
+    )
+
+
+def metric_problem(metric: str, config: RunConfig, setup: RunSetup | None) -> str | None:
+    """Return why a trial's evaluations do not give a metric; None where they do.
+
+    Args:
+        metric: Such as eval/accuracy.
+        config: The run.
+        setup: The same and its data; None where these cannot be read.
+    """
     if metric.startswith("test/"):
         return (
             f"metric={metric}: a test split by which trials are compared is none; compare them by "
@@ -60,7 +88,6 @@ def metric_problem(metric: str, config: RunConfig) -> str | None:
     if config.data.eval_split is None:
         return f"data.eval_split is null, but trials are compared by metric={metric}"
     group, name, _ = _parts(metric)
-    setup = _setup_of(config)
     is_number = setup is not None and setup.labels == NUMBER
     # Two numbers that agree to the last digit are an accident.
     of_teacher = name in _OF_TEACHER and not (is_number and name == _AGREED)
@@ -120,24 +147,24 @@ def _metric_names(config: RunConfig) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _setup_of(config: RunConfig) -> RunSetup | None:
+def _unseen_languages(setup: RunSetup) -> tuple[str, ...]:
     try:
-        return read_setup(config)
+        return setup.unseen_languages
     except RaykdError:
         # The plan of the run says so.
-        return None
+        return ()
 
 
 def _data_problem(metric: str, setup: RunSetup) -> str | None:
     """Return why the data does not give a metric that its task has."""
     group, name, language = _parts(metric)
     try:
-        unseen = setup.unseen_languages
         shards = setup.evaluation_shards(setup.config.data.eval_split or "")
     except RaykdError:
         # The plan of the run says so.
         return None
-    labels, evaluated = setup.manifest.word_labels, sorted({shard.language for shard in shards})
+    labels, unseen = setup.manifest.word_labels, _unseen_languages(setup)
+    evaluated = sorted({shard.language for shard in shards})
     if name == _ENTITY_F1 and labels is not None and (reason := why_no_entities(labels)):
         return f"metric={metric}: {reason}"
     if language and language not in evaluated:

@@ -96,8 +96,10 @@ def measured(plan: SweepPlan) -> Speed | None:
     assert run.flops is not None  # noqa: S101  others are not among them
     with placeholder_models() as models:
         for needed in (*plan.runs, *plan.expected):
-            if needed.record.id in run.record.needs and needed.student is not None:
-                models.add(needed.config, needed.student.config)
+            if needed.record.id not in run.record.needs:
+                continue
+            if needed.setup is not None and needed.student is not None:
+                models.add(needed.setup, needed.student.config)
         return measured_speed(models.applied(run.config), run.flops)
 
 
@@ -120,14 +122,17 @@ def _phases(plan: SweepPlan) -> list[list[PlannedRun]]:
     """Return the runs by how long a chain of others each waits for."""
     depths: dict[str, int] = {}
     phases: dict[int, list[PlannedRun]] = {}
+    after_tuning = 0
     # In the plan a run comes after those that it needs.
     for run in (*plan.runs, *plan.expected):
         needed = [depths[run_id] + 1 for run_id in run.record.needs if run_id in depths]
         # Trials wait for the runs that choose their values.
-        is_chosen = run.record.kind == "trial" and plan.tuning
-        waits = [depths[t.record.id] + 1 for t in plan.tuning] if is_chosen else []
-        depths[run.record.id] = max([0, *needed, *waits])
-        phases.setdefault(depths[run.record.id], []).append(run)
+        chosen = after_tuning if run.record.kind == "trial" else 0
+        depth = max([0, *needed, chosen])
+        if run.record.kind == "tuning":
+            after_tuning = max(after_tuning, depth + 1)
+        depths[run.record.id] = depth
+        phases.setdefault(depth, []).append(run)
     return list(phases.values())
 
 

@@ -12,6 +12,7 @@ from raykd.config.schedule import parse_schedule
 from raykd.config.schema.losses import LossesConfig
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.train import CheckpointConfig, OptimizerConfig, TrackingConfig
+from raykd.distill.setup import RunSetup
 from raykd.errors import RaykdError
 from raykd.planning.flops import RunFlops, cache_flops, run_flops
 from raykd.planning.memory import ModelPlan
@@ -28,6 +29,9 @@ class KindPlan:
     num_steps: int = 0
     planned_tokens: int = 0
     """Estimate from the mean length of the rows; 0 where the data cannot be read."""
+
+    setup: RunSetup | None = None
+    """A run of the kind and its data; None where these cannot be read."""
 
     student: ModelPlan | None = None
     flops: RunFlops | None = None
@@ -96,6 +100,7 @@ class Planner:
             remarks=plan.remarks,
             num_steps=plan.num_steps,
             planned_tokens=_tokens(kind, plan),
+            setup=plan.setup,
             student=plan.student,
             flops=flops,
             cache_flops=caches,

@@ -17,7 +17,7 @@ from transformers import PreTrainedConfig
 
 from raykd.config.schema.run import RunConfig
 from raykd.data.manifest import TOKENIZER_DIRECTORY
-from raykd.distill.setup import read_setup
+from raykd.distill.setup import RunSetup
 from raykd.models.build import build_model, class_fields
 from raykd.models.files import (
     PROJECTIONS_FILE,
@@ -48,14 +48,14 @@ class PlaceholderModels:
         """A directory where nothing is: a run with its output there is at its first step."""
         return str(self._directory / "runs")
 
-    def add(self, run: RunConfig, student: PreTrainedConfig) -> None:
+    def add(self, setup: RunSetup, student: PreTrainedConfig) -> None:
         """Stand in for the models of a run.
 
         Args:
-            run: The run.
+            setup: The run and its data.
             student: The transformers configuration of its student.
         """
-        config = _as_trained(run, student)
+        run, config = setup.config, _as_trained(setup, student)
         # Hundreds of trials have a handful of models: those of one kind have one directory.
         kind = repr((run.data.uri, run.task, config.to_json_string()))
         if kind not in self._made:
@@ -100,10 +100,10 @@ class PlaceholderModels:
         return text
 
     def _of(self, uri: str) -> str:
-        # With the slash on both sides: the run itself and what is in it, but no run whose name
-        # begins alike.
-        paths = (path for run, path in self._paths.items() if f"{uri}/".startswith(f"{run}/"))
-        return next(paths, uri)
+        # The run itself, or what is in it at any depth.
+        parts = uri.split("/")
+        runs = ("/".join(parts[:depth]) for depth in range(len(parts), 0, -1))
+        return next((self._paths[run] for run in runs if run in self._paths), uri)
 
 
 @contextmanager
@@ -113,15 +113,14 @@ def placeholder_models() -> Iterator[PlaceholderModels]:
         yield PlaceholderModels(Path(directory))
 
 
-def _as_trained(run: RunConfig, student: PreTrainedConfig) -> PreTrainedConfig:
+def _as_trained(setup: RunSetup, student: PreTrainedConfig) -> PreTrainedConfig:
     """Return the configuration that is saved with the student of a run."""
-    setup = read_setup(run)
     # update() writes into the configuration that the plan of the run keeps.
     described = copy.deepcopy(student)
     if setup.labels is not None:
         described.update(class_fields(setup.labels))
     languages = None
-    if run.student.projections == "per_language":
+    if setup.config.student.projections == "per_language":
         known = languages_of(student) or ()
         languages = tuple(dict.fromkeys((*known, *setup.trained_languages)))
     return config_with_languages(described, languages)

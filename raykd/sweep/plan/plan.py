@@ -16,7 +16,7 @@ from raykd.sweep.grid.expand import Expansion
 from raykd.sweep.grid.space import Draws, points_of, random_draws
 from raykd.sweep.grid.suggest import suggested_draws
 from raykd.sweep.halving import rung_tokens
-from raykd.sweep.ledger import KIND, Record, SweepPaths, read_ledger
+from raykd.sweep.ledger import KIND, Record, State, SweepPaths, read_ledger
 from raykd.sweep.plan.capacity import (
     Machines,
     Need,
@@ -172,6 +172,7 @@ def plan_sweep(
     machines: Machines | None = None,
     known: Mapping[str, Record] | None = None,
     find: Find | None = None,
+    retries_failed: bool = False,
 ) -> SweepPlan:
     """Find out what a sweep would do; read configurations, manifests and progress alone.
 
@@ -181,6 +182,7 @@ def plan_sweep(
         known: Records of the sweep's ledger by id: by them a searcher that learns suggests, and
             values are chosen. None reads them where they are.
         find: That of an earlier plan, for one of the same inputs; None looks at them anew.
+        retries_failed: What has failed is tried again: no value is chosen before it has ended.
 
     Raises:
         RaykdError: A run file is wrong, a trial contradicts itself, or an input of a sweep that
@@ -192,6 +194,12 @@ def plan_sweep(
     expansion = Expansion(sweep, find)
     follows_results = sweep.searcher == "optuna" or sweep.tune is not None
     records = known_records(sweep) if known is None and follows_results else known or {}
+    if retries_failed:
+        records = {
+            run_id: record
+            for run_id, record in records.items()
+            if record.kind != "tuning" or record.state is not State.FAILED
+        }
     samples = _samples(sweep, records)
     machines = machines_of(sweep, machines)
     problems = Problems(machines.nodes)
@@ -212,9 +220,10 @@ def plan_sweep(
             )
     whole = (*runs.stages, *runs.tuning, *runs.trials)
     for run in (*whole, *runs.undecided):
-        for problem in comparison_problems(sweep, run.record, run.config, rungs=rungs):
+        for problem in comparison_problems(sweep, run, rungs=rungs):
             problems.add(run.record, problem)
-    alone = tuple((run,) for run in (*whole, *runs.undecided) if run not in beside)
+    shared = {run.record.id for run in beside}
+    alone = tuple((run,) for run in (*whole, *runs.undecided) if run.record.id not in shared)
     return SweepPlan(
         sweep=sweep,
         uri=sweep_uri(sweep),

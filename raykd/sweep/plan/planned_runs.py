@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from raykd.config.load import plain
 from raykd.config.schema.run import RunConfig
+from raykd.distill.setup import RunSetup
 from raykd.planning.flops import RunFlops
 from raykd.planning.memory import ModelPlan
 from raykd.runs.checkpoint import committed_steps
@@ -29,6 +30,9 @@ class PlannedRun:
     config: RunConfig
     first_step: int
     """Step it would continue from; the last one where it is done."""
+
+    setup: RunSetup | None
+    """The run and its data; None where these cannot be read."""
 
     student: ModelPlan | None
     """None where there are problems, as ``flops``."""
@@ -125,10 +129,10 @@ class Runs:
 
     def stand_in(self, run: PlannedRun) -> None:
         """Have what is known of the model of a run stand for it, for those that begin at it."""
-        if run.student is None:
+        if run.setup is None or run.student is None:
             self._unknown.add(run.record.id)
         else:
-            self._models.add(run.config, run.student.config)
+            self._models.add(run.setup, run.student.config)
 
     def planned(self, entries: Sequence[Entry]) -> tuple[PlannedRun, ...]:
         """Plan runs from where they stand, and note their problems."""
@@ -176,6 +180,8 @@ def _run(entry: Entry, kind: KindPlan, progress: Progress) -> PlannedRun:
         record=record,
         config=entry.config,
         first_step=kind.num_steps if progress.is_done else min(progress.step, kind.num_steps),
+        # All runs of a kind have its data: the manifest is read once for them.
+        setup=None if kind.setup is None else replace(kind.setup, config=entry.config),
         student=kind.student,
         flops=kind.flops,
         cache_flops=kind.cache_flops,

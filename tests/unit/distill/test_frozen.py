@@ -15,9 +15,11 @@ from raykd.distill.setup import read_setup
 from raykd.distill.world import World
 from raykd.models.build import count_parameters
 from raykd.models.families import FAMILIES
+from raykd.models.files import PROJECTIONS_FILE, WEIGHTS_FILE
 from raykd.models.parts import num_parameters
 from raykd.models.scored import ScoredModel
 from raykd.runs.checkpoint import checkpoint_name
+from raykd.runs.metrics import BEST_STEP
 from raykd.runs.paths import RunPaths, run_paths
 from safetensors.torch import load_file
 
@@ -200,6 +202,32 @@ def test_a_stopped_run_goes_on_with_its_parts_frozen(tmp_path: Path, names: list
     assert {name.removeprefix("model.") for name in moments} == {
         name for name in end if not is_frozen[name]
     }
+
+
+def test_the_best_heads_over_a_frozen_encoder_are_exported(tmp_path: Path) -> None:
+    small_data(tmp_path / "data")
+    student = {"architecture": TINY_BERT, "projections": "per_language", "freeze": ["encoder"]}
+    config = small_run(
+        tmp_path,
+        task="sequence_classification",
+        student=student,
+        train__keep="best",
+        train__eval_every_steps=1,
+        optimizer={"learning_rate": 0.5, "schedule": "constant"},
+    )
+    start = assemble(read_setup(config), world=World()).student.model.model.state_dict()
+    result, paths = train_run(config), run_paths(config)
+    step = int(result.metrics[BEST_STEP])
+    assert step < 6
+    best = Path(paths.checkpoints, checkpoint_name(step), "student")
+    for name in (WEIGHTS_FILE, PROJECTIONS_FILE):
+        end = load_file(Path(paths.model, name))
+        kept = load_file(best / name)
+        assert end.keys() == kept.keys()
+        assert all(torch.equal(end[tensor], kept[tensor]) for tensor in end)
+    end = load_file(Path(paths.model, WEIGHTS_FILE))
+    assert [name for name in end if ".layer." in name]
+    assert all(torch.equal(end[name], start[name]) for name in end if ".layer." in name)
 
 
 def is_still(name: str, names: list[str]) -> bool:

@@ -188,6 +188,18 @@ def test_a_teacher_with_other_labels_is_refused_with_both_lists(directory: Path)
     assert "['c', 'b', 'd'], but the data has the classes ['a', 'b', 'c']" in problems(config)
 
 
+def test_a_start_from_a_teacher_that_is_refused_adds_no_problem(directory: Path) -> None:
+    config = small_run(
+        directory,
+        task="sequence_classification",
+        teachers=teacher(directory / "teacher"),
+        losses={"logit_mse": {}},
+        student={"architecture": {"num_layers": 1}, "init": {"copy_layers": {}}},
+    )
+    (problem,) = plan_run(config).problems
+    assert "has no trained head for BertForSequenceClassification" in problem
+
+
 def test_what_is_taken_for_granted_and_what_will_lack_is_said(directory: Path) -> None:
     model = tiny_model("bert", "sequence_classification")
     model.config.id2label = {index: f"LABEL_{index}" for index in range(3)}

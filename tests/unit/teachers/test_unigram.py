@@ -80,6 +80,13 @@ def assembled(config: RunConfig) -> Distillation:
     return assemble(read_setup(config), world=World())
 
 
+def shares_of(run: Distillation) -> npt.NDArray[np.float64]:
+    """Return what a run's unigram says of each class."""
+    log_probs_K = unigram_log_probs(run.setup.manifest, run.setup.config.data, run.task)
+    shares_K: npt.NDArray[np.float64] = log_probs_K.double().exp().numpy()
+    return shares_K
+
+
 def step_loss(run: Distillation, batch: Batch) -> float:
     positions = StepCounts(positions=len(batch.positions_P), tokens=batch.num_tokens)
     return float(run.objective(batch, 0.0, positions).loss.detach())
@@ -91,13 +98,27 @@ def test_is_the_count_of_the_training_rows_in_their_languages(
     directory: Path, task: TaskName, languages: tuple[str, ...]
 ) -> None:
     run = assembled(run_of(directory, task, data__languages=list(languages)))
-    actual_K = (
-        unigram_log_probs(run.setup.manifest, run.setup.config.data, run.task)
-        .double()
-        .exp()
-        .numpy()
-    )
+    actual_K = shares_of(run)
     np.testing.assert_allclose(actual_K, counted(directory, task, *languages), rtol=1e-6)
+
+
+def test_languages_that_are_only_evaluated_on_are_not_counted(directory: Path) -> None:
+    languages = {"data__languages": ["en"], "data__eval_languages": ["de", "en"]}
+    run = assembled(run_of(directory, "sequence_classification", **languages))
+    actual_K = shares_of(run)
+    expected_K = counted(directory, "sequence_classification", "en")
+    np.testing.assert_allclose(actual_K, expected_K, rtol=1e-6)
+
+
+def test_of_a_fraction_the_kept_rows_are_counted(directory: Path) -> None:
+    run = assembled(run_of(directory, "sequence_classification", data__fraction=0.3))
+    actual_K = shares_of(run)
+    kept_K = np.ones(3)
+    for language, rows in (("de", 20), ("en", 70)):
+        # Rows of each class in a language, of which the nearest whole number is kept.
+        shares_K = counted(directory, "sequence_classification", language)
+        kept_K += np.floor(0.3 * (shares_K * (rows + 3) - 1).round() + 0.5)
+    np.testing.assert_allclose(actual_K, kept_K / kept_K.sum(), rtol=1e-6)
 
 
 @pytest.mark.parametrize("task", TASKS)

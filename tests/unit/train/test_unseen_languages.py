@@ -28,7 +28,7 @@ from torch.nn.functional import cross_entropy
 
 from tests.prepared import write_prepared
 from tests.processes import in_processes
-from tests.small_runs import TINY_BERT, small_run
+from tests.small_runs import TINY_BERT, number_data, small_run
 from tests.tiny_models import LABELS, tiny_model
 from tests.unit.distill.test_step import in_double
 from tests.unit.train.test_run import assert_equal_runs, stop_after, timeless, train, weights
@@ -44,7 +44,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a place with data in de, en and sw, all of them in both splits, and two teachers."""
     path = tmp_path_factory.mktemp("unseen")
     rows = {"de": [9, 6], "en": [10, 7], "sw": [12]}
-    splits = {"train": rows, "validation": {"de": [8], "en": [5, 4], "sw": [7, 9]}}
+    scored = {"de": [8], "en": [5, 4], "sw": [7, 9]}
+    splits = {"train": rows, "validation": scored, "test": {"de": [3], "en": [4], "sw": [5]}}
     write_prepared(path / "data", splits, labels=LABELS)
     for seed, name in enumerate(("a", "b")):
         save_model(tiny_model("bert", TASK, seed=seed), path / name)
@@ -143,6 +144,55 @@ def test_unseen_rows_decide_nothing(
             for name, value in _evaluations(with_unseen)[-1].items()
             if name.startswith("eval/")
         }
+
+
+def test_a_test_split_is_scored_in_groups_of_languages_too(
+    directory: Path, tmp_path: Path
+) -> None:
+    config = run_of(directory, tmp_path, evaluated=ALL, data__test_split="test")
+    metrics = train(config).metrics
+    assert metrics["test/loss"] == pytest.approx(
+        (7 * metrics["test/seen/loss"] + 5 * metrics["test/unseen/loss"]) / 12, rel=1e-6
+    )
+    assert metrics["test/unseen/accuracy"] == metrics["test/accuracy/sw"]
+    again = evaluate_run(run_paths(config).run, data_uri=None, split="test")
+    named = {name.replace("eval/", "test/", 1): value for name, value in again.items()}
+    assert named == pytest.approx({n: v for n, v in metrics.items() if n.startswith("test/")})
+
+
+def test_a_wrong_teacher_is_wrong_in_unseen_languages_too(directory: Path, tmp_path: Path) -> None:
+    right, wrong, without = (
+        run_of(
+            directory,
+            tmp_path / str(number),
+            evaluated=evaluated,
+            teachers={"a": {"model": str(directory / "a"), "permuted": permuted}},
+            losses={"cross_entropy": {}, "forward_kl": {}},
+        )
+        for number, (evaluated, permuted) in enumerate([(ALL, None), (ALL, 3), (None, 3)])
+    )
+    losses = [train(config).metrics.get("eval/teacher/unseen/loss") for config in (right, wrong)]
+    assert losses[0] != pytest.approx(losses[1])
+    train(without)
+    mine, theirs = weights(wrong), weights(without)
+    assert all(torch.equal(mine[name], tensor) for name, tensor in theirs.items())
+
+
+def test_numbers_are_scored_in_groups_of_languages(tmp_path: Path) -> None:
+    number_data(tmp_path / "data")
+    config = small_run(
+        tmp_path,
+        task=TASK,
+        losses={"squared_error": {}},
+        data__languages=["de"],
+        data__eval_languages=["de", "en"],
+        train__num_steps=2,
+    )
+    assert plan_run(config).problems == ()
+    metrics = train(config).metrics
+    for name in ("loss", "pearson", "spearman"):
+        assert metrics[f"eval/seen/{name}"] == metrics[f"eval/{name}/de"]
+        assert metrics[f"eval/unseen/{name}"] == metrics[f"eval/{name}/en"]
 
 
 def _evaluations(config: RunConfig) -> list[dict[str, float]]:

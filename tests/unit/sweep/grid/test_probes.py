@@ -11,8 +11,10 @@ from raykd.sweep.plan.plan import SweepPlan, plan_sweep
 from tests.prepared import write_prepared
 from tests.small_runs import TINY_BERT
 from tests.study_files import STUDY, study_in
+from tests.unit.train.test_run import train
 
 TOPICS = STUDY["probes"]["topics"]
+ONE_START = {"start": {"random": STUDY["pairs"]["start"]["random"]}}
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +121,14 @@ def test_a_probe_that_builds_a_model_of_its_own_is_refused(directory: Path) -> N
         ({"probes": {"topics": TOPICS | {"at": [0.5, 0.5]}}}, "probes.topics.at has one twice"),
         ({"probes": {"topics": TOPICS | {"seeds": []}}}, "probes.topics.seeds must be different"),
         ({"probes": {"topics": TOPICS | {"floor": 1}}}, "probes.topics.floor must be below 1"),
+        ({"probes": {"topics": TOPICS | {"seeds": [-1]}}}, "probes.topics.seeds must be in [0,"),
+        (
+            {"probes": {"topics": TOPICS | {"metric": "eval/loss/de"}}},
+            "probes.topics.metric=eval/loss/de: more of it has to be better",
+        ),
+        ({"metric": "probe/topics"}, "must be as probe/mean or probe/topics/accuracy"),
+        ({"metric": "probe/mean/accuracy"}, "must be as probe/mean or probe/topics/accuracy"),
+        ({"mode": "min"}, "mode=min: more of metric=probe/mean is better: set it to max"),
         ({"scheduler": {"asha": {}}}, "scheduler.asha compares evaluations on the way"),
     ],
 )
@@ -128,6 +138,17 @@ def test_probes_that_cannot_be_are_told(
     with pytest.raises(ConfigError) as refused:
         plan_of(directory, **changes)
     assert message in str(refused.value)
+
+
+def test_a_trial_that_has_not_kept_what_is_to_be_probed_is_told(tmp_path: Path) -> None:
+    unprobed = plan_of(tmp_path, probes={}, metric="eval/loss", mode="min", pairs=ONE_START)
+    control = next(run for run in unprobed.trials if run.record.is_control)
+    train(control.config)
+    (problem,) = plan_of(tmp_path, probes={"topics": TOPICS}, pairs=ONE_START).problems
+    assert problem.endswith(
+        f"probes.topics.at: {control.record.id} is past step 1 and has not kept its model there; "
+        "give the runs another name, or leave the fraction out"
+    )
 
 
 def test_a_metric_that_a_probe_lacks_is_a_problem(directory: Path) -> None:

@@ -52,6 +52,22 @@ def test_a_teacher_and_a_student_may_begin_at_a_milestone(directory: Path) -> No
     assert teacher.id not in {entry.id for entry in stages_of(directory)}
 
 
+def test_what_begins_at_the_best_of_a_run_begins_at_what_that_exports(directory: Path) -> None:
+    best = ENCODER | {"overrides": {"train.keep": "best"}}
+    sweep = study_in(directory, stages={"encoder": best}, overrides={"train.keep": "best"})
+    expansion = Expansion(sweep, find_input)
+    encoder, teacher = expansion.stages
+    paths = run_paths(encoder.config)
+    assert teacher.config.student.pretrained == paths.model
+    assert teacher.config.inputs["student.pretrained"] == f"{paths.name}/best"
+    trial = expansion.runs([{}]).trials[0]
+    probes = expansion.probes_of(trial, num_steps=10)
+    places = run_paths(trial.config)
+    # On its way no step is the best yet.
+    begin = [f"{places.checkpoints}/step-00000001", places.model]
+    assert [probe.config.student.pretrained for probe in probes] == begin * 2
+
+
 def test_stages_stand_on_stages_in_whatever_order_they_are_written(directory: Path) -> None:
     begin = {"student.pretrained": "stage:encoder", "student.architecture": None}
     longer = {"run": "encoder.yaml", "overrides": {**begin, "train.num_steps": 20}}
@@ -126,6 +142,25 @@ def test_a_stage_that_is_not_there_is_told_with_its_key(
         directory, pairs={"start": {"one": start, "two": STUDY["pairs"]["start"]["base"]}}
     )
     assert f"student.init.copy_layers.source: {message}" in text
+
+
+def test_whose_run_names_a_stage_that_is_not_there_is_told(directory: Path) -> None:
+    begin = {"student.pretrained": "stage:encoder@0.3", "student.architecture": None}
+    teachers = {"tuned": TEACHER | {"overrides": begin}}
+    assert refusal(directory, teachers=teachers).startswith(
+        "teachers.tuned: student.pretrained: stage:encoder@0.3 is not kept"
+    )
+    probe = STUDY["probes"]["topics"] | {
+        "overrides": {"teachers": {"a": {"model": "stage:absent"}}, "losses": {"logit_mse": {}}}
+    }
+    assert refusal(directory, probes={"topics": probe}, metric="eval/loss", mode="min").startswith(
+        "probes.topics: teachers.a.model: stage:absent names no stage"
+    )
+
+
+def test_a_stage_where_no_model_is_named_is_told(directory: Path) -> None:
+    text = refusal(directory, overrides={"data.uri": "stage:encoder"})
+    assert text.startswith("teachers.tuned: data.uri: stage:encoder is a model, which data.uri")
 
 
 def test_a_stage_that_nobody_names_is_refused(directory: Path) -> None:

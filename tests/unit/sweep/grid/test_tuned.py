@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from raykd.config.load import plain
 from raykd.errors import ConfigError
-from raykd.sweep.ledger import Record, State
+from raykd.sweep.ledger import Record, State, SweepPaths, write_index, write_records
 from raykd.sweep.plan.plan import SweepPlan, plan_sweep
 
 from tests.sweep_files import WEIGHT, sweep_in, write_runs
@@ -98,6 +99,21 @@ def test_a_value_that_is_added_is_tried_before_anything_goes_on(directory: Path)
     assert len(plan.tuning) == 24
 
 
+def test_nothing_is_chosen_before_a_failed_run_is_tried_again(tmp_path: Path) -> None:
+    sweep = sweep_in(write_runs(tmp_path), search=STARTS, seeds=[1, 2], tune=TUNE)
+    plan = plan_sweep(sweep)
+    records = ended(plan, better_from_large_rates_for_copies)
+    failed = plan.tuning[0].record
+    records[failed.id] = replace(failed, state=State.FAILED)
+    paths = SweepPaths(sweep=plan.uri)
+    write_index(paths, sweep=plain(sweep), text="", run_ids=list(records))
+    write_records(paths, records.values())
+    assert not plan_sweep(sweep).is_open
+    again = plan_sweep(sweep, retries_failed=True)
+    assert again.is_open
+    assert {record.kind for record in again.records} == {"stage", "tuning"}
+
+
 def test_an_arm_whose_values_all_failed_is_left_out(directory: Path) -> None:
     known = ended(plan_of(directory), better_from_large_rates_for_copies)
     copies = {i for i, r in known.items() if r.kind == "tuning" and r.coordinates[INIT]}
@@ -123,6 +139,16 @@ def test_a_weight_is_tuned_for_arms_alone_as_controls_have_none(directory: Path)
     [
         ({"search": {RATE: {"grid": [1]}}}, f"{RATE} is tuned and searched"),
         ({"pairs": {"p": {"a": {RATE: 1}}}}, f"{RATE} is tuned and searched"),
+        (
+            {"search": {"optimizer": {"grid": [{}]}}},
+            f"{RATE} is tuned and optimizer searched",
+        ),
+        ({"seeds": [-1]}, "seeds must be in [0, 2^31), got [-1]"),
+        ({"tune": TUNE | {"seeds": [-1]}}, "tune.seeds must be in [0, 2^31), got [-1]"),
+        (
+            {"tune": TUNE | {"values": {"cluster.num_workers": [0, 1]}}},
+            "with {'cluster.num_workers': 0} and {'cluster.num_workers': 1} a run computes the",
+        ),
         ({"seeds": [101]}, "tune.seeds and seeds both have 101"),
         (
             {"seeds": [], "tune": TUNE | {"seeds": [17]}},

@@ -9,6 +9,7 @@ from raykd.sweep.plan.changes import difference
 from raykd.sweep.plan.plan import SweepPlan, plan_sweep
 
 from tests.small_runs import small_data
+from tests.study_files import STUDY, study_in
 from tests.sweep_files import sweep_in, write_runs
 
 
@@ -34,6 +35,20 @@ def test_data_that_have_changed_in_their_place_are_told(tmp_path: Path) -> None:
     change, *counts = difference(read_ledger(before.uri), plan_sweep(sweep)).lines()
     assert change.startswith(f"{tmp_path}/data holds something else than for the runs there are: ")
     assert len(counts) == 4
+
+
+def test_probes_that_are_asked_otherwise_are_counted_as_such(tmp_path: Path) -> None:
+    before = plan_sweep(study_in(tmp_path, seeds=[1]))
+    noted(before)
+    topics = STUDY["probes"]["topics"] | {"at": [1], "seeds": [1, 2]}
+    after = plan_sweep(study_in(tmp_path, seeds=[1], probes={"topics": topics}))
+    *changes, new, dropped = difference(read_ledger(before.uri), after).lines()
+    assert changes[:2] == [
+        "probes.topics.seeds: [1] -> [1, 2]",
+        "probes.topics.at: [0.1, 1.0] -> [1.0]",
+    ]
+    # Of 13 trials, two probes at two of their steps before.
+    assert (new, dropped) == ("13 probes new", "39 probes dropped")
 
 
 def test_a_plan_that_goes_on_with_another_keeps_to_the_inputs_of_that(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ def test_a_stage_that_starts_from_another_task_stands_in_with_the_head_that_it_t
         losses={"forward_kl": {}},
     )
     with placeholder_models() as models:
-        models.add(stage, student_config(read_setup(stage)))
+        setup = read_setup(stage)
+        models.add(setup, student_config(setup))
         teacher = models_by_teacher(models.applied(trial))["big"].source
         check_loadable(teacher, load_config(teacher), trial.task, new_head="refused")

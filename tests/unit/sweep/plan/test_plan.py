@@ -336,6 +336,18 @@ def test_gpus_that_no_trial_uses_are_told(directory: Path) -> None:
     assert plan_sweep(sweep_of(directory)).idle_gpus is None
 
 
+def test_what_a_teacher_says_of_a_fraction_is_kept_apart(directory: Path) -> None:
+    plan = plan_sweep(
+        sweep_of(
+            directory,
+            teachers={"small": SMALL | {"cache": {}}},
+            search={"data.fraction": {"grid": [0.5, 1]}},
+        )
+    )
+    assert not plan.problems
+    assert whole_cost(plan.trials).num_caches == 2
+
+
 def test_a_ledger_and_a_plan_differ_in_runs_and_keys(directory: Path) -> None:
     first = plan_sweep(sweep_of(directory, seeds=[1, 2]))
     ledger = Ledger(

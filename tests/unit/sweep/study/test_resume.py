@@ -8,6 +8,7 @@ from raykd.errors import ConfigError
 from raykd.sweep.ledger import Attempt, Record, State, Stop
 from raykd.sweep.study.resume import resumed, selected
 
+from tests.study_ledger import WEIGHT, study_ledger
 from tests.sweeps import stage_of, trial_of
 
 FAILED = Attempt(started_at=1.0, ended_at=2.0, error_class="ModelError", error="why")
@@ -145,6 +146,26 @@ def test_values_are_written_as_reports_write_them() -> None:
 def test_a_control_alone_is_chosen_by_what_it_depends_on() -> None:
     alone = trial_of({"optimizer.learning_rate": 1e-3}, is_control=True)
     assert selected([alone], ["learning_rate=0.001"]) == {alone.id}
+
+
+@pytest.mark.parametrize(("per", "values"), [(None, {1}), ((), {1, 2}), ((WEIGHT,), {1})])
+def test_trials_are_chosen_with_what_chooses_their_values_and_with_their_probes(
+    per: tuple[str, ...] | None, values: set[int]
+) -> None:
+    records = study_ledger().records
+    ids = selected(records.values(), ["weight=1"], per=per)
+    chosen_runs = [records[run_id] for run_id in ids]
+    of_kind = {
+        kind: [r for r in chosen_runs if r.kind == kind] for kind in ("trial", "tuning", "probe")
+    }
+    trials = of_kind["trial"]
+    assert sorted((t.coordinates.get(WEIGHT, 0), t.seed) for t in trials) == [
+        (weight, seed) for weight in (0, 1) for seed in (1, 2, 3)
+    ]
+    # Controls choose too, with each of three values.
+    assert {r.coordinates.get(WEIGHT) for r in of_kind["tuning"]} == {None, *values}
+    assert len(of_kind["tuning"]) == 3 * (1 + len(values))
+    assert {probe.probed for probe in of_kind["probe"]} == {trial.id for trial in trials}
 
 
 @pytest.mark.parametrize("only", ["teacher=smal", "eight=1", "size=small", "teacher=", "=small"])
