@@ -69,9 +69,9 @@ $(VENV)/dev: $(VENV)/runtime
 
 # The trainers that raykd is measured against, one by one: what does not install is left out, and
 # the benchmark says so.
-$(VENV)/peers/tried: tests/bench/peers.txt constraints.txt
+$(VENV)/peers/tried: tests/bench/rivals/peers.txt constraints.txt
 	$(PYTHON) -m venv $(VENV)/peers
-	-grep -v '^#' tests/bench/peers.txt | xargs -n 1 \
+	-grep -v '^#' tests/bench/rivals/peers.txt | xargs -n 1 \
 		$(VENV)/peers/bin/python -m pip install --quiet --constraint constraints.txt
 	touch $@
 
