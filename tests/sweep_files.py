@@ -75,7 +75,11 @@ def sweep_in(directory: Path, **given: Any) -> SweepConfig:
 
 
 def expanded(sweep: SweepConfig) -> tuple[list[Entry], list[Entry]]:
-    """Return the stages and the trials of a sweep whose searcher is random."""
+    """Return the stages and the trials of a sweep whose searcher is random.
+
+    Tuned keys have the first of their values.
+    """
     expansion = Expansion(sweep, functools.cache(find_input))
     draws = [random_draws(sweep, index) for index in range(sweep.num_samples)]
-    return list(expansion.stages), list(expansion.runs(draws).trials)
+    runs = expansion.runs(draws)
+    return list(expansion.stages), [*runs.trials, *runs.undecided]

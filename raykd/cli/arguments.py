@@ -122,14 +122,18 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def sweep(parser: argparse.ArgumentParser) -> None:
-    """Run a sweep: stages, trials, controls. The same command again goes on where it stands."""
+    """Run a sweep: stages, teachers, tuning runs, trials with their controls, probes.
+
+    The same command again goes on where it stands.
+    """
     parser.set_defaults(load=lambda options: load_sweep(options.config, options.overrides))
     parser.add_argument("config", type=Path, metavar="SWEEP.yaml", help="what to run")
     parser.add_argument(
         "overrides",
         nargs="*",
         metavar="KEY=VALUE",
-        help="replace a value of the sweep, or of all its runs; see raykd explain --sweep",
+        help="replace a value of the sweep, or of its base and all teachers' runs; see raykd "
+        "explain --sweep",
     )
     parser.add_argument(
         "--address",
@@ -145,12 +149,13 @@ def sweep(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="COORDINATE=VALUE",
-        help="run these trials and their controls alone, such as teacher=small; may be repeated",
+        help="run these trials alone, such as teacher=small, with what belongs to them: controls, "
+        "stages, teachers, all tuning runs, probes; may be repeated",
     )
 
 
 def report(parser: argparse.ArgumentParser) -> None:
-    """Say what a sweep found: verdicts against controls, cost, failures; and write the page."""
+    """Say what a sweep found: verdicts, probes, tuned values, costs, failures; write the page."""
     parser.set_defaults(load=_load_reported)
     parser.add_argument(
         "sweep", metavar="SWEEP", help="sweep file, or the directory of a sweep, such as s3://..."

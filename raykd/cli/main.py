@@ -45,7 +45,7 @@ _COMMANDS = {
     arguments.check: "say what a run or a sweep would do, and everything that is wrong with it",
     arguments.cache: "compute what the teachers of a run say once, and keep it for all runs",
     arguments.train: "train a model, from a teacher or alone; again to continue",
-    arguments.sweep: "run a study: teachers, trials and their controls; again to continue",
+    arguments.sweep: "run a study: stages, teachers, trials, controls, probes; again to continue",
     arguments.report: "say what a study found: verdicts, curves, costs, as text and as a page",
     arguments.submit: "run a command on a cluster, and follow it; again to attach or continue",
     arguments.evaluate: "score the model of a run, beside its teacher",

@@ -132,7 +132,9 @@ def print_result(result: "RunResult", *, run_uri: str) -> None:
         return
     print_metrics(result.metrics)
     if (best := result.metrics.get("best/step")) is not None:
-        console.print(f"kept: the weights of step {int(best)}, of the lowest eval/loss")
+        seen = f"eval/{SEEN}/loss"
+        decides = seen if seen in result.metrics else "eval/loss"
+        console.print(f"kept: the weights of step {int(best)}, of the lowest {decides}")
     console.print(f"done: {result.num_steps} steps, run {run_uri}", markup=False)
     console.print(f"model: {result.model_uri}", markup=False)
 

@@ -93,8 +93,7 @@ def _study(plan: SweepPlan, paths: SweepPaths, options: SweepOptions) -> Study:
     sweep = plan.sweep
     known = known_records(sweep)
     records = resumed(plan.records, known, retries_failed=options.retries_failed)
-    per = None if sweep.tune is None else sweep.tune.per
-    only = functools.partial(selected, only=options.only, per=per) if options.only else None
+    only = functools.partial(selected, only=options.only) if options.only else None
     if only is not None:
         # What nothing is at is refused before anything is written.
         only(records)

@@ -11,6 +11,7 @@ from raykd.cli.main import build_parser, parse
 from raykd.config.keys import key_docs
 from raykd.config.kinds import is_sweep
 from raykd.config.load import load_run, load_sweep
+from raykd.config.named_runs import named_runs
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.sweep import SweepConfig
 from raykd.errors import ConfigError
@@ -163,14 +164,17 @@ def test_the_run_names_in_the_readme_are_those_of_its_commands() -> None:
     assert shown == expected
 
 
-def test_the_study_in_the_readme_is_one(tmp_path: Path) -> None:
-    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+@pytest.mark.parametrize("page", ["README.md", "docs/studies.md"])
+def test_the_study_of_a_page_is_one(page: str, tmp_path: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     (study,) = [block for block in blocks if "\nbase: " in block]
     (tmp_path / "study.yaml").write_text(study)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     sweep = load_sweep(tmp_path / "study.yaml")
-    for named in [sweep.base, *(teacher.run or "" for teacher in sweep.teachers.values())]:
-        load_run(Path(named))
-    overrides = [key for teacher in sweep.teachers.values() for key in teacher.overrides]
-    for key in [*sweep.search, *overrides]:
+    named = named_runs(sweep).values()
+    for run in named:
+        load_run(Path(run.path))
+    changed = [key for values in sweep.pairs.values() for keys in values.values() for key in keys]
+    tuned = [] if sweep.tune is None else sweep.tune.values
+    for key in [*sweep.search, *changed, *tuned, *(key for run in named for key in run.changes)]:
         require_key(key, RunConfig)

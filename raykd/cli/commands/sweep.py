@@ -1,4 +1,4 @@
-"""Run a sweep: stages, trials, controls. The same command again goes on where it stands."""
+"""Run a sweep. The same command again goes on where it stands."""
 
 import argparse
 import os

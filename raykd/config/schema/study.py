@@ -30,7 +30,7 @@ class StageConfig:
 
     milestones: tuple[float, ...] = (1.0,)
     """Fractions of its steps whose models can be named, as in stage:encoder@0.25; stage:encoder is
-    the model at its end."""
+    the model that it ends with, and need not be among them."""
 
     def problems(self, key: str) -> list[str]:
         """Return every reason this stage cannot be used, each naming its key."""
@@ -82,8 +82,8 @@ class ProbeConfig:
     """A run that begins at a model of the study, and whose scores tell how good that model is."""
 
     run: str
-    """Run file of the probe, relative to the sweep file. Its student.pretrained is the model that
-    is probed; student.freeze: [encoder] makes it a linear probe."""
+    """Run file of the probe, relative to the sweep file. The model that is probed takes the place
+    of its student.pretrained; student.freeze: [encoder] makes it a linear probe."""
 
     overrides: dict[str, Any] = field(default_factory=dict)
     """Keys of the probe's run and their values."""
@@ -101,8 +101,8 @@ class ProbeConfig:
     """Metric of the probe that counts in probe/mean; more of it is better."""
 
     floor: float = 0.0
-    """Value of the metric of a model that knows nothing, such as 0.5 for two classes. In
-    probe/mean a probe counts as (value - floor) / (1 - floor)."""
+    """What a model that knows nothing has of the metric, such as 0.5 of accuracy for two classes.
+    In probe/mean a probe counts as (value - floor) / (1 - floor): 0 for that, 1 for perfect."""
 
     def problems(self, key: str) -> list[str]:
         """Return every reason this probe cannot be used, each naming its key."""
@@ -128,17 +128,19 @@ class TuneConfig:
     """
 
     values: dict[str, list[Any]]
-    """Key of a run, such as optimizer.learning_rate, to the values to choose from."""
+    """Key of a run, such as optimizer.learning_rate, to the values to choose from; of several
+    keys every combination is tried."""
 
     seeds: tuple[int, ...]
     """Values of train.seed to choose on; none is among those of the study."""
 
     per: tuple[str, ...] | None = None
-    """Coordinates that a choice is made for, such as [start]: arms that agree in them, and their
-    controls apart, share one. null chooses for each arm by itself."""
+    """Coordinates that a choice is made for, such as [start]: arms with the same start go on with
+    the same value, the best by the mean over them, and their controls with one of their own. null
+    chooses for each arm by itself."""
 
     metric: str | None = None
-    """Metric to choose by; null is that of the study."""
+    """Metric to choose by, in the last evaluation of each run; null is that of the study."""
 
     mode: Literal["min", "max"] | None = None
     """Whether less or more of it is better; null is as for the study."""

@@ -116,7 +116,7 @@ class SweepConfig:
 
     probes: dict[str, ProbeConfig] = field(default_factory=dict)
     """Name to a downstream task that models are scored on. Metrics probe/NAME/METRIC are means
-    over the probe's seeds, probe/mean is over all probes."""
+    over the probe's seeds; probe/mean is the mean over all probes, each scaled by its floor."""
 
     controls: bool = True
     """Add to each trial its control: the same run with the teacher's losses off."""

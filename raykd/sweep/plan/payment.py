@@ -9,11 +9,15 @@ from raykd.sweep.plan.plan import SweepPlan
 
 def teacher_payments(plan: SweepPlan) -> Iterator[str]:
     """Yield in words how many trials pay in which way; nothing where none has a teacher."""
-    cached = [
-        run for run in plan.trials if not is_control(run.config) and not runs_teachers(run.config)
+    caches = [
+        [teacher.cache for teacher in run.config.teachers.values()]
+        for run in plan.trials
+        if not is_control(run.config) and not runs_teachers(run.config)
     ]
-    if cached:
-        yield f"by a cache: {len(cached):,} trial(s), whose teachers have one"
+    if cached := sum(any(of_run) for of_run in caches):
+        yield f"by a cache: {cached:,} trial(s), whose teachers have one"
+    if free := len(caches) - cached:
+        yield f"by nobody: {free:,} trial(s), whose teacher is a unigram"
     live = [
         process for process in plan.processes if any(runs_teachers(run.config) for run in process)
     ]

@@ -51,18 +51,15 @@ def _resumed(planned: Record, known: Record, retries_failed: bool) -> Record:  #
     )
 
 
-def selected(
-    records: Iterable[Record], only: Collection[str], *, per: Collection[str] | None = None
-) -> set[str]:
+def selected(records: Iterable[Record], only: Collection[str]) -> set[str]:
     """Return the ids of the trials at some coordinates, with all that belongs to them.
 
-    That is their controls, the stages that they need, the runs that choose their values, and
-    their probes.
+    That is their controls, the stages that they need, the runs that choose values, all of them as
+    no value is chosen before, and their probes.
 
     Args:
         records: All of the sweep.
         only: Coordinates such as ``teacher=small``; a trial is selected where all of them hold.
-        per: Coordinates that values are chosen for; None is all.
 
     Raises:
         ConfigError: One has another form, or nothing is at these coordinates.
@@ -73,7 +70,7 @@ def selected(
         raise ConfigError(message)
     by_id = {record.id: record for record in records}
     trials = [r for r in by_id.values() if r.kind == "trial" and _is_at_all(r.coordinates, wanted)]
-    tuning = [r for r in by_id.values() if r.kind == "tuning" and _is_shared(r, wanted, per)]
+    tuning = [r for r in by_id.values() if r.kind == "tuning"]
     # Before values are chosen, there are only the runs that choose them.
     if not trials and not any(_is_at_all(r.coordinates, wanted) for r in tuning):
         message = f"--only {' '.join(only)}: no trial is there; raykd check lists the coordinates"
@@ -85,15 +82,6 @@ def selected(
         if record.id in ids:
             ids |= set(record.needs)
     return ids | {r.id for r in by_id.values() if r.probed in ids}
-
-
-def _is_shared(
-    record: Record, wanted: Iterable[tuple[str, ...]], per: Collection[str] | None
-) -> bool:
-    """Tell whether a choice that a run takes part in may be that of a selected trial."""
-    shared = {k: v for k, v in record.coordinates.items() if per is None or k in per}
-    # A control lacks the coordinates that it does not depend on.
-    return _is_at_all(shared, [pair for pair in wanted if _values_at(shared, pair[0])])
 
 
 def _is_at_all(coordinates: Mapping[str, object], wanted: Iterable[tuple[str, ...]]) -> bool:

@@ -211,3 +211,16 @@ def test_a_result_says_where_the_model_is_or_how_to_go_on(
         assert shown == [
             "stopped after step 7 of 1000, with a checkpoint; the same command continues"
         ]
+
+
+@pytest.mark.parametrize(
+    ("unseen", "decides"), [({}, "eval/loss"), ({"eval/seen/loss": 3.0}, "eval/seen/loss")]
+)
+def test_a_result_says_by_which_loss_weights_are_kept(
+    unseen: dict[str, float], decides: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = {**EVALUATION, **unseen, "best/step": 50}
+    result = RunResult(is_done=True, step=100, num_steps=100, metrics=metrics, model_uri="model")
+    print_result(result, run_uri="run")
+    shown = capsys.readouterr().out.splitlines()
+    assert f"kept: the weights of step 50, of the lowest {decides}" in shown

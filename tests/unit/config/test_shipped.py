@@ -11,13 +11,13 @@ import pytest
 import raykd
 from raykd.config.keys import ANY_NAME, key_docs
 from raykd.config.load import load_run, load_sweep
+from raykd.config.named_runs import named_runs
+from raykd.config.schema.prepare import NUMBER
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.sweep import SweepConfig
-from raykd.models.load import save_model
 from raykd.sweep.plan.plan import plan_sweep
 
 from tests.prepared import write_prepared
-from tests.tiny_models import tiny_model
 
 ROOT = Path(__file__).parents[3]
 RUNS = sorted((ROOT / "configs" / "runs").glob("*.yaml"))
@@ -48,8 +48,8 @@ def test_there_are_sweep_files() -> None:
 def test_a_sweep_file_loads_under_its_own_name(path: Path) -> None:
     sweep = load_sweep(path)
     assert sweep.name == path.stem.replace("_", "-")
-    for named in [sweep.base, *(teacher.run for teacher in sweep.teachers.values())]:
-        assert named is None or Path(named).resolve() in RUNS
+    for named in named_runs(sweep).values():
+        assert Path(named.path).resolve() in RUNS
 
 
 def test_every_configuration_has_one_line_in_the_list() -> None:
@@ -60,17 +60,26 @@ def test_every_configuration_has_one_line_in_the_list() -> None:
 
 
 def prepare_inputs(sweep: SweepConfig, directory: Path) -> None:
-    """Write what a sweep's runs name, where they name it, but small."""
-    languages = {"eng_Latn": [40], "deu_Latn": [24]}
-    write_prepared(
-        directory / load_run(Path(sweep.base)).data.uri,
-        {"train": languages, "validation": languages, "test": languages},
-        labels=("a", "b", "c"),
-    )
-    encoder = tiny_model(
-        "bert", "masked_lm", num_layers=4, hidden_size=128, num_heads=4, intermediate_size=512
-    )
-    save_model(encoder, directory / "models" / "amtss-encoder")
+    """Write the data that a sweep's runs name, where they name them, but small."""
+    runs = [run.mapping() for run in named_runs(sweep).values()]
+    named = {
+        name
+        for run in runs
+        for key in ("languages", "eval_languages")
+        for name in run["data"].get(key, ())
+    }
+    languages = {name: [80] for name in sorted(named or {"eng_Latn", "deu_Latn"})}
+    labels_of = {
+        run["data"]["uri"]: NUMBER if "squared_error" in run["losses"] else ("a", "b", "c")
+        for run in runs
+    }
+    for uri, labels in labels_of.items():
+        write_prepared(
+            directory / uri,
+            {"train": languages, "validation": languages, "test": languages},
+            labels=labels,
+            word_labels=("a", "b", "c"),
+        )
 
 
 @pytest.mark.slow
@@ -83,8 +92,10 @@ def test_a_sweep_is_ready_once_its_inputs_are_there(
     plan = plan_sweep(load_sweep(path, SHORT))
     assert plan.problems == ()
     trials = {run.record.id: run.record for run in plan.trials}
-    assert all(trial.control in trials for trial in trials.values())
-    assert 0 < sum(trial.is_control for trial in trials.values()) < len(trials)
+    with_control = [trial for trial in trials.values() if trial.control is not None]
+    assert all(trial.control in trials for trial in with_control)
+    num_controls = sum(trial.is_control for trial in trials.values())
+    assert 0 < num_controls < len(with_control) if plan.sweep.teachers else not with_control
 
 
 @dataclasses.dataclass(frozen=True)

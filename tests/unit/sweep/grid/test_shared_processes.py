@@ -231,6 +231,10 @@ CACHED: dict[str, Any] = {"small": SMALL | {"cache": {}}}
             ["by a cache: 3 trial(s), whose teachers have one"],
         ),
         (
+            {"teachers": {"none": {"unigram": {}}}},
+            ["by nobody: 3 trial(s), whose teacher is a unigram"],
+        ),
+        (
             {"trials_per_process": 2, "overrides": {"cluster.num_workers": 2}},
             [
                 "by each of 3 trial(s) that are compiled, have several workers or mix "

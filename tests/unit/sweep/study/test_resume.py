@@ -182,3 +182,13 @@ def test_all_that_is_given_has_to_hold() -> None:
 def test_a_choice_without_a_value_is_told() -> None:
     with pytest.raises(ConfigError, match="--only small must have the form COORDINATE=VALUE"):
         chosen("teacher=small", "small")
+
+
+def test_a_part_of_a_study_has_all_runs_that_choose_values_and_the_stages_of_these() -> None:
+    stage = stage_of("encoder", values=[1.0])
+    here, there = (
+        replace(trial_of({"start": start}), kind="tuning", needs=(stage.id,))
+        for start in ("random", "base")
+    )
+    # No value is chosen before all of these runs are over.
+    assert selected([stage, here, there], ["start=base"]) == {stage.id, here.id, there.id}
