@@ -5,8 +5,8 @@
 Every way takes the same optimizer steps from the same weights, on the same rows with the same
 masks, in a process of its own; the ways take turns, round after round. `transformers` is its
 Trainer with the usual `compute_loss`: full logits of both models, T squared x KL beside the cross
-entropy. The peers are installed from tests/bench/rivals/peers.txt into an environment of their own,
-by `make .venv/peers/tried`; a way that cannot run says why.
+entropy. The peers are installed from tests/bench/rivals/peers.txt into an environment of their
+own, by `make .venv/peers/tried`; a way that cannot run says why.
 
 The losses of every step are compared, too: a way that computes something else shows there.
 """
