@@ -187,10 +187,13 @@ class SweepConfig:
             if not values:
                 problems.append(f"pairs.{name} is empty: give at least one value")
                 continue
-            sets = [set(changes) for changes in values.values()]
-            if any(names != sets[0] for names in sets):
-                problems.append(f"pairs.{name}: all values must give the same keys")
-            keys += sets[0]
+            given = set().union(*values.values())
+            for value, changes in values.items():
+                if lacks := ", ".join(sorted(given - set(changes))):
+                    problems.append(
+                        f"pairs.{name}.{value} lacks {lacks}: all values must give the same keys"
+                    )
+            keys += given
         # A key has one value in a trial: which of two axes wins would depend on their order.
         twice = sorted({key for key in keys if keys.count(key) > 1})
         problems += [f"{key} is searched twice" for key in twice]

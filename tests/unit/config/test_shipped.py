@@ -15,9 +15,11 @@ from raykd.config.named_runs import named_runs
 from raykd.config.schema.prepare import NUMBER
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.sweep import SweepConfig
+from raykd.models.load import save_model
 from raykd.sweep.plan.plan import plan_sweep
 
 from tests.prepared import write_prepared
+from tests.tiny_models import tiny_model
 
 ROOT = Path(__file__).parents[3]
 RUNS = sorted((ROOT / "configs" / "runs").glob("*.yaml"))
@@ -80,6 +82,15 @@ def prepare_inputs(sweep: SweepConfig, directory: Path) -> None:
             labels=labels,
             word_labels=("a", "b", "c"),
         )
+    encoder = tiny_model(
+        "bert",
+        "masked_lm",
+        num_layers=6,
+        hidden_size=384,
+        num_heads=12,
+        intermediate_size=1536,
+    )
+    save_model(encoder, directory / "models" / "multilingual-e5-small")
 
 
 @pytest.mark.slow

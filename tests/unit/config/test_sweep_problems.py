@@ -150,8 +150,8 @@ DRAWN = {"search": {"optimizer.learning_rate": {"uniform": [0.1, 1]}}}
         ({"search": {"train.seed": {"grid": [1, 2]}}}, "train.seed is searched: give seeds"),
         ({"pairs": {"size": {}}}, "pairs.size is empty"),
         (
-            {"pairs": {"size": {"s": {"train.num_steps": 1}, "l": {"train.num_epochs": 1}}}},
-            "pairs.size: all values must give the same keys",
+            {"pairs": {"x": {"s": {"name": "s"}, "l": {"name": "l", "task": "causal_lm"}}}},
+            "pairs.x.s lacks task: all values must give the same keys",
         ),
         (
             {
