@@ -26,6 +26,7 @@ RULE = (
     "adjustment for all arms of the sweep. "
     "Else it is inconclusive; the 95 % interval is that of the arm alone, without the adjustment."
 )
+_NO_CONTROLS = "Arms without a control have means, and no verdict."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +63,7 @@ class Summary:
     """The same of the probes."""
 
     rule: str
-    """When an arm is called better or worse."""
+    """When an arm is called better or worse; why none is, where nothing is compared."""
 
     arms: tuple[Arm, ...]
     """In the order of the plan, controls too."""
@@ -122,6 +123,7 @@ def summarise(ledger: Ledger) -> Summary:
     # First: all that follows counts trials by their states.
     ledger = _as_left(ledger)
     pairing = pairing_of(ledger)
+    arms = arms_of(pairing)
     return Summary(
         name=ledger.sweep["name"],
         metric=pairing.metric,
@@ -134,8 +136,8 @@ def summarise(ledger: Ledger) -> Summary:
         stage_states=_states(ledger, "stage"),
         tuning_states=_states(ledger, "tuning"),
         probe_states=_states(ledger, "probe"),
-        rule=RULE,
-        arms=arms_of(pairing),
+        rule=RULE if any(arm.comparison is not None for arm in arms) else _NO_CONTROLS,
+        arms=arms,
         curves=curves_of(pairing),
         grids=grids_of(pairing),
         qualities=qualities_of(pairing),

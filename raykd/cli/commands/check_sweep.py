@@ -196,10 +196,9 @@ def _cost_lines(plan: SweepPlan) -> _Lines:
         ("with what is done", whole_cost(everything, most=most)),
     )
     for number, (name, cost) in enumerate(parts):
-        text = (
-            f"{name}: {cost.num_runs:,} run(s), {amount(cost.tokens).strip()} tokens, "
-            f"{amount(cost.flops)}FLOPs"
-        )
+        text = f"{name}: {cost.num_runs:,} run(s)"
+        if cost.num_runs:
+            text += f", {amount(cost.tokens).strip()} tokens, {amount(cost.flops)}FLOPs"
         if cost.teacher_share:
             text += f", {share(cost.teacher_share)} for teachers"
         if cost.num_caches:

@@ -104,6 +104,7 @@ def test_a_sweep_without_controls_or_without_evaluations_has_arms_but_no_verdict
     summary = summarise(ledger_of([done, waiting]))
     assert [a.comparison for a in summary.arms] == [None, None]
     assert [a.mean for a in summary.arms] == [3.0, None]
+    assert summary.rule == "Arms without a control have means, and no verdict."
     assert (summary.grids, summary.to_target, summary.is_over) == ((), (), False)
 
 

@@ -89,7 +89,7 @@ def test_what_is_there_is_told(sweep_path: Path, capsys: pytest.CaptureFixture[s
     assert "changed 11 trials dropped" in text
     assert "teacher small: there" in text
     assert "1 found done, and reused" in text
-    assert "stages: 0 run(s)" in text
+    assert "stages: 0 run(s) trials" in text
     assert "roughly" not in text
 
 
