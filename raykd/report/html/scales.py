@@ -57,11 +57,16 @@ class Scale:
         return f"{mark:.{decimals}f}".replace("-", MINUS)
 
 
+_NOTHING = 1e-300
+"""Difference of two values below which they are one."""
+
+
 def scale(values: Sequence[float], *, start: float, end: float, num_marks: int = 5) -> Scale:
     """Return a scale that holds all values and begins and ends at a mark."""
     low, high = min(values), max(values)
-    # Equal but for rounding: marks so close would read alike.
-    if not high - low > 1e-12 * max(abs(low), abs(high)):
+    # Equal but for rounding: marks so close would read alike; the smallest numbers have no
+    # logarithm.
+    if not high - low > max(1e-12 * max(abs(low), abs(high)), _NOTHING):
         margin = abs(low) * 0.05 or 1.0
         low, high = low - margin, high + margin
     marks = nice_marks(low, high, num_marks)

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from raykd.report.html.scales import nice_marks, number, scale
 
@@ -25,6 +25,7 @@ def test_marks_are_round_and_hold_the_range(
     assert nice_marks(low, high) == marks
 
 
+@example(0.0, 5e-324)
 @given(finite, finite)
 def test_every_value_lies_inside_the_drawing(one: float, other: float) -> None:
     drawn = scale([one, other], start=10, end=110)
