@@ -32,7 +32,7 @@ from transformers import AutoModelForSequenceClassification
 from tests.small_runs import TINY_BERT, number_data, small_run
 from tests.unit.train.test_run import assert_equal_runs, stop_after, train
 
-STSB = Path("/work/shared/data/glue/stsb")
+STSB = Path(__file__).parents[4] / "shared" / "data" / "glue" / "stsb"
 
 
 @pytest.fixture(scope="module")
