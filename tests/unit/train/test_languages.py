@@ -281,7 +281,8 @@ def test_a_teacher_in_another_order_of_classes_teaches_by_name(
     assert_equal_runs(*configs)
     model.config.id2label = {0: "c", 1: "a", 2: "d"}
     save_model(model, tmp_path / "reordered")
-    with pytest.raises(ModelError, match=r"\['c', 'a', 'd'\], but the data has \['a', 'b', 'c'\]"):
+    message = r"\['c', 'a', 'd'\], but the data has the classes \['a', 'b', 'c'\]"
+    with pytest.raises(ModelError, match=message):
         assembled(configs[1])
 
 
