@@ -90,7 +90,7 @@ def _walk(schema: type, parents: tuple[str, ...]) -> Iterator[KeyDoc]:
     hints = typing.get_type_hints(schema)
     texts = _attribute_docstrings(schema)
     for field in dataclasses.fields(schema):
-        hint, parts = hints[field.name], (*parents, field.name)
+        hint, parts = hints[field.name], (*parents, field.name.rstrip("_"))
         text = texts.get(field.name, "")
         yield _key_doc(parts, hint, default=_default(field), text=text)
         if typing.get_origin(hint) is dict:

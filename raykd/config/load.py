@@ -26,6 +26,7 @@ from raykd.config.kinds import (
 )
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.sweep import SweepConfig
+from raykd.config.spelling import as_fields, as_keys
 from raykd.config.yaml_text import write_yaml
 from raykd.errors import ConfigError
 
@@ -102,7 +103,7 @@ def checked_sweep(given: Mapping[str, object], *, origin: str) -> SweepConfig:
 def plain(config: RunConfig | SweepConfig) -> dict[str, Any]:
     """Return a configuration as nested dictionaries and lists, ready for JSON or YAML."""
     # Through JSON: tuples become lists, as they would be read back from the file.
-    return cast("dict[str, Any]", json.loads(json.dumps(asdict(config))))
+    return as_keys(json.loads(json.dumps(asdict(config))))
 
 
 def as_yaml(config: RunConfig | SweepConfig) -> str:
@@ -156,6 +157,8 @@ def _checked(given: Mapping[str, object], schema: type[_Config], *, origin: str)
     problems = _interpolation_problems(given)
     if schema is RunConfig:
         problems += _entry_problems(given)
+    else:
+        given = as_fields(given)
     _report(origin, problems)
     try:
         structured = _structured(schema)  # type: ignore[arg-type]  # a class is hashable

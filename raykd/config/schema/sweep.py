@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from raykd.config.schema.names import NAME_RULE, is_name
+from raykd.config.schema.questions import QuestionConfig, question_problems
 from raykd.config.schema.search import DimensionConfig, SchedulerConfig
 from raykd.config.schema.study import (
     PROBES_MEAN,
@@ -110,7 +111,20 @@ class SweepConfig:
     """Seed of the draws."""
 
     seeds: tuple[int, ...] = ()
-    """Values of train.seed; each arm is trained with every one. Empty is the base's own."""
+    """Values of train.seed; each arm is trained with every one. Empty is the base's own.
+    {at_least: 3, at_most: 12} is short for seeds 1 to 3, and 4 to 12 as more_seeds."""
+
+    more_seeds: tuple[int, ...] = ()
+    """Further values of train.seed, for the arms of questions that are undecided without them. How
+    many at a time, and when it is enough, is decided so that the error rate stays at 5 %."""
+
+    questions: dict[str, QuestionConfig] = field(default_factory=dict)
+    """Name to what the study is to answer. A question that is added after its first result is
+    marked as asked afterwards."""
+
+    pilot: str | None = None
+    """Directory of an earlier sweep with arms of the same coordinates: raykd check takes from it
+    how much differences vary over seeds."""
 
     tune: TuneConfig | None = None
 
@@ -174,6 +188,7 @@ class SweepConfig:
         return [
             *problems,
             *self._axis_problems(),
+            *self._question_problems(),
             *self._tune_problems(),
             *self._metric_problems(),
             *self._number_problems(),
@@ -199,8 +214,10 @@ class SweepConfig:
         problems += [f"{key} is searched twice" for key in twice]
         if "train.seed" in keys:
             problems.append("train.seed is searched: give seeds instead")
-        reserved = {"teacher", "quality"} & {*self.pairs, *self.search}
-        problems += [f"pairs.{name}: the name is that of the teachers' axis" for name in reserved]
+        reserved = {"teacher", "quality", "control"} & {*self.pairs, *self.search}
+        problems += [
+            f"pairs.{name}: the name is taken, by teachers or controls" for name in reserved
+        ]
         named_alike = self.pairs.keys() & self.search.keys()
         problems += [f"pairs.{name}: the name is that of a searched key" for name in named_alike]
         known = self._coordinates
@@ -217,6 +234,21 @@ class SweepConfig:
         """Names of what tells arms apart."""
         return {*self.search, *self.pairs, "teacher", "quality"}
 
+    def _question_problems(self) -> list[str]:
+        problems = question_problems(self.questions)
+        if self.questions and self.searcher == "optuna":
+            problems.append(
+                "questions are about arms that are known beforehand, and searcher=optuna chooses "
+                "arms by results: leave one of them out"
+            )
+        if self.more_seeds and not self.questions:
+            problems.append("more_seeds are for undecided questions, and questions has none")
+        if self.more_seeds and not self.seeds:
+            problems.append("more_seeds needs seeds: those that every arm is trained with")
+        if twice := sorted({*self.seeds} & {*self.more_seeds}):
+            problems.append(f"seeds and more_seeds both have {twice[0]}")
+        return [*problems, *seed_problems("more_seeds", self.more_seeds)]
+
     def _tune_problems(self) -> list[str]:
         if self.tune is None:
             return []
@@ -226,7 +258,7 @@ class SweepConfig:
         }
         problems = self.tune.problems(searched=searched, coordinates=self._coordinates)
         # On the runs that are compared themselves, the best of several would be a lucky one.
-        if both := sorted(set(self.tune.seeds) & set(self.seeds)):
+        if both := sorted({*self.tune.seeds} & {*self.seeds, *self.more_seeds}):
             problems.append(f"tune.seeds and seeds both have {both[0]}: choose on others")
         if self.searcher == "optuna":
             problems.append("tune chooses values for a grid: leave it out with searcher=optuna")
@@ -290,6 +322,8 @@ class SweepConfig:
         # The same seed twice is one run: the report would plan for a pair that never comes.
         if len(set(self.seeds)) < len(self.seeds):
             problems.append(f"seeds has one twice: {list(self.seeds)}")
+        if len(set(self.more_seeds)) < len(self.more_seeds):
+            problems.append(f"more_seeds has one twice: {list(self.more_seeds)}")
         problems += seed_problems("seeds", self.seeds)
         return [*problems, *self._limit_problems()]
 

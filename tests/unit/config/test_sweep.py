@@ -45,6 +45,7 @@ num_samples: 8
 searcher: optuna
 seed: 3
 seeds: [1, 2, 3]
+pilot: s3://bucket/sweeps/pilot
 controls: false
 metric: eval/accuracy
 mode: max
@@ -84,6 +85,9 @@ def test_the_complete_sweep_has_every_key() -> None:
         "name",
         "base",
         "teachers_are",
+        # Questions are about arms that are known beforehand, and these are suggested.
+        "more_seeds",
+        "questions",
         # Values are chosen for a grid, and this one is drawn from.
         "tune",
     ]

@@ -171,7 +171,7 @@ DRAWN = {"search": {"optimizer.learning_rate": {"uniform": [0.1, 1]}}}
         ),
         (
             {"pairs": {"teacher": {"s": {"train.num_steps": 1}}}},
-            "pairs.teacher: the name is that of the teachers' axis",
+            "pairs.teacher: the name is taken, by teachers or controls",
         ),
         ({"exclude": [{"size": "s"}]}, "exclude[0] names size, which is no coordinate"),
         ({"num_samples": 0}, "num_samples must be >= 1"),

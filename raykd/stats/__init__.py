@@ -1,0 +1,1 @@
+"""What differences over a few seeds tell, with known error rates: no runs, no files."""
