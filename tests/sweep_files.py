@@ -12,6 +12,7 @@ from raykd.runs.inputs import find_input
 from raykd.sweep.grid.entry import Entry
 from raykd.sweep.grid.expand import Expansion
 from raykd.sweep.grid.space import random_draws
+from raykd.sweep.ledger import Record
 
 from tests.small_runs import TINY_BERT, small_data
 
@@ -83,3 +84,20 @@ def expanded(sweep: SweepConfig) -> tuple[list[Entry], list[Entry]]:
     draws = [random_draws(sweep, index) for index in range(sweep.num_samples)]
     runs = expansion.runs(draws)
     return list(expansion.stages), [*runs.trials, *runs.undecided]
+
+
+def record_of(entry: Entry) -> Record:
+    """Return a run as the ledger has it, before anything about its steps is known."""
+    return Record(
+        id=entry.id,
+        kind=entry.kind,
+        run_uri="",
+        coordinates=entry.coordinates,
+        arm=entry.arm,
+        seed=entry.config.train.seed,
+        control=entry.control,
+        config={},
+        num_steps=0,
+        planned_tokens=0,
+        points=entry.points,
+    )

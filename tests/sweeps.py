@@ -146,9 +146,10 @@ def write_ledger(ledger: Ledger) -> None:
     write_index(
         paths,
         sweep=ledger.sweep,
-        text=f"name: {ledger.sweep['name']}\n",
         run_ids=ledger.records,
         command=ledger.command,
+        asked=ledger.asked,
+        is_open=ledger.is_open,
     )
     write_records(paths, ledger.records.values())
     if ledger.lease is not None:

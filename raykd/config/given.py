@@ -1,5 +1,6 @@
 """What files and the command line give, as plain mappings, before it is checked."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,23 @@ def override_key(override: str) -> str:
         message = f"override {override!r} must have the form key=value, such as train.seed=3"
         raise ConfigError(message)
     return key
+
+
+def places_and_overrides(words: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return words of a command line that name files or directories, and those that are KEY=VALUE.
+
+    A place may hold a sign of equality, but no key holds a slash.
+    """
+    apart: tuple[list[str], list[str]] = ([], [])
+    for word in words:
+        key, sign, _ = word.partition("=")
+        apart[bool(sign) and "/" not in key].append(word)
+    return apart
+
+
+def is_yaml(place: str) -> bool:
+    """Tell whether a place is a YAML file, by its name."""
+    return place.endswith((".yaml", ".yml"))
 
 
 def override_value(override: str, doc: KeyDoc | None) -> object:

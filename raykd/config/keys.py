@@ -44,6 +44,9 @@ class KeyDoc:
     is_section: bool
     """Whether it has keys of its own."""
 
+    entry: type | None = None
+    """The schema of its entries, where it is a list of sections."""
+
     @property
     def is_required(self) -> bool:
         """Whether a value must be given, where the section around it is present."""
@@ -108,6 +111,7 @@ def _key_doc(parts: tuple[str, ...], hint: object, *, default: str | None, text:
         default=default,
         text=text or (inspect.getdoc(section) if section else None) or "Any number of entries.",
         is_section=section is not None or typing.get_origin(hint) is dict,
+        entry=_section_in(typing.get_args(hint)[0]) if typing.get_origin(hint) is list else None,
     )
 
 
@@ -125,7 +129,7 @@ def _type_name(hint: Any) -> str:
             return " | ".join(arguments)
         case origin if origin in _UNIONS:
             return " | ".join(map(_type_name, arguments))
-        case origin if origin is tuple:
+        case origin if origin in (tuple, list):
             return f"list of {_type_name(arguments[0])}"
         case origin if origin is dict:
             return f"mapping to {_type_name(arguments[1])}"

@@ -26,7 +26,7 @@ from raykd.config.kinds import (
 )
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.sweep import SweepConfig
-from raykd.config.spelling import as_fields, as_keys
+from raykd.config.spelling import as_fields, as_keys, spelling_problems
 from raykd.config.yaml_text import write_yaml
 from raykd.errors import ConfigError
 
@@ -158,6 +158,7 @@ def _checked(given: Mapping[str, object], schema: type[_Config], *, origin: str)
     if schema is RunConfig:
         problems += _entry_problems(given)
     else:
+        problems += spelling_problems(given)
         given = as_fields(given)
     _report(origin, problems)
     try:
@@ -220,7 +221,25 @@ def _number_problems(config: RunConfig | SweepConfig) -> list[str]:
 
 
 def _key_problems(given: Mapping[str, object], schema: Schema) -> list[str]:
-    """Merge each given key alone, so that one bad key does not hide the next."""
+    """Return what is wrong with each key of a configuration that does not fit its schema."""
+    problems, merged = _unfit_keys(given, schema)
+    if missing := OmegaConf.missing_keys(merged):
+        # A required key with a wrong value was not merged, and is told of already.
+        missing -= {".".join(parts) for parts in problems}
+        return [*problems.values(), *(f"{key} is required" for key in sorted(missing))]
+    # What is left is a run, whose contradictions are told as well, but for sections with a bad
+    # key: there one would only follow from the other.
+    bad = {parts[0] for parts in problems}
+    left = cast("RunConfig | SweepConfig", OmegaConf.to_object(merged)).problems()
+    return [*problems.values(), *(p for p in left if re.split(r"[. ]", p)[0] not in bad)]
+
+
+def _unfit_keys(given: Mapping[str, object], schema: Schema) -> tuple[dict[_Parts, str], Any]:
+    """Merge each given key alone, so that one bad key does not hide the next.
+
+    Returns:
+        What is wrong with each bad key, and the schema with all others.
+    """
     merged = _structured(schema)  # type: ignore[arg-type]  # a class is hashable
     problems: dict[_Parts, str] = {}
     for parts, value in _walk(given):
@@ -233,21 +252,17 @@ def _key_problems(given: Mapping[str, object], schema: Schema) -> list[str]:
             merged = OmegaConf.merge(merged, nested)
         except _UNFIT:
             problems[parts] = _key_problem(parts, value, schema)
-    if missing := OmegaConf.missing_keys(merged):
-        # A required key with a wrong value was not merged, and is told of already.
-        missing -= {".".join(parts) for parts in problems}
-        return [*problems.values(), *(f"{key} is required" for key in sorted(missing))]
-    # What is left is a run, whose contradictions are told as well, but for sections with a bad
-    # key: there one would only follow from the other.
-    bad = {parts[0] for parts in problems}
-    left = cast("RunConfig | SweepConfig", OmegaConf.to_object(merged)).problems()
-    return [*problems.values(), *(p for p in left if re.split(r"[. ]", p)[0] not in bad)]
+    return problems, merged
 
 
 def _key_problem(parts: _Parts, value: object, schema: Schema) -> str:
     key = ".".join(parts)
     if (doc := key_doc(parts, schema)) is None:
         return f"{key}: no such key; {advice_for(key, schema)}"
+    if doc.entry is not None and isinstance(value, list):
+        for index, entry in enumerate(value):
+            if isinstance(entry, dict) and (unfit := _unfit_keys(entry, doc.entry)[0]):
+                return f"{key}[{index}].{next(iter(unfit.values()))}"
     return f"{key}: expected {doc.type_name}, got {'null' if value is None else repr(value)}"
 
 

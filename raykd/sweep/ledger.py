@@ -2,7 +2,7 @@
 
     OUTPUT_URI/NAME/
       sweep.yaml        the sweep as it was last started
-      index.json        its runs in the order of the plan
+      index.json        its runs in the order of the plan, and what it was asked
       records/ID.json   one record per run
       lease.json        which driver writes right now
       report/           what `raykd report` leaves
@@ -19,10 +19,12 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from raykd import strict_json
+from raykd.config.yaml_text import write_yaml
 from raykd.errors import ConfigError
 from raykd.storage import uris
 from raykd.storage.leases.records import Lease, holders_of, is_alive
 from raykd.storage.published import layout
+from raykd.sweep.model_size import ModelSize
 
 Metrics = dict[str, float]
 
@@ -140,11 +142,18 @@ class Record:
     flops_per_token: dict[str, float] = field(default_factory=dict)
     """``student`` (forward and backward) and ``teachers`` (forward)."""
 
+    models: dict[str, ModelSize] = field(default_factory=dict)
+    """Sizes of ``student`` and ``teachers.NAME``; empty where they could not be planned."""
+
     needs: tuple[str, ...] = ()
     """Ids of the runs whose models it uses."""
 
     tuned: dict[str, Any] = field(default_factory=dict)
     """Tuned key to the value that a tuning run tries, or that was chosen for a trial."""
+
+    points: tuple[dict[str, Any], ...] = ()
+    """For a trial: the coordinates of the points of the grid that it is, where these are not just
+    its own: a control, which may be several points or none, and points that are one run."""
 
     probed: str | None = None
     """For a probe: the id of the run whose model it scores."""
@@ -188,6 +197,11 @@ class Record:
         return self.control == self.id
 
     @property
+    def grid_points(self) -> tuple[dict[str, Any], ...]:
+        """Coordinates of the points of the grid that it is; none for a control beside the grid."""
+        return self.points or (() if self.is_control else (self.coordinates,))
+
+    @property
     def is_reused(self) -> bool:
         """Whether it was done before this sweep ever started it."""
         return self.state is State.DONE and not self.attempts
@@ -206,6 +220,30 @@ class Record:
     def error(self) -> str | None:
         """Why the last attempt failed, if it did."""
         return self.attempts[-1].error if self.attempts else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """A question that the sweep was started with, once at least."""
+
+    name: str
+    question: dict[str, Any]
+    """As the resolved sweep file has it, with its metric."""
+
+    parts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Name to question, of those that it consists of."""
+
+    asked_at: float
+    """When it was first asked, in seconds since the epoch."""
+
+    is_afterwards: bool
+    """Whether one of its arms had a result then, or when its seeds or arms were changed."""
+
+    has_results: bool = False
+    """Whether one had a result at a later start; it may have left the sweep since."""
+
+    withdrawn_at: float | None = None
+    """When it was gone from the file; None while it is there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -260,6 +298,12 @@ class Ledger:
     command: str = ""
     """What started it last, as one would type it; empty where that was no command."""
 
+    asked: tuple[Asked, ...] = ()
+    """Every question of it whose arms had results while it was asked, and those of the file."""
+
+    is_open: bool = False
+    """Whether results are to decide on further runs, or some have no record yet."""
+
     lease: Lease | None = None
     """Lease of the driver that writes it, or did when it died; None where none is at it."""
 
@@ -276,9 +320,9 @@ class Ledger:
     @property
     def is_over(self) -> bool:
         """Whether every run has ended in some way, and no other is to follow."""
-        # Between the end of the last tuning run and the first trial the driver makes its plan.
-        is_choosing = self.is_driven and bool(self.records) and not self.trials
-        return not is_choosing and all(r.state.is_terminal for r in self.records.values())
+        # Open: between the last of the runs that decide and the next ones a plan is made, by the
+        # driver, or by the next one where it dies.
+        return not self.is_open and all(r.state.is_terminal for r in self.records.values())
 
     @property
     def is_driven(self) -> bool:
@@ -303,12 +347,15 @@ def read_ledger(uri: str) -> Ledger:
         raise ConfigError(message) from error
     # Records alone name no order, so the index is read first.
     records = read_records(paths, index["runs"])
+    # A driver may have died between the index and the records of what is new in it.
+    known = [run_id for run_id in index["runs"] if run_id in records]
     return Ledger(
         uri=paths.sweep,
         sweep=index["sweep"],
-        # A driver may have died between the index and the first records.
-        records={run_id: records[run_id] for run_id in index["runs"] if run_id in records},
+        records={run_id: records[run_id] for run_id in known},
         command=index.get("command", ""),
+        asked=tuple(Asked(**entry) for entry in index.get("asked", ())),
+        is_open=index.get("is_open", False) or len(known) < len(index["runs"]),
         # The last holder: a driver that has taken over stands after the dead one.
         lease=next(reversed(holders_of(paths.lease)), None),
     )
@@ -325,15 +372,22 @@ def write_index(
     paths: SweepPaths,
     *,
     sweep: Mapping[str, object],
-    text: str,
     run_ids: Iterable[str],
     command: str = "",
+    asked: Iterable[Asked] = (),
+    is_open: bool = False,
 ) -> None:
-    """Write the order of the plan and the sweep file beside it, and what has started it."""
-    index = {"sweep": dict(sweep), "runs": list(run_ids), "command": command}
+    """Write the order of the plan and the sweep file, and what else the ledger has of a sweep."""
+    index = {
+        "sweep": dict(sweep),
+        "runs": list(run_ids),
+        "command": command,
+        "asked": [dataclasses.asdict(entry) for entry in asked],
+        "is_open": is_open,
+    }
     # First: by it, the directory is known to be a sweep's; without it nobody reads the rest.
     uris.write_bytes(paths.index, strict_json.file_content(index))
-    uris.write_bytes(paths.config, text.encode())
+    uris.write_bytes(paths.config, write_yaml(dict(sweep)).encode())
 
 
 def write_records(paths: SweepPaths, records: Iterable[Record]) -> None:
@@ -362,7 +416,9 @@ def _record(saved: dict[str, Any]) -> Record:
         **{
             **saved,
             "state": State(saved["state"]),
+            "models": {key: ModelSize(**size) for key, size in saved.get("models", {}).items()},
             "needs": tuple(saved["needs"]),
+            "points": tuple(saved.get("points", ())),
             "evaluations": tuple(map(strict_json.numbers, saved["evaluations"])),
             "attempts": tuple(Attempt(**attempt) for attempt in saved["attempts"]),
             "stop": None

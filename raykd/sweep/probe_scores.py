@@ -74,7 +74,7 @@ def _metrics(
     for name, probe in probes.items():
         own = _means(name, probe, [r for r in of_model if r.coordinates["probe"] == name])
         if (value := own.get(probe_metric(name, probe.metric))) is not None:
-            scaled[name] = (value - probe.floor) / (1 - probe.floor)
+            scaled[name] = probe.scaled(value)
         metrics |= own
     if scaled and scaled.keys() == set(asked):
         metrics[PROBES_MEAN] = _mean(scaled.values())

@@ -85,8 +85,12 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
         elif "eval/loss" in result:
             # Ray Train does not name the one run that it has.
             run_id = result.get(RUN, trial.config[RUN])
-            # Tune adds fields of its own to every report.
-            metrics = {k: v for k, v in result.items() if k in _TIME or "/" in k}
+            # Tune adds fields of its own to every report, and what it gave the trial.
+            metrics = {
+                name: value
+                for name, value in result.items()
+                if name in _TIME or ("/" in name and not name.startswith(_GIVEN))
+            }
             self._study.reported(run_id, metrics)
         # Its own STOP would kill the trial before its checkpoint.
         self._requests.add(self._study.to_leave)
@@ -165,6 +169,7 @@ class StudyCallback(TrialProgressCallback):  # type: ignore[misc]  # Ray is unty
 
 
 _TIME = ("step", "tokens")
+_GIVEN = "config/"
 
 
 def _arguments(records: Sequence[Record], requests: StopRequests) -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raykd.config.load import as_yaml, plain
+from raykd.config.load import plain
 from raykd.ray_cluster.connect import LOCAL, ray_cluster
 from raykd.ray_cluster.pending import Wait
 from raykd.storage import uris
@@ -16,8 +16,18 @@ from raykd.storage.leases.lease import held_lease
 from raykd.storage.published.ownership import require_own
 from raykd.storage.remote.probe import check_storage
 from raykd.storage.remote.retry_limit import RETRY_SECONDS
-from raykd.sweep.ledger import Ledger, Record, SweepPaths, read_ledger, write_index
-from raykd.sweep.plan.plan import SweepPlan, known_records, plan_sweep
+from raykd.sweep.ledger import (
+    Asked,
+    Ledger,
+    Record,
+    SweepPaths,
+    read_ledger,
+    read_records,
+    write_index,
+)
+from raykd.sweep.plan.decided import is_waiting
+from raykd.sweep.plan.plan import SweepPlan, known_ledger, plan_sweep
+from raykd.sweep.questions.asked import asked_now
 from raykd.sweep.study.resume import resumed, selected
 from raykd.sweep.study.study import Limits, Study
 
@@ -53,6 +63,7 @@ def run_sweep(
     options: SweepOptions,
     *,
     on_step: Callable[[Study, Wait | None], None],
+    on_plan: Callable[[SweepPlan], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Ledger:
     """Bring a sweep to its end, from wherever an earlier start left it.
@@ -61,6 +72,8 @@ def run_sweep(
         plan: Of the sweep.
         options: Of this start.
         on_step: Called several times a second while trials run, with why some wait, if they do.
+        on_plan: Called with the plan where results have decided on further runs, or that there are
+            none.
         should_stop: Asked as often. The trials then stop, each with a checkpoint, and wait for
             the next start.
 
@@ -75,7 +88,7 @@ def run_sweep(
         held_lease(paths.lease, has_workers=False) as lease,
         uris.retry_for(RETRY_SECONDS),
     ):
-        study = _study(plan, paths, options)
+        study = study_of(plan, options, on_plan)
 
         def step(wait: Wait | None = None) -> None:
             if should_stop() or lease.is_lost:
@@ -88,32 +101,41 @@ def run_sweep(
     return read_ledger(paths.sweep)
 
 
-def _study(plan: SweepPlan, paths: SweepPaths, options: SweepOptions) -> Study:
-    """Join the plan with what the ledger knows, and write both to the ledger."""
-    sweep = plan.sweep
-    known = known_records(sweep)
+def study_of(
+    plan: SweepPlan, options: SweepOptions, on_plan: Callable[[SweepPlan], None]
+) -> Study:
+    """Return the study of a plan with what the ledger knows, and write both to the ledger.
+
+    Results decide on further runs as a new plan says, which is written, and given to ``on_plan``.
+    """
+    sweep, paths = plan.sweep, SweepPaths(sweep=plan.uri)
+    before = known_ledger(sweep)
+    known = {} if before is None else before.records
     records = resumed(plan.records, known, retries_failed=options.retries_failed)
     only = functools.partial(selected, only=options.only) if options.only else None
     if only is not None:
         # What nothing is at is refused before anything is written.
         only(records)
-    _write_index(paths, plan, options)
+    asked = asked_now(plain(sweep), {r.id: r for r in records}, before=before, now=time.time())
+    _write_index(paths, plan, options, asked)
 
     is_open = plan.is_open
 
     def more(so_far: Mapping[str, Record]) -> Sequence[Record]:
         nonlocal is_open
-        # A plan takes time, and nothing is chosen before the last of the runs to choose by.
-        is_choosing = any(r.kind == "tuning" and not r.state.is_terminal for r in so_far.values())
-        if not is_open or is_choosing:
+        # A plan takes time, and nothing is decided before the last of the runs to decide by.
+        if not is_open or is_waiting(sweep, so_far):
             return ()
         # One study is of one content: where an input has changed meanwhile, new runs fail.
         further = plan_sweep(sweep, machines=plan.machines, known=so_far, find=plan.find)
         is_open = further.is_open
-        if len(further.records) > len(so_far):
-            _write_index(paths, further, options)
-        # A trial that is decided on again may have been stopped, or have failed, earlier.
-        return resumed(further.records, known, retries_failed=options.retries_failed)
+        new = [record for record in further.records if record.id not in so_far]
+        if new or not is_open:
+            _write_index(paths, further, options, asked)
+            on_plan(further)
+        # A run that is decided on again may have been stopped, or have failed, earlier.
+        found = read_records(paths, [record.id for record in new])
+        return resumed(new, found, retries_failed=options.retries_failed)
 
     minutes = sweep.time_budget_minutes
     return Study(
@@ -148,13 +170,16 @@ def _are_alone(plan: SweepPlan) -> bool:
     return all(run.need.num_workers <= 1 for run in plan.runs)
 
 
-def _write_index(paths: SweepPaths, plan: SweepPlan, options: SweepOptions) -> None:
+def _write_index(
+    paths: SweepPaths, plan: SweepPlan, options: SweepOptions, asked: Sequence[Asked]
+) -> None:
     write_index(
         paths,
         sweep=plain(plan.sweep),
-        text=as_yaml(plan.sweep),
         run_ids=[record.id for record in plan.records],
         command=options.command,
+        asked=asked,
+        is_open=plan.is_open,
     )
 
 

@@ -1,5 +1,6 @@
 """What a study asks: weighted sums of its arms, each with what is expected of it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,7 +20,7 @@ class AgainstConfig:
     compare: dict[str, Any]
     """Coordinates of arms, as in the question."""
 
-    with_: Any
+    with_: Any = None
     """Coordinates of the arms that these are compared with, or a number."""
 
 
@@ -75,8 +76,8 @@ class QuestionConfig:
     """Coordinates of arms; the mean over them, minus that of with, is asked about."""
 
     with_: Any = None
-    """Coordinates of the arms that these are compared with, or a number, which trend and terms may
-    be compared with, too."""
+    """Coordinates of the arms that these are compared with, or a number; beside trend and terms a
+    number alone."""
 
     against: AgainstConfig | None = None
     """A difference that is taken off: compare minus with, minus that."""
@@ -146,6 +147,13 @@ class QuestionConfig:
             problems.append(f"{key}.with is missing: coordinates of arms, or a number")
         if self.compare is None and self.against is not None:
             problems.append(f"{key}.against belongs to compare")
+        if self.against is not None and self.against.with_ is None:
+            problems.append(f"{key}.against.with is missing: coordinates of arms, or a number")
+        problems += [
+            f"{key}.terms[{index}].weight must be a number other than 0, got {term.weight}"
+            for index, term in enumerate(self.terms)
+            if not math.isfinite(term.weight) or term.weight == 0
+        ]
         if self.compare is None and isinstance(self.with_, Mapping):
             problems.append(f"{key}.with must be a number beside trend and terms")
         sides = {"with": self.with_, "against.with": self.against and self.against.with_}
@@ -179,8 +187,15 @@ class QuestionConfig:
         if self.at is not None and not 0 < self.at <= 1:
             problems.append(f"{key}.at must be in (0, 1], got {self.at}")
         points = {"at": self.at, "steps_to": self.steps_to, "area": self.area or None}
-        if len(given := [name for name, value in points.items() if value is not None]) > 1:
+        given = [name for name, value in points.items() if value is not None]
+        if len(given) > 1:
             problems.append(f"{key} has {' and '.join(given)}: give one of them")
+        metrics = [self.metric, *(term.metric for term in self.terms)]
+        is_early = given and self.at != 1
+        if is_early and (of_test := [m for m in metrics if m and m.startswith("test/")]):
+            problems.append(
+                f"{key}.{given[0]}: {of_test[0]} is known at the end alone, take one of eval/"
+            )
         return problems
 
 
@@ -230,8 +245,8 @@ def _circle(questions: Mapping[str, QuestionConfig]) -> str | None:
     for name in questions:
         reached, ahead = set[str](), [name]
         while ahead:
-            question = questions.get(ahead.pop())
-            needed = set() if question is None else {*question.given, *question.all}
+            question = questions.get(current := ahead.pop())
+            needed = set() if question is None else {*question.given, *question.all} - {current}
             if name in needed:
                 return name
             ahead += needed - reached

@@ -15,7 +15,13 @@ PROBES_MEAN = "probe/mean"
 """Mean over all probes of a model, each scaled to 0 for one that knows nothing, 1 for perfect."""
 
 _LESS_IS_BETTER = {"loss", "perplexity", "forgetting"}
-"""Metrics that no probe can count by."""
+
+
+def less_is_better(metric: str) -> bool:
+    """Tell whether a metric is one of those of which less is better, such as eval/loss/en."""
+    # What a probe is called says nothing of its metric.
+    names = metric.split("/")[2 if is_probe_metric(metric) else 0 :]
+    return bool(_LESS_IS_BETTER & {*names})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,13 +110,17 @@ class ProbeConfig:
     """What a model that knows nothing has of the metric, such as 0.5 of accuracy for two classes.
     In probe/mean a probe counts as (value - floor) / (1 - floor): 0 for that, 1 for perfect."""
 
+    def scaled(self, value: float) -> float:
+        """Return a value of the metric as it counts in probe/mean."""
+        return (value - self.floor) / (1 - self.floor)
+
     def problems(self, key: str) -> list[str]:
         """Return every reason this probe cannot be used, each naming its key."""
         problems = milestone_problems(f"{key}.at", self.at)
         problems += _list_problems(f"{key}.seeds", self.seeds)
         problems += seed_problems(f"{key}.seeds", self.seeds)
         problems += _list_problems(f"{key}.of", self.of)
-        if _LESS_IS_BETTER & {*self.metric.split("/")}:
+        if less_is_better(self.metric):
             problems.append(
                 f"{key}.metric={self.metric}: more of it has to be better, as of eval/accuracy"
             )

@@ -97,8 +97,8 @@ class SweepConfig:
     of a run with their values. Every value is tried."""
 
     exclude: list[dict[str, Any]] = field(default_factory=list)
-    """Coordinates of trials to leave out, such as {teacher: small, student.init: null}; teacher
-    is a teacher's name and quality one of its milestones."""
+    """Coordinates of trials to leave out, such as {teacher: small, student.init: null}; a list is
+    for each of its values. teacher is a teacher's name and quality one of its milestones."""
 
     num_samples: int = 1
     """Draws of the keys that are drawn; the grid is tried with each of them."""
@@ -115,12 +115,13 @@ class SweepConfig:
     {at_least: 3, at_most: 12} is short for seeds 1 to 3, and 4 to 12 as more_seeds."""
 
     more_seeds: tuple[int, ...] = ()
-    """Further values of train.seed, for the arms of questions that are undecided without them. How
-    many at a time, and when it is enough, is decided so that the error rate stays at 5 %."""
+    """Further values of train.seed, for the arms of undecided questions alone. Questions are
+    tested with seeds, then with twice as many, and so on up to all; each such look has its share
+    of the 5 %, so that all together err no more often than one."""
 
     questions: dict[str, QuestionConfig] = field(default_factory=dict)
-    """Name to what the study is to answer. A question that is added after its first result is
-    marked as asked afterwards."""
+    """Name to what the study is to answer. A question that is added or changed when its arms have
+    results is marked as asked afterwards."""
 
     pilot: str | None = None
     """Directory of an earlier sweep with arms of the same coordinates: raykd check takes from it
@@ -136,8 +137,8 @@ class SweepConfig:
     """Add to each trial its control: the same run with the teacher's losses off."""
 
     metric: str = "eval/loss"
-    """Metric that trials are compared by: of their evaluations, or of their probes, such as
-    probe/mean."""
+    """Metric that trials are compared by, and questions are about that name no other: of their
+    evaluations, or of their probes, such as probe/mean."""
 
     mode: Literal["min", "max"] = "min"
     """Whether less or more of the metric is better."""
@@ -243,8 +244,8 @@ class SweepConfig:
             )
         if self.more_seeds and not self.questions:
             problems.append("more_seeds are for undecided questions, and questions has none")
-        if self.more_seeds and not self.seeds:
-            problems.append("more_seeds needs seeds: those that every arm is trained with")
+        if self.more_seeds and len(self.seeds) < 2:  # noqa: PLR2004  a spread needs two
+            problems.append("more_seeds needs two seeds or more: those of every arm")
         if twice := sorted({*self.seeds} & {*self.more_seeds}):
             problems.append(f"seeds and more_seeds both have {twice[0]}")
         return [*problems, *seed_problems("more_seeds", self.more_seeds)]

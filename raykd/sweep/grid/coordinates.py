@@ -29,7 +29,7 @@ def value_text(value: object) -> str:
     if value is None:
         return "none"
     if isinstance(value, float):
-        # Six digits: _texts writes both in full where two values agree in these.
+        # Six digits: value_texts writes both in full where two values agree in these.
         return f"{value:g}"
     if isinstance(value, str):
         is_place = "://" in value or value.startswith("/")
@@ -38,7 +38,13 @@ def value_text(value: object) -> str:
         return str(next(iter(value)))
     if isinstance(value, list | tuple):
         return ",".join(value_text(item) for item in value)
-    return _exact(value)
+    return exact_text(value)
+
+
+def keys_named(name: str, keys: Iterable[str]) -> list[str]:
+    """Return the key of that name, or else those that end with it, in whole parts."""
+    known = list(keys)
+    return [name] if name in known else [key for key in known if key.endswith(f".{name}")]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,13 +74,13 @@ def coordinates_of(arms: Mapping[str, Record]) -> Coordinates:
     keys = dict.fromkeys(key for record in arms.values() for key in record.coordinates)
     names = short_keys(keys)
     texts = {
-        key: _texts(r.coordinates[key] for r in arms.values() if key in r.coordinates)
+        key: value_texts(r.coordinates[key] for r in arms.values() if key in r.coordinates)
         for key in keys
     }
     return Coordinates(
         names=names,
         texts={
-            arm: {key: texts[key][_exact(value)] for key, value in record.coordinates.items()}
+            arm: {key: texts[key][exact_text(value)] for key, value in record.coordinates.items()}
             for arm, record in arms.items()
         },
         values={arm: record.coordinates for arm, record in arms.items()},
@@ -143,9 +149,9 @@ def tuned_texts(values: Sequence[Mapping[str, Any]], others: Iterable[str] = ())
     """
     keys = dict.fromkeys(key for tuned in values for key in tuned)
     names = short_keys([*keys, *others])
-    texts = {key: _texts(tuned[key] for tuned in values if key in tuned) for key in keys}
+    texts = {key: value_texts(tuned[key] for tuned in values if key in tuned) for key in keys}
     return [
-        " ".join(f"{names[key]}={texts[key][_exact(value)]}" for key, value in tuned.items())
+        " ".join(f"{names[key]}={texts[key][exact_text(value)]}" for key, value in tuned.items())
         for tuned in values
     ]
 
@@ -159,7 +165,7 @@ def _tried_texts(runs: Sequence[Record]) -> dict[str, str]:
 
 def _tuned_arm(run: Record) -> str:
     """Return what is equal for the tuning runs of an arm, whatever value they try."""
-    return _exact([run.is_control, run.coordinates])
+    return exact_text([run.is_control, run.coordinates])
 
 
 def _suffixes(key: str) -> list[str]:
@@ -167,12 +173,13 @@ def _suffixes(key: str) -> list[str]:
     return [".".join(parts[start:]) for start in reversed(range(len(parts)))]
 
 
-def _texts(values: Iterable[object]) -> dict[str, str]:
+def value_texts(values: Iterable[object]) -> dict[str, str]:
     """Return each value, written exactly, with its short text, or itself where two share one."""
-    short = {_exact(value): value_text(value) for value in values}
+    short = {exact_text(value): value_text(value) for value in values}
     seen = list(short.values())
     return {exact: text if seen.count(text) == 1 else exact for exact, text in short.items()}
 
 
-def _exact(value: object) -> str:
+def exact_text(value: object) -> str:
+    """Return a value written exactly: another text for every other value."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -22,6 +22,7 @@ class Entry:
     control: str | None = None
     needs: tuple[str, ...] = ()
     tuned: dict[str, Any] = field(default_factory=dict)
+    points: tuple[dict[str, Any], ...] = ()
     probed: str | None = None
     probed_step: int = 0
 

@@ -1,6 +1,6 @@
 """From a sweep file to its runs: stages, tuning runs, trials with controls and seeds, probes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from raykd.config.identity import run_id
@@ -31,6 +31,9 @@ class Runs:
 
     undecided: tuple[Entry, ...] = ()
     """Trials whose tuned values are still to be chosen, each with the first ones."""
+
+    samples: Sequence[Sequence[Pair]] = ()
+    """What the trials are of: each is one of these with a seed."""
 
 
 class Expansion:
@@ -80,14 +83,31 @@ class Expansion:
         samples = self._arms.of(draws)
         first = [[arm.pair() for arm in arms] for arms in samples]
         if (tune := self._sweep.tune) is None:
-            return Runs(trials=self._trials(first))
+            return Runs(trials=self._trials(first), samples=first)
         tuning = self._tuning([arm for arms in samples for arm in arms], tune)
         chosen = chosen_values(self._sweep, tune, tuning.values(), records)
         if chosen is None:
             return Runs(tuning=tuple(tuning.values()), undecided=self._trials(first))
-        pairs = [[self._chosen(arm, tuning, chosen) for arm in arms] for arms in samples]
-        trials = self._trials([[p for p in some if p is not None] for some in pairs])
-        return Runs(tuning=tuple(tuning.values()), trials=trials)
+        found = [[self._chosen(arm, tuning, chosen) for arm in arms] for arms in samples]
+        pairs = [[pair for pair in some if pair is not None] for some in found]
+        return Runs(tuning=tuple(tuning.values()), trials=self._trials(pairs), samples=pairs)
+
+    def further(
+        self, runs: Runs, *, seeds: Sequence[int], arms: Collection[str]
+    ) -> tuple[Entry, ...]:
+        """Return the trials of some arms with further seeds.
+
+        They differ from those of the same arm by the seed alone; but a trial has no control where
+        the control's arm is not among these.
+
+        Args:
+            runs: Whose trials have the first seeds.
+            seeds: The further ones.
+            arms: Names of arms, controls too.
+        """
+        trials = [t for t in self._trials(runs.samples, seeds) if t.arm in arms]
+        ids = {trial.id for trial in trials}
+        return tuple(t if t.control in ids else replace(t, control=None) for t in trials)
 
     def _tuning(self, arms: Sequence[Arm], tune: TuneConfig) -> dict[str, Entry]:
         """Return the runs that values are chosen by, by their ids."""
@@ -119,19 +139,21 @@ class Expansion:
             numbers.append(self._arms.candidates.index(chosen[group]))
         return arm.pair(*numbers)
 
-    def _trials(self, samples: Iterable[Sequence[Pair]]) -> tuple[Entry, ...]:
+    def _trials(
+        self, samples: Iterable[Sequence[Pair]], seeds: Sequence[int] = ()
+    ) -> tuple[Entry, ...]:
         """Return the trials of some samples, each once, a control before what it controls."""
         entries: dict[str, Entry] = {}
         for pairs in samples:
             # Seeds outside, arms inside: the first seed of every arm runs before the second of
             # any, so that an early look at the report sees all arms.
-            for seed in self._sweep.seeds or (None,):
+            for seed in seeds or self._sweep.seeds or (None,):
                 for pair in pairs:
                     self._add("trial", pair, seed, entries)
         # A run without a teacher's loss is a control where something is compared with it.
         controls = entries.keys() & {e.control for e in entries.values() if e.control != e.id}
         return tuple(
-            self._as_probed(e if e.control in controls else replace(e, control=None))
+            self._as_probed(_settled(e, is_compared=e.control in controls))
             for e in entries.values()
         )
 
@@ -158,7 +180,9 @@ class Expansion:
                 control=control_id,
                 needs=needed_stages(control, self._stages.ids),
                 tuned=values_of_control if known is None else known.tuned,
+                points=() if known is None else known.points,
             )
+        own_id = control_id
         if not is_control(pair.trial):
             trial = self._pinned(with_seed(pair.trial, seed))
             entry = entry_of(
@@ -169,7 +193,12 @@ class Expansion:
                 needs=needed_stages(trial, self._stages.ids),
                 tuned=values,
             )
-            entries.setdefault(entry.id, entry)
+            own_id = entry.id
+            entries.setdefault(own_id, entry)
+        entry = entries[own_id]
+        if kind == "trial" and pair.point.coordinates not in entry.points:
+            points = (*entry.points, pair.point.coordinates)
+            entries[own_id] = replace(entry, points=points)
 
     def _teacher_of(self, point: Point) -> TeacherModel | None:
         if point.teacher is None:
@@ -194,3 +223,14 @@ class Expansion:
                 return Found(fingerprint=f"missing {named.source}", named=named)
 
         return pinned(config, find)
+
+
+def _settled(entry: Entry, *, is_compared: bool) -> Entry:
+    """Return a trial that says nothing twice, and has a control where that is there."""
+    is_one_point = entry.points == (entry.coordinates,)
+    is_plain = is_one_point and not (is_compared and entry.control == entry.id)
+    return replace(
+        entry,
+        control=entry.control if is_compared else None,
+        points=() if is_plain else entry.points,
+    )

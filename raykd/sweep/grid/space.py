@@ -108,6 +108,11 @@ def _is_excluded(point: Point, exclude: list[dict[str, Any]]) -> bool:
     # Not None: null is a value of a coordinate, such as student.init: null.
     missing = object()
     return any(
-        all(point.coordinates.get(name, missing) == value for name, value in excluded.items())
+        all(_is_one(point.coordinates.get(name, missing), of) for name, of in excluded.items())
         for excluded in exclude
     )
+
+
+def _is_one(value: object, of: object) -> bool:
+    # A value may be a list itself, such as student.freeze.
+    return value == of or (isinstance(of, list) and value in of)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from raykd.config.changed import changed_keys
 from raykd.config.inputs import value_at
 from raykd.config.load import plain
 from raykd.runs.inputs import two_prints
@@ -37,13 +38,23 @@ class Difference:
 
     def lines(self) -> list[str]:
         """Return the difference in words; none where there is none."""
-        lines = [f"{key}: {old!r} -> {new!r}" for key, (old, new) in self.changed.items()]
+        lines = [
+            f"{key}: {_without_empty(old)!r} -> {_without_empty(new)!r}"
+            for key, (old, new) in self.changed.items()
+        ]
         return [
             *lines,
             *self.inputs,
             *_counted(self.new, "new"),
             *_counted(self.dropped, "dropped"),
         ]
+
+
+def _without_empty(value: object) -> object:
+    """Return a section without what nobody has given a value; anything else as it is."""
+    if not isinstance(value, dict):
+        return value
+    return {k: _without_empty(v) for k, v in value.items() if v not in (None, False, [], {})}
 
 
 def difference(ledger: Ledger, plan: SweepPlan) -> Difference:
@@ -53,14 +64,21 @@ def difference(ledger: Ledger, plan: SweepPlan) -> Difference:
     """
     planned = {record.id: record for record in plan.records}
     missing = [record for record in ledger.records.values() if record.id not in planned]
-    # Else every trial that results have decided on would read as dropped by the sweep file.
-    kept = {"trial", "probe"} if plan.is_open else set()
     return Difference(
         new=tuple(record for record in planned.values() if record.id not in ledger.records),
-        dropped=tuple(record for record in missing if record.kind not in kept),
-        changed=dict(_changes(ledger.sweep, plain(plan.sweep))),
+        dropped=tuple(record for record in missing if not _may_follow(record, ledger, plan)),
+        changed=dict(changed_keys(ledger.sweep, plain(plan.sweep))),
         inputs=tuple(_changed_inputs(ledger.records.values(), planned.values())),
     )
+
+
+def _may_follow(record: Record, ledger: Ledger, plan: SweepPlan) -> bool:
+    """Tell whether results may yet decide on a run that the plan has not."""
+    trial = ledger.records.get(record.probed or record.id, record)
+    if trial.kind != "trial":
+        return False
+    has_further_seed = trial.seed in plan.sweep.more_seeds
+    return bool(plan.expected) or (plan.is_open and has_further_seed)
 
 
 def continued(plan: SweepPlan, ledger: Ledger) -> SweepPlan:
@@ -94,15 +112,3 @@ def _counted(records: Sequence[Record], what: str) -> Iterator[str]:
     for kind, name in KIND_NAMES.items():
         if number := sum(record.kind == kind for record in records):
             yield f"{number} {name}{'s' if number > 1 else ''} {what}"
-
-
-def _changes(
-    before: dict[str, object], after: dict[str, object], parent: str = ""
-) -> Iterator[tuple[str, tuple[object, object]]]:
-    """Yield the keys whose values differ, as deep as both are sections."""
-    for name in dict.fromkeys((*before, *after)):
-        old, new, key = before.get(name), after.get(name), f"{parent}{name}"
-        if isinstance(old, dict) and isinstance(new, dict):
-            yield from _changes(old, new, f"{key}.")
-        elif old != new:
-            yield key, (old, new)

@@ -17,6 +17,8 @@ from raykd.errors import RaykdError
 from raykd.planning.flops import RunFlops, cache_flops, run_flops
 from raykd.planning.memory import ModelPlan
 from raykd.planning.run_plan import Plan, plan_run
+from raykd.sweep.model_size import ModelSize
+from raykd.sweep.plan.model_sizes import model_sizes
 from raykd.sweep.plan.placeholder_models import PlaceholderModels
 
 
@@ -34,6 +36,9 @@ class KindPlan:
     """A run of the kind and its data; None where these cannot be read."""
 
     student: ModelPlan | None = None
+    models: Mapping[str, ModelSize] = field(default_factory=dict)
+    """Sizes of the models, as in the ledger."""
+
     flops: RunFlops | None = None
     """None where there are problems."""
 
@@ -102,6 +107,7 @@ class Planner:
             planned_tokens=_tokens(kind, plan),
             setup=plan.setup,
             student=plan.student,
+            models=model_sizes(plan),
             flops=flops,
             cache_flops=caches,
             memory_bytes=plan.memory_bytes,

@@ -55,7 +55,7 @@ class PlaceholderModels:
             setup: The run and its data.
             student: The transformers configuration of its student.
         """
-        run, config = setup.config, _as_trained(setup, student)
+        run, config = setup.config, as_trained(setup, student)
         # Hundreds of trials have a handful of models: those of one kind have one directory.
         kind = repr((run.data.uri, run.task, config.to_json_string()))
         if kind not in self._made:
@@ -113,7 +113,7 @@ def placeholder_models() -> Iterator[PlaceholderModels]:
         yield PlaceholderModels(Path(directory))
 
 
-def _as_trained(setup: RunSetup, student: PreTrainedConfig) -> PreTrainedConfig:
+def as_trained(setup: RunSetup, student: PreTrainedConfig) -> PreTrainedConfig:
     """Return the configuration that is saved with the student of a run."""
     # update() writes into the configuration that the plan of the run keeps.
     described = copy.deepcopy(student)

@@ -16,7 +16,7 @@ from raykd.sweep.grid.expand import Expansion
 from raykd.sweep.grid.space import Draws, points_of, random_draws
 from raykd.sweep.grid.suggest import suggested_draws
 from raykd.sweep.halving import rung_tokens
-from raykd.sweep.ledger import KIND, Record, State, SweepPaths, read_ledger
+from raykd.sweep.ledger import KIND, Ledger, Record, State, SweepPaths, read_ledger
 from raykd.sweep.plan.capacity import (
     Machines,
     Need,
@@ -26,15 +26,16 @@ from raykd.sweep.plan.capacity import (
     scarcest,
 )
 from raykd.sweep.plan.checks import comparison_problems
-from raykd.sweep.plan.placeholder_models import placeholder_models
+from raykd.sweep.plan.decided import MoreSeeds, decided_runs
+from raykd.sweep.plan.pilot import pilot_problems
 from raykd.sweep.plan.planned_runs import (
     PlannedRun,
     Process,
-    Runs,
     need_of_process,
     processes_of,
 )
 from raykd.sweep.plan.problems import Problems
+from raykd.sweep.plan.question_checks import question_findings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +56,10 @@ class SweepPlan:
     """What stands for runs that results decide on, in number and cost: those of samples yet to
     be suggested as the first one's, those of tuned arms with the first values."""
 
+    more_seeds: MoreSeeds | None
+    """Which trials have further seeds, and what may follow beside ``expected``; None where no
+    seeds may follow."""
+
     rungs: tuple[int, ...]
     """Tokens at which the scheduler compares trials; empty without one."""
 
@@ -70,6 +75,9 @@ class SweepPlan:
 
     find: Find
     """Knows the inputs as they were found."""
+
+    question_notes: tuple[str, ...]
+    """What is to be known of the questions, and speaks against none."""
 
     problems: tuple[str, ...]
     """Every reason why the sweep, or some of its runs, cannot start."""
@@ -102,7 +110,8 @@ class SweepPlan:
     @property
     def is_open(self) -> bool:
         """Whether results are to decide on further runs."""
-        return bool(self.expected)
+        may_follow = () if self.more_seeds is None else self.more_seeds.at_most
+        return bool(self.expected or may_follow)
 
     def of_kind(self, kind: KIND) -> tuple[PlannedRun, ...]:
         """Return the runs of a kind, the expected ones too."""
@@ -111,7 +120,8 @@ class SweepPlan:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What is taken for granted, and what evaluations will lack, each once."""
-        return tuple(dict.fromkeys(remark for run in self.runs for remark in run.remarks))
+        of_runs = dict.fromkeys(remark for run in self.runs for remark in run.remarks)
+        return (*of_runs, *self.question_notes)
 
     @property
     def nodes(self) -> tuple[NodeConfig, ...]:
@@ -179,10 +189,11 @@ def plan_sweep(
     Args:
         sweep: What is asked for.
         machines: Those of a cluster, where the sweep declares none; None is this one.
-        known: Records of the sweep's ledger by id: by them a searcher that learns suggests, and
-            values are chosen. None reads them where they are.
+        known: Records of the sweep's ledger by id: by them a searcher that learns suggests,
+            values are chosen, and questions get more seeds. None reads them where they are.
         find: That of an earlier plan, for one of the same inputs; None looks at them anew.
-        retries_failed: What has failed is tried again: no value is chosen before it has ended.
+        retries_failed: What has failed is tried again: no value is chosen, and no question gets
+            more seeds, before it has ended.
 
     Raises:
         RaykdError: A run file is wrong, a trial contradicts itself, or an input of a sweep that
@@ -193,17 +204,18 @@ def plan_sweep(
     find = find or functools.cache(find_input)
     expansion = Expansion(sweep, find)
     follows_results = sweep.searcher == "optuna" or sweep.tune is not None
-    records = known_records(sweep) if known is None and follows_results else known or {}
+    # Beside records that are given, too: it knows which questions were asked beforehand.
+    is_asked = bool(sweep.more_seeds) or (known is None and follows_results)
+    ledger = known_ledger(sweep) if is_asked else None
+    records = known if known is not None else {} if ledger is None else ledger.records
     if retries_failed:
-        records = {
-            run_id: record
-            for run_id, record in records.items()
-            if record.kind != "tuning" or record.state is not State.FAILED
-        }
+        records = {run_id: r for run_id, r in records.items() if not _is_retried(sweep, r)}
     samples = _samples(sweep, records)
     machines = machines_of(sweep, machines)
     problems = Problems(machines.nodes)
-    runs = _planned(expansion, samples, records, problems)
+    runs = decided_runs(
+        sweep, samples, records, expansion=expansion, problems=problems, ledger=ledger
+    )
     if known is not None and expansion.missing:
         # A sweep that runs already must not begin a run whose name says nothing of its inputs.
         raise ConfigError(expansion.missing[0])
@@ -224,59 +236,32 @@ def plan_sweep(
             problems.add(run.record, problem)
     shared = {run.record.id for run in beside}
     alone = tuple((run,) for run in (*whole, *runs.undecided) if run.record.id not in shared)
+    unanswerable, notes = question_findings(
+        sweep,
+        (*runs.trials, *runs.undecided),
+        is_tuned=sweep.tune is not None and not runs.undecided,
+    )
     return SweepPlan(
         sweep=sweep,
         uri=sweep_uri(sweep),
         runs=whole,
         num_unknown_samples=num_unknown,
         expected=(*runs.undecided, *runs.sample * num_unknown),
+        more_seeds=runs.more_seeds,
         rungs=rungs,
         num_excluded=sum(_num_excluded(sweep, draws) for draws in samples),
         machines=machines,
         find=find,
         at_once=_at_once(sweep, (*alone, *processes), machines.nodes),
+        question_notes=tuple(notes),
         problems=(
             *_empty_problem(trials),
             *problems.lines(),
+            *unanswerable,
             *_untold(expansion.missing, problems),
+            *pilot_problems(sweep, own_uri=sweep_uri(sweep)),
         ),
     )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Planned:
-    """The runs of a sweep; stages and trials with their probes."""
-
-    stages: tuple[PlannedRun, ...]
-    tuning: tuple[PlannedRun, ...]
-    trials: tuple[PlannedRun, ...]
-    undecided: tuple[PlannedRun, ...]
-    sample: tuple[PlannedRun, ...]
-    """Those of the trials that are of the first sample."""
-
-
-def _planned(
-    expansion: Expansion,
-    samples: Sequence[Draws],
-    records: Mapping[str, Record],
-    problems: Problems,
-) -> _Planned:
-    """Plan the runs of some samples, as far as results have decided on them."""
-    with placeholder_models() as models:
-        runs = Runs(models, problems)
-        # Before the others: their plans load the placeholders of the stages' models.
-        stages = runs.planned_stages(expansion.stages)
-        following = expansion.runs(samples, records)
-        trials = runs.planned_with_probes(following.trials, expansion)
-        first = following if len(samples) == 1 else expansion.runs(samples[:1], records)
-        of_first = {entry.id for entry in first.trials}
-        return _Planned(
-            stages=runs.with_probes(expansion.stages, stages, expansion),
-            tuning=runs.planned(following.tuning),
-            trials=trials,
-            undecided=runs.planned_with_probes(following.undecided, expansion),
-            sample=tuple(r for r in trials if {r.record.id, r.record.probed} & of_first),
-        )
 
 
 def require_runnable(plan: SweepPlan) -> None:
@@ -298,14 +283,21 @@ def _samples(sweep: SweepConfig, records: Mapping[str, Record]) -> list[Draws]:
     return suggested_draws(sweep, records)
 
 
+def _is_retried(sweep: SweepConfig, record: Record) -> bool:
+    """Tell whether a run of which results decide is to be tried again."""
+    # A searcher goes on from what it was told of a failed trial.
+    decides = record.kind == "tuning" or bool(sweep.more_seeds)
+    return decides and record.state in (State.FAILED, State.BLOCKED)
+
+
 def _of_kind(kind: KIND, runs: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]:
     return tuple(run for run in runs if run.record.kind == kind)
 
 
-def known_records(sweep: SweepConfig) -> Mapping[str, Record]:
-    """Return the records of the sweep's ledger by id; none before its first start."""
+def known_ledger(sweep: SweepConfig) -> Ledger | None:
+    """Return the sweep's ledger; None before its first start."""
     paths = SweepPaths(sweep=sweep_uri(sweep))
-    return read_ledger(paths.sweep).records if uris.exists(paths.index) else {}
+    return read_ledger(paths.sweep) if uris.exists(paths.index) else None
 
 
 def _rungs(sweep: SweepConfig, trials: Iterable[PlannedRun]) -> tuple[int, ...]:

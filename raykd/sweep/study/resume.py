@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from raykd.errors import ConfigError
-from raykd.sweep.grid.coordinates import value_text
+from raykd.sweep.grid.coordinates import keys_named, value_text
 from raykd.sweep.ledger import Record, State
 
 
@@ -85,13 +85,7 @@ def selected(records: Iterable[Record], only: Collection[str]) -> set[str]:
 
 
 def _is_at_all(coordinates: Mapping[str, object], wanted: Iterable[tuple[str, ...]]) -> bool:
-    return all(value in _values_at(coordinates, name) for name, value in wanted)
-
-
-def _values_at(coordinates: Mapping[str, object], name: str) -> list[str]:
-    """Return the values of a coordinate, named in full or by the end of its key."""
-    return [
-        value_text(given)
-        for key, given in coordinates.items()
-        if key == name or key.endswith(f".{name}")
-    ]
+    return all(
+        value in [value_text(coordinates[key]) for key in keys_named(name, coordinates)]
+        for name, value in wanted
+    )

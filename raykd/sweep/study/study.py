@@ -88,7 +88,8 @@ class Study:
         if self._limits.only is not None:
             self._selected = self._limits.only(self.records.values())
         for record in added.values():
-            if self._halving is not None:
+            # A trial with a further seed is there for a question, which a stop would leave open.
+            if self._halving is not None and record.seed not in self._sweep.more_seeds:
                 self._halving.add(record)
         self._dirty |= set(added)
         self._judge()

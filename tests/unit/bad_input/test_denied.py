@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from raykd.cli.main import main
 
+from tests.sweeps import rich_ledger, write_ledger
+
 _CAPABILITIES_V3 = 0x20080522
 _PAST_MODES = 0b110
 """The capabilities to read, and to search, what modes forbid."""
@@ -66,3 +68,16 @@ def test_a_run_that_may_not_be_read_is_denied(
     assert main(command.format(run=run).split()) == 1
     assert "Permission denied" in capsys.readouterr().err
     assert not (place / "out").exists()
+
+
+def test_a_report_that_may_not_be_written_beside_its_sweep_can_be_elsewhere(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = place / "rich"
+    write_ledger(rich_ledger(str(sweep)))
+    sweep.chmod(0o555)
+    assert main(["report", str(sweep)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "Permission denied" in line
+    assert line.endswith(", or give raykd report another directory by --output")
+    assert main(["report", str(sweep), "--output", str(place / "out")]) == 0

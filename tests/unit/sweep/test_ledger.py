@@ -1,14 +1,17 @@
 """What is written of a sweep is read back, on this machine and in S3, whatever is missing."""
 
+import io
 import json
 import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from raykd.config.yaml_text import read_yaml
 from raykd.errors import ConfigError
 from raykd.storage import uris
 from raykd.sweep.ledger import (
+    Asked,
     Attempt,
     Ledger,
     State,
@@ -45,6 +48,37 @@ def test_metrics_that_are_no_numbers_are_read_back(tmp_path: Path) -> None:
     assert (found.last_evaluation["step"], found.last_evaluation["tokens"]) == (1.0, 5.0)
     assert found.stop is not None
     assert math.isnan(found.stop.value)
+
+
+def test_points_and_what_is_asked_are_read_back(tmp_path: Path) -> None:
+    points = ({"teacher": "a", "weight": 0}, {"teacher": "b", "weight": 0})
+    trial = replace(trial_of({}, is_control=True), points=points)
+    asked = Asked(
+        name="whole",
+        question={"all": ["part"], "metric": None},
+        parts={"part": {"with": {"control": True}}},
+        asked_at=1.5,
+        is_afterwards=True,
+        withdrawn_at=2.5,
+    )
+    ledger = replace(ledger_of([trial], uri=str(tmp_path)), asked=(asked,))
+    write_ledger(ledger)
+    assert read_ledger(ledger.uri) == ledger
+    assert trial.grid_points == points
+    assert replace(trial, points=()).grid_points == ()
+    assert trial_of({"teacher": "a"}).grid_points == ({"teacher": "a"},)
+
+
+def test_a_ledger_from_before_there_were_questions_is_read(tmp_path: Path) -> None:
+    ledger = ledger_of([trial_of({"teacher": "a"})], uri=str(tmp_path))
+    write_ledger(ledger)
+    paths = SweepPaths(sweep=ledger.uri)
+    for path in (paths.index, *map(paths.record, ledger.records)):
+        saved = json.loads(Path(path).read_text())
+        for key in ("asked", "points"):
+            saved.pop(key, None)
+        Path(path).write_text(json.dumps(saved))
+    assert read_ledger(ledger.uri) == ledger
 
 
 def test_coordinates_keep_their_types(tmp_path: Path) -> None:
@@ -101,9 +135,7 @@ def test_a_driver_that_died_before_its_records_leaves_a_ledger_that_is_read(
 ) -> None:
     first, second = (trial_of({"x": x}) for x in (1, 2))
     paths = SweepPaths(sweep=storage_uri)
-    write_index(
-        paths, sweep={"name": "study"}, text="name: study\n", run_ids=[first.id, second.id]
-    )
+    write_index(paths, sweep={"name": "study"}, run_ids=[first.id, second.id])
     assert read_ledger(storage_uri).records == {}
     write_records(paths, [second])
     assert list(read_ledger(storage_uri).records) == [second.id]
@@ -115,9 +147,10 @@ def test_the_sweep_file_and_the_index_are_beside_each_other(tmp_path: Path) -> N
     write_ledger(ledger)
     assert uris.list_names(uri) == ["index.json", "records", "sweep.yaml"]
     paths = SweepPaths(sweep=uri)
-    assert uris.read_bytes(paths.config) == b"name: study\n"
+    assert read_yaml(io.BytesIO(uris.read_bytes(paths.config))) == ledger.sweep
     index = json.loads(uris.read_bytes(paths.index))
-    assert index == {"sweep": ledger.sweep, "runs": list(ledger.records), "command": COMMAND}
+    runs = {"runs": list(ledger.records), "command": COMMAND, "asked": [], "is_open": False}
+    assert index == {"sweep": ledger.sweep, **runs}
     assert uris.list_names(f"{uri}/records") == [f"{i}.json" for i in ledger.records]
 
 
@@ -142,3 +175,16 @@ def test_a_sweep_is_over_when_every_run_has_ended(state: State, is_over: bool) -
     records = [trial_of({"x": 1}), replace(trial_of({"x": 2}), state=state)]
     ledger: Ledger = ledger_of(records)
     assert ledger.is_over == is_over
+
+
+def test_a_sweep_is_not_over_while_results_are_to_decide_on_further_runs(tmp_path: Path) -> None:
+    ledger = ledger_of([trial_of({"x": 1}), trial_of({"x": 2})], uri=str(tmp_path))
+    write_ledger(ledger)
+    assert read_ledger(ledger.uri).is_over
+    # Whether a driver lives or not: the next one makes the plan.
+    write_ledger(replace(ledger, is_open=True))
+    assert not read_ledger(ledger.uri).is_over
+    # It has died between the index and the record of a run that follows.
+    write_ledger(replace(ledger, uri=f"{tmp_path}/other"))
+    uris.delete(SweepPaths(sweep=f"{tmp_path}/other").record(ledger.trials[1].id))
+    assert not read_ledger(f"{tmp_path}/other").is_over

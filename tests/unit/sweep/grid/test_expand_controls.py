@@ -175,3 +175,32 @@ def test_weights_of_the_squared_error_tell_controls_apart(directory: Path) -> No
     key = "losses.squared_error.weight"
     trials = trials_of(directory, search={key: {"grid": [1, 2]}})
     assert [control.coordinates for control in controls_in(trials)] == [{key: 1}, {key: 2}]
+
+
+def test_a_control_in_the_grid_says_which_points_it_is_and_one_beside_it_is_none(
+    directory: Path,
+) -> None:
+    given = {"teachers": {"a": HALVES, "b": LONGER}}
+    trials = trials_of(directory, **given, search={WEIGHT: {"grid": [0, 1]}}, seeds=[1, 2])
+    places = [(t, q) for t, qualities in (("a", (0.5, 1.0)), ("b", (1.0,))) for q in qualities]
+    for control in controls_in(trials):
+        assert control.coordinates == {}
+        assert control.points == tuple(
+            {"teacher": teacher, "quality": quality, WEIGHT: 0} for teacher, quality in places
+        )
+    # What is one point, and has its coordinates, does not say so twice.
+    assert {trial.points for trial in others_in(trials)} == {()}
+    beside = trials_of(directory, **given, search={WEIGHT: {"grid": [1]}})
+    assert {trial.points for trial in beside} == {()}
+
+
+def test_points_that_are_one_run_are_one_trial(directory: Path) -> None:
+    pairs = {"loss": {name: {WEIGHT: weight} for name, weight in (("one", 1), ("same", "1"))}}
+    (trial,) = others_in(trials_of(directory, pairs=pairs))
+    assert [point["loss"] for point in trial.points] == ["one", "same"]
+
+
+def test_without_a_comparison_a_run_on_labels_is_a_plain_point(directory: Path) -> None:
+    (trial,) = trials_of(directory, search={WEIGHT: {"grid": [0]}}, controls=False)
+    assert trial.control is None
+    assert trial.points == ({"teacher": "small", "quality": 1.0, WEIGHT: 0},)

@@ -95,6 +95,21 @@ def test_a_point_is_left_out_where_all_that_is_excluded_holds(
     assert all(c.items() >= excluded.items() for c in left_out)
 
 
+def test_a_list_leaves_out_each_of_its_values() -> None:
+    frozen = {"student.freeze": {"grid": [[], ["embeddings"]]}, WEIGHT: {"grid": [1, 4]}}
+    sweep = sweep_of(teachers=TEACHERS, search=frozen)
+    apart = [{"teacher": name, WEIGHT: 1} for name in ("small", "big")]
+    together = [{"teacher": ["small", "big"], WEIGHT: 1}]
+    left, left_by_lists = (
+        points_of(replace(sweep, exclude=exclude), {}) for exclude in (apart, together)
+    )
+    assert left == left_by_lists
+    assert 0 < len(left) < len(points_of(sweep, {}))
+    # A value that is a list itself is still that value.
+    whole = points_of(replace(sweep, exclude=[{"student.freeze": ["embeddings"]}]), {})
+    assert {tuple(point.coordinates["student.freeze"]) for point in whole} == {()}
+
+
 def test_pairs_are_left_out_by_the_name_of_their_value() -> None:
     pairs = {"size": {"s": {"train.num_steps": 5}, "l": {"train.num_steps": 9}}}
     points = points_of(sweep_of(pairs=pairs, exclude=[{"size": "l"}]), {})

@@ -106,7 +106,7 @@ def test_nothing_is_chosen_before_a_failed_run_is_tried_again(tmp_path: Path) ->
     failed = plan.tuning[0].record
     records[failed.id] = replace(failed, state=State.FAILED)
     paths = SweepPaths(sweep=plan.uri)
-    write_index(paths, sweep=plain(sweep), text="", run_ids=list(records))
+    write_index(paths, sweep=plain(sweep), run_ids=list(records))
     write_records(paths, records.values())
     assert not plan_sweep(sweep).is_open
     again = plan_sweep(sweep, retries_failed=True)

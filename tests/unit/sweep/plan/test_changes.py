@@ -3,21 +3,21 @@
 import shutil
 from pathlib import Path
 
-from raykd.config.load import as_yaml, plain
+from raykd.config.load import plain
 from raykd.sweep.ledger import SweepPaths, read_ledger, write_index, write_records
 from raykd.sweep.plan.changes import difference
 from raykd.sweep.plan.plan import SweepPlan, plan_sweep
 
 from tests.small_runs import small_data
 from tests.study_files import STUDY, study_in
-from tests.sweep_files import sweep_in, write_runs
+from tests.sweep_files import SMALL, sweep_in, write_runs
 
 
 def noted(plan: SweepPlan) -> None:
     """Leave the ledger that a start of a sweep leaves."""
     paths = SweepPaths(sweep=plan.uri)
     ids = [record.id for record in plan.records]
-    write_index(paths, sweep=plain(plan.sweep), text=as_yaml(plan.sweep), run_ids=ids)
+    write_index(paths, sweep=plain(plan.sweep), run_ids=ids)
     write_records(paths, plan.records)
 
 
@@ -61,3 +61,16 @@ def test_a_plan_that_goes_on_with_another_keeps_to_the_inputs_of_that(tmp_path: 
     )
     assert kept == before
     assert not set(anew) & set(before)
+
+
+def test_a_new_question_is_told_as_it_is_written(tmp_path: Path) -> None:
+    beside = write_runs(tmp_path)
+    before = plan_sweep(sweep_in(beside, teachers={"small": SMALL}, seeds=[1, 2]))
+    noted(before)
+    question = {"compare": {"teacher": "small"}, "with": {"control": True}, "expect": "worse"}
+    after = plan_sweep(
+        sweep_in(beside, teachers={"small": SMALL}, seeds=[1, 2], questions={"harm": question})
+    )
+    assert difference(read_ledger(before.uri), after).lines() == [
+        f"questions.harm: None -> {question!r}"
+    ]

@@ -119,6 +119,21 @@ def test_a_decision_stands_when_the_trial_ends_before_it_is_told(tmp_path: Path)
     assert states(written(tmp_path, records))["bad"] is State.STOPPED
 
 
+def test_a_trial_with_a_further_seed_is_not_stopped_early(tmp_path: Path) -> None:
+    records = [
+        run_of(tmp_path, name, seed=seed) for name, seed in (("good", 1), ("bad", 2), ("more", 3))
+    ]
+    worse = Script(values=(9.0, 8.0, 7.0, 6.0))
+    scripts = {"good": Script(values=FALLING), "bad": worse, "more": worse}
+    question = {"compare": {"start": "a"}, "with": {"start": "b"}}
+    limits = Limits(at_once=1, rungs=RUNGS)
+    asked = {"seeds": [1, 2], "more_seeds": [3], "questions": {"q": question}}
+    study = study_of(tmp_path, records, limits, scheduler=ASHA, **asked)
+    Cluster(scripts).run(study)
+    ended = states(written(tmp_path, records))
+    assert ended == {"good": State.DONE, "bad": State.STOPPED, "more": State.DONE}
+
+
 # Runs that follow from results
 
 

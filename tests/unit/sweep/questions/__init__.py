@@ -1,0 +1,1 @@
+"""What studies ask, and what their results answer."""
