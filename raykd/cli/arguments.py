@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 from raykd.cli.debug import debug_option
+from raykd.config.given import is_yaml, places_and_overrides
 from raykd.config.kinds import is_sweep
 from raykd.config.load import load_run, load_sweep
 from raykd.config.schema.run import RunConfig, TaskName
@@ -46,7 +47,10 @@ def add_command(
 
 
 def check(parser: argparse.ArgumentParser) -> None:
-    """Say what a run or sweep would do and what is wrong with it, without starting anything."""
+    """Say what a run or sweep would do and what is wrong with it, without starting anything.
+
+    Of a sweep also which differences its questions and arms can show with their seeds.
+    """
     parser.set_defaults(load=_load_checked)
     parser.add_argument("config", type=Path, metavar="FILE.yaml", help="a run, or a sweep")
     parser.add_argument(
@@ -124,7 +128,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 def sweep(parser: argparse.ArgumentParser) -> None:
     """Run a sweep: stages, teachers, tuning runs, trials with their controls, probes.
 
-    The same command again goes on where it stands.
+    Where the file has further seeds, undecided questions get them. The same command again goes on
+    where it stands.
     """
     parser.set_defaults(load=lambda options: load_sweep(options.config, options.overrides))
     parser.add_argument("config", type=Path, metavar="SWEEP.yaml", help="what to run")
@@ -155,7 +160,11 @@ def sweep(parser: argparse.ArgumentParser) -> None:
 
 
 def report(parser: argparse.ArgumentParser) -> None:
-    """Say what a sweep found: verdicts, probes, tuned values, costs, failures; write the page."""
+    """Say what a sweep found: answers, then arms, probes, costs, failures; write the page.
+
+    Of two sweeps: what differs in their files, and which answers changed; nothing is written but
+    with --output.
+    """
     parser.set_defaults(load=_load_reported)
     parser.add_argument(
         "sweep", metavar="SWEEP", help="sweep file, or the directory of a sweep, such as s3://..."
@@ -163,8 +172,9 @@ def report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "overrides",
         nargs="*",
-        metavar="KEY=VALUE",
-        help="beside a sweep file: what raykd sweep was given, such as output_uri=s3://...",
+        metavar="SWEEP|KEY=VALUE",
+        help="a second sweep to set beside the first; beside a sweep file, what raykd sweep was "
+        "given, such as output_uri=s3://...",
     )
     parser.add_argument(
         "--watch", action="store_true", help="show it while the sweep goes on, or until Ctrl-C"
@@ -172,20 +182,37 @@ def report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
         metavar="DIR",
-        help="directory of the files, new or with a report; default: report/ in the sweep's",
+        help="directory of the files, new or with a report; default: report/ in the sweep's. Of "
+        "two sweeps: directory of comparison.json, new or with one",
+    )
+    parser.add_argument(
+        "--no-measure",
+        action="store_true",
+        help="do not time the models on one example here, about a second each",
     )
 
 
-def _load_reported(options: argparse.Namespace) -> SweepConfig | None:
-    if options.sweep.endswith((".yaml", ".yml")):
-        return load_sweep(Path(options.sweep), options.overrides)
-    if options.overrides:
+def _load_reported(options: argparse.Namespace) -> dict[str, SweepConfig | None]:
+    """Return each sweep that is named, a file with what it says, a directory with None."""
+    others, overrides = places_and_overrides(options.overrides)
+    sweeps = [options.sweep, *others]
+    if len(sweeps) > 2:  # noqa: PLR2004  side by side
+        message = f"{', '.join(sweeps)}: are {len(sweeps)} sweeps; name one, or two to compare"
+        raise ConfigError(message)
+    if others and options.watch:
+        message = f"--watch is for one sweep, not for {options.sweep} beside {others[0]}"
+        raise ConfigError(message)
+    if overrides and not any(map(is_yaml, sweeps)):
         message = (
-            f"{options.sweep}: is a directory, which takes no {options.overrides[0]}; give the "
-            "sweep file"
+            f"{options.sweep}: is a directory, which takes no {overrides[0]}; give the sweep file"
         )
         raise ConfigError(message)
-    return None
+    if others == [options.sweep]:
+        message = f"{options.sweep}: is one sweep, named twice; name another beside it"
+        raise ConfigError(message)
+    return {
+        named: load_sweep(Path(named), overrides) if is_yaml(named) else None for named in sweeps
+    }
 
 
 def submit(parser: argparse.ArgumentParser) -> None:

@@ -25,6 +25,7 @@ examples:
   raykd check    configs/sweeps/demo.yaml
   raykd sweep    configs/sweeps/demo.yaml
   raykd report   configs/sweeps/demo.yaml --watch
+  raykd report   sweeps/demo s3://bucket/sweeps/demo
   raykd submit   sweep configs/sweeps/demo.yaml --address http://127.0.0.1:8265
   raykd evaluate runs/demo-teacher-1a2b3c4d
   raykd export   runs/demo-teacher-1a2b3c4d --output models/teacher
@@ -42,11 +43,11 @@ off. Exit status: 0 done, 1 the run failed or was stopped, 2 the input is wrong.
 
 _COMMANDS = {
     prepare_arguments.prepare: "turn text into the tokenised data that runs read",
-    arguments.check: "say what a run or a sweep would do, and everything that is wrong with it",
+    arguments.check: "say what a run or sweep would do and show, and all that is wrong with it",
     arguments.cache: "compute what the teachers of a run say once, and keep it for all runs",
     arguments.train: "train a model, from a teacher or alone; again to continue",
     arguments.sweep: "run a study: stages, teachers, trials, controls, probes; again to continue",
-    arguments.report: "say what a study found: verdicts, curves, costs, as text and as a page",
+    arguments.report: "say what a study answers and found, text and page; or how two differ",
     arguments.submit: "run a command on a cluster, and follow it; again to attach or continue",
     arguments.evaluate: "score the model of a run, beside its teacher",
     arguments.export: "write the model of a run or checkpoint as a transformers directory",

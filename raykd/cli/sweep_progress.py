@@ -19,7 +19,9 @@ from raykd.report.units import duration
 from raykd.sweep.grid.coordinates import run_labels
 from raykd.sweep.ledger import Record, State, read_ledger
 from raykd.sweep.plan.changes import KIND_NAMES, difference
+from raykd.sweep.plan.decided import MoreSeeds
 from raykd.sweep.plan.plan import SweepPlan
+from raykd.sweep.questions.seeds import looks_of
 from raykd.sweep.study.study import Study
 
 _REFRESH_SECONDS = 0.5
@@ -70,9 +72,10 @@ class SweepDisplay:
             f"{plan.machines}"
         )
         if plan.idle_gpus:
-            self._print(f"warning: {plan.idle_gpus}")
+            self.warn(plan.idle_gpus)
         for remark in plan.remarks:
             self._print(remark)
+        self.decided(plan)
         if not plan.is_known:
             return
         known = read_ledger(plan.uri)
@@ -80,6 +83,15 @@ class SweepDisplay:
             self._print(f"{standing.about_driver} This one goes on")
         for line in difference(known, plan).lines():
             self._print(f"changed: {line}")
+
+    def decided(self, plan: SweepPlan) -> None:
+        """Say what the results so far have decided about further seeds, where they may follow."""
+        if plan.more_seeds is not None:
+            self._print(look_text(plan, plan.more_seeds))
+
+    def warn(self, text: str) -> None:
+        """Say what makes it unlikely that the sweep gives what it is for."""
+        self._print(f"warning: {text}")
 
     def show(self, study: Study, wait: Wait | None) -> None:
         """Show where the study stands, where that has changed, and why trials wait."""
@@ -147,6 +159,20 @@ class SweepDisplay:
 
     def _print(self, line: str) -> None:
         console.print(line, markup=False)
+
+
+def look_text(plan: SweepPlan, seeds: MoreSeeds) -> str:
+    """Return which look at the results a study is at, and what is trained for it."""
+    look = seeds.look
+    place = f"look {look.number} of {len(looks_of(plan.sweep))}"
+    if seeds.is_over:
+        return f"{place} is over: no question gets more seeds"
+    trials = [run.record for run in seeds.runs if run.record.kind == "trial"]
+    num_trials = sum(trial.seed in look.added for trial in trials)
+    if look.number == 1:
+        return f"{place}: {num_trials} trials, more where questions are undecided"
+    questions = f"{len(seeds.undecided)} question{'s' if len(seeds.undecided) > 1 else ''}"
+    return f"{place}: {questions} undecided, {num_trials} more trials"
 
 
 def _standing(records: Collection[Record]) -> Iterator[str]:

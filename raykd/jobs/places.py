@@ -2,10 +2,11 @@
 
 import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from raykd.config.given import is_yaml, places_and_overrides
 from raykd.config.kinds import is_sweep
 from raykd.config.load import load_run, load_sweep, plain
 from raykd.config.named_runs import named_runs
@@ -38,11 +39,16 @@ def configuration(parsed: argparse.Namespace) -> Configuration:
     if parsed.command != "report":
         return _of_file(parsed.config, parsed.overrides)
     output = _told([("--output", parsed.output)] if parsed.output else [])
-    if parsed.sweep.endswith((".yaml", ".yml")):
-        of_sweep = _of_file(Path(parsed.sweep), parsed.overrides)
-    else:
-        of_sweep = _of_place("SWEEP", parsed.sweep)
-    return replace(of_sweep, relative=(*of_sweep.relative, *output))
+    others, overrides = places_and_overrides(parsed.overrides)
+    sweeps = [
+        _of_file(Path(named), overrides) if is_yaml(named) else _of_place("SWEEP", named)
+        for named in (parsed.sweep, *others)
+    ]
+    return Configuration(
+        study=sweeps[0].study,
+        paths=tuple(path for sweep in sweeps for path in sweep.paths),
+        relative=(*(place for sweep in sweeps for place in sweep.relative), *output),
+    )
 
 
 def require_reachable(relative: Sequence[str], *, address: str) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import platform
 from pathlib import Path
 
 from raykd.machine.control_groups import cpu_quota, memory_limit
@@ -32,6 +33,11 @@ def has_bfloat16(info: Path = _CPU_INFO) -> bool:
     fields = _cpu_fields(info)
     flags = fields.get("flags") or fields.get("Features")
     return flags is None or not _BFLOAT16_FLAGS.isdisjoint(flags.split())
+
+
+def cpu_model(info: Path = _CPU_INFO) -> str:
+    """Return what the vendor calls the CPU; its architecture where nothing is known of it."""
+    return _cpu_fields(info).get("model name") or platform.machine()
 
 
 def _cpu_fields(info: Path) -> dict[str, str]:

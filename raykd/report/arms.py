@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from raykd.report.pairing import Pairing
+from raykd.report.pairing import Pairing, compared
 from raykd.report.statistics import Comparison, Evidence, compare
 from raykd.sweep.ledger import State
 
@@ -53,7 +53,7 @@ def arms_of(pairing: Pairing) -> tuple[Arm, ...]:
 
 
 def _evidence(pairing: Pairing, arm: str) -> Evidence:
-    trials = pairing.arms[arm]
+    trials = compared(pairing.arms[arm], pairing.ledger)
     # Trials of an arm differ by seed alone, and so do their controls: any stands for the arm.
     control = pairing.ledger.records.get(trials[0].control or "")
     return Evidence(

@@ -45,6 +45,13 @@ class Cost:
     seconds: float
     """Sum over all attempts whose end is known, as if one followed the other."""
 
+    core_seconds: float
+    """Of these attempts, the cores that were reserved for their workers, busy or not; runs that
+    share a process share them."""
+
+    gpu_seconds: float
+    """As core_seconds, of GPUs; 0 without."""
+
     @property
     def flops(self) -> float:
         """Student and teachers."""
@@ -96,6 +103,8 @@ def together(costs: Sequence[Cost], *, label: str) -> Cost:
         teacher_flops=sum(cost.teacher_flops for cost in costs),
         reused_flops=sum(cost.reused_flops for cost in costs),
         seconds=sum(cost.seconds for cost in costs),
+        core_seconds=sum(cost.core_seconds for cost in costs),
+        gpu_seconds=sum(cost.gpu_seconds for cost in costs),
     )
 
 
@@ -106,9 +115,7 @@ def total_cost(pairing: Pairing) -> Cost:
 
 def _cost(runs: Iterable[Record], *, kind: CostKind, name: str, label: str) -> Cost:
     records = list(runs)
-    # What a rerun after a failure did twice is not in record.tokens, which counts to the newest
-    # evaluation.
-    spent = [(record, record.tokens * (1 - _share_before(record))) for record in records]
+    spent = [(record, trained_tokens(record)) for record in records]
     return Cost(
         kind=kind,
         id=name,
@@ -120,12 +127,32 @@ def _cost(runs: Iterable[Record], *, kind: CostKind, name: str, label: str) -> C
         teacher_flops=sum(teachers_per_token(record) * tokens for record, tokens in spent),
         reused_flops=sum(sum(r.flops_per_token.values()) * (r.tokens - t) for r, t in spent),
         seconds=sum(seconds(record) for record in records),
+        core_seconds=reserved_seconds(records, "cpus"),
+        gpu_seconds=reserved_seconds(records, "gpus"),
     )
 
 
 def seconds(run: Record) -> float:
     """Return how long the attempts of a run took, where their end is known."""
     return sum(attempt.seconds or 0.0 for attempt in run.attempts)
+
+
+def reserved_seconds(runs: Iterable[Record], resource: Literal["cpus", "gpus"]) -> float:
+    """Return how long cores or GPUs were reserved for runs, summed over each of them."""
+    total = 0.0
+    for run in runs:
+        per_worker = float(run.config.get("cluster", {}).get(f"{resource}_per_worker", 0.0))
+        for attempt in run.attempts:
+            # Its process has them once, however many runs share it.
+            num_workers = attempt.world_size / attempt.num_sharing
+            total += (attempt.seconds or 0.0) * num_workers * per_worker
+    return total
+
+
+def trained_tokens(run: Record) -> float:
+    """Return what this sweep has trained a run on, without what a failure made it do twice."""
+    # record.tokens counts to the newest evaluation.
+    return run.tokens * (1 - _share_before(run))
 
 
 def teachers_per_token(run: Record) -> float:

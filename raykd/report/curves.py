@@ -4,6 +4,7 @@ import statistics
 from dataclasses import dataclass
 
 from raykd.report.pairing import Pairing, finite, flops
+from raykd.stats.means import interval
 from raykd.sweep.ledger import Metrics, Record
 
 
@@ -26,6 +27,13 @@ class CurvePoint:
 
     high: float
     """The largest."""
+
+    ci_low: float | None
+    """Lower end of the 95 % interval of the mean over seeds, by Student's t; None for fewer than
+    two trials, and where all have the same value."""
+
+    ci_high: float | None
+    """Upper end of that interval."""
 
     num_trials: int
     """How many they are."""
@@ -61,6 +69,7 @@ def _point(step: int, evaluations: list[tuple[Record, Metrics]], metric: str) ->
     values = [evaluation[metric] for _, evaluation in evaluations]
     spent = [flops(trial, evaluation["tokens"]) for trial, evaluation in evaluations]
     known = [value for value in spent if value is not None]
+    of_mean = interval(values)
     return CurvePoint(
         step=step,
         tokens=statistics.fmean(evaluation["tokens"] for _, evaluation in evaluations),
@@ -68,5 +77,7 @@ def _point(step: int, evaluations: list[tuple[Record, Metrics]], metric: str) ->
         mean=statistics.fmean(values),
         low=min(values),
         high=max(values),
+        ci_low=None if of_mean is None else of_mean.low,
+        ci_high=None if of_mean is None else of_mean.high,
         num_trials=len(evaluations),
     )

@@ -60,7 +60,7 @@ def languages_of(pairing: Pairing) -> Languages:
     columns = {
         group: key for group in _GROUPS if (key := "/".join([*place, group, *name])) in given
     }
-    for key in sorted(key for key in given if key.startswith(f"{metric}/")):
+    for key in language_metrics(pairing):
         code = key.removeprefix(f"{metric}/")
         columns[f"{code} (unseen)" if code in unseen else code] = key
     rows = (
@@ -68,6 +68,13 @@ def languages_of(pairing: Pairing) -> Languages:
         for arm in pairing.arms
     )
     return Languages(metric=metric, names=tuple(columns), rows=tuple(rows) if columns else ())
+
+
+def language_metrics(pairing: Pairing) -> list[str]:
+    """Return the metric of each single language, such as eval/accuracy/de."""
+    metric = "/".join(part for parts in _parts(pairing.metric) for part in parts)
+    evaluations = (trial.last_evaluation for arm in pairing.arms.values() for trial in arm)
+    return sorted({key for given in evaluations for key in given if key.startswith(f"{metric}/")})
 
 
 def _unseen(trials: Sequence[Record]) -> set[str]:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -37,8 +37,8 @@ class Pairing:
     """Arm to its name for people; no two have the same."""
 
     pairs: dict[str, tuple[Pair, ...]]
-    """Arm to the pairs whose metric can be compared; only arms that have a control and are
-    none."""
+    """Arm to the pairs of its compared trials whose metric can be; only arms that have a control
+    and are none."""
 
     def final(self, trial: Record) -> float | None:
         """Return the metric at the end of a trial that is done; None else."""
@@ -55,7 +55,7 @@ class Pairing:
 
     def missing(self, arm: str) -> str | None:
         """Return why the arm has fewer pairs than seeds; None where it has all."""
-        trials = self.arms[arm]
+        trials = compared(self.arms[arm], self.ledger)
         paired = {pair.trial.id for pair in self.pairs[arm]}
         # Reasons, and not a number: which of the two is missing, and whether it will come, decides
         # whether to wait for it.
@@ -94,7 +94,7 @@ def pairing_of(ledger: Ledger) -> Pairing:
         pairs={
             arm: tuple(
                 pair
-                for trial in trials
+                for trial in compared(trials, ledger)
                 # The seed is part of the control's identity: a pair has the same batches, initial
                 # weights and dropout, so that their noise cancels in the difference.
                 if (pair := _pair(trial, ledger.records, metric)) is not None
@@ -103,6 +103,14 @@ def pairing_of(ledger: Ledger) -> Pairing:
             if trials[0].control is not None and not trials[0].is_control
         },
     )
+
+
+def compared(trials: Iterable[Record], ledger: Ledger) -> tuple[Record, ...]:
+    """Return the trials, of the first seeds, by which arms are compared with their controls."""
+    # Whether an arm gets further seeds depends on its results: a test over them would call arms
+    # better or worse too often.
+    further = ledger.sweep.get("more_seeds") or ()
+    return tuple(trial for trial in trials if trial.seed not in further)
 
 
 def final(run: Record, metric: str) -> float | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from raykd.config.schema.study import PROBES_MEAN, is_probe_metric
-from raykd.report.pairing import Pairing, finite
+from raykd.report.pairing import Pairing, compared, finite
 from raykd.sweep.grid.coordinates import stage_label
 from raykd.sweep.ledger import Record
 from raykd.sweep.probe_scores import probe_metric, probes_of
@@ -127,17 +127,16 @@ def _cell(
     column: ProbeColumn,
     steps: Mapping[tuple[str | None, float], int],
 ) -> ProbeCell | None:
-    values, differences = [], []
-    for run in runs:
-        if (value := _value(run, column, steps)) is None:
-            continue
-        values.append(value)
-        control = pairing.ledger.records.get(run.control or "")
-        if control is not None and control.id != run.id:
-            other = _value(control, column, steps)
-            differences += [] if other is None else [value - other]
+    found = {run.id: _value(run, column, steps) for run in runs}
+    values = [value for value in found.values() if value is not None]
     if not values:
         return None
+    differences = []
+    for run in compared(runs, pairing.ledger):
+        control = pairing.ledger.records.get(run.control or "")
+        if control is not None and control.id != run.id:
+            own, other = found[run.id], _value(control, column, steps)
+            differences += [] if own is None or other is None else [own - other]
     return ProbeCell(
         mean=statistics.fmean(values),
         standard_deviation=statistics.stdev(values) if len(values) > 1 else None,

@@ -1,27 +1,40 @@
 """Whether an arm differs from its control, over seeds, with few false alarms in a whole sweep.
 
-The differences of a seed's two trials are tested against 0 (Student's t), and the p values of
-all arms of a sweep adjusted together (Holm, 1979), which holds for arms that share controls. So
-where no arm differs from its control, at most one sweep in twenty calls any of them better or
-worse.
+The differences of a seed's two trials are tested against 0, and the p values of all arms of a
+sweep adjusted together: few arms by Student's t and Holm (1979), many by a moderated t and
+rotations, see ``raykd.stats.rotations``. Both hold for arms that share controls. So where no arm
+differs from its control, at most one sweep in twenty calls any of them better or worse.
 """
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy.special import stdtr, stdtrit
+import numpy as np
 
-from raykd.report.units import UNKNOWN
-
-SIGNIFICANCE = 0.05
+from raykd.stats.holm import holm
+from raykd.stats.means import SIGNIFICANCE, interval, is_flat
+from raykd.stats.rotations import MANY, adjusted_by_rotations
+from raykd.sweep.questions.wording import p_text
 
 Verdict = Literal["better", "worse", "inconclusive"]
+TestName = Literal["t", "moderated t"]
 
-_EQUAL_FRACTION = 1e-12
-"""Differences that spread less than this share of their size are equal but for rounding."""
+_SHARED = (
+    "An arm is better or worse where all its pairs of trials, one for each seed, are done and the "
+    "mean difference to its control is significant: "
+)
+RULES: dict[TestName, str] = {
+    "t": _SHARED + "paired t-test, p below 0.05 after Holm's adjustment for all arms of the "
+    "sweep. Else it is inconclusive; the 95 % interval is that of the arm alone, without the "
+    "adjustment.",
+    "moderated t": _SHARED + "paired, moderated t-test (variances drawn to what the arms have in "
+    "common), p below 0.05 after adjustment for all arms of the sweep by rotations of the seeds. "
+    "Else it is inconclusive; the 95 % interval is that of the arm alone, by Student's t, which "
+    "may reach 0 where the arms together show a difference.",
+}
+"""When an arm is called better or worse, by the test that is used."""
 
 TWO_SEEDS = (
     "With two seeds an interval rests on one degree of freedom: it is 12.7 standard errors to "
@@ -65,6 +78,7 @@ class Comparison:
     mean: float | None
     """Mean of the differences; None without any."""
 
+    test: TestName
     low: float | None
     """Lower end of the 95 % interval of the mean difference, for this arm alone; None where
     the spread is unknown: fewer than 2 pairs, or all differences the same."""
@@ -73,10 +87,10 @@ class Comparison:
     """Upper end of that interval."""
 
     p: float | None
-    """Two-sided, for this arm alone; None where low is."""
+    """Two-sided, Student's, for this arm alone; None where low is."""
 
     adjusted_p: float | None
-    """Holm's, over all arms of the sweep; None where the arm is not ready for a verdict."""
+    """Over all arms of the sweep; None where the arm is not ready for a verdict."""
 
     verdict: Verdict
     reason: str
@@ -93,54 +107,6 @@ class Comparison:
         return self.low is not None and self.num_pairs == 2  # noqa: PLR2004  one degree of freedom
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Interval:
-    """The mean of a few numbers, how sure it is, and how surprising if the truth were 0."""
-
-    low: float
-    high: float
-    p: float
-
-
-def interval(values: Sequence[float]) -> Interval | None:
-    """Return the 95 % interval of the mean and the p value of 0, by Student's t.
-
-    None for fewer than 2 values, and for values that are all the same.
-    """
-    # Equal differences have a standard error of 0: t would be infinite, and p 0, of no evidence.
-    if len(values) < 2 or _is_flat(values):  # noqa: PLR2004  a spread needs two
-        return None
-    mean = statistics.fmean(values)
-    # stdev divides by n - 1 and sums without rounding: differences in the last digits have a
-    # spread.
-    error = statistics.stdev(values) / math.sqrt(len(values))
-    freedom = len(values) - 1
-    reach = float(stdtrit(freedom, 1 - SIGNIFICANCE / 2)) * error
-    return Interval(
-        # The lower tail twice, and not 1 minus the upper one, which is 0 for every p below 1e-16.
-        low=mean - reach,
-        high=mean + reach,
-        p=2 * float(stdtr(freedom, -abs(mean) / error)),
-    )
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p values adjusted for being many, in their order (Holm, 1979).
-
-    Below 0.05 they have, together, a chance of at most 5 % that any is there by accident,
-    however they depend on one another.
-    """
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    adjusted = [1.0] * len(p_values)
-    largest = 0.0
-    for rank, index in enumerate(order):
-        # The running maximum keeps the order of the p values: a larger one is never significant
-        # where a smaller one is not.
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = largest
-    return adjusted
-
-
 def compare(
     evidence: Mapping[str, Evidence], *, mode: Literal["min", "max"]
 ) -> dict[str, Comparison]:
@@ -153,36 +119,56 @@ def compare(
         evidence: What is known of each arm of the sweep that has a control.
         mode: Whether less or more is better.
     """
-    intervals = {arm: interval(list(e.differences.values())) for arm, e in evidence.items()}
     waits = {arm: _why_not_ready(e) for arm, e in evidence.items()}
-    p_values = [
-        # 1 is what no test can reject: it makes all others harder, and never significant itself.
-        1.0 if waits[arm] is not None or estimate is None else estimate.p
-        for arm, estimate in intervals.items()
-    ]
-    adjusted = dict(zip(evidence, holm(p_values), strict=True))
+    ready = {
+        arm: [value for _, value in sorted(e.differences.items())]
+        for arm, e in evidence.items()
+        if waits[arm] is None
+    }
+    seeds = {frozenset(evidence[arm].differences) for arm in ready}
+    # By the arms that there are, and not by those that are ready: else results would have a say in
+    # which test is made. Rotations need the same seeds of all.
+    is_many = len(evidence) >= MANY and len(seeds) == 1
+    test: TestName = "moderated t" if is_many else "t"
+    found = (_by_rotations if is_many else _by_holm)(ready, len(evidence))
     return {
         arm: _comparison(
             e,
-            estimate=intervals[arm],
-            adjusted_p=None if waits[arm] is not None else adjusted[arm],
-            reason=waits[arm] or _tested(adjusted[arm], len(evidence), len(e.differences)),
+            found.get(arm),
+            reason=waits[arm] or _tested(found[arm], len(evidence), len(e.differences)),
+            test=test,
             mode=mode,
         )
         for arm, e in evidence.items()
     }
 
 
+def _by_holm(ready: Mapping[str, Sequence[float]], num_arms: int) -> dict[str, float]:
+    """Return the adjusted p values of the arms that are ready."""
+    estimates = map(interval, ready.values())
+    # 1 is what no test can reject: it makes all others harder, and is never significant itself.
+    p_values = [1.0 if estimate is None else estimate.p for estimate in estimates]
+    adjusted = holm(p_values + [1.0] * (num_arms - len(ready)))
+    return dict(zip(ready, adjusted, strict=False))
+
+
+def _by_rotations(ready: Mapping[str, Sequence[float]], num_arms: int) -> dict[str, float]:
+    """Return the adjusted p values of the arms that are ready, one or more."""
+    differences_AS = np.array(list(ready.values()))
+    return dict(zip(ready, adjusted_by_rotations(differences_AS, num_arms=num_arms), strict=True))
+
+
 def _comparison(
     evidence: Evidence,
-    *,
-    estimate: Interval | None,
     adjusted_p: float | None,
+    *,
     reason: str,
+    test: TestName,
     mode: Literal["min", "max"],
 ) -> Comparison:
     differences = list(evidence.differences.values())
     mean = statistics.fmean(differences) if differences else None
+    estimate = interval(differences)
     verdict: Verdict = "inconclusive"
     if mean is not None and adjusted_p is not None and adjusted_p < SIGNIFICANCE:
         verdict = "better" if (mean > 0) == (mode == "max") else "worse"
@@ -191,6 +177,7 @@ def _comparison(
         differences=evidence.differences,
         num_planned=evidence.num_planned,
         mean=mean,
+        test=test,
         low=None if estimate is None else estimate.low,
         high=None if estimate is None else estimate.high,
         p=None if estimate is None else estimate.p,
@@ -207,20 +194,7 @@ def _why_not_ready(evidence: Evidence) -> str | None:
         return "one seed: an anecdote"
     if evidence.missing is not None:
         return evidence.missing
-    return _NO_SPREAD if _is_flat(list(evidence.differences.values())) else None
-
-
-def _is_flat(values: Sequence[float]) -> bool:
-    # Relative, as losses and accuracies differ in size by orders of magnitude.
-    largest = max(abs(value) for value in values)
-    return max(values) - min(values) <= _EQUAL_FRACTION * largest
-
-
-def p_text(p: float | None) -> str:
-    """Return a p value in three digits; a dash where there is none."""
-    if p is None:
-        return UNKNOWN
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"  # noqa: PLR2004  three digits
+    return _NO_SPREAD if is_flat(list(evidence.differences.values())) else None
 
 
 def _tested(adjusted_p: float, num_arms: int, num_pairs: int) -> str:

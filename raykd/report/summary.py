@@ -2,12 +2,17 @@
 
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from raykd.report.aggregates import Aggregate, aggregates_of
 from raykd.report.arms import Arm, arms_of
 from raykd.report.cost import Cost, costs_of, total_cost
 from raykd.report.curves import Curve, curves_of
+from raykd.report.efficiency.frontier import Frontier, frontiers_of
+from raykd.report.efficiency.latencies import Latency
+from raykd.report.efficiency.sizes import Sizes, sizes_of
 from raykd.report.events import Event, events_of
 from raykd.report.grids import Grid, grids_of
 from raykd.report.languages import Languages, languages_of
@@ -15,17 +20,19 @@ from raykd.report.pairing import pairing_of
 from raykd.report.probes import ProbeScores, probe_scores_of
 from raykd.report.qualities import Quality, qualities_of
 from raykd.report.standing import Standing, standing_of
-from raykd.report.statistics import TWO_SEEDS
+from raykd.report.statistics import RULES, TWO_SEEDS
 from raykd.report.targets import ToTarget, targets_of
 from raykd.report.tuning import Tuning, tuning_of
 from raykd.sweep.ledger import KIND, Ledger, State
+from raykd.sweep.questions.answers import Answer, answers_of
 
-RULE = (
-    "An arm is better or worse where all its pairs of trials, one for each seed, are done and the "
-    "mean difference to its control is significant: paired t-test, p below 0.05 after Holm's "
-    "adjustment for all arms of the sweep. "
-    "Else it is inconclusive; the 95 % interval is that of the arm alone, without the adjustment."
+ANSWERS_RULE = (
+    "A question is answered yes or no where p is below 0.05 by Student's t over seeds, adjusted "
+    "for all questions of the study (Holm) and for its looks at the results, where it has "
+    "several; parts are judged at the level of their whole. The interval is that of the question "
+    "alone, without adjustment: 95 %, and 90 % where one side counts (alike, no worse)."
 )
+_FIRST_SEEDS = "Arms are compared over the first {} seeds alone: further ones are for questions."
 _NO_CONTROLS = "Arms without a control have means, and no verdict."
 
 
@@ -62,6 +69,9 @@ class Summary:
     probe_states: dict[State, int]
     """The same of the probes."""
 
+    answers: tuple[Answer, ...]
+    """To the questions of the study, in the order of its file, parts after their whole."""
+
     rule: str
     """When an arm is called better or worse; why none is, where nothing is compared."""
 
@@ -78,10 +88,20 @@ class Summary:
     """None where the sweep tunes nothing."""
 
     languages: Languages
+    aggregates: tuple[Aggregate, ...]
+    """Arms over all probes, or all languages, in the order of the plan; none of one task."""
+
     costs: tuple[Cost, ...]
     """Stages, tuning, arms, probes."""
 
     total_cost: Cost
+    sizes: Sizes
+    frontier: tuple[Frontier, ...]
+    """Quality against cost, for each cost that arms differ in."""
+
+    latencies: tuple[Latency, ...]
+    """All that were ever measured, on any machine."""
+
     to_target: tuple[ToTarget, ...]
     events: tuple[Event, ...]
     written_at: float
@@ -91,7 +111,11 @@ class Summary:
     def caution(self) -> str:
         """What to bear in mind with the verdicts; empty where there is nothing."""
         compared = (arm.comparison for arm in self.arms)
-        return TWO_SEEDS if any(c is not None and c.rests_on_two for c in compared) else ""
+        rests_on_two = any(c is not None and c.rests_on_two for c in compared) or any(
+            a.low is not None and a.num_seeds == 2  # noqa: PLR2004  one degree of freedom
+            for a in self.answers
+        )
+        return TWO_SEEDS if rests_on_two else ""
 
     @property
     def num_trials(self) -> int:
@@ -114,16 +138,22 @@ class Summary:
         return {name: counts for name, counts in states.items() if counts}
 
     def label(self, arm: str) -> str:
-        """Return the label of an arm."""
-        return next(a.label for a in self.arms if a.id == arm)
+        """Return the label of an arm; the arm itself where the sweep has it no more."""
+        return next((a.label for a in self.arms if a.id == arm), arm)
 
 
-def summarise(ledger: Ledger) -> Summary:
-    """Return what a ledger says, at this moment."""
+def summarise(ledger: Ledger, *, latencies: Sequence[Latency] = ()) -> Summary:
+    """Return what a ledger says, at this moment.
+
+    Args:
+        ledger: Of the sweep.
+        latencies: What was measured of its models, which no ledger says.
+    """
     # First: all that follows counts trials by their states.
     ledger = _as_left(ledger)
     pairing = pairing_of(ledger)
     arms = arms_of(pairing)
+    sizes = sizes_of(list(ledger.records.values()), latencies)
     return Summary(
         name=ledger.sweep["name"],
         metric=pairing.metric,
@@ -136,7 +166,8 @@ def summarise(ledger: Ledger) -> Summary:
         stage_states=_states(ledger, "stage"),
         tuning_states=_states(ledger, "tuning"),
         probe_states=_states(ledger, "probe"),
-        rule=RULE if any(arm.comparison is not None for arm in arms) else _NO_CONTROLS,
+        answers=answers_of(ledger.sweep, ledger.records, asked=ledger.asked),
+        rule=_rule(arms, ledger.sweep),
         arms=arms,
         curves=curves_of(pairing),
         grids=grids_of(pairing),
@@ -144,12 +175,24 @@ def summarise(ledger: Ledger) -> Summary:
         probes=probe_scores_of(pairing),
         tuning=tuning_of(ledger),
         languages=languages_of(pairing),
+        aggregates=aggregates_of(pairing),
         costs=costs_of(pairing),
         total_cost=total_cost(pairing),
+        sizes=sizes,
+        frontier=frontiers_of(pairing, arms, sizes.rows),
+        latencies=tuple(latencies),
         to_target=targets_of(pairing),
         events=events_of(pairing),
         written_at=time.time(),
     )
+
+
+def _rule(arms: Sequence[Arm], sweep: Mapping[str, Any]) -> str:
+    tests = (arm.comparison.test for arm in arms if arm.comparison is not None)
+    rule = next((RULES[test] for test in tests), _NO_CONTROLS)
+    if rule == _NO_CONTROLS or not sweep.get("more_seeds"):
+        return rule
+    return f"{rule} {_FIRST_SEEDS.format(len(sweep['seeds']))}"
 
 
 def _states(ledger: Ledger, kind: KIND) -> dict[State, int]:

@@ -32,6 +32,14 @@ def share(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.1%}"
 
 
+def hours(seconds: float) -> str:
+    """Return core-hours or GPU-hours from core-seconds or GPU-seconds; a dash for none."""
+    if not seconds:
+        return UNKNOWN
+    value = seconds / 3_600
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004  three digits
+
+
 def duration(seconds: float) -> str:
     """Return a time span in the unit that suits it."""
     if seconds < _LONGEST_IN_SECONDS:

@@ -2,13 +2,16 @@
 
 import itertools
 import re
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from raykd.report.summary import Summary, summarise
 from raykd.sweep.ledger import Ledger, State
 
 from tests import sweeps
+from tests.answered import answered_summary
 from tests.browser import probes
 from tests.browser.conftest import Open
 from tests.study_ledger import study_ledger
@@ -22,7 +25,8 @@ PHONE, A4_WITHOUT_MARGINS = 360, 688
 
 @pytest.fixture
 def rich() -> Summary:
-    return summarise(sweeps.rich_ledger())
+    """Return a study with one of everything, questions too."""
+    return answered_summary()
 
 
 def named(name: str) -> Ledger:
@@ -42,6 +46,28 @@ def named(name: str) -> Ledger:
     return sweeps.ledger_of([*tongues[:-1], failed], name=name)
 
 
+def claimed(text: str) -> Summary:
+    """Return a study with this text wherever a question has some."""
+    summary = answered_summary()
+    answers = [
+        replace(
+            answer,
+            name=text,
+            asked=text,
+            metric=text,
+            reason=text,
+            question=replace(answer.question, claim=text, source=text),
+        )
+        for answer in summary.answers
+    ]
+    return replace(summary, answers=tuple(answers))
+
+
+STUDIES: dict[str, Callable[[], Summary]] = {
+    "answered": answered_summary,
+    "hostile questions": partial(claimed, HOSTILE),
+    "questions of one long word": partial(claimed, "x" * 200),
+}
 LEDGERS = {
     "rich": sweeps.rich_ledger(),
     "running": sweeps.rich_ledger(is_over=False),
@@ -53,32 +79,78 @@ LEDGERS = {
     "non-Latin": named(NON_LATIN),
     "one long word": named("x" * 200),
 }
+STUDIES |= {name: partial(summarise, ledger) for name, ledger in LEDGERS.items()}
 
 
-@pytest.mark.parametrize("ledger", LEDGERS.values(), ids=LEDGERS)
-def test_every_page_loads_alone_and_fits_a_phone(open_page: Open, ledger: Ledger) -> None:
-    opened = open_page(summarise(ledger), width=PHONE)
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_page_loads_alone_and_fits_a_phone(open_page: Open, name: str) -> None:
+    summary = STUDIES[name]()
+    opened = open_page(summary, width=PHONE)
     opened.page.evaluate(probes.OPEN_ALL_DETAILS)
 
     assert opened.messages == []
     assert opened.failed == []
     assert opened.requests == [opened.url]
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= PHONE
-    assert opened.page.title().startswith(ledger.sweep["name"])
+    assert opened.page.title().startswith(summary.name)
     assert opened.page.evaluate(probes.DUPLICATE_IDS) == []
 
 
 @pytest.mark.parametrize("width", [PHONE, 390, 768, 1280])
-@pytest.mark.parametrize("name", ["rich", "running", "one long word"])
+@pytest.mark.parametrize(
+    "name", ["answered", "questions of one long word", "running", "one long word"]
+)
 def test_every_number_of_the_answer_is_on_the_screen(
     open_page: Open, name: str, width: int
 ) -> None:
-    page = open_page(summarise(LEDGERS[name]), width=width).page
+    page = open_page(STUDIES[name](), width=width).page
     cells = page.locator("main > section > .scroll > table.cards td:not(:empty)")
 
     boxes = [box for cell in cells.all() if (box := cell.bounding_box()) is not None]
     assert len(boxes) == cells.count() > 0
     assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+
+
+@pytest.mark.parametrize("width", [PHONE, 1280])
+def test_the_first_screen_of_a_study_answers_it(
+    open_page: Open, rich: Summary, width: int
+) -> None:
+    page = open_page(rich, width=width).page
+
+    box = page.locator("#answer tbody .answer").first.bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= page.evaluate("innerHeight")
+
+
+def test_a_claim_leads_to_its_evidence_and_that_to_its_arms(
+    open_page: Open, rich: Summary
+) -> None:
+    page = open_page(rich).page
+    evidence = page.locator("details.evidence").first
+    assert page.locator("details.evidence[open]").count() == 0
+
+    page.get_by_role("link", name=rich.answers[0].question.claim).press("Enter")
+
+    assert page.locator("details.evidence[open]").count() == 1
+    assert evidence.locator("summary h3").first.is_visible()
+    figure = evidence.get_by_role("img", name="Seeds of strong-helps").bounding_box()
+    assert figure is not None
+    assert 0 <= figure["y"] < 800
+    arm = evidence.locator("tbody a").first
+    label = arm.inner_text()
+    arm.press("Enter")
+    assert page.locator("tr:target th").inner_text() == label
+
+
+def test_the_numbers_of_the_seeds_are_those_of_the_answers(open_page: Open, rich: Summary) -> None:
+    figures = {f["title"]: f for f in open_page(rich).page.evaluate(probes.FIGURES)}
+
+    for answer in rich.answers:
+        if answer.differences:
+            rows = figures[f"Seeds of {answer.name}"]["rows"]
+            shown = {row[0]: float(row[1].replace("\N{MINUS SIGN}", "-")) for row in rows}
+            expected = {f"seed {seed}": value for seed, value in answer.differences.items()}
+            assert shown == pytest.approx(expected, abs=0.0006)
 
 
 @pytest.mark.parametrize("name", [HOSTILE, NON_LATIN])
@@ -144,7 +216,9 @@ def test_every_drawing_has_a_name_and_its_numbers(open_page: Open, rich: Summary
     figures = page.evaluate(probes.FIGURES)
 
     assert page.evaluate(probes.UNNAMED_DRAWINGS) == 0
-    assert len(figures) == 3
+    titles = [figure["title"] for figure in figures]
+    for start, count in (("Seeds of ", 8), ("Curves of ", 7), ("Teacher strong", 3)):
+        assert len([title for title in titles if title.startswith(start)]) == count
     for figure in figures:
         assert figure["drawings"]
         assert figure["rows"]
@@ -217,7 +291,10 @@ def test_print_is_light_open_and_cuts_nothing(open_page: Open, rich: Summary) ->
 
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate(probes.WIDE_ELEMENTS) == []
-    assert page.locator("figure details table").first.bounding_box() is not None
+    assert page.locator("details.evidence:not([open])").count() == 8
+    for inside in ("svg.dots", "figure details table", ".charts > div > .scroll table"):
+        assert page.locator(f"details.evidence {inside}").last.bounding_box() is not None
+    assert page.locator("#curves figure details table").first.bounding_box() is not None
     assert page.evaluate(probes.LOW_CONTRAST)["found"] == []
     pages = re.findall(rb"/Type\s*/Page\b(?!s)", page.pdf(format="A4"))
     assert len(pages) > 1

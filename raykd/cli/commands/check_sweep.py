@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from raykd.cli.commands.check_power import power_lines, power_of, power_warnings
 from raykd.cli.commands.report import report_console
 from raykd.cli.problems import files_of, print_problems
 from raykd.config.schema.sweep import SweepConfig
@@ -21,6 +22,7 @@ from raykd.sweep.plan.cost import cost_left, measured, planned_time, whole_cost
 from raykd.sweep.plan.payment import teacher_payments
 from raykd.sweep.plan.plan import SweepPlan, plan_sweep
 from raykd.sweep.plan.planned_runs import PlannedRun
+from raykd.sweep.questions.seeds import looks_of
 
 _Lines = Iterator[tuple[str, str]]
 
@@ -41,6 +43,11 @@ def run(path: Path, sweep: SweepConfig, *, measures: bool) -> int:
     for name, text in plan_lines(plan, measures=measures and not plan.problems):
         table.add_row(Text(name), Text(text))
     console.print(table)
+    power = power_of(plan)
+    for line in power_lines(power):
+        console.print(line)
+    for warning in power_warnings(power):
+        console.print(f"warning: {warning}", markup=False)
     return print_problems(
         console, plan.problems, paths=files_of(path, sweep), data_uris=plan.data_uris
     )
@@ -62,6 +69,7 @@ def plan_lines(plan: SweepPlan, *, measures: bool) -> _Lines:
     yield from _graph_lines(plan)
     yield from _tuning_lines(plan)
     yield from _trial_lines(plan)
+    yield from _seed_lines(plan)
     yield from _coordinate_lines(plan)
     yield from _probe_lines(plan)
     yield from _teacher_lines(plan)
@@ -137,9 +145,12 @@ def _trial_lines(plan: SweepPlan) -> _Lines:
         yield "trials", f"at most {len(plan.expected):,} more, suggested by Optuna while it runs"
     # Tuned arms have no runs yet, but their number is known.
     known = [r.record for r in plan.trials if plan.num_unknown_samples == 0 or r in plan.runs]
-    arms, seeds = len({r.arm for r in known}), len({r.seed for r in known})
-    controls = sum(r.is_control for r in known)
-    text = f"{len(known):,}: {arms:,} arm(s) x {seeds} seed(s), {controls:,} of them controls"
+    first = [r for r in known if r.seed not in plan.sweep.more_seeds]
+    arms, seeds = len({r.arm for r in first}), len({r.seed for r in first})
+    controls = sum(r.is_control for r in first)
+    text = f"{len(first):,}: {arms:,} arm(s) x {seeds} seed(s), {controls:,} of them controls"
+    if num_further := len(known) - len(first):
+        text += f"; {num_further:,} with further seeds"
     if plan.num_excluded:
         text += f"; {plan.num_excluded:,} point(s) excluded"
     yield "trials", text
@@ -148,6 +159,21 @@ def _trial_lines(plan: SweepPlan) -> _Lines:
     begun = [r for r in plan.trials if r.first_step and r.share_left]
     if begun:
         yield "", f"{len(begun):,} continue from a checkpoint"
+
+
+def _seed_lines(plan: SweepPlan) -> _Lines:
+    """Yield how many seeds there may be, and what these cost beside what is planned."""
+    if (more := plan.more_seeds) is None:
+        return
+    first, *others = (str(len(look.seeds)) for look in looks_of(plan.sweep))
+    text = f"{first}, then {' and '.join(others)} where questions are undecided"
+    if more.at_most:
+        num_trials = sum(run.record.kind == "trial" for run in more.at_most)
+        cost = whole_cost(more.at_most, most=plan.sweep.trials_per_process)
+        text += f": at most {num_trials:,} more trial(s)"
+        if cost.flops:
+            text += f", {amount(cost.tokens).strip()} tokens, {amount(cost.flops)}FLOPs in all"
+    yield "seeds", text
 
 
 def _probe_lines(plan: SweepPlan) -> _Lines:

@@ -5,6 +5,7 @@ import os
 import shlex
 from collections import Counter
 
+from raykd.cli.commands.check_power import power_of, power_warnings
 from raykd.cli.commands.report import report_console, write
 from raykd.cli.interrupts import interruptible
 from raykd.cli.problems import files_of, preparation_told
@@ -23,6 +24,8 @@ def run(options: argparse.Namespace, sweep: SweepConfig) -> int:
         with preparation_told(files_of(options.config, sweep), plan.data_uris):
             require_runnable(plan)
         display.plan(plan)
+        for warning in power_warnings(power_of(plan)):
+            display.warn(warning)
         with interruptible() as stopped:
             ledger = run_sweep(
                 plan,
@@ -33,6 +36,7 @@ def run(options: argparse.Namespace, sweep: SweepConfig) -> int:
                     command=_that_goes_on(options),
                 ),
                 on_step=display.show,
+                on_plan=display.decided,
                 should_stop=stopped.is_set,
             )
     console = report_console()

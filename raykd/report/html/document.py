@@ -10,16 +10,20 @@ from dataclasses import dataclass
 import jinja2
 
 from raykd.config.yaml_text import write_yaml
+from raykd.report.html.answers import Answered, answered
+from raykd.report.html.evidence import Evidence, evidence_ids, evidence_of
+from raykd.report.html.frontier import frontier_figures
 from raykd.report.html.heat_maps import heat_map, language_table
 from raykd.report.html.learning_curves import learning_curves
 from raykd.report.html.panels import Panels
 from raykd.report.html.quality_figures import quality_figures, quality_table
+from raykd.report.html.sizes import size_table
 from raykd.report.html.spending import cost_table, event_table, target_table
-from raykd.report.html.study_tables import probe_table, tuning_table
+from raykd.report.html.study_tables import aggregate_table, probe_table, tuning_table
 from raykd.report.html.tables import Table
-from raykd.report.html.verdicts import Answer, answer, ranked
+from raykd.report.html.verdicts import MAX_ARMS, Verdicts, ranked, verdicts
 from raykd.report.html.words import Word, words
-from raykd.report.summary import Summary
+from raykd.report.summary import ANSWERS_RULE, Summary
 from raykd.sweep.ledger import State
 
 _STANDINGS = {"going": "In progress", "stopped": "Stopped", "dead": "Not going on"}
@@ -39,7 +43,9 @@ class Share:
 class Contents:
     """All that the template shows; a part without anything to say is None or empty."""
 
-    answer: Answer
+    answered: Answered | None
+    evidence: tuple[Evidence, ...]
+    verdicts: Verdicts
     words: tuple[Word, ...]
     heat_maps: tuple[Table, ...]
     qualities: Panels
@@ -48,7 +54,10 @@ class Contents:
     tuning: Table | None
     curves: Panels
     languages: Table | None
+    aggregates: Table | None
     cost: Table
+    frontier: Panels
+    sizes: Table | None
     targets: Table | None
     events: Table | None
 
@@ -64,6 +73,7 @@ def page(summary: Summary, *, refresh_seconds: int | None) -> str:
     return template.render(
         summary=summary,
         contents=_contents(summary),
+        answers_rule=ANSWERS_RULE,
         state=state_line(summary),
         shares=_shares(summary),
         others={
@@ -108,7 +118,11 @@ def _contents(summary: Summary) -> Contents:
     languages = language_table(summary.languages, best_first, mode=mode, names=names)
     qualities = quality_figures(summary)
     return Contents(
-        answer=answer(summary.arms, metric=metric, mode=mode),
+        answered=answered(summary.answers, metric=metric, links=evidence_ids(summary.answers))
+        if summary.answers
+        else None,
+        evidence=evidence_of(summary, linked={arm.id for arm in best_first[:MAX_ARMS]}),
+        verdicts=verdicts(summary.arms, metric=metric, mode=mode),
         words=words(summary),
         heat_maps=tuple(heat_map(grid, metric=metric, mode=mode) for grid in summary.grids),
         qualities=qualities,
@@ -119,7 +133,10 @@ def _contents(summary: Summary) -> Contents:
         tuning=tuning_table(summary.tuning) if summary.tuning and summary.tuning.groups else None,
         curves=learning_curves(summary),
         languages=languages if languages.rows else None,
+        aggregates=aggregate_table(summary.aggregates, names) if summary.aggregates else None,
         cost=cost_table(summary.costs, summary.total_cost),
+        frontier=frontier_figures(summary),
+        sizes=size_table(summary.sizes) if summary.sizes.rows else None,
         targets=target_table(summary.to_target, names) if summary.to_target else None,
         events=event_table(summary.events) if summary.events else None,
     )

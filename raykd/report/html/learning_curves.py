@@ -14,10 +14,12 @@ from raykd.report.html.tables import Column, Row, Table, decimals_for, fixed, te
 from raykd.report.html.verdicts import gain, ranked
 from raykd.report.probes import metric_words
 from raykd.report.summary import Summary
-from raykd.report.units import amount
+from raykd.report.units import UNKNOWN, amount
 
 MAX_PANELS = 12
 MAX_POINTS = 50
+
+_FEWEST_FOR_INTERVAL = 3
 
 _COLUMNS = (
     Column(text="Arm", is_number=False),
@@ -27,6 +29,7 @@ _COLUMNS = (
     Column(text="Mean"),
     Column(text="Lowest"),
     Column(text="Highest"),
+    Column(text="95 % interval of the mean"),
     Column(text="Runs"),
 )
 
@@ -52,8 +55,21 @@ def learning_curves(summary: Summary) -> Panels:
         if len(shown) < len(drawn)
         else ""
     )
-    panels = (_panel(group, index, summary) for index, group in enumerate(shown))
+    panels = (_panel(group, f"curves-{index}", summary) for index, group in enumerate(shown))
     return Panels(panels=tuple(panels), note=note)
+
+
+def arms_figure(
+    arms: Sequence[Arm], *, control: Arm | None, title: str, chart_id: str, summary: Summary
+) -> Panel | None:
+    """Return one figure of a few arms; None where none of them is evaluated."""
+    evaluated = {curve.arm for curve in summary.curves if curve.points}
+    group = _Group(
+        title=title,
+        control=control if control and control.id in evaluated else None,
+        arms=[arm for arm in arms if arm.id in evaluated],
+    )
+    return _panel(group, chart_id, summary) if group.arms else None
 
 
 def _groups(arms: Sequence[Arm]) -> list[_Group]:
@@ -84,12 +100,12 @@ def _title(teacher: str, control: Arm | None) -> str:
     return teacher if control is None else f"{teacher} against {control.label}"
 
 
-def _panel(group: _Group, index: int, summary: Summary) -> Panel:
+def _panel(group: _Group, chart_id: str, summary: Summary) -> Panel:
     curves = {curve.arm: _thin(curve) for curve in summary.curves}
     best = ranked(group.arms, summary.mode)[:NUM_STYLES]
     shown = [*([group.control] if group.control else []), *best]
     chart = LineChart(
-        id=f"curves-{index}",
+        id=chart_id,
         title=group.title,
         description=_description(summary.metric, shown, curves),
         x_title="steps",
@@ -119,7 +135,7 @@ def _description(metric: str, arms: Sequence[Arm], curves: dict[str, Curve]) -> 
         for arm in arms
         if (points := curves[arm.id].points)
     ]
-    return f"{metric} over training steps, mean and range over seeds. {'; '.join(ends)}."
+    return f"{metric} over training steps, means over seeds. {'; '.join(ends)}."
 
 
 def _lines(
@@ -135,11 +151,19 @@ def _lines(
 
 def _points(curve: Curve, *, by_flops: bool) -> tuple[Point, ...]:
     return tuple(
-        Point(x=x, y=p.mean, low=p.low, high=p.high)
+        Point(x=x, y=p.mean, low=low, high=high)
         for p in curve.points
+        for low, high in [_band(p)]
         # Teachers cost a multiple of a small student: at equal steps an arm has spent far more.
         if (x := p.flops if by_flops else float(p.step)) is not None
     )
+
+
+def _band(point: CurvePoint) -> tuple[float, float]:
+    """Return the interval of the mean; the range of two seeds, whose interval is 13 times it."""
+    if point.num_trials < _FEWEST_FOR_INTERVAL or point.ci_low is None or point.ci_high is None:
+        return point.low, point.high
+    return point.ci_low, point.ci_high
 
 
 def _by_compute(
@@ -169,6 +193,7 @@ def _table(title: str, arms: Sequence[Arm], curves: dict[str, Curve]) -> Table:
 
 def _row(label: str, point: CurvePoint, decimals: int) -> Row:
     spread = (fixed(value, decimals) for value in (point.mean, point.low, point.high))
+    ends = (fixed(value, decimals) for value in (point.ci_low, point.ci_high))
     return Row(
         head=label,
         cells=texts(
@@ -176,6 +201,7 @@ def _row(label: str, point: CurvePoint, decimals: int) -> Row:
             amount(point.tokens),
             amount(point.flops),
             *spread,
+            UNKNOWN if point.ci_low is None else " to ".join(ends),
             str(point.num_trials),
         ),
     )

@@ -31,6 +31,8 @@ class Point:
     y: float
     low: float | None = None
     high: float | None = None
+    label: str = ""
+    """Stands above its marker."""
 
     @property
     def is_shown(self) -> bool:
@@ -107,7 +109,7 @@ def draw(chart: LineChart) -> Markup:
         'aria-labelledby="{id}-title {id}-desc"><title id="{id}-title">{title}</title>'
         '<desc id="{id}-desc">{description}</desc>'
         '<clipPath id="{id}-frame"><rect x="{x}" y="{y}" width="{fw}" height="{fh}"/></clipPath>'
-        '{axes}<g clip-path="url(#{id}-frame)">{lines}</g></svg>'
+        '{axes}<g clip-path="url(#{id}-frame)">{lines}</g>{names}</svg>'
     ).format(
         w=WIDTH,
         h=HEIGHT,
@@ -122,6 +124,8 @@ def draw(chart: LineChart) -> Markup:
         # All bands below all lines: a band would tint the lines that it covers.
         lines=_join(_spread(line, x, y, has_markers=chart.has_markers) for line in chart.shown)
         + _join(_line(line, x, y, has_markers=chart.has_markers) for line in control_last),
+        # Outside of the frame: that of the highest point stands above it.
+        names=_join(_name(p, x, y) for line in chart.shown for p in line.points if p.label),
     )
 
 
@@ -216,6 +220,12 @@ def _bar(point: Point, style: str, x: Scale, y: Scale) -> Markup:
 def _marker(point: Point, style: str, x: Scale, y: Scale) -> Markup:
     return Markup('<circle class="marker s-{}" cx="{}" cy="{}" r="3.5"/>').format(
         style, x(point.x), y(point.y)
+    )
+
+
+def _name(point: Point, x: Scale, y: Scale) -> Markup:
+    return Markup('<text class="mark x" x="{}" y="{}">{}</text>').format(
+        x(point.x), round(y(point.y) - 7, 1), point.label
     )
 
 

@@ -6,7 +6,7 @@ from raykd.report.cost import Cost, CostKind, together
 from raykd.report.events import Event
 from raykd.report.html.tables import Cell, Column, Row, Table, decimals_for, fixed, texts
 from raykd.report.targets import ToTarget
-from raykd.report.units import UNKNOWN, amount, duration, share
+from raykd.report.units import UNKNOWN, amount, duration, hours, share
 
 MAX_COSTS = 400
 MAX_TARGETS = 400
@@ -28,6 +28,8 @@ def cost_table(costs: Sequence[Cost], total: Cost) -> Table:
             Column(text="FLOPs"),
             Column(text="Teachers' share"),
             Column(text="Time of all attempts"),
+            Column(text="Core-hours"),
+            Column(text="GPU-hours"),
             Column(text="FLOPs saved by reuse"),
         ),
         rows=(
@@ -112,6 +114,8 @@ def _cost(cost: Cost, *, head: str = "", css: str = "") -> Row:
             amount(cost.flops),
             share(cost.teacher_share),
             duration(cost.seconds),
+            hours(cost.core_seconds),
+            hours(cost.gpu_seconds),
             amount(cost.reused_flops) if cost.reused_flops else UNKNOWN,
         ),
         css=css,

@@ -1,5 +1,8 @@
-"""Tables of what a study has beside its trials: scores of probes, and values that were tuned."""
+"""Tables of a study: scores of probes, arms over all tasks, and values that were tuned."""
 
+from collections.abc import Mapping, Sequence
+
+from raykd.report.aggregates import Aggregate
 from raykd.report.html.tables import (
     Cell,
     Column,
@@ -15,9 +18,14 @@ from raykd.report.html.tables import (
 from raykd.report.probes import ProbeCell, ProbeScores, column_title
 from raykd.report.tuning import Tuning, edge_words, outcome
 from raykd.report.units import UNKNOWN
+from raykd.stats.aggregates import Estimate
 
 MAX_PROBED = 300
+MAX_AGGREGATED = 300
 MAX_TRIED = 600
+
+_MAX_TASKS = 8
+_PROBABILITY_DECIMALS = 2
 
 
 def probe_table(probes: ProbeScores) -> Table:
@@ -43,6 +51,44 @@ def probe_table(probes: ProbeScores) -> Table:
         ),
         css="heat",
         note=f"The table holds {MAX_PROBED} models; {left_out} more are in summary.json."
+        if left_out
+        else "",
+    )
+
+
+def aggregate_table(aggregates: Sequence[Aggregate], names: Mapping[str, str]) -> Table:
+    """Return each arm over all tasks.
+
+    Args:
+        aggregates: One for each arm, of the same tasks.
+        names: Arm to its label.
+    """
+    shown = aggregates[:MAX_AGGREGATED]
+    decimals = decimals_for(a.interquartile_mean.value for a in shown)
+    left_out = len(aggregates) - len(shown)
+    tasks = aggregates[0].tasks
+    more = f" and {len(tasks) - _MAX_TASKS} more" if len(tasks) > _MAX_TASKS else ""
+    return Table(
+        caption=f"Arms over {len(tasks)} tasks: {', '.join(tasks[:_MAX_TASKS])}{more}",
+        columns=(
+            Column(text="Arm", is_number=False),
+            Column(text="Interquartile mean"),
+            Column(text="Probability of improvement"),
+            Column(text="Seeds"),
+        ),
+        rows=tuple(
+            Row(
+                head=names[a.arm],
+                cells=(
+                    _estimated(a.interquartile_mean, decimals),
+                    _estimated(a.improvement, _PROBABILITY_DECIMALS),
+                    *texts(str(a.num_seeds)),
+                ),
+            )
+            for a in shown
+        ),
+        css="cards",
+        note=f"The first {MAX_AGGREGATED} arms; {left_out} more are in summary.json."
         if left_out
         else "",
     )
@@ -80,6 +126,13 @@ def tuning_table(tuning: Tuning) -> Table:
         if len(shown) < len(tried)
         else "",
     )
+
+
+def _estimated(estimate: Estimate | None, decimals: int) -> Cell:
+    if estimate is None:
+        return Cell(text="")
+    low, high = fixed(estimate.low, decimals), fixed(estimate.high, decimals)
+    return Cell(text=fixed(estimate.value, decimals), note=f"{low} to {high}")
 
 
 def _layout(cells: list[ProbeCell | None]) -> tuple[int, float]:

@@ -41,9 +41,11 @@ class Cell:
 class Row:
     """What is known of one thing, which its head names."""
 
-    head: str
+    head: str | Markup
     cells: tuple[Cell, ...]
     css: str = ""
+    id: str = ""
+    """What links lead to, unique in the page; empty where none does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +93,13 @@ def fixed_signed(value: float | None, decimals: int) -> str:
     """Return a difference with its sign and so many decimals."""
     text = fixed(value, decimals)
     return f"+{text}" if value is not None and is_number(value) and value > 0 else text
+
+
+def between(low: float | None, high: float | None, decimals: int) -> str:
+    """Return the ends of an interval of differences; a dash where there is none."""
+    if low is None or high is None:
+        return UNKNOWN
+    return f"{fixed_signed(low, decimals)} to {fixed_signed(high, decimals)}"
 
 
 def coloured(

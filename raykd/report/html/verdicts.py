@@ -1,4 +1,4 @@
-"""The answer: which arms are better than their control, in one sentence and one table."""
+"""Which arms are better than their control, in one sentence and one table."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,13 +8,14 @@ from typing import Literal
 from markupsafe import Markup
 
 from raykd.report.arms import Arm
+from raykd.report.bars import Bar, facing, reach
 from raykd.report.html import bars
-from raykd.report.html.bars import Bar
 from raykd.report.html.tables import (
     Cell,
     Column,
     Row,
     Table,
+    between,
     decimals_for,
     fixed,
     fixed_signed,
@@ -40,8 +41,8 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
-    """What the sweep says so far."""
+class Verdicts:
+    """What the arms of the sweep say so far."""
 
     headline: str
     table: Table
@@ -60,7 +61,7 @@ def gain(arm: Arm, mode: Literal["min", "max"]) -> float:
     return arm.comparison.mean if mode == "max" else -arm.comparison.mean
 
 
-def answer(arms: Sequence[Arm], *, metric: str, mode: Literal["min", "max"]) -> Answer:
+def verdicts(arms: Sequence[Arm], *, metric: str, mode: Literal["min", "max"]) -> Verdicts:
     """Return the sentence and the table."""
     shown = ranked(arms, mode)[:MAX_ARMS]
     compared = [arm.comparison for arm in shown if arm.comparison is not None]
@@ -70,10 +71,10 @@ def answer(arms: Sequence[Arm], *, metric: str, mode: Literal["min", "max"]) -> 
         # At least the digits of the differences: else two means that differ would look equal.
         mean_decimals=max(differences, decimals_for([arm.mean for arm in shown])),
         decimals=differences,
-        reach=bars.reach([bar for bar in drawn.values() if bar is not None]),
+        reach=reach([bar for bar in drawn.values() if bar is not None]),
     )
     left_out = len(arms) - len(shown)
-    return Answer(
+    return Verdicts(
         headline=_headline(arms, mode),
         table=Table(
             caption=f"{metric} ({_direction(mode)}) at the end of training; "
@@ -120,15 +121,8 @@ def _bar(comparison: Comparison | None, mode: Literal["min", "max"]) -> Bar | No
     """Return the interval with better to the right."""
     if comparison is None or comparison.mean is None:
         return None
-    low, high = comparison.low, comparison.high
-    if mode == "max":
-        return Bar(mean=comparison.mean, low=low, high=high)
-    return Bar(
-        # Negated, an interval's ends change places.
-        mean=-comparison.mean,
-        low=None if high is None else -high,
-        high=None if low is None else -low,
-    )
+    bar = Bar(mean=comparison.mean, low=comparison.low, high=comparison.high)
+    return facing(bar, mode)
 
 
 def _row(arm: Arm, bar: Bar | None, layout: _Layout) -> Row:
@@ -140,10 +134,16 @@ def _row(arm: Arm, bar: Bar | None, layout: _Layout) -> Row:
     )
     if arm.comparison is None:
         word = "control" if arm.is_control else "no control"
-        verdict = Cell(text=word, css="verdict none")
-        css = "control" if arm.is_control else ""
-        return Row(head=arm.label, cells=(verdict, *texts("", "", ""), *own), css=css)
-    return Row(head=arm.label, cells=(*_compared(arm.comparison, bar, layout), *own))
+        compared = (Cell(text=word, css="verdict none"), *texts("", "", ""))
+    else:
+        compared = _compared(arm.comparison, bar, layout)
+    css = "control" if arm.is_control else ""
+    return Row(id=arm_id(arm.id), head=arm.label, cells=(*compared, *own), css=css)
+
+
+def arm_id(arm: str) -> str:
+    """Return where in the page the row of an arm is."""
+    return f"arm-{arm}"
 
 
 def _pairs(comparison: Comparison) -> str:
@@ -166,12 +166,5 @@ def _compared(comparison: Comparison, bar: Bar | None, layout: _Layout) -> tuple
         ),
         Cell(text=drawn, css="plot"),
         Cell(text=fixed_signed(comparison.mean, layout.decimals)),
-        Cell(text=_interval(comparison, layout.decimals)),
+        Cell(text=between(comparison.low, comparison.high, layout.decimals)),
     )
-
-
-def _interval(comparison: Comparison, decimals: int) -> str:
-    if comparison.low is None or comparison.high is None:
-        return fixed(None, decimals)
-    low, high = fixed_signed(comparison.low, decimals), fixed_signed(comparison.high, decimals)
-    return f"{low} to {high}"

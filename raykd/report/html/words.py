@@ -1,9 +1,11 @@
 """What the words of the page mean: those that it uses, in a sentence each."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from raykd.report.grids import QUALITY, TEACHER, is_weight
 from raykd.report.summary import Summary
+from raykd.sweep.questions.answers import Answer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,3 +65,37 @@ def _quality(summary: Summary) -> Word:
         meaning=f"how far the teacher was trained itself: quality {min(shares):g} is the teacher "
         f"as it was after {100 * min(shares):g}% of its steps, quality 1 at its end.",
     )
+
+
+_NO = Word(word="No", meaning="the opposite of the claim is significant.")
+_UNDECIDED = Word(
+    word="Undecided", meaning="these seeds do not tell. It does not mean no, nor equal."
+)
+_PART = Word(
+    word="Part",
+    meaning="must hold for the question above it to hold. That one counts among the study's; its "
+    "parts are tested at its level.",
+)
+_AFTERWARDS = Word(
+    word="Asked afterwards",
+    meaning="written down, or given other seeds or arms, when its arms had results, which may "
+    "have suggested it. It is adjusted for all questions; the planned ones are not adjusted for "
+    "it.",
+)
+_WITHDRAWN = Word(
+    word="Withdrawn",
+    meaning="taken out of the study when its arms had results. The others are adjusted for it "
+    "still.",
+)
+
+
+def answer_words(answers: Sequence[Answer]) -> tuple[Word, ...]:
+    """Return the words that a reader needs for these answers."""
+    needed = (
+        (_NO, any(a.verdict == "no" for a in answers)),
+        (_UNDECIDED, any(a.verdict == "undecided" for a in answers)),
+        (_PART, any(a.part_of is not None for a in answers)),
+        (_AFTERWARDS, any(a.is_afterwards for a in answers)),
+        (_WITHDRAWN, any(a.is_withdrawn for a in answers)),
+    )
+    return tuple(word for word, holds in needed if holds)

@@ -54,6 +54,16 @@ def test_a_sweep_names_the_places_of_all_its_runs(project: Path) -> None:
     }
 
 
+def test_two_sweeps_to_compare_name_the_places_of_both(project: Path) -> None:
+    write_sweep(project, {"output_uri": "sweeps", "runs_uri": "s3://bucket/runs"})
+    found = told("report", "sweep.yaml", "mine/a=b", "data.uri=data", "--output", "out")
+    assert found.study == "study"
+    assert found.paths == (Path("sweep.yaml"), Path("base.yaml"), Path("teacher.yaml"))
+    assert set(found.relative) == {
+        *("output_uri=sweeps", "data.uri=data", "SWEEP=mine/a=b", "--output=out"),
+    }
+
+
 def test_the_directory_of_the_runs_of_a_sweep_is_for_all_of_them(project: Path) -> None:
     write_sweep(project, {})
     found = told("sweep", "sweep.yaml", "runs_uri=runs", "data.uri=data")

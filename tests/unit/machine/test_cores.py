@@ -1,11 +1,12 @@
 """Cores are those that this process may really use."""
 
 import os
+import platform
 from pathlib import Path
 
 import pytest
 import torch
-from raykd.machine.cores import has_bfloat16, usable_cores, usable_memory
+from raykd.machine.cores import cpu_model, has_bfloat16, usable_cores, usable_memory
 from raykd.machine.process import idle_gpus, machine_warnings, prepare_process
 
 from tests.small_runs import small_run
@@ -47,6 +48,11 @@ def test_bfloat16_is_read_off_the_flags(tmp_path: Path) -> None:
     arm = written(tmp_path / "arm", "processor : 0\nFeatures : fp asimd bf16\n\n")
     assert [has_bfloat16(info) for info in (plain, able, arm)] == [False, True, True]
     assert has_bfloat16(tmp_path / "none")
+
+
+def test_a_cpu_is_called_what_its_vendor_calls_it(tmp_path: Path) -> None:
+    assert cpu_model(written(tmp_path / "info", X86.format(""))) == "AMD EPYC"
+    assert cpu_model(tmp_path / "none") == platform.machine()
 
 
 @pytest.mark.parametrize(("cores", "threads"), [(2.5, 2), (0.5, 1)])

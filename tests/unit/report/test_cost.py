@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from raykd.report.summary import summarise
 from raykd.report.targets import ToTarget
+from raykd.report.units import hours
 from raykd.sweep.ledger import Attempt
 
 from tests.sweeps import (
@@ -59,6 +60,19 @@ def test_runs_of_a_process_share_what_their_teacher_costs() -> None:
     assert summarise(ledger_of(records)).total_cost.teacher_flops == pytest.approx(
         5_000 * 200 * (1 + 0.4 / 4 + 0.6)
     )
+
+
+def test_cores_and_gpus_are_counted_while_they_are_reserved() -> None:
+    shared = Attempt(started_at=0.0, ended_at=40.0, world_size=2, num_sharing=4)
+    lost = Attempt(started_at=50.0)
+    trial = replace(
+        trial_of({WEIGHT: 1}, evaluations=evaluations_of([1.0])),
+        config={"cluster": {"cpus_per_worker": 3.0, "gpus_per_worker": 0.5}},
+        attempts=(shared, lost),
+    )
+    total = summarise(ledger_of([trial])).total_cost
+    assert (total.core_seconds, total.gpu_seconds) == (40 * 2 * 3 / 4, 40 * 2 * 0.5 / 4)
+    assert [hours(seconds) for seconds in (0, 60, 9_000, 1e7)] == ["-", "0.0167", "2.5", "2,778"]
 
 
 def test_what_was_there_before_costs_nothing_and_is_listed() -> None:

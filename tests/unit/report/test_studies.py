@@ -237,8 +237,8 @@ def test_a_log_has_what_was_chosen_the_probes_and_the_cost_of_each_kind(study: S
         "model two accuracy four accuracy mean two accuracy at 0.1",
         "stage encoder 0.6000 0.3000 0.2500 -",
         "weight=2 0.9240 ± 0.0120 0.4590 ± 0.0042 0.6475 ± 0.0106 0.6000 ± 0.0000",
-        "tuning 9 0 40 k 30 M 20.0% 4 min",
-        "probes 62 0 30.5 k 3.05 M 0.0% 2 min",
+        "tuning 9 0 40 k 30 M 20.0% 4 min - -",
+        "probes 62 0 30.5 k 3.05 M 0.0% 2 min - -",
     ):
         assert line in lines
     status = " ".join(lines[:2])

@@ -8,7 +8,7 @@ from raykd.report.arms import Arm
 from raykd.report.grids import Grid
 from raykd.report.statistics import Comparison
 from raykd.report.summary import Summary, summarise
-from raykd.sweep.ledger import Record, State, Stop
+from raykd.sweep.ledger import Asked, Record, State, Stop
 
 from tests.sweeps import (
     arm_and_control,
@@ -98,6 +98,30 @@ def test_a_value_that_is_not_finite_counts_as_missing(value: float) -> None:
     assert [point.num_trials for point in summary.curves[1].points] == [2, 2]
 
 
+def test_questions_of_the_file_are_answered_with_withdrawn_ones_last() -> None:
+    records = arm_and_control({WEIGHT: 1.0}, own=[2.0, 2.1, 2.05], control=[3.0, 3.0, 3.0])
+    helps = {"compare": {"weight": 1}, "with": {"control": True, "weight": 1}}
+    gone = Asked(
+        name="gone",
+        question={**helps, "expect": "worse"},
+        asked_at=1.0,
+        is_afterwards=False,
+        withdrawn_at=2.0,
+    )
+    ledger = ledger_of(records)
+    sweep = ledger.sweep | {"questions": {"helps": helps}, "seeds": [1, 2, 3]}
+    summary = summarise(replace(ledger, sweep=sweep, asked=(gone,)))
+    assert [(a.name, a.verdict, a.is_withdrawn) for a in summary.answers] == [
+        ("helps", "yes", False),
+        ("gone", "no", True),
+    ]
+    assert summary.answers[0].estimate == pytest.approx(-0.95)
+    assert {summary.label(arm): w for arm, w in summary.answers[0].weights.items()} == {
+        "weight=1": 1.0,
+        "control": -1.0,
+    }
+
+
 def test_a_sweep_without_controls_or_without_evaluations_has_arms_but_no_verdicts() -> None:
     done = trial_of({WEIGHT: 1.0}, evaluations=evaluations_of([3.0]))
     waiting = trial_of({WEIGHT: 2.0}, state=State.WAITING)
@@ -123,6 +147,21 @@ def test_a_curve_has_mean_and_range_over_seeds_at_each_step() -> None:
     ]
     # 50 steps of 50 tokens, 600 FLOPs a token for the student and 200 for the teacher.
     assert (curve.points[0].tokens, curve.points[0].flops) == (2_500, 2_500 * 800)
+
+
+def test_a_curve_has_the_interval_of_the_mean_where_two_seeds_or_more_are() -> None:
+    trials = [
+        trial_of({WEIGHT: 1}, seed=seed, evaluations=evaluations_of(values)[:count])
+        for seed, values, count in ((1, [4.0, 2.0], 2), (2, [5.0, 3.0], 2), (3, [9.0, 3.0], 1))
+    ]
+    (curve,) = summarise(ledger_of(trials)).curves
+    first, second = curve.points
+    # Mean 6, standard deviation sqrt(7); t(2, 0.975) = 4.302653; then 2.5 and t(1, 0.975).
+    reach = 4.302653 * math.sqrt(7 / 3)
+    assert (first.ci_low, first.ci_high) == pytest.approx((6 - reach, 6 + reach))
+    assert (second.ci_low, second.ci_high) == pytest.approx((2.5 - 6.353102, 2.5 + 6.353102))
+    (alone,) = summarise(ledger_of(trials[:1])).curves
+    assert [(p.ci_low, p.ci_high) for p in alone.points] == [(None, None)] * 2
 
 
 def test_heat_maps_show_the_difference_over_teacher_and_weight(rich: Summary) -> None:

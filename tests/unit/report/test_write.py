@@ -3,9 +3,12 @@
 import io
 import json
 import math
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import pytest
 from raykd import strict_json
 from raykd.report.pairing import pairing_of
 from raykd.report.summary import summarise
@@ -14,6 +17,7 @@ from raykd.report.write import write_report
 from raykd.storage import uris
 from raykd.sweep.ledger import State
 
+from tests.answered import answered_summary
 from tests.sweeps import (
     arm_and_control,
     evaluations_of,
@@ -54,6 +58,39 @@ def test_trials_are_one_row_each_with_coordinates_and_final_metrics() -> None:
     assert control["coordinate/teacher"] is None
     failed = next(row for row in rows.values() if row["state"] == "failed")
     assert failed["error"] == "step 61: loss is nan"
+
+
+def test_the_summary_says_what_was_asked_and_names_the_arms_of_every_answer(
+    tmp_path: Path,
+) -> None:
+    summary = answered_summary()
+    gone = replace(summary.answers[-1], weights={"an-arm-that-is-gone": 1.0})
+    summary = replace(summary, answers=(*summary.answers[:-1], gone))
+    write_report(rich_ledger(), summary, directory_uri=str(tmp_path))
+    saved = json.loads((tmp_path / "summary.json").read_text(), parse_constant=refuse)
+    first, *_, last = saved["answers"]
+    assert len(saved["answers"]) == len(summary.answers)
+    assert (first["name"], first["verdict"], first["level"]) == ("strong-helps", "yes", 0.95)
+    # As in a file: spelt so, and without what is left out there.
+    assert first["question"] == {
+        "expect": "better",
+        "claim": "A fully trained teacher helps its student.",
+        "source": "Weak teachers, 2023",
+        "compare": {"quality": 1.0, "init": "none"},
+        "with": {"control": True},
+        "detect": 0.1,
+    }
+    assert [(arm["label"], arm["weight"]) for arm in first["arms"]] == [
+        ("teacher=strong quality=1 weight=1 init=none", 1.0),
+        ("control init=none", -1.0),
+    ]
+    assert first["estimate"] == pytest.approx(sum(first["differences"].values()) / 4)
+    assert (first["p"], first["adjusted_p"]) == (1e-4, 6e-4)
+    assert last["arms"] == [
+        {"id": "an-arm-that-is-gone", "label": "an-arm-that-is-gone", "weight": 1.0}
+    ]
+    keys = list(saved)
+    assert keys.index("answers") < keys.index("rule") < keys.index("arms")
 
 
 def test_evaluations_are_one_row_each_those_of_stages_too() -> None:

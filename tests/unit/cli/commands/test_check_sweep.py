@@ -74,10 +74,24 @@ def test_a_cache_is_paid_once_by_the_trials_that_ask_the_same(
     assert "4 cache(s) of teachers' outputs, each paid once" in shown(capsys)
 
 
+def test_the_seeds_that_may_follow_are_told_with_their_cost(
+    sweep_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    question = "{compare: {weight: 1, init: remap}, with: {weight: 4 -> 1, init: remap}}"
+    overrides = ["seeds={at_least: 2, at_most: 7}", f"questions={{q: {question}}}"]
+    assert main(["check", str(sweep_path), "--no-measure", *overrides]) == 0
+    text = shown(capsys)
+    assert "trials 22: 11 arm(s) x 2 seed(s), 6 of them controls" in text
+    # Averaged over two qualities: four arms, with five seeds each.
+    more = "2, then 4 and 7 where questions are undecided: at most 20 more trial(s), 10"
+    assert f"seeds {more}" in text
+    assert "trials: 22 run(s)" in text
+
+
 def test_what_is_there_is_told(sweep_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = plan_sweep(load_sweep(sweep_path))
     paths = SweepPaths(sweep=plan.uri)
-    write_index(paths, sweep=plain(plan.sweep), text="", run_ids=[r.id for r in plan.records])
+    write_index(paths, sweep=plain(plan.sweep), run_ids=[r.id for r in plan.records])
     write_records(paths, plan.records)
     train(plan.stages[0].config)
     train(plan.trials[0].config)

@@ -12,11 +12,13 @@ import pytest
 from raykd.cli.commands.report import run, watch
 from raykd.cli.main import parse
 from raykd.errors import ConfigError
+from raykd.report.efficiency.latencies import LATENCIES
 from raykd.storage import uris
 from raykd.storage.leases.records import Lease, write_lease
 from raykd.sweep.ledger import State, SweepPaths
 from rich.console import Console
 
+from tests.sized_ledger import sized_ledger
 from tests.sweeps import (
     COMMAND,
     driver,
@@ -60,6 +62,31 @@ def test_the_files_go_where_output_says(tmp_path: Path) -> None:
     assert not uris.exists(f"{uri}/report")
 
 
+def test_models_are_timed_once_and_not_where_that_is_not_wanted(tmp_path: Path) -> None:
+    uri = str(tmp_path / "sized")
+    latency, copied = tmp_path / "sized" / "report" / LATENCIES, tmp_path / "elsewhere"
+    write_ledger(sized_ledger(uri, runs_uri=str(tmp_path)))
+    assert reported(uri, "--no-measure") == 0
+    assert not latency.exists()
+    assert reported(uri) == 0
+    measured = latency.read_bytes()
+    assert len(json.loads(measured)) == 3
+    # Said again, elsewhere too, as often as one likes.
+    for words in ((), ("--no-measure",), ("--output", str(copied))):
+        assert reported(uri, *words) == 0
+        assert latency.read_bytes() == measured
+    assert (copied / LATENCIES).read_bytes() == measured
+
+
+def test_nothing_is_timed_beside_a_sweep_that_goes_on(tmp_path: Path) -> None:
+    uri = str(tmp_path / "sized")
+    ledger = sized_ledger(uri, runs_uri=str(tmp_path))
+    going = {name: replace(run, state=State.RUNNING) for name, run in ledger.records.items()}
+    write_ledger(replace(ledger, records=going, lease=driver()))
+    assert reported(uri) == 0
+    assert not (tmp_path / "sized" / "report" / LATENCIES).exists()
+
+
 def test_a_directory_without_a_sweep_is_a_wrong_input(storage_uri: str) -> None:
     with pytest.raises(ConfigError, match="holds no sweep") as caught:
         reported(uris.join(storage_uri, "nothing"))
@@ -82,6 +109,53 @@ def test_a_sweep_file_says_where_its_directory_is(tmp_path: Path) -> None:
 def test_a_directory_takes_no_overrides() -> None:
     with pytest.raises(ConfigError, match="give the sweep file"):
         reported("sweeps/study", "output_uri=x")
+
+
+def test_two_sweeps_are_set_side_by_side_and_nothing_is_written(
+    storage_uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (uris.join(storage_uri, name, "rich") for name in "ab")
+    write_ledger(rich_ledger(first))
+    write_ledger(rich_ledger(second, is_over=False))
+    assert reported(first, second) == 0
+    assert "arms in common: 15, 0 with another verdict" in capsys.readouterr().out
+    assert not any(uris.exists(f"{uri}/report") for uri in (first, second))
+
+
+def test_what_differs_between_two_sweeps_is_written_where_output_says(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(f"name: rich\nbase: run.yaml\noutput_uri: {tmp_path}\n")
+    write_ledger(rich_ledger(f"{tmp_path}/rich"))
+    other = f"{tmp_path}/b=1/study"
+    write_ledger(ledger_of([], uri=other))
+    place = tmp_path / "out"
+    for _ in range(2):
+        assert reported(f"{tmp_path}/study.yaml", "--output", str(place), other) == 0
+    saved = json.loads((place / "comparison.json").read_text())
+    assert saved["b"] == {"name": "study", "sweep_uri": other, "is_over": True}
+    assert saved["files"]["name"] == ["rich", "study"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("a/rich nothing", "nothing: holds no sweep"),
+        ("nothing a/rich --output out", "nothing: holds no sweep"),
+        ("a/rich a/rich", "a/rich: is one sweep, named twice"),
+        ("a/rich ./a/rich/", "a/rich and ./a/rich/: are one sweep"),
+        ("a/rich b/rich c/rich", "are 3 sweeps; name one, or two to compare"),
+        ("a/rich b/rich --watch", "--watch is for one sweep"),
+        ("a/rich b/rich output_uri=x", "is a directory, which takes no output_uri=x"),
+    ],
+)
+def test_sweeps_that_cannot_be_compared_are_a_wrong_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_ledger(rich_ledger("a/rich"))
+    with pytest.raises(ConfigError, match=message) as caught:
+        reported(*words.split())
+    assert caught.value.exit_status == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_a_log_gets_a_line_for_each_change_until_the_sweep_is_over(tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ from html.parser import HTMLParser
 import pytest
 from raykd.report.html import page
 from raykd.report.html.document import state_line
-from raykd.report.html.verdicts import answer
+from raykd.report.html.study_tables import aggregate_table
+from raykd.report.html.verdicts import verdicts
 from raykd.report.summary import Summary, summarise
 from raykd.sweep.ledger import Ledger, State
 
 from tests import sweeps
+from tests.study_ledger import study_ledger
 
 
 class Outline(HTMLParser):
@@ -78,7 +80,7 @@ def test_text_of_a_sweep_never_becomes_markup() -> None:
 
 
 def test_verdicts_stand_in_words_with_their_reasons(rich: Summary) -> None:
-    table = answer(rich.arms, metric=rich.metric, mode=rich.mode).table
+    table = verdicts(rich.arms, metric=rich.metric, mode=rich.mode).table
     rows = {row.head: row for row in table.rows}
 
     for arm in rich.arms:
@@ -94,7 +96,7 @@ def test_better_is_to_the_right_whether_less_or_more_is_better() -> None:
     for mode, own in (("min", [2.0, 2.1]), ("max", [4.0, 4.1])):
         records = sweeps.arm_and_control({"teacher": "t"}, own=own, control=[3.0, 3.2])
         summary = summarise(sweeps.ledger_of(records, mode=mode))
-        table = answer(summary.arms, metric=summary.metric, mode=summary.mode).table
+        table = verdicts(summary.arms, metric=summary.metric, mode=summary.mode).table
         found = re.search(r'circle cx="([\d.]+)"', str(table.rows[0].cells[1].text))
         assert found is not None
         places.append(float(found[1]))
@@ -103,7 +105,7 @@ def test_better_is_to_the_right_whether_less_or_more_is_better() -> None:
 
 
 def test_the_headline_counts_verdicts_and_names_the_largest_gain(rich: Summary) -> None:
-    headline = answer(rich.arms, metric=rich.metric, mode=rich.mode).headline
+    headline = verdicts(rich.arms, metric=rich.metric, mode=rich.mode).headline
 
     assert "6 better, 2 worse, 5 inconclusive" in headline
     assert "Largest gain: teacher=strong quality=1 weight=4 -> 1" in headline
@@ -161,6 +163,23 @@ def test_a_sweep_with_little_in_it_has_a_page(ledger: Ledger) -> None:
 
     assert "Which arms beat their control?" in text
     assert "No arm has a control to be compared with." in text
+
+
+def test_arms_over_all_tasks_have_a_table_that_leads_to_what_it_is() -> None:
+    summary = summarise(study_ledger())
+    table = aggregate_table(summary.aggregates, {a.id: a.label for a in summary.arms})
+    text = page(summary, refresh_seconds=None)
+
+    assert table.caption == "Arms over 2 tasks: probe/two/accuracy, probe/four/accuracy"
+    assert [(row.head, *(cell.text for cell in row.cells)) for row in table.rows] == [
+        ("control", "0.396", "", "3"),
+        ("weight=1", "0.523", "1.00", "3"),
+        ("weight=2", "0.643", "1.00", "2"),
+    ]
+    assert table.rows[1].cells[0].note == "0.514 to 0.541"
+    assert 'href="#reading-aggregates"' in text
+    assert 'id="reading-aggregates"' in text
+    assert "reading-aggregates" not in page(replace(summary, aggregates=()), refresh_seconds=None)
 
 
 def test_the_page_of_a_large_sweep_is_small_and_says_what_it_leaves_out() -> None:

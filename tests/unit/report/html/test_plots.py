@@ -4,8 +4,8 @@ import math
 from xml.etree import ElementTree as ET
 
 import pytest
+from raykd.report.bars import Bar, reach
 from raykd.report.html import bars
-from raykd.report.html.bars import Bar
 from raykd.report.html.line_chart import HEIGHT, Line, LineChart, Point, draw, num_outside
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -120,12 +120,16 @@ def test_one_wide_interval_does_not_press_the_others_together() -> None:
     narrow = Bar(mean=0.01, low=0.0, high=0.02)
     wide = Bar(mean=0.02, low=-5.0, high=5.0)
 
-    assert bars.reach([narrow, wide]) == 0.1
-    assert "l4 -3" in bars.draw(wide, reach=0.1, verdict="inconclusive")
+    assert reach([narrow, wide]) == 0.04
+    assert "l4 -3" in bars.draw(wide, reach=0.04, verdict="inconclusive")
+    # Ordinary ones are whole, however near 0 their means are.
+    alike = [Bar(mean=0.01, low=-0.2 * n, high=0.2) for n in (1, 1, 1.5)]
+    assert reach([*alike, wide]) == 0.4
+    assert reach(alike) == pytest.approx(0.3)
 
 
 def test_intervals_without_numbers_are_empty_or_a_point() -> None:
-    assert bars.reach([]) == 1.0
-    assert bars.reach([Bar(mean=0.0, low=None, high=None)]) == 1.0
+    assert reach([]) == 1.0
+    assert reach([Bar(mean=0.0, low=None, high=None)]) == 1.0
     assert bars.draw(Bar(mean=math.nan, low=0, high=0), reach=1, verdict="none") == ""
     assert "bar" not in bars.draw(Bar(mean=0.1, low=None, high=None), reach=1, verdict="none")

@@ -29,7 +29,7 @@ def test_a_log_has_verdicts_rule_heat_maps_cost_events_and_the_page() -> None:
         "1 of 2 teachers' runs done, 1 failed of them, still going",
         "eval/loss (less is better)",
         "4/4 2.9943 -0.5985 -0.6537 to -0.5434 < 0.001 better",
-        "4/4 4.1061 +0.5132 +0.4666 to +0.5598 < 0.001 worse",
+        "4/4 4.1061 +0.5132 +0.4666 to +0.5598 0.004 worse",
         "2 of 2 pairs missing: 2 blocked",
         summary.rule,
         "difference to the control (pairs): teacher by weight",
@@ -78,7 +78,7 @@ def test_of_many_arms_the_best_are_shown_with_all_controls() -> None:
     text = " ".join(shown(summary).split())
     assert "the best 40 of 200 arms; the report has all" in text
     controls = [arm for arm in summary.arms if arm.is_control]
-    assert text.count("control weight=") == len(controls) == 20
+    assert text.partition("cost of")[0].count("control weight=") == len(controls) == 20
 
 
 def test_the_status_is_one_line() -> None:
