@@ -1,10 +1,10 @@
-"""A study in small: how weak may a teacher be, how much should it say, where should one start?
+"""A study in small: does a weaker teacher help, and how long must it be trained?
 
     python jobs/demo.py [--directory DIR] [KEY=VALUE ...]
 
-Prepares ``stdlib-docs`` and runs ``configs/sweeps/demo.yaml``: two teachers with two qualities
-each, three loss weights, two ways to start, and the controls. Ends with the verdicts and the page
-of the report. Overrides apply to every run.
+Prepares ``stdlib-docs`` and runs ``configs/sweeps/demo.yaml``: a teacher with two qualities, and
+the control, three seeds of each. Ends with the answers to its two questions, and the page of the
+report. Overrides apply to every run.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 from raykd.cli.job import run_job
 from rich.console import Console
 
+PREPARED = ("--demo", "stdlib-docs", "--vocab-size", "2000", "--max-length", "64")
 SWEEP = Path(__file__).parents[1] / "configs" / "sweeps" / "demo.yaml"
 console = Console(highlight=False, soft_wrap=True)
 
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"runs_uri={options.directory / 'runs'}",
         f"output_uri={options.directory / 'sweeps'}",
     )
-    _raykd("prepare", "--demo", "stdlib-docs", "--output", data_uri)
+    _raykd("prepare", *PREPARED, "--output", data_uri)
     _raykd("sweep", str(_shown(SWEEP)), *places, *options.overrides)
     _print_next(places)
     return 0
@@ -50,10 +51,11 @@ def _print_next(places: Sequence[str]) -> None:
     command_name = _shown(Path(sys.executable).with_name("raykd"))
     sweep = _shown(SWEEP)
     console.print("\nNext:")
+    more = shlex.quote("seeds={at_least: 3, at_most: 12}")
     for command, why in (
         (f"sweep {sweep} {shlex.join(places)}", "finds all of it done"),
-        (f"sweep {sweep} {shlex.join(places)} 'seeds=[17,18,19]'", "adds seeds, and so verdicts"),
-        (f"check {sweep} {shlex.join(places)} 'seeds=[17,18,19]'", "says what that would cost"),
+        (f"check {sweep} {shlex.join(places)} {more}", "says what more seeds could show"),
+        (f"report {sweep} {shlex.join(places)}", "shows this again, and times the models"),
     ):
         console.print(f"  # {why}\n  {command_name} {command}", markup=False)
 

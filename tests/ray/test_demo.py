@@ -1,4 +1,4 @@
-"""The demo runs from nothing to its verdicts, here with small numbers."""
+"""The demo runs from nothing to its answers, here with small numbers."""
 
 import os
 import re
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from raykd.report.summary import summarise
 from raykd.sweep.ledger import State, read_ledger
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +23,7 @@ SMALL = [
 
 @pytest.mark.ray
 @pytest.mark.timeout(1800)
-def test_demo_ends_in_verdicts_a_page_and_working_commands(tmp_path: Path) -> None:
+def test_demo_ends_in_answers_a_page_and_working_commands(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "jobs" / "demo.py"), "--directory", str(tmp_path), *SMALL],
         capture_output=True,
@@ -32,12 +33,14 @@ def test_demo_ends_in_verdicts_a_page_and_working_commands(tmp_path: Path) -> No
     )
     assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
     ledger = read_ledger(str(tmp_path / "sweeps" / "demo"))
-    assert len(ledger.stages) == 2
-    # 2 teachers x 2 qualities x 2 weights x 2 starts; a control for the random start, and one
-    # for each quality where the student starts from it.
-    assert len(ledger.trials) == 16 + 1 + 4
+    assert len(ledger.stages) == 1
+    # 2 qualities of the teacher, and the control, of 3 seeds each.
+    assert len(ledger.trials) == (2 + 1) * 3
     assert {record.state for record in ledger.records.values()} == {State.DONE}
-    assert len(re.findall(r" inconclusive *$", done.stdout, re.MULTILINE)) == 16
+    # After a few steps nothing is decided but by accident; that each is answered is what counts.
+    answers = [answer.name for answer in summarise(ledger).answers]
+    assert answers == ["a-weak-teacher-helps", "a-tenth-is-enough"]
+    assert all(re.search(rf"{name} .*\b(yes|no|undecided)\b", done.stdout) for name in answers)
     page = re.search(r"^report: (\S+\.html)$", done.stdout, re.MULTILINE)
     assert page is not None
     assert "</html>" in Path(page[1]).read_text()
@@ -50,4 +53,4 @@ def test_demo_ends_in_verdicts_a_page_and_working_commands(tmp_path: Path) -> No
         check=True,
         cwd=ROOT,
     )
-    assert "23 of them there already" in again.stdout
+    assert "10 of them there already" in again.stdout

@@ -24,6 +24,7 @@ from tests.tiny_models import tiny_model
 ROOT = Path(__file__).parents[3]
 RUNS = sorted((ROOT / "configs" / "runs").glob("*.yaml"))
 SWEEPS = sorted((ROOT / "configs" / "sweeps").glob("*.yaml"))
+PAPERS = sorted((ROOT / "configs" / "papers").glob("*.yaml"))
 CONFIGURATIONS = sorted((ROOT / "configs").glob("*/*.yaml"))
 
 SHORT = [
@@ -31,6 +32,10 @@ SHORT = [
     *("seeds=[1]", "nodes={any: {cpus: 4}}"),
 ]
 """Steps that the little data of a test is enough for, one seed, and room for two workers."""
+
+
+def shown(path: Path) -> str:
+    return str(path.relative_to(ROOT / "configs"))
 
 
 def test_there_are_run_files() -> None:
@@ -46,19 +51,21 @@ def test_there_are_sweep_files() -> None:
     assert {"demo.yaml", "weak_teacher.yaml", "amtss.yaml"} <= {path.name for path in SWEEPS}
 
 
-@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*SWEEPS, *PAPERS], ids=shown)
 def test_a_sweep_file_loads_under_its_own_name(path: Path) -> None:
     sweep = load_sweep(path)
-    assert sweep.name == path.stem.replace("_", "-")
+    # A study of each paper is in both folders, and both have a ledger in sweeps/.
+    prefix = "paper-" if path in PAPERS else ""
+    assert sweep.name == prefix + path.stem.replace("_", "-")
     for named in named_runs(sweep).values():
         assert Path(named.path).resolve() in RUNS
 
 
 def test_every_configuration_has_one_line_in_the_list() -> None:
     lines = (ROOT / "configs" / "README.md").read_text().splitlines()
-    listed = [line.split()[1] for line in lines if line.startswith(("| runs/", "| sweeps/"))]
-    names = [str(path.relative_to(ROOT / "configs")) for path in CONFIGURATIONS]
-    assert sorted(listed) == names
+    folders = ("| runs/", "| sweeps/", "| papers/")
+    listed = [line.split()[1] for line in lines if line.startswith(folders)]
+    assert sorted(listed) == list(map(shown, CONFIGURATIONS))
 
 
 def prepare_inputs(sweep: SweepConfig, directory: Path) -> None:
@@ -68,7 +75,7 @@ def prepare_inputs(sweep: SweepConfig, directory: Path) -> None:
         name
         for run in runs
         for key in ("languages", "eval_languages")
-        for name in run["data"].get(key, ())
+        for name in run["data"].get(key) or ()
     }
     languages = {name: [80] for name in sorted(named or {"eng_Latn", "deu_Latn"})}
     labels_of = {
@@ -94,7 +101,7 @@ def prepare_inputs(sweep: SweepConfig, directory: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*SWEEPS, *PAPERS], ids=shown)
 def test_a_sweep_is_ready_once_its_inputs_are_there(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,14 +1,15 @@
-"""Each sweep file that is shipped loads, and each of its runs checks."""
+"""Each sweep file that is shipped loads, its runs check, and its questions can be asked."""
 
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from raykd.config.load import load_sweep
+from raykd.config.load import load_sweep, plain
+from raykd.sweep.questions.contrast import contrasts_of
 
 from tests.prepared import write_prepared
-from tests.sweep_files import expanded
+from tests.sweep_files import expanded, record_of
 
 ROOT = Path(__file__).parents[3]
 SWEEPS = sorted((ROOT / "configs" / "sweeps").glob("*.yaml"))
@@ -30,7 +31,7 @@ def shipped_data(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.name)
-def test_a_shipped_sweep_loads_under_its_own_name_and_each_of_its_runs_checks(
+def test_a_shipped_sweep_loads_under_its_own_name_its_runs_check_and_its_questions_can_be_asked(
     path: Path, shipped_data: str, tmp_path: Path
 ) -> None:
     sweep = load_sweep(path, [f"data.uri={shipped_data}", f"runs_uri={tmp_path}/runs"])
@@ -40,3 +41,16 @@ def test_a_shipped_sweep_loads_under_its_own_name_and_each_of_its_runs_checks(
     assert trials
     for entry in [*stages, *trials]:
         assert entry.config.problems() == []
+    contrasts, problems = contrasts_of(plain(sweep), map(record_of, trials))
+    assert problems == []
+    assert contrasts.keys() == sweep.questions.keys()
+
+
+def test_the_starts_of_growth_differ_as_its_student_is_wider_than_its_teacher() -> None:
+    (teacher, *_), (student, *_) = expanded(load_sweep(ROOT / "configs/sweeps/growth.yaml"))
+    widths = [
+        architecture.hidden_size
+        for entry in (teacher, student)
+        if (architecture := entry.config.student.architecture) is not None
+    ]
+    assert widths == [64, 128]
