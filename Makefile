@@ -39,7 +39,9 @@ bench: $(VENV)/dev $(VENV)/peers/tried
 	$(BIN)/python tests/bench/shared_process.py
 	$(BIN)/python tests/bench/sweep.py
 	$(BIN)/python tests/bench/halving.py
-	$(BIN)/python tests/bench/thousand.py
+	$(BIN)/python tests/bench/simulated/power.py
+	$(BIN)/python tests/bench/simulated/thousand.py
+	$(BIN)/python tests/bench/simulated/questions.py
 	$(BIN)/python tests/bench/autoscaling.py
 	$(BIN)/python tests/bench/checkpoint.py
 	$(BIN)/python tests/bench/scaling.py

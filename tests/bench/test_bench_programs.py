@@ -10,12 +10,12 @@ from raykd.storage import uris
 from raykd.sweep.ledger import State, SweepPaths
 from raykd.sweep.plan.plan import sweep_uri
 
-from tests.bench.thousand import Costs, simulated, thousand
+from tests.bench.simulated.thousand import Costs, simulated, thousand
 
 
 def run_program(name: str) -> str:
     """Run a program in its small mode; return what it prints."""
-    program = Path(__file__).with_name(name)
+    program = Path(__file__).parent / name
     finished = subprocess.run(
         [sys.executable, str(program), "--small"], capture_output=True, text=True, check=False
     )
@@ -48,6 +48,13 @@ def test_the_more_is_frozen_the_less_is_trained() -> None:
     trained = [int(row[2].replace(",", "")) for row in rows]
     assert len(trained) == 4
     assert trained == sorted(set(trained), reverse=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_power_is_told_of_arms_of_noise_and_of_questions() -> None:
+    lines = run_program("simulated/power.py").splitlines()
+    assert [sum(line.count("│") == bars for line in lines) for bars in (8, 5, 7)] == [1, 5, 2]
 
 
 @pytest.mark.slow
@@ -112,6 +119,14 @@ def test_nodes_come_and_go_with_what_waits() -> None:
     assert rows[-1].split()[1:] == ["0", "0", "0"]
     assert len(rows) < len(told)
     assert last.startswith("5 runs, ")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_study_of_many_arms_answers_its_questions() -> None:
+    printed = run_program("simulated/questions.py")
+    assert "250 simulated trials in 50 arms" in printed
+    assert " yes" in printed.splitlines()[-1]
 
 
 @pytest.mark.slow

@@ -52,9 +52,7 @@ def ledger_figures(store: Store, directory: Path, num_trials: int) -> LedgerFigu
     uri = f"{URI}/sweeps/{num_trials}"
     records = _trials(directory, num_trials)
     paths = SweepPaths(sweep=uri)
-    write_index(
-        paths, sweep={"name": "bench"}, text="name: bench\n", run_ids=[r.id for r in records]
-    )
+    write_index(paths, sweep={"name": "bench"}, run_ids=[r.id for r in records])
     sweep = sweep_in(directory)
     study = Study(sweep, paths, records, limits=Limits(at_once=num_trials))
     started_cpu = time.process_time()

@@ -1,6 +1,6 @@
 """What a sweep of 1,000 trials costs beside its training: seconds and memory of its driver.
 
-    python tests/bench/thousand.py [--small]
+    python tests/bench/simulated/thousand.py [--small]
 
 No model is trained: each run leaves in storage what a real one leaves, with 20 evaluations that
 follow a formula. The plan, the ledger, the decisions of the scheduler and the report are real. In
@@ -16,13 +16,13 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from raykd.config.load import as_yaml, plain
+from raykd.config.load import plain
 from raykd.config.schema.sweep import NodeConfig, SweepConfig
 from raykd.report.summary import Summary, summarise
 from raykd.report.write import write_report
@@ -30,7 +30,7 @@ from raykd.runs.paths import RunPaths
 from raykd.runs.result import RunResult
 from raykd.sweep.ledger import Metrics, Record, State, SweepPaths, read_ledger, write_index
 from raykd.sweep.plan.capacity import Machines
-from raykd.sweep.plan.plan import known_records, plan_sweep, require_runnable, sweep_uri
+from raykd.sweep.plan.plan import known_ledger, plan_sweep, require_runnable, sweep_uri
 from raykd.sweep.study.resume import resumed
 from raykd.sweep.study.study import Limits, Study
 from rich.console import Console
@@ -45,8 +45,9 @@ NUM_STEPS = 200
 AT_ONCE = 64
 MACHINES = Machines(nodes=(NodeConfig(count=AT_ONCE, cpus=1),), origin="given")
 
-_RATES = [1e-4 * 2**index for index in range(8)]
-_WEIGHTS = [0.5, 1.0, 2.0, 4.0, 8.0, "4 -> 1"]
+RATES = [1e-4 * 2**index for index in range(8)]
+WEIGHTS: list[float | str] = [0.5, 1.0, 2.0, 4.0, 8.0, "4 -> 1"]
+SEEDS = [1, 2, 3, 4, 5]
 
 
 def main() -> int:
@@ -68,6 +69,27 @@ def thousand(directory: Path, *, small: bool = False) -> SweepConfig:
 
     With a control for each learning rate and seed these are 1,000 trials.
     """
+    return grid_in(
+        directory,
+        rates=RATES[:2] if small else RATES,
+        weights=WEIGHTS[:2] if small else WEIGHTS,
+        seeds=[1, 2] if small else SEEDS,
+        scheduler={"asha": {"first_rung": 0.1}},
+    )
+
+
+def grid_in(
+    directory: Path,
+    *,
+    rates: Sequence[float],
+    weights: Sequence[float | str],
+    seeds: Sequence[int],
+    **given: Any,
+) -> SweepConfig:
+    """Return a sweep of 4 teachers' qualities, these learning rates, weights and seeds.
+
+    A control for each learning rate and seed is added. What else is given is as in a sweep file.
+    """
     train = {
         "num_steps": NUM_STEPS,
         "global_batch_size": 8,
@@ -82,12 +104,9 @@ def thousand(directory: Path, *, small: bool = False) -> SweepConfig:
             "small": SMALL | {"milestones": [0.5, 1]},
             "deep": deep | {"milestones": [0.5, 1]},
         },
-        search={
-            "optimizer.learning_rate": {"grid": _RATES[:2] if small else _RATES},
-            WEIGHT: {"grid": _WEIGHTS[:2] if small else _WEIGHTS},
-        },
-        seeds=[1, 2] if small else [1, 2, 3, 4, 5],
-        scheduler={"asha": {"first_rung": 0.1}},
+        search={"optimizer.learning_rate": {"grid": [*rates]}, WEIGHT: {"grid": [*weights]}},
+        seeds=[*seeds],
+        **given,
     )
 
 
@@ -113,10 +132,11 @@ def started(sweep: SweepConfig) -> Study:
     """Return the study of a sweep as its driver begins with it, from what is in storage."""
     plan = plan_sweep(sweep, machines=MACHINES)
     require_runnable(plan)
-    paths = SweepPaths(sweep=plan.uri)
-    records = resumed(plan.records, known_records(sweep), retries_failed=False)
+    paths, before = SweepPaths(sweep=plan.uri), known_ledger(sweep)
+    known = {} if before is None else before.records
+    records = resumed(plan.records, known, retries_failed=False)
     run_ids = [record.id for record in records]
-    write_index(paths, sweep=plain(sweep), text=as_yaml(sweep), run_ids=run_ids)
+    write_index(paths, sweep=plain(sweep), run_ids=run_ids)
     return Study(sweep, paths, records, limits=Limits(at_once=AT_ONCE, rungs=plan.rungs))
 
 
