@@ -3,19 +3,22 @@
 import argparse
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from raykd.cli.main import build_parser, parse
 from raykd.config.keys import key_docs
 from raykd.config.kinds import is_sweep
-from raykd.config.load import load_run, load_sweep
+from raykd.config.load import load_run, load_sweep, plain
 from raykd.config.named_runs import named_runs
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.sweep import SweepConfig
 from raykd.errors import ConfigError
 from raykd.jobs.submission import COMMANDS as SUBMITTED
+from raykd.sweep.questions.contrast import contrasts_of
+
+from tests.sweep_files import expanded, record_of
 
 ROOT = Path(__file__).parents[2]
 PLACES = [
@@ -165,9 +168,10 @@ def test_the_run_names_in_the_readme_are_those_of_its_commands() -> None:
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/studies.md"])
-def test_the_study_of_a_page_is_one(page: str, tmp_path: Path) -> None:
-    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
-    (study,) = [block for block in blocks if "\nbase: " in block]
+def test_the_study_of_a_page_is_one_and_its_questions_can_be_asked(
+    page: str, tmp_path: Path
+) -> None:
+    (study,) = [block for block in yaml_blocks(page) if "\nbase: " in block]
     (tmp_path / "study.yaml").write_text(study)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     sweep = load_sweep(tmp_path / "study.yaml")
@@ -178,3 +182,24 @@ def test_the_study_of_a_page_is_one(page: str, tmp_path: Path) -> None:
     tuned = [] if sweep.tune is None else sweep.tune.values
     for key in [*sweep.search, *changed, *tuned, *(key for run in named for key in run.changes)]:
         require_key(key, RunConfig)
+    assert why_not_asked(sweep) == []
+
+
+def test_the_questions_that_a_page_asks_of_a_shipped_study_can_be_asked(tmp_path: Path) -> None:
+    (questions,) = [b for b in yaml_blocks("docs/studies.md") if b.startswith("questions:")]
+    shipped, _, _ = (ROOT / "configs/sweeps/weak_teacher.yaml").read_text().partition("questions:")
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "runs").symlink_to(ROOT / "configs/runs")
+    (tmp_path / "sweeps/study.yaml").write_text(shipped + questions)
+    assert why_not_asked(load_sweep(tmp_path / "sweeps/study.yaml")) == []
+
+
+def yaml_blocks(page: str) -> list[str]:
+    return re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+def why_not_asked(sweep: SweepConfig) -> list[str]:
+    """Return what is wrong with the questions of a sweep; of one seed, which shows every arm."""
+    assert sweep.questions
+    _, trials = expanded(replace(sweep, seeds=(), more_seeds=()))
+    return contrasts_of(plain(sweep), map(record_of, trials))[1]
