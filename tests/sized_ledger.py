@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from raykd.sweep.ledger import Ledger, Record
+from raykd.sweep.ledger import Ledger
 from raykd.sweep.model_size import ModelSize
 from raykd.sweep.plan.model_sizes import model_size
+from raykd.sweep.record import Record
 
 from tests.sweeps import arm_and_control, ledger_of, stage_of, trial_of
 from tests.tiny_models import tiny_model

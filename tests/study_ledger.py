@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from raykd.sweep.ledger import Attempt, Ledger, Metrics, Record, State
+from raykd.sweep.ledger import Ledger
+from raykd.sweep.record import Attempt, Metrics, Record, State
 
 from tests.sweeps import evaluations_of, ledger_of, run_id, stage_of, trial_of
 

@@ -12,7 +12,7 @@ from raykd.runs.inputs import find_input
 from raykd.sweep.grid.entry import Entry
 from raykd.sweep.grid.expand import Expansion
 from raykd.sweep.grid.space import random_draws
-from raykd.sweep.ledger import Record
+from raykd.sweep.record import Record
 
 from tests.small_runs import TINY_BERT, small_data
 

@@ -14,17 +14,8 @@ from dataclasses import replace
 from typing import Any
 
 from raykd.storage.leases.records import Lease, write_lease
-from raykd.sweep.ledger import (
-    Attempt,
-    Ledger,
-    Metrics,
-    Record,
-    State,
-    Stop,
-    SweepPaths,
-    write_index,
-    write_records,
-)
+from raykd.sweep.ledger import Ledger, SweepPaths, write_index, write_records
+from raykd.sweep.record import Attempt, Metrics, Record, State, Stop
 
 COMMAND = "raykd sweep study.yaml 'seeds=[1,2]'"
 

@@ -17,11 +17,12 @@ from raykd.ray_cluster.pending import Wait
 from raykd.report.standing import standing_of
 from raykd.report.units import duration
 from raykd.sweep.grid.coordinates import run_labels
-from raykd.sweep.ledger import Record, State, read_ledger
+from raykd.sweep.ledger import read_ledger
 from raykd.sweep.plan.changes import KIND_NAMES, difference
 from raykd.sweep.plan.decided import MoreSeeds
 from raykd.sweep.plan.plan import SweepPlan
 from raykd.sweep.questions.seeds import looks_of
+from raykd.sweep.record import Record, State
 from raykd.sweep.study.study import Study
 
 _REFRESH_SECONDS = 0.5

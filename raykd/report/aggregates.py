@@ -14,8 +14,8 @@ from raykd.stats.aggregates import (
     interquartile_mean,
     probability_of_improvement,
 )
-from raykd.sweep.ledger import Record
 from raykd.sweep.probe_scores import probe_metric, probes_of
+from raykd.sweep.record import Record
 
 _SEVERAL = 2
 

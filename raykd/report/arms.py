@@ -7,7 +7,7 @@ from typing import Any
 
 from raykd.report.pairing import Pairing, compared
 from raykd.report.statistics import Comparison, Evidence, compare
-from raykd.sweep.ledger import State
+from raykd.sweep.record import State
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

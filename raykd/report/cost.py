@@ -11,7 +11,7 @@ from typing import Literal
 
 from raykd.report.pairing import Pairing
 from raykd.sweep.grid.coordinates import stage_label
-from raykd.sweep.ledger import Record
+from raykd.sweep.record import Record
 
 CostKind = Literal["stage", "tuning", "arm", "probe", "total"]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from raykd.report.pairing import Pairing, finite, flops
 from raykd.stats.means import interval
-from raykd.sweep.ledger import Metrics, Record
+from raykd.sweep.record import Metrics, Record
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from raykd.report.pairing import Pairing
 from raykd.sweep.grid.coordinates import run_labels
-from raykd.sweep.ledger import Record, State
+from raykd.sweep.record import Record, State
 
 
 class EventKind(StrEnum):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from raykd.config.schema.data import SEEN, UNSEEN
 from raykd.config.schema.study import is_probe_metric
 from raykd.report.pairing import Pairing, final
-from raykd.sweep.ledger import Record
+from raykd.sweep.record import Record
 
 _GROUPS = (SEEN, UNSEEN)
 

@@ -8,8 +8,9 @@ from typing import Literal
 
 from raykd.config.schema.study import is_probe_metric
 from raykd.sweep.grid.coordinates import Coordinates, arm_labels, coordinates_of
-from raykd.sweep.ledger import Ledger, Record, State
+from raykd.sweep.ledger import Ledger
 from raykd.sweep.probe_scores import with_probe_metrics
+from raykd.sweep.record import Record, State
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

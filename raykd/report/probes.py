@@ -8,8 +8,8 @@ from typing import Literal
 from raykd.config.schema.study import PROBES_MEAN, is_probe_metric
 from raykd.report.pairing import Pairing, compared, finite
 from raykd.sweep.grid.coordinates import stage_label
-from raykd.sweep.ledger import Record
 from raykd.sweep.probe_scores import probe_metric, probes_of
+from raykd.sweep.record import Record
 
 RowKind = Literal["stage", "control", "arm"]
 

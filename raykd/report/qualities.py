@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from raykd.report.grids import QUALITY, TEACHER, axis_values, is_weight
 from raykd.report.pairing import Pairing, finite
-from raykd.sweep.ledger import Record
+from raykd.sweep.record import Record
 
 _ALL = "all"
 

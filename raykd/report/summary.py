@@ -23,8 +23,9 @@ from raykd.report.standing import Standing, standing_of
 from raykd.report.statistics import RULES, TWO_SEEDS
 from raykd.report.targets import ToTarget, targets_of
 from raykd.report.tuning import Tuning, tuning_of
-from raykd.sweep.ledger import KIND, Ledger, State
+from raykd.sweep.ledger import Ledger
 from raykd.sweep.questions.answers import Answer, answers_of
+from raykd.sweep.record import KIND, State
 
 ANSWERS_RULE = (
     "A question is answered yes or no where p is below 0.05 by Student's t over seeds, adjusted "

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 from raykd.report.cost import seconds, teachers_per_token
 from raykd.report.pairing import Pairing, flops
 from raykd.sweep.grid.coordinates import run_labels
-from raykd.sweep.ledger import Ledger, Record
+from raykd.sweep.ledger import Ledger
+from raykd.sweep.record import Record
 
 _TRIAL_COLUMNS: dict[str, pa.DataType] = {
     "id": pa.string(),

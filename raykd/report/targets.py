@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from raykd.report.pairing import Pair, Pairing, finite, flops
-from raykd.sweep.ledger import Metrics, Record
+from raykd.sweep.record import Metrics, Record
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Literal
 
 from raykd.config.schema.search import AshaConfig
 from raykd.config.schema.sweep import SweepConfig
-from raykd.sweep.ledger import Metrics, Record, Stop
+from raykd.sweep.record import Metrics, Record, Stop
 
 _NEARLY = 0.95
 """Share of a rung's tokens that counts as the rung: planned tokens are an estimate."""

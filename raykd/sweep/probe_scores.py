@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from raykd.config.schema.study import PROBED, PROBES_MEAN, ProbeConfig
-from raykd.sweep.ledger import Metrics, Record, State
+from raykd.sweep.record import Metrics, Record, State
 
 
 def probe_metric(name: str, metric: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from raykd.config.schema.study import TuneConfig
-from raykd.sweep.ledger import Record, State
+from raykd.sweep.record import Record, State
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,7 +20,7 @@ from ray import cloudpickle
 from raykd.errors import TrainingFailedError
 from raykd.runs.paths import RunPaths
 from raykd.runs.retry import FailureKind
-from raykd.sweep.ledger import Record
+from raykd.sweep.record import Record
 from raykd.sweep.study.study import Study
 from raykd.train.on_ray.failure_cause import failure_kind
 from raykd.train.on_ray.stop_request import StopRequests

@@ -16,18 +16,11 @@ from raykd.storage.leases.lease import held_lease
 from raykd.storage.published.ownership import require_own
 from raykd.storage.remote.probe import check_storage
 from raykd.storage.remote.retry_limit import RETRY_SECONDS
-from raykd.sweep.ledger import (
-    Asked,
-    Ledger,
-    Record,
-    SweepPaths,
-    read_ledger,
-    read_records,
-    write_index,
-)
+from raykd.sweep.ledger import Asked, Ledger, SweepPaths, read_ledger, read_records, write_index
 from raykd.sweep.plan.decided import is_waiting
 from raykd.sweep.plan.plan import SweepPlan, known_ledger, plan_sweep
 from raykd.sweep.questions.asked import asked_now
+from raykd.sweep.record import Record
 from raykd.sweep.study.resume import resumed, selected
 from raykd.sweep.study.study import Limits, Study
 

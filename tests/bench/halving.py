@@ -27,7 +27,8 @@ from typing import Any
 
 from raykd.storage import uris
 from raykd.sweep.grid.coordinates import run_labels
-from raykd.sweep.ledger import Ledger, Record, State, Stop, SweepPaths, read_ledger
+from raykd.sweep.ledger import Ledger, SweepPaths, read_ledger
+from raykd.sweep.record import Record, State, Stop
 from rich.console import Console
 from rich.table import Table
 

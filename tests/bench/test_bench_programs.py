@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from raykd.storage import uris
-from raykd.sweep.ledger import State, SweepPaths
+from raykd.sweep.ledger import SweepPaths
 from raykd.sweep.plan.plan import sweep_uri
+from raykd.sweep.record import State
 
 from tests.bench.simulated.thousand import Costs, simulated, thousand
 

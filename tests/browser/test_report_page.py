@@ -8,7 +8,8 @@ from functools import partial
 
 import pytest
 from raykd.report.summary import Summary, summarise
-from raykd.sweep.ledger import Ledger, State
+from raykd.sweep.ledger import Ledger
+from raykd.sweep.record import State
 
 from tests import sweeps
 from tests.answered import answered_summary

@@ -10,7 +10,7 @@ from raykd.config.load import checked_run
 from raykd.ray_cluster.connect import LOCAL
 from raykd.runs.metrics import evaluations
 from raykd.runs.paths import run_paths
-from raykd.sweep.ledger import State
+from raykd.sweep.record import State
 from raykd.train.run import Listener, train_run
 
 from tests.ray.support.autoscaled_sweep import NUM_TRIALS, swept_with_a_lost_node

@@ -13,7 +13,8 @@ from raykd.cached_teachers.writer import CacheWatch
 from raykd.cli.main import main as raykd
 from raykd.config.schema.run import RunConfig
 from raykd.models.load import save_model
-from raykd.sweep.ledger import State, read_ledger
+from raykd.sweep.ledger import read_ledger
+from raykd.sweep.record import State
 from raykd.teachers.cache.building import Progress
 
 from tests.conftest import set_s3_environment

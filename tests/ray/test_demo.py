@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from raykd.report.summary import summarise
-from raykd.sweep.ledger import State, read_ledger
+from raykd.sweep.ledger import read_ledger
+from raykd.sweep.record import State
 
 ROOT = Path(__file__).parents[2]
 SMALL = [

@@ -11,7 +11,7 @@ from raykd.config.load import checked_run
 from raykd.report.summary import summarise
 from raykd.runs.metrics import evaluations
 from raykd.runs.paths import run_paths
-from raykd.sweep.ledger import State
+from raykd.sweep.record import State
 
 from tests.ray.support import sweep_drivers as drivers
 from tests.study_files import STUDY, write_study

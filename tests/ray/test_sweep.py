@@ -15,7 +15,8 @@ from raykd.models.load import save_model
 from raykd.ray_cluster.connect import LOCAL, ray_cluster
 from raykd.runs.metrics import evaluations
 from raykd.runs.paths import run_paths
-from raykd.sweep.ledger import Ledger, State, read_ledger
+from raykd.sweep.ledger import Ledger, read_ledger
+from raykd.sweep.record import State
 
 from tests.ray.support import sweep_drivers as drivers
 from tests.sweep_files import WEIGHT, write_runs, write_sweep

@@ -9,7 +9,7 @@ import pytest
 from raykd.config.load import checked_run
 from raykd.runs.metrics import evaluations
 from raykd.runs.paths import run_paths
-from raykd.sweep.ledger import State
+from raykd.sweep.record import State
 
 from tests.ray.support import sweep_drivers as drivers
 from tests.ray.support.sweep_drivers import kill_driver, kill_head, kill_trial

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from raykd.runs.checkpoint import committed_steps
 from raykd.runs.paths import RunPaths
-from raykd.sweep.ledger import State
+from raykd.sweep.record import State
 
 from tests.ray.support import sweep_drivers as drivers
 from tests.sweep_files import write_runs, write_sweep

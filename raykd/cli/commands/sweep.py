@@ -11,8 +11,9 @@ from raykd.cli.interrupts import interruptible
 from raykd.cli.problems import files_of, preparation_told
 from raykd.cli.sweep_progress import SweepDisplay
 from raykd.config.schema.sweep import SweepConfig
-from raykd.sweep.ledger import State, SweepPaths
+from raykd.sweep.ledger import SweepPaths
 from raykd.sweep.plan.plan import plan_sweep, require_runnable
+from raykd.sweep.record import State
 from raykd.tune.machines import reachable_machines
 from raykd.tune.run import SweepOptions, run_sweep
 

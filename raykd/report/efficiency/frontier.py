@@ -15,7 +15,7 @@ from raykd.report.arms import Arm
 from raykd.report.efficiency.sizes import ModelRow, student_of
 from raykd.report.pairing import Pairing, flops
 from raykd.storage.published import layout
-from raykd.sweep.ledger import Record
+from raykd.sweep.record import Record
 
 CostName = Literal["flops", "latency"]
 

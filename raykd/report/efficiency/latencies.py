@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from raykd.errors import StorageError
 from raykd.storage import uris
-from raykd.sweep.ledger import Record
+from raykd.sweep.record import Record
 
 LATENCIES = "latency.json"
 """Name of the file in the directory of a report."""

@@ -11,8 +11,8 @@ from raykd.storage.published import layout
 from raykd.storage.published.directory import read_published
 from raykd.storage.remote.retry_limit import COMMAND_SECONDS
 from raykd.sweep.grid.coordinates import stage_label
-from raykd.sweep.ledger import Record, State
 from raykd.sweep.model_size import ModelSize
+from raykd.sweep.record import Record, State
 
 _MOST_NAMES = 3
 _BUSY_LOAD = 1.0

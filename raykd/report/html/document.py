@@ -24,7 +24,7 @@ from raykd.report.html.tables import Table
 from raykd.report.html.verdicts import MAX_ARMS, Verdicts, ranked, verdicts
 from raykd.report.html.words import Word, words
 from raykd.report.summary import ANSWERS_RULE, Summary
-from raykd.sweep.ledger import State
+from raykd.sweep.record import State
 
 _STANDINGS = {"going": "In progress", "stopped": "Stopped", "dead": "Not going on"}
 

@@ -8,7 +8,7 @@ from raykd.report.terminal.answers import answers_line, questions
 from raykd.report.terminal.arms import grid_table, verdicts
 from raykd.report.terminal.details import cost_table, events, probe_table, tuning_table
 from raykd.report.terminal.efficiency import efficiency_tables
-from raykd.sweep.ledger import State
+from raykd.sweep.record import State
 
 _MAX_GRIDS = 3
 _MAX_COLUMNS = 7

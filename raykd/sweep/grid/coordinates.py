@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from raykd.sweep.ledger import KIND, Record
+from raykd.sweep.record import KIND, Record
 
 
 def short_keys(keys: Iterable[str]) -> dict[str, str]:

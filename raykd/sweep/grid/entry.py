@@ -7,12 +7,12 @@ from typing import Any
 from raykd.config.identity import run_id
 from raykd.config.schema.run import RunConfig
 from raykd.runs.inputs import input_uris
-from raykd.sweep.ledger import KIND
+from raykd.sweep.record import KIND
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """A run of the sweep; see ``raykd.sweep.ledger.Record`` for what is said of it."""
+    """A run of the sweep; see ``raykd.sweep.record.Record`` for what is said of it."""
 
     id: str
     kind: KIND

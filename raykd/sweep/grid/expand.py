@@ -17,7 +17,7 @@ from raykd.sweep.grid.probes import Probes
 from raykd.sweep.grid.space import Draws, Point
 from raykd.sweep.grid.stages import Stages, TeacherModel
 from raykd.sweep.grid.tuned import NOTHING, Values, chosen_values
-from raykd.sweep.ledger import KIND, Record
+from raykd.sweep.record import KIND, Record
 from raykd.sweep.tuning import group_of
 
 

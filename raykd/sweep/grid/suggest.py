@@ -15,8 +15,8 @@ from raykd.config.schema.search import DimensionConfig
 from raykd.config.schema.sweep import SweepConfig
 from raykd.errors import ConfigError
 from raykd.sweep.grid.space import Draws, drawn_dimensions, points_of
-from raykd.sweep.ledger import Record, State
 from raykd.sweep.probe_scores import with_probe_metrics
+from raykd.sweep.record import Record, State
 
 IN_FLIGHT = 4
 """Samples that are trained at the same time: so many are suggested without any result."""

@@ -8,7 +8,7 @@ from typing import Any
 from raykd.config.schema.study import TuneConfig
 from raykd.config.schema.sweep import SweepConfig
 from raykd.sweep.grid.entry import Entry
-from raykd.sweep.ledger import Record
+from raykd.sweep.record import Record
 from raykd.sweep.tuning import choices_of
 
 Values = dict[str, Any]

@@ -7,8 +7,9 @@ from raykd.config.changed import changed_keys
 from raykd.config.inputs import value_at
 from raykd.config.load import plain
 from raykd.runs.inputs import two_prints
-from raykd.sweep.ledger import KIND, Ledger, Record
+from raykd.sweep.ledger import Ledger
 from raykd.sweep.plan.plan import SweepPlan
+from raykd.sweep.record import KIND, Record
 from raykd.sweep.study.resume import resumed
 
 KIND_NAMES: dict[KIND, str] = {

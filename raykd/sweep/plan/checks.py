@@ -11,8 +11,8 @@ from raykd.config.schema.study import is_probe_metric
 from raykd.config.schema.sweep import SweepConfig
 from raykd.distill.setup import RunSetup
 from raykd.errors import RaykdError
-from raykd.sweep.ledger import Record
 from raykd.sweep.plan.planned_runs import PlannedRun
+from raykd.sweep.record import Record
 from raykd.tasks.entities import why_no_entities
 
 _PREFIX = "eval/"

@@ -8,13 +8,14 @@ from raykd.config.schema.sweep import SweepConfig
 from raykd.sweep.grid.entry import with_seed
 from raykd.sweep.grid.expand import Expansion
 from raykd.sweep.grid.space import Draws
-from raykd.sweep.ledger import Ledger, Record, State
+from raykd.sweep.ledger import Ledger
 from raykd.sweep.plan.placeholder_models import placeholder_models
 from raykd.sweep.plan.planned_runs import PlannedRun, Runs
 from raykd.sweep.plan.problems import Problems
 from raykd.sweep.questions.answers import answers_of
 from raykd.sweep.questions.asked import asked_now
 from raykd.sweep.questions.seeds import Look, going_on, is_over, looks_of
+from raykd.sweep.record import Record, State
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,7 +16,7 @@ from raykd.sweep.grid.expand import Expansion
 from raykd.sweep.grid.space import Draws, points_of, random_draws
 from raykd.sweep.grid.suggest import suggested_draws
 from raykd.sweep.halving import rung_tokens
-from raykd.sweep.ledger import KIND, Ledger, Record, State, SweepPaths, read_ledger
+from raykd.sweep.ledger import Ledger, SweepPaths, read_ledger
 from raykd.sweep.plan.capacity import (
     Machines,
     Need,
@@ -36,6 +36,7 @@ from raykd.sweep.plan.planned_runs import (
 )
 from raykd.sweep.plan.problems import Problems
 from raykd.sweep.plan.question_checks import question_findings
+from raykd.sweep.record import KIND, Record, State
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,12 +14,12 @@ from raykd.runs.paths import run_paths
 from raykd.sweep.grid.entry import Entry
 from raykd.sweep.grid.expand import Expansion
 from raykd.sweep.grid.shared_processes import by_process, sharing_key
-from raykd.sweep.ledger import Record, State
 from raykd.sweep.plan.capacity import Need, need_of
 from raykd.sweep.plan.kinds import KindPlan, Planner
 from raykd.sweep.plan.placeholder_models import PlaceholderModels
 from raykd.sweep.plan.problems import Problems
 from raykd.sweep.plan.progress import Progress, progress_of
+from raykd.sweep.record import Record, State
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from raykd.config.schema.sweep import NodeConfig
 from raykd.sweep.grid.coordinates import stage_label, value_text
-from raykd.sweep.ledger import Record
 from raykd.sweep.plan.capacity import Need, room_problem
+from raykd.sweep.record import Record
 
 
 class Problems:

@@ -8,7 +8,7 @@ from raykd.runs.checkpoint import committed_steps
 from raykd.runs.metrics import evaluations
 from raykd.runs.paths import RunPaths
 from raykd.runs.result import read_result
-from raykd.sweep.ledger import Metrics
+from raykd.sweep.record import Metrics
 
 _READERS = 16
 """Runs that are looked at together: storage may be far away."""

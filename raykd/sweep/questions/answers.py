@@ -15,11 +15,12 @@ from raykd.config.schema.questions import QuestionConfig
 from raykd.stats.expectations import smallest
 from raykd.stats.holm import holm
 from raykd.stats.means import SIGNIFICANCE
-from raykd.sweep.ledger import Asked, Record
+from raykd.sweep.ledger import Asked
 from raykd.sweep.probe_scores import with_probe_metrics
 from raykd.sweep.questions.contrast import contrasts_of, questions_of
 from raykd.sweep.questions.evidence import Evidence, evidence_of, evidence_of_parts
 from raykd.sweep.questions.wording import asked_text, measure_text, reason_of
+from raykd.sweep.record import Record
 
 Verdict = Literal["yes", "no", "undecided"]
 

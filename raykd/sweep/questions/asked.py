@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from raykd.sweep.grid.coordinates import exact_text
-from raykd.sweep.ledger import Asked, Ledger, Record
+from raykd.sweep.ledger import Asked, Ledger
 from raykd.sweep.probe_scores import with_probe_metrics
 from raykd.sweep.questions.contrast import contrasts_of, mode_of, questions_of
+from raykd.sweep.record import Record
 
 _WORDS = ("claim", "source", "detect")
 """What does not change what is asked."""

@@ -13,8 +13,8 @@ from raykd.config.schema.questions import (
 from raykd.config.schema.study import less_is_better
 from raykd.config.spelling import as_fields
 from raykd.errors import ConfigError
-from raykd.sweep.ledger import Record
 from raykd.sweep.questions.selection import Places, Side
+from raykd.sweep.record import Record
 
 _ZERO = 1e-12
 """Weights below it have cancelled but for rounding."""
@@ -43,7 +43,7 @@ class ArmWeight:
     """One arm of the sum."""
 
     arm: str
-    """Arm of the records, see ``raykd.sweep.ledger.Record.arm``."""
+    """Arm of the records, see ``raykd.sweep.record.Record.arm``."""
 
     weight: float
     measure: Measure

@@ -7,9 +7,9 @@ from typing import Any, Literal
 from raykd.config.schema.questions import QuestionConfig
 from raykd.stats.expectations import Test, tested
 from raykd.stats.sequential import looks, sequential_p, shares
-from raykd.sweep.ledger import Record
 from raykd.sweep.questions.contrast import Contrast, mode_of
 from raykd.sweep.questions.values import differences_of, missing, seeds_of
+from raykd.sweep.record import Record
 
 _ONE_SEED = "one seed: an anecdote"
 _NO_SPREAD = "all differences are the same: they tell nothing of the spread over seeds"

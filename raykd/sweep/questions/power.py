@@ -16,7 +16,7 @@ from raykd.stats.power import detectable, seeds_for
 from raykd.stats.power_of_arms import detectable_among
 from raykd.stats.sequential import looks, shares
 from raykd.stats.spread import deviation_limit
-from raykd.sweep.ledger import Asked, Ledger, Record
+from raykd.sweep.ledger import Asked, Ledger
 from raykd.sweep.probe_scores import with_probe_metrics
 from raykd.sweep.questions.asked import asked_now
 from raykd.sweep.questions.contrast import (
@@ -27,6 +27,7 @@ from raykd.sweep.questions.contrast import (
     questions_of,
 )
 from raykd.sweep.questions.values import differences_of
+from raykd.sweep.record import Record
 
 PILOT = "the pilot"
 """What results of an earlier study that the study names are of."""

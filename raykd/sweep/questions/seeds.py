@@ -12,8 +12,8 @@ from itertools import pairwise
 
 from raykd.config.schema.sweep import SweepConfig
 from raykd.stats.sequential import looks
-from raykd.sweep.ledger import Record
 from raykd.sweep.questions.answers import Answer
+from raykd.sweep.record import Record
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

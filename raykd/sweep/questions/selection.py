@@ -17,7 +17,7 @@ from raykd.sweep.grid.coordinates import (
     value_text,
     value_texts,
 )
-from raykd.sweep.ledger import Record
+from raykd.sweep.record import Record
 
 _CONTROL = "control"
 """Beside coordinates, it names the controls of the arms there."""

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 
 from raykd.config.schema.study import is_probe_metric
 from raykd.runs.checkpointer import milestone_steps
-from raykd.sweep.ledger import Metrics, Record, State
 from raykd.sweep.questions.contrast import Contrast, Measure
+from raykd.sweep.record import Metrics, Record, State
 
 _WORST = "worst"
 

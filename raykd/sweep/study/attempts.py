@@ -12,7 +12,7 @@ from raykd.config.schema.sweep import SweepConfig
 from raykd.runs.checkpoint import committed_steps
 from raykd.runs.paths import RunPaths
 from raykd.runs.retry import Budget, Counters, Decision, FailureKind, decide_retry
-from raykd.sweep.ledger import Attempt, Record, State, has_failed
+from raykd.sweep.record import Attempt, Record, State, has_failed
 
 
 def begun(record: Record, *, num_sharing: int) -> Record:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 
 from raykd.storage.published.directory import is_committed
-from raykd.sweep.ledger import Record, State
+from raykd.sweep.record import Record, State
 
 _LOOK_SECONDS = 5.0
 """Between two looks for one model: storage may be far away, and probes many."""

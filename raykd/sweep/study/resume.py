@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from raykd.errors import ConfigError
 from raykd.sweep.grid.coordinates import keys_named, value_text
-from raykd.sweep.ledger import Record, State
+from raykd.sweep.record import Record, State
 
 
 def resumed(

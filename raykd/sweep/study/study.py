@@ -17,7 +17,8 @@ from raykd.runs.result import read_result
 from raykd.runs.retry import Action, FailureKind
 from raykd.sweep.grid.shared_processes import by_process
 from raykd.sweep.halving import halving_of
-from raykd.sweep.ledger import Metrics, Record, State, SweepPaths, write_records
+from raykd.sweep.ledger import SweepPaths, write_records
+from raykd.sweep.record import Metrics, Record, State
 from raykd.sweep.study.attempts import after_stop, begun, closed, decide_next, explained
 from raykd.sweep.study.needed import NeededModels
 from raykd.sweep.study.processes import Processes

@@ -20,10 +20,11 @@ from raykd.config.load import plain
 from raykd.config.schema.sweep import SweepConfig
 from raykd.report.summary import Summary, summarise
 from raykd.report.write import write_report
-from raykd.sweep.ledger import Record, State, SweepPaths, read_ledger, write_index, write_records
+from raykd.sweep.ledger import SweepPaths, read_ledger, write_index, write_records
 from raykd.sweep.plan.plan import SweepPlan, plan_sweep, require_runnable
 from raykd.sweep.questions.answers import Answer, answers_of
 from raykd.sweep.questions.asked import asked_now
+from raykd.sweep.record import Record, State
 from rich.console import Console
 
 from tests.bench.simulated.thousand import (

@@ -28,9 +28,10 @@ from raykd.report.summary import Summary, summarise
 from raykd.report.write import write_report
 from raykd.runs.paths import RunPaths
 from raykd.runs.result import RunResult
-from raykd.sweep.ledger import Metrics, Record, State, SweepPaths, read_ledger, write_index
+from raykd.sweep.ledger import SweepPaths, read_ledger, write_index
 from raykd.sweep.plan.capacity import Machines
 from raykd.sweep.plan.plan import known_ledger, plan_sweep, require_runnable, sweep_uri
+from raykd.sweep.record import Metrics, Record, State
 from raykd.sweep.study.resume import resumed
 from raykd.sweep.study.study import Limits, Study
 from rich.console import Console

@@ -10,7 +10,8 @@ from raykd.config.load import plain
 from raykd.runs.paths import RunPaths
 from raykd.runs.result import RunResult
 from raykd.storage import uris
-from raykd.sweep.ledger import Record, State, SweepPaths, read_ledger, write_index
+from raykd.sweep.ledger import SweepPaths, read_ledger, write_index
+from raykd.sweep.record import Record, State
 from raykd.sweep.study.study import Limits, Study
 
 from tests.bench.support.scaling_storage import URI, Requests, Store

@@ -12,8 +12,8 @@ from typing import Any
 
 from raykd.cli.quiet import quiet_libraries
 from raykd.ray_cluster.connect import LOCAL, ray_cluster
-from raykd.sweep.ledger import State
 from raykd.sweep.plan.plan import plan_sweep, require_runnable
+from raykd.sweep.record import State
 from raykd.tune.run import SweepOptions, run_sweep
 from rich.table import Table
 

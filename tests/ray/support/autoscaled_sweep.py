@@ -5,7 +5,8 @@ from pathlib import Path
 
 import psutil
 from raykd.storage.leases.records import read_lease
-from raykd.sweep.ledger import Ledger, State
+from raykd.sweep.ledger import Ledger
+from raykd.sweep.record import State
 
 from tests.ray.support import sweep_drivers as drivers
 from tests.ray.support.autoscaling import AutoscaledRay, Moment

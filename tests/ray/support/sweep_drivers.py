@@ -11,7 +11,8 @@ from pathlib import Path
 
 import psutil
 from raykd.storage.leases.records import read_lease
-from raykd.sweep.ledger import Ledger, State, read_ledger
+from raykd.sweep.ledger import Ledger, read_ledger
+from raykd.sweep.record import State
 
 from tests.ray.support.running import processes_called
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from raykd.cli.sweep_progress import SweepDisplay
 from raykd.ray_cluster.pending import Wait
-from raykd.sweep.ledger import Record, State
 from raykd.sweep.plan.plan import plan_sweep
+from raykd.sweep.record import Record, State
 from rich.console import Console
 
 from tests.sweep_files import WEIGHT, sweep_in, write_runs

@@ -6,7 +6,7 @@ import pytest
 from raykd.report.summary import summarise
 from raykd.report.targets import ToTarget
 from raykd.report.units import hours
-from raykd.sweep.ledger import Attempt
+from raykd.sweep.record import Attempt
 
 from tests.sweeps import (
     arm_and_control,

@@ -7,8 +7,9 @@ from raykd.report.curves import curves_of
 from raykd.report.pairing import pairing_of
 from raykd.report.probes import probe_scores_of
 from raykd.report.summary import Summary, summarise
-from raykd.sweep.ledger import Ledger, Record, State
+from raykd.sweep.ledger import Ledger
 from raykd.sweep.probe_scores import probe_metric
+from raykd.sweep.record import Record, State
 
 from tests.study_ledger import study_ledger
 from tests.sweeps import arm_and_control, evaluations_of, ledger_of, trial_of

@@ -10,7 +10,8 @@ from raykd.report.html import page
 from raykd.report.standing import standing_of
 from raykd.report.summary import summarise
 from raykd.report.terminal import status_line
-from raykd.sweep.ledger import State, read_ledger
+from raykd.sweep.ledger import read_ledger
+from raykd.sweep.record import State
 
 from tests.sweeps import COMMAND, driver, ledger_of, rich_ledger, trial_of, write_ledger
 

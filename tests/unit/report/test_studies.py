@@ -16,7 +16,8 @@ from raykd.report.probes import ProbeCell, column_title, metric_words
 from raykd.report.summary import Summary, summarise
 from raykd.report.tables import evaluations_table, parquet, trials_table
 from raykd.report.terminal import WIDTH, terminal_report
-from raykd.sweep.ledger import Ledger, Record, State
+from raykd.sweep.ledger import Ledger
+from raykd.sweep.record import Record, State
 from rich.console import Console
 
 from tests.study_ledger import RATE, WEIGHT, probe_of, study_ledger

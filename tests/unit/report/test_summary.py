@@ -8,7 +8,8 @@ from raykd.report.arms import Arm
 from raykd.report.grids import Grid
 from raykd.report.statistics import Comparison
 from raykd.report.summary import Summary, summarise
-from raykd.sweep.ledger import Asked, Record, State, Stop
+from raykd.sweep.ledger import Asked
+from raykd.sweep.record import Record, State, Stop
 
 from tests.sweeps import (
     arm_and_control,

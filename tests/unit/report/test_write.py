@@ -15,7 +15,7 @@ from raykd.report.summary import summarise
 from raykd.report.tables import evaluations_table, parquet, trials_table
 from raykd.report.write import write_report
 from raykd.storage import uris
-from raykd.sweep.ledger import State
+from raykd.sweep.record import State
 
 from tests.answered import answered_summary
 from tests.sweeps import (

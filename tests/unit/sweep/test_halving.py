@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from raykd.config.schema.search import AshaConfig
 from raykd.sweep.halving import Halving, rung_tokens
-from raykd.sweep.ledger import Metrics, Record, State, Stop
+from raykd.sweep.record import Metrics, Record, State, Stop
 
 RUNGS = (100, 300)
 NUM_TRIALS = 30

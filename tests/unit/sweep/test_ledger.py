@@ -12,16 +12,14 @@ from raykd.errors import ConfigError
 from raykd.storage import uris
 from raykd.sweep.ledger import (
     Asked,
-    Attempt,
     Ledger,
-    State,
-    Stop,
     SweepPaths,
     read_ledger,
     read_records,
     write_index,
     write_records,
 )
+from raykd.sweep.record import Attempt, State, Stop
 
 from tests.sweeps import COMMAND, ledger_of, rich_ledger, trial_of, write_ledger
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from raykd.sweep.ledger import Record, State
 from raykd.sweep.probe_scores import with_probe_metrics
+from raykd.sweep.record import Record, State
 
 from tests.study_ledger import named_stage_of, probe_of
 from tests.sweeps import evaluations_of, stage_of, trial_of

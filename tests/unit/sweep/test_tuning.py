@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from raykd.config.schema.study import TuneConfig
-from raykd.sweep.ledger import Record, State
+from raykd.sweep.record import Record, State
 from raykd.sweep.tuning import Choice, choices_of, group_of
 
 from tests.study_ledger import tuning_of

@@ -10,8 +10,9 @@ import pytest
 from raykd.config.load import checked_sweep, plain
 from raykd.ray_cluster.connect import LOCAL
 from raykd.runs.retry import FailureKind
-from raykd.sweep.ledger import Ledger, Record, State, read_ledger
+from raykd.sweep.ledger import Ledger, read_ledger
 from raykd.sweep.plan.plan import SweepPlan, plan_sweep
+from raykd.sweep.record import Record, State
 from raykd.tune.run import SweepOptions, study_of
 
 from tests.sweep_files import sweep_in, write_runs

@@ -11,9 +11,10 @@ from raykd.cli.main import main
 from raykd.config.load import load_sweep, plain
 from raykd.config.schema.questions import QuestionConfig
 from raykd.report.terminal import WIDTH
-from raykd.sweep.ledger import Record, State, SweepPaths, write_index, write_records
+from raykd.sweep.ledger import SweepPaths, write_index, write_records
 from raykd.sweep.plan.plan import plan_sweep
 from raykd.sweep.questions.power import Power, QuestionPower, Spread, StudyPower
+from raykd.sweep.record import Record, State
 from rich.console import Console
 
 from tests.sweep_files import WEIGHT, write_runs, write_sweep

@@ -15,7 +15,8 @@ from raykd.errors import ConfigError
 from raykd.report.efficiency.latencies import LATENCIES
 from raykd.storage import uris
 from raykd.storage.leases.records import Lease, write_lease
-from raykd.sweep.ledger import State, SweepPaths
+from raykd.sweep.ledger import SweepPaths
+from raykd.sweep.record import State
 from rich.console import Console
 
 from tests.sized_ledger import sized_ledger

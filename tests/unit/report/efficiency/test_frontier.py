@@ -8,7 +8,8 @@ from raykd.report.efficiency.frontier import Frontier, frontiers_of, training_fl
 from raykd.report.efficiency.latencies import Latency
 from raykd.report.efficiency.sizes import sizes_of
 from raykd.report.pairing import pairing_of
-from raykd.sweep.ledger import Ledger, Record
+from raykd.sweep.ledger import Ledger
+from raykd.sweep.record import Record
 
 from tests.sized_ledger import sized_ledger, tiny_size
 from tests.sweeps import evaluations_of, ledger_of, stage_of, trial_of

@@ -7,7 +7,8 @@ import pytest
 from raykd.report.efficiency.latencies import Latency
 from raykd.report.efficiency.sizes import ModelRow, sizes_of
 from raykd.storage.published.publishing import publishing
-from raykd.sweep.ledger import Attempt, Ledger, State
+from raykd.sweep.ledger import Ledger
+from raykd.sweep.record import Attempt, State
 
 from tests.sized_ledger import NUM_CORES, sized, sized_ledger, tiny_size
 from tests.study_ledger import probe_of

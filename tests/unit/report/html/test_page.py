@@ -11,7 +11,8 @@ from raykd.report.html.document import state_line
 from raykd.report.html.study_tables import aggregate_table
 from raykd.report.html.verdicts import verdicts
 from raykd.report.summary import Summary, summarise
-from raykd.sweep.ledger import Ledger, State
+from raykd.sweep.ledger import Ledger
+from raykd.sweep.record import State
 
 from tests import sweeps
 from tests.study_ledger import study_ledger

@@ -6,7 +6,7 @@ import pytest
 from raykd.report.summary import Summary, summarise
 from raykd.report.terminal import WIDTH, status_line, terminal_report
 from raykd.report.units import amount, duration, number, share
-from raykd.sweep.ledger import State
+from raykd.sweep.record import State
 from rich.console import Console
 
 from tests.sweeps import arm_and_control, ledger_of, many_trials, rich_ledger, trial_of

@@ -10,8 +10,8 @@ from raykd.report.summary import Summary, summarise
 from raykd.report.terminal import WIDTH
 from raykd.report.two_studies.comparison import TwoStudies, compared
 from raykd.report.two_studies.screen import comparison_screen
-from raykd.sweep.ledger import Record
 from raykd.sweep.questions.answers import Answer
+from raykd.sweep.record import Record
 from rich.console import Console
 
 from tests.answered import answer, answered_summary

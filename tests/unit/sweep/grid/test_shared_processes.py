@@ -8,11 +8,11 @@ import pytest
 from raykd.config.schema.run import RunConfig
 from raykd.runs.retry import FailureKind
 from raykd.sweep.grid.shared_processes import by_process, sharing_key
-from raykd.sweep.ledger import State
 from raykd.sweep.plan.cost import cost_left
 from raykd.sweep.plan.payment import teacher_payments
 from raykd.sweep.plan.plan import plan_sweep
 from raykd.sweep.plan.planned_runs import need_of_process
+from raykd.sweep.record import State
 from raykd.sweep.study.study import Limits
 
 from tests.small_runs import TINY_BERT, small_run

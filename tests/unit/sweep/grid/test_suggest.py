@@ -12,7 +12,7 @@ from raykd.config.load import checked_sweep
 from raykd.config.schema.sweep import SweepConfig
 from raykd.sweep.grid.space import Draws, random_draws
 from raykd.sweep.grid.suggest import IN_FLIGHT, suggested_draws
-from raykd.sweep.ledger import Record, State, Stop
+from raykd.sweep.record import Record, State, Stop
 
 from tests.sweeps import evaluations_of, trial_of
 

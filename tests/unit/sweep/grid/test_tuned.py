@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from raykd.config.load import plain
 from raykd.errors import ConfigError
-from raykd.sweep.ledger import Record, State, SweepPaths, write_index, write_records
+from raykd.sweep.ledger import SweepPaths, write_index, write_records
 from raykd.sweep.plan.plan import SweepPlan, plan_sweep
+from raykd.sweep.record import Record, State
 
 from tests.sweep_files import WEIGHT, sweep_in, write_runs
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from raykd.config.load import plain
-from raykd.sweep.ledger import Ledger, Record, State
+from raykd.sweep.ledger import Ledger
 from raykd.sweep.plan.changes import difference
 from raykd.sweep.plan.cost import whole_cost
 from raykd.sweep.plan.decided import MoreSeeds, is_waiting
 from raykd.sweep.plan.plan import SweepPlan, plan_sweep
+from raykd.sweep.record import Record, State
 
 from tests.sweep_files import WEIGHT, sweep_in
 

@@ -12,7 +12,7 @@ from raykd.data.manifest import read_manifest
 from raykd.errors import ConfigError
 from raykd.planning.speed import Speed
 from raykd.storage import uris
-from raykd.sweep.ledger import Ledger, State, Stop
+from raykd.sweep.ledger import Ledger
 from raykd.sweep.plan.capacity import Machines
 from raykd.sweep.plan.changes import continued, difference
 from raykd.sweep.plan.cost import (
@@ -27,6 +27,7 @@ from raykd.sweep.plan.cost import (
 from raykd.sweep.plan.kinds import kind_of
 from raykd.sweep.plan.plan import SweepPlan, plan_sweep, require_runnable
 from raykd.sweep.plan.planned_runs import PlannedRun
+from raykd.sweep.record import State, Stop
 
 from tests.prepared import write_prepared
 from tests.small_runs import TINY_BERT, small_data, small_run

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from raykd.config.load import checked_sweep, plain
-from raykd.sweep.ledger import Record, State
+from raykd.sweep.record import Record, State
 
 from tests.sweeps import evaluations_of, trial_of
 

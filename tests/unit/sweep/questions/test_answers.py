@@ -9,8 +9,9 @@ import pytest
 from raykd.stats.holm import holm
 from raykd.stats.means import interval
 from raykd.stats.sequential import sequential_p
-from raykd.sweep.ledger import Asked, Record, State
+from raykd.sweep.ledger import Asked
 from raykd.sweep.questions.answers import Answer, answers_of
+from raykd.sweep.record import Record, State
 
 from tests.study_ledger import study_ledger
 from tests.unit.sweep.questions.studies import SCORE, Coordinates, grid, study_of, sweep_of

@@ -6,17 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from raykd.sweep.ledger import (
-    Asked,
-    Ledger,
-    Record,
-    SweepPaths,
-    read_ledger,
-    write_index,
-    write_records,
-)
+from raykd.sweep.ledger import Asked, Ledger, SweepPaths, read_ledger, write_index, write_records
 from raykd.sweep.plan.plan import known_ledger, plan_sweep
 from raykd.sweep.questions.asked import asked_now
+from raykd.sweep.record import Record
 from raykd.tune.run import SweepOptions, run_sweep
 
 from tests.sweep_files import WEIGHT, sweep_in

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from raykd.sweep.ledger import Record
 from raykd.sweep.questions.contrast import contrasts_of
+from raykd.sweep.record import Record
 
 from tests.unit.sweep.questions.studies import WEIGHT, grid, study_of, sweep_of
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from raykd.stats.power import detectable, seeds_for
 from raykd.stats.spread import deviation_limit
-from raykd.sweep.ledger import Asked, Ledger, Record
+from raykd.sweep.ledger import Asked, Ledger
 from raykd.sweep.questions.power import Power, Spread, StudyPower, power_of_study
+from raykd.sweep.record import Record
 
 from tests.study_ledger import study_ledger
 from tests.unit.sweep.questions.studies import WEIGHT, grid, study_of, sweep_of

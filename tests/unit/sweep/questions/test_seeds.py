@@ -8,9 +8,9 @@ import pytest
 from raykd.config.load import checked_sweep
 from raykd.config.schema.questions import QuestionConfig
 from raykd.config.schema.sweep import SweepConfig
-from raykd.sweep.ledger import Record, State
 from raykd.sweep.questions.answers import Answer, Verdict
 from raykd.sweep.questions.seeds import going_on, is_over, looks_of
+from raykd.sweep.record import Record, State
 
 from tests.sweeps import trial_of
 

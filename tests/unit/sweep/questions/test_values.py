@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from raykd.sweep.ledger import Record, State
 from raykd.sweep.questions.contrast import ArmWeight, Contrast, Measure
 from raykd.sweep.questions.values import differences_of, missing, seeds_of, value_of
+from raykd.sweep.record import Record, State
 
 from tests.sweeps import trial_of
 

@@ -15,8 +15,9 @@ from raykd.runs.paths import RunPaths
 from raykd.runs.result import RunResult
 from raykd.runs.retry import FailureKind
 from raykd.storage.published.directory import COMMITTED
-from raykd.sweep.ledger import Metrics, Record, State, SweepPaths, read_records
+from raykd.sweep.ledger import SweepPaths, read_records
 from raykd.sweep.plan.progress import progress_of
+from raykd.sweep.record import Metrics, Record, State
 from raykd.sweep.study.resume import resumed
 from raykd.sweep.study.study import Study
 

@@ -10,7 +10,8 @@ from raykd.config.load import checked_sweep
 from raykd.config.schema.sweep import SweepConfig
 from raykd.runs.checkpoint import checkpoint_name
 from raykd.runs.paths import RunPaths
-from raykd.sweep.ledger import Record, State, SweepPaths, read_records
+from raykd.sweep.ledger import SweepPaths, read_records
+from raykd.sweep.record import Record, State
 from raykd.sweep.study.study import Limits, Study
 
 from tests.unit.sweep.study.simulator import (

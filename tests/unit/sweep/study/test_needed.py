@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from raykd.runs.checkpoint import checkpoint_name
 from raykd.storage.published.directory import COMMITTED
-from raykd.sweep.ledger import Record, State, Stop
+from raykd.sweep.record import Record, State, Stop
 from raykd.sweep.study.study import Limits
 
 from tests.unit.sweep.study.simulator import evaluation

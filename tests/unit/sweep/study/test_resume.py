@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from raykd.errors import ConfigError
-from raykd.sweep.ledger import Attempt, Record, State, Stop
+from raykd.sweep.record import Attempt, Record, State, Stop
 from raykd.sweep.study.resume import resumed, selected
 
 from tests.study_ledger import WEIGHT, study_ledger

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from raykd.sweep.ledger import Record, State, Stop
+from raykd.sweep.record import Record, State, Stop
 from raykd.sweep.study.study import Limits, Study
 
 from tests.unit.sweep.study.simulator import (

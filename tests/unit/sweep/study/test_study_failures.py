@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from raykd.runs.retry import FailureKind
-from raykd.sweep.ledger import State
+from raykd.sweep.record import State
 from raykd.sweep.study.study import Limits
 
 from tests.unit.sweep.study.simulator import (

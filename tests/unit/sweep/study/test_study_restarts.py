@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from raykd.runs.retry import FailureKind
-from raykd.sweep.ledger import Record, State
+from raykd.sweep.record import Record, State
 from raykd.sweep.study.resume import resumed
 from raykd.sweep.study.study import Limits, Study
 
