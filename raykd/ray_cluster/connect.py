@@ -1,6 +1,7 @@
 """Ray for a run: a quiet one on this machine, or the cluster at an address."""
 
 import fcntl
+import logging
 import os
 import signal
 import socket
@@ -12,7 +13,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from raykd.config.schema.train import ClusterConfig
+from raykd.errors import ClusterError
 from raykd.machine.sockets import place_for_sockets
+
+logger = logging.getLogger(__name__)
 
 LOCAL = "local"
 
@@ -47,8 +51,6 @@ _LOCAL_ENVIRONMENT = {
     # Workers are what this Ray is for, and train as a run in this process does. By default they
     # stand back behind all else on the machine.
     "RAY_worker_niceness": "0",
-    # A node that comes up is waited for, however busy the machine is: 60 s by default.
-    "RAY_raylet_start_wait_time_s": "300",
     _GLOO_INTERFACE: next(
         (name for _, name in socket.if_nameindex() if name.startswith("lo")), ""
     ),
@@ -64,6 +66,9 @@ _SOCKET_BYTES = len("/ray/session_2026-01-31_10-20-30_123456_4194304/sockets/pla
 _PORT = "RAY_GCS_SERVER_PORT"
 """Where Ray reads the port of its head from; no argument of ray.init has it."""
 
+_STARTS = 4
+"""Times that a local Ray is tried to start."""
+
 
 @contextmanager
 def ray_cluster(address: str, *, num_cpus: float, num_gpus: float) -> Iterator[None]:
@@ -74,6 +79,9 @@ def ray_cluster(address: str, *, num_cpus: float, num_gpus: float) -> Iterator[N
             a cluster.
         num_cpus: CPU cores that a local Ray may hand out.
         num_gpus: GPUs that a local Ray may hand out.
+
+    Raises:
+        ClusterError: A local Ray does not start.
     """
     # Ray reads these from the environment only, and some of them when it is imported.
     wanted = _ENVIRONMENT | (_LOCAL_ENVIRONMENT if address == LOCAL else {})
@@ -92,7 +100,7 @@ def ray_cluster(address: str, *, num_cpus: float, num_gpus: float) -> Iterator[N
     try:
         with _signals_kept():
             if address == LOCAL:
-                _start_here(num_cpus=num_cpus, num_gpus=num_gpus)
+                _start_surely(num_cpus=num_cpus, num_gpus=num_gpus)
             else:
                 ray.init(address=address, log_to_driver=False, logging_level="error")
         yield
@@ -145,6 +153,31 @@ def _signals_kept() -> Iterator[None]:
         for number, handler in handlers.items():
             if callable(handler):
                 signal.signal(number, handler)
+
+
+def _start_surely(*, num_cpus: float, num_gpus: float) -> None:
+    """Start a Ray of this process's own, once more where its node does not come up.
+
+    A node ends where its agents need more than 15 s to start, as on a machine that does much else
+    (ray#65983, no setting changes that), and Ray then waits a minute for it. What is left of such
+    a start ends with this process.
+    """
+    for number in range(1, _STARTS + 1):
+        try:
+            _start_here(num_cpus=num_cpus, num_gpus=num_gpus)
+        except Exception as error:
+            # Ray has no class for it.
+            if "timed out during startup" not in str(error):
+                raise
+            if number == _STARTS:
+                message = (
+                    f"Ray did not start on this machine in {_STARTS} attempts: {error} Run on a "
+                    "machine that is less busy, or name a cluster by --address."
+                )
+                raise ClusterError(message) from error
+            logger.warning("Ray did not start on this machine: it is started again")
+        else:
+            return
 
 
 def _start_here(*, num_cpus: float, num_gpus: float) -> None:

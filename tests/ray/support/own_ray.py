@@ -50,7 +50,6 @@ class OwnRay:
             # Else it takes the address of this machine, whatever it is told.
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
             "RAY_memory_monitor_refresh_ms": "0",
-            "RAY_raylet_start_wait_time_s": "300",
             # Else what trains gets nothing of a machine that does other things too.
             "RAY_worker_niceness": "0",
             "OMP_NUM_THREADS": "1",
