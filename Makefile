@@ -4,24 +4,24 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test long lint bench soak audit clean
+.PHONY: demo test long lint bench gpu soak audit clean
 
 # The main job on two cores: prepare data, run a study of teachers, weights and starts.
 demo: $(VENV)/runtime
 	$(BIN)/python jobs/demo.py
 
-# Unit tests on both cores, then those that take longer, then those that start Ray: by files, in
-# the order of tests/ray/conftest.py.
+# Tests without Ray on both cores, then those that start it: by files, in the order of
+# tests/ray/conftest.py.
 test: $(VENV)/dev
-	$(BIN)/pytest -n 2
 	tests/install.sh chromium chromium chromium-browser google-chrome google-chrome-stable
 	tests/install.sh iproute2 ip
-	$(BIN)/pytest -n 2 --dist worksteal -m "slow and not ray"
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "ray and not slow"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not ray and not gpu and not long"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -v -m "ray and not long" \
+		tests/ray tests/cluster
 
-# The programs of bench that start Ray.
+# Before a release: more kills, interrupts and lost machines, and the programs of bench in small.
 long: $(VENV)/dev
-	$(BIN)/pytest -m "ray and slow"
+	$(BIN)/pytest -m long
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
@@ -43,9 +43,13 @@ bench: $(VENV)/dev $(VENV)/peers/tried
 	$(BIN)/python tests/bench/simulated/thousand.py
 	$(BIN)/python tests/bench/simulated/questions.py
 	$(BIN)/python tests/bench/autoscaling.py
-	$(BIN)/python tests/bench/checkpoint.py
+	$(BIN)/python tests/bench/durability/checkpoint.py
 	$(BIN)/python tests/bench/scaling.py
 	$(BIN)/python tests/bench/trainers.py
+
+# Checks and measures one GPU.
+gpu: $(VENV)/dev
+	$(BIN)/python tests/bench/gpu.py
 
 # One training in an object store that fails, with kills of random processes, for half an hour.
 soak: $(VENV)/dev

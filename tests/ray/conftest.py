@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 
 _LONGEST = (
-    "sweep",
-    "faults",
-    "sweep_faults",
     "study_faults",
-    "jobs",
     "ray_train",
     "demo",
-    "autoscaling",
+    "jobs",
+    "interrupts",
+    "sweep",
+    "cache",
+    "local_ray",
+    "faults",
 )
 
 

@@ -16,7 +16,7 @@ from raykd.train.run import Listener, train_run
 from tests.ray.support.autoscaled_sweep import NUM_TRIALS, swept_with_a_lost_node
 from tests.ray.support.autoscaling import autoscaled_ray
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(900)]
 
 MAX_NODES = 2
 

@@ -32,7 +32,7 @@ from tests.small_runs import small_data
 from tests.sweep_files import WEIGHT, write_runs, write_sweep
 from tests.tiny_models import tiny_model
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -23,7 +23,7 @@ SMALL = [
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(900)
 def test_demo_ends_in_answers_a_page_and_working_commands(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "jobs" / "demo.py"), "--directory", str(tmp_path), *SMALL],

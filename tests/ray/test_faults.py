@@ -26,7 +26,7 @@ from tests.ray.support.faults import (
 from tests.ray.support.running import processes_called
 from tests.small_runs import TINY_BERT, small_data, small_run
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 NUM_STEPS = 150
 EVERY_STEPS = 10
@@ -116,6 +116,7 @@ def test_hung_and_killed_workers_and_a_dead_controller_change_nothing(
     assert_each_step_once(config)
 
 
+@pytest.mark.long
 def test_a_lost_node_is_done_without_until_there_is_room_again(
     cluster: Cluster, directory: Path
 ) -> None:

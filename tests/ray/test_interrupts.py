@@ -22,7 +22,7 @@ import ray
 from tests.ray.support.running import processes_called
 from tests.small_runs import small_data, small_run
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 NUM_STEPS = 100_000
 _POLL_SECONDS = 0.1

@@ -20,13 +20,14 @@ from tests.ray.support.sweep_drivers import num_steps_done, wait_until
 from tests.small_runs import small_data
 from tests.sweep_files import write_runs
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).parents[2]
 TINY = ["train.num_steps=2", "train.eval_every_steps=2", "train.global_batch_size=4"]
 ONE_TRIAL = [
-    *("teachers={}", "controls=false", "search={optimizer.learning_rate: {grid: [1e-3]}}"),
-    *("overrides.teachers={}", "losses={cross_entropy: {}}", "train.micro_batch_size=4", *TINY),
+    *("questions={}", "teachers={}", "overrides.teachers={}", "controls=false"),
+    *("search={optimizer.learning_rate: {grid: [1e-3]}}", "losses={cross_entropy: {}}"),
+    *("seeds=[1]", "train.micro_batch_size=4", *TINY),
 ]
 
 

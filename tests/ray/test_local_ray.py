@@ -22,7 +22,7 @@ from tests.small_runs import small_data, small_run
 from tests.sweep_files import write_runs, write_sweep
 from tests.unit.security.markers import hide_markers, marked_in
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 NUM_LOOKS = 6
 

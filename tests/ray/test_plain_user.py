@@ -11,7 +11,7 @@ from raykd.storage import uris
 
 from tests.servers.rclone import Rclone
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
@@ -25,7 +25,13 @@ SMALL = [
 ]
 
 
-@pytest.mark.parametrize("num_workers", [0, 2], ids=["in process", "Ray of its own"])
+@pytest.mark.parametrize(
+    "num_workers",
+    [
+        pytest.param(0, id="in process"),
+        pytest.param(2, id="Ray of its own", marks=pytest.mark.long),
+    ],
+)
 def test_a_plain_user_prepares_trains_and_exports_in_a_store(
     num_workers: int, rclone_server: Rclone, rclone_uri: str, tmp_path: Path
 ) -> None:

@@ -26,7 +26,7 @@ from tests.ray.support.running import has_checkpoint, processes_called
 from tests.servers.rclone import Rclone
 from tests.small_runs import TINY_BERT, small_data, small_run
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 NUM_STEPS = 60
 

@@ -7,7 +7,7 @@ import pytest
 from raykd.ray_cluster.connect import LOCAL, ray_cluster
 from raykd.runs.stop import StopReason
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -17,7 +17,7 @@ from tests.ray.support import sweep_drivers as drivers
 from tests.study_files import STUDY, write_study
 from tests.unit.train.test_run import train
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 STEPS_OF_A_RUN = 10
 NUM_RUNS = {"stage": 2, "tuning": 8, "trial": 4, "probe": 12}

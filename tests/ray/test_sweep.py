@@ -23,7 +23,7 @@ from tests.sweep_files import WEIGHT, write_runs, write_sweep
 from tests.tiny_models import tiny_model
 from tests.unit.train.test_run import train
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 TWO_TEACHERS = {
     "small": {"run": "teacher.yaml", "milestones": [0.5, 1]},

@@ -16,7 +16,7 @@ from tests.ray.support.sweep_drivers import kill_driver, kill_head, kill_trial
 from tests.sweep_files import WEIGHT, write_runs, write_sweep
 from tests.unit.train.test_run import train
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(900)]
 
 KILLS = (kill_trial, kill_driver, kill_head, kill_trial, kill_driver)
 STEPS_OF_A_RUN = 40

@@ -11,7 +11,7 @@ from raykd.sweep.record import State
 from tests.ray.support import sweep_drivers as drivers
 from tests.sweep_files import write_runs, write_sweep
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(900)]
 
 NUM_STEPS = 3000
 NUM_RUNS = 2

@@ -11,7 +11,7 @@ from tests.soak.soak import Options, soak
 from tests.soak.verdict import as_table
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_a_training_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(
     tmp_path: Path,

@@ -88,16 +88,12 @@ def kill_trial(driver: Driver, sweep: Path, *, runs: str = "*") -> None:
     killed: list[Path] = []
 
     def is_killed() -> bool:
-        mine = {child.pid: child for child in psutil.Process(driver.pid).children(recursive=True)}
-        for lease in (sweep.parent / "runs").glob(f"{runs}/lease.json*"):
-            holder = read_lease(str(lease))
-            process = None if holder is None else mine.get(holder.process_id)
+        for run, process in _training(driver, sweep, runs):
             # It may end at any moment by itself.
             with suppress(psutil.NoSuchProcess):
-                if process is not None:
-                    process.kill()
-                    killed.append(lease.parent)
-                    return True
+                process.kill()
+                killed.append(run)
+                return True
         return False
 
     def is_noted() -> bool:
@@ -117,14 +113,22 @@ def kill_driver(driver: Driver, sweep: Path) -> None:
 
 
 def kill_head(driver: Driver, sweep: Path) -> None:
-    """Kill the head of Ray: the server that holds all of its state; then the driver gives up."""
-    wait_until(lambda: bool(_heads(driver)), driver)
-    _heads(driver)[0].kill()
+    """Kill the head of Ray: the server that holds all of its state; then the driver gives up.
+
+    Once a run trains: of a Ray that still starts the driver starts another.
+    """
+    wait_until(lambda: any(_training(driver, sweep, "*")), driver)
+    processes_called("gcs_server", root=driver.pid)[0].kill()
     driver.wait()
 
 
-def _heads(driver: Driver) -> list[psutil.Process]:
-    return processes_called("gcs_server", root=driver.pid)
+def _training(driver: Driver, sweep: Path, runs: str) -> Iterator[tuple[Path, psutil.Process]]:
+    """Yield the directories of runs that processes of a driver train, with these."""
+    mine = {child.pid: child for child in psutil.Process(driver.pid).children(recursive=True)}
+    for lease in (sweep.parent / "runs").glob(f"{runs}/lease.json*"):
+        holder = read_lease(str(lease))
+        if holder is not None and holder.process_id in mine:
+            yield lease.parent, mine[holder.process_id]
 
 
 def ledger_of(sweep: Path) -> Ledger:
