@@ -171,6 +171,7 @@ def one_step(step: DistillationStep, batches: tuple[Batch, ...], setting: Settin
     # Read as the optimizer reads it: right after its step the loop sets gradients to None.
     optimizer.register_step_pre_hook(lambda *_: kept.append(gradient_of(step.parameters())))
     data = DataState(step=0, rows={})
+    on_device = tuple(batch.to(setting.device) for batch in batches)
     finished = next(
         training_steps(
             TrainState(
@@ -182,7 +183,7 @@ def one_step(step: DistillationStep, batches: tuple[Batch, ...], setting: Settin
                 projections=step.projections,
             ),
             step,
-            iter([StepBatches(micro_batches=batches, data=data)]),
+            iter([StepBatches(micro_batches=on_device, data=data)]),
             options=LoopOptions(num_steps=1, seed=0, optimizer=_STILL),
             world=World(device=setting.device),
         )

@@ -7,7 +7,6 @@ import torch
 
 from raykd.batch import AttentionInputs, Batch, LayersWanted, ModelOutputs
 from raykd.config.schema.layer_losses import AttentionRelationsConfig, HiddenStatesConfig
-from raykd.losses.divergences import widened
 from raykd.losses.layers import (
     attention_mse,
     attention_scores,
@@ -15,6 +14,7 @@ from raykd.losses.layers import (
     hidden_mse,
     relation_kl,
 )
+from raykd.losses.softened import widened
 
 PerTokenLoss = Callable[[ModelOutputs, ModelOutputs, Batch], torch.Tensor]
 """(student, teacher, batch) to values of shape [T], padding left out."""

@@ -1,10 +1,13 @@
 """How far the student is from the labels, or from the teacher, at each scored position.
 
-Every loss takes the student's logits first and returns one non-negative value per position.
-Those on a teacher let no gradient into it, and are zero where the models agree.
+Every loss takes the student first and returns one non-negative value per position with its
+derivative in closed form: no graph is kept of tensors as large as a vocabulary. Those on a teacher
+are zero where the models agree.
 
-With p and q the softmax of teacher and student logits divided by the temperature, the
-divergences between them share two settings:
+With p and q the softmax of teacher and student logits divided by the temperature, a divergence D
+between them pulls at the student's probabilities by -dD/dlog q of each class; its derivative in
+the logits divided by the temperature is q times the sum of all pulls, minus the pull. Forward KL
+pulls by p itself. ``softened`` adds the settings that all divergences share:
 
     temperature                    divides both logits; above 1 it lifts the unlikely classes
     scale_by_temperature_squared   multiply by the square of the temperature, so that the size
@@ -14,278 +17,238 @@ A class that both models rule out (logit -inf) changes nothing. What happens whe
 does is said at each function; no gradient of the student is ever NaN.
 """
 
-import math
+import functools
+from collections.abc import Callable
+from dataclasses import replace
 
 import torch
-from torch.nn import functional as F
+
+from raykd.losses.derivative import Loss
+from raykd.losses.softened import Logits, Softened
 
 
 def cross_entropy(
-    student_logits_PK: torch.Tensor, labels_P: torch.Tensor, *, label_smoothing: float = 0.0
-) -> torch.Tensor:
+    student: Logits, labels_P: torch.Tensor, *, label_smoothing: float = 0.0
+) -> Loss:
     """Return the cross entropy of the student against the labels at each position.
 
     Args:
-        student_logits_PK: Unnormalised scores of the model that learns.
+        student: The model that learns.
         labels_P: The right class of each position, from 0 to K - 1.
         label_smoothing: Share of the target that is uniform over the K classes, in [0, 1)
             (Szegedy et al., 2016, section 7). A class that the student rules out then makes the
             value infinite.
-
-    Returns:
-        Nats, shape [P], in float32 (float64 for float64 logits).
     """
-    return F.cross_entropy(
-        widened(student_logits_PK), labels_P, reduction="none", label_smoothing=label_smoothing
+    q, labels_P1 = student.at(1.0), labels_P.unsqueeze(-1)
+    values_P1 = q.log_total_P1 - q.shifted_PK.gather(-1, labels_P1)
+    pull_11 = None
+    if label_smoothing:
+        even_P1 = q.log_total_P1 - q.shifted_PK.mean(dim=-1, keepdim=True)
+        # Not lerp: NaN where both are infinite.
+        values_P1 = (1 - label_smoothing) * values_P1 + label_smoothing * even_P1
+        pull_11 = values_P1.new_full((1, 1), label_smoothing / q.probs_PK.shape[-1])
+    return Loss(
+        values_P=values_P1.squeeze(-1),
+        softmax=q,
+        pull_PK=pull_11,
+        few=(labels_P1, torch.full_like(values_P1, 1 - label_smoothing)),
     )
 
 
-def squared_error(student_logits_PK: torch.Tensor, labels_P: torch.Tensor) -> torch.Tensor:
+def squared_error(student: Logits, labels_P: torch.Tensor) -> Loss:
     """Return the squared difference of the student's number and the true one at each position.
 
     Args:
-        student_logits_PK: The number that the student predicts; K is 1.
+        student: The number that the student predicts; K is 1.
         labels_P: The true number of each position.
-
-    Returns:
-        float32 values of shape [P], or float64 where the student is float64.
     """
-    return (widened(student_logits_PK).squeeze(-1) - labels_P) ** 2
+    difference_P1 = labels_P.unsqueeze(-1) - student.wide_PK
+    return Loss(values_P=difference_P1.squeeze(-1).square(), pull_PK=difference_P1, factor=2.0)
 
 
-def forward_kl(
-    student_logits_PK: torch.Tensor,
-    teacher_logits_PK: torch.Tensor,
-    *,
-    temperature: float,
-    scale_by_temperature_squared: bool,
-) -> torch.Tensor:
-    """Return KL(teacher || student) of the softened distributions at each position.
+def logit_mse(student: Logits, teacher: Logits) -> Loss:
+    """Return the squared difference of the logits, averaged over the classes, per position.
 
-    The sum over classes of p (log p - log q) (Hinton et al., 2015, section 2). A class that
-    only the teacher rules out contributes nothing; one that only the student rules out makes
-    the value infinite, and the gradient stays finite.
-
-    Returns:
-        Nats, shape [P], in float32 (float64 for float64 student logits).
+    Args:
+        student: The model that learns; its logits are finite.
+        teacher: The model to imitate; its logits are finite.
 
     Raises:
         ValueError: The two models do not score the same positions and classes.
     """
-    log_q_PK, log_p_PK = _log_probs(student_logits_PK, teacher_logits_PK, temperature)
-    return _scaled(kl(log_p_PK, log_q_PK), temperature, scale=scale_by_temperature_squared)
+    require_one_shape(student.logits_PK, teacher.logits_PK)
+    difference_PK = teacher.wide_PK - student.wide_PK
+    return Loss(
+        values_P=difference_PK.square().mean(dim=-1),
+        pull_PK=difference_PK,
+        factor=2.0 / difference_PK.shape[-1],
+    )
 
 
-def reverse_kl(
-    student_logits_PK: torch.Tensor,
-    teacher_logits_PK: torch.Tensor,
-    *,
-    temperature: float,
-    scale_by_temperature_squared: bool,
-) -> torch.Tensor:
-    """Return KL(student || teacher) of the softened distributions at each position.
+def softened(divergence: Callable[..., Loss]) -> Callable[..., Loss]:
+    """Return a divergence between distributions as a loss of two models' logits.
+
+    Args:
+        divergence: From the softmax of the teacher, that of the student, and the settings of its
+            own.
+    """
+
+    @functools.wraps(divergence)
+    def loss(
+        student: Logits,
+        teacher: Logits,
+        *,
+        temperature: float,
+        scale_by_temperature_squared: bool,
+        **settings: float,
+    ) -> Loss:
+        require_one_shape(student.logits_PK, teacher.logits_PK)
+        found = divergence(teacher.at(temperature), student.at(temperature), **settings)
+        # Not by pow, of which torch.compile would make code for each temperature of a schedule.
+        scale = temperature * temperature if scale_by_temperature_squared else 1.0
+        if scale != 1:
+            found = replace(found, values_P=found.values_P * scale)
+        return replace(found, factor=scale / temperature)
+
+    return loss
+
+
+@softened
+def forward_kl(p: Softened, q: Softened) -> Loss:
+    """Return KL(teacher || student) at each position.
+
+    The sum over classes of p (log p - log q) (Hinton et al., 2015, section 2). A class that
+    only the teacher rules out contributes nothing; one that only the student rules out makes
+    the value infinite, and the gradient stays finite.
+    """
+    return Loss(values_P=_kl(p, q), softmax=q, pull_PK=p.probs_PK)
+
+
+@softened
+def reverse_kl(p: Softened, q: Softened) -> Loss:
+    """Return KL(student || teacher) at each position.
 
     The sum over classes of q (log q - log p): it seeks the teacher's modes (Gu et al., 2024,
     MiniLLM, section 2). A class that only the student rules out contributes nothing. One that
     only the teacher rules out makes the value infinite; the gradient is then that of a teacher
     who gives it the smallest normal number as probability, a choice of ours that pushes the
     class down by a finite step.
-
-    Returns:
-        Nats, shape [P], in float32 (float64 for float64 student logits).
-
-    Raises:
-        ValueError: The two models do not score the same positions and classes.
     """
-    log_q_PK, log_p_PK = _log_probs(student_logits_PK, teacher_logits_PK, temperature)
-    is_ruled_out_PK = log_p_PK == -torch.inf
-    lowest = math.log(torch.finfo(log_p_PK.dtype).tiny)
-    kl_P = kl(log_q_PK, log_p_PK.masked_fill(is_ruled_out_PK, lowest))
-    is_infinite_P = (is_ruled_out_PK & (log_q_PK.detach().exp() > 0)).any(dim=-1)
-    # Added, not filled in, so that the gradient passes.
-    kl_P = kl_P + torch.zeros_like(kl_P).masked_fill(is_infinite_P, torch.inf)
-    return _scaled(kl_P, temperature, scale=scale_by_temperature_squared)
+    pull_PK = (p.log_probs_PK - q.log_probs_PK).mul_(q.probs_PK)
+    return _of_pull(_kl(q, p), q, pull_PK)
 
 
-def jensen_shannon(
-    student_logits_PK: torch.Tensor,
-    teacher_logits_PK: torch.Tensor,
-    *,
-    temperature: float,
-    scale_by_temperature_squared: bool,
-    beta: float,
-) -> torch.Tensor:
+@softened
+def jensen_shannon(p: Softened, q: Softened, *, beta: float) -> Loss:
     """Return the generalised Jensen-Shannon divergence at each position.
 
     beta KL(p || m) + (1 - beta) KL(q || m) with m = beta p + (1 - beta) q (Agarwal et al.,
     2024, GKD, section 2), beta between 0 and 1; 0.5 is symmetric. Divided by beta it tends to
     KL(p || q) as beta goes to 0, divided by 1 - beta to KL(q || p) as beta goes to 1. It is
-    finite whatever either model rules out.
-
-    Returns:
-        Nats, at most ln 2 before scaling, shape [P], in float32 (float64 for float64 student
-        logits).
+    finite whatever either model rules out, at most ln 2 before scaling.
 
     Raises:
-        ValueError: The two models do not score the same positions and classes, or beta is
-            negative or not below 1.
+        ValueError: Beta is negative or not below 1.
     """
-    log_q_PK, log_p_PK = _log_probs(student_logits_PK, teacher_logits_PK, temperature)
-    log_m_PK = log_mixture(log_p_PK, log_q_PK, share_of_p=beta)
-    values_P = beta * kl(log_p_PK, log_m_PK) + (1 - beta) * kl(log_q_PK, log_m_PK)
-    return _scaled(values_P, temperature, scale=scale_by_temperature_squared)
+    log_m_PK = _log_mixture(p, q, beta)
+    of_p_P = (p.log_probs_PK - log_m_PK).mul_(p.probs_PK).sum(dim=-1)
+    pull_PK = log_m_PK.sub_(q.log_probs_PK).mul_(q.probs_PK).mul_(1 - beta)
+    values_P = beta * of_p_P.clamp(min=0) - pull_PK.sum(dim=-1).clamp(max=0)
+    return _of_pull(values_P, q, pull_PK)
 
 
-def skewed_kl(
-    student_logits_PK: torch.Tensor,
-    teacher_logits_PK: torch.Tensor,
-    *,
-    temperature: float,
-    scale_by_temperature_squared: bool,
-    skew: float,
-) -> torch.Tensor:
+@softened
+def skewed_kl(p: Softened, q: Softened, *, skew: float) -> Loss:
     """Return KL(teacher || mixture of teacher and student) at each position.
 
     KL(p || skew p + (1 - skew) q), at most -log(skew) before scaling, the skew in [0, 1) (Ko et
     al., 2024, DistiLLM, where it is 0.1). It is finite whatever either model rules out, unless
     the skew is 0: that is forward KL.
 
-    Returns:
-        Nats, shape [P], in float32 (float64 for float64 student logits).
-
     Raises:
-        ValueError: The two models do not score the same positions and classes, or the skew
-            is not in its range.
+        ValueError: The skew is not in its range.
     """
-    log_q_PK, log_p_PK = _log_probs(student_logits_PK, teacher_logits_PK, temperature)
-    log_m_PK = log_mixture(log_p_PK, log_q_PK, share_of_p=skew)
-    return _scaled(kl(log_p_PK, log_m_PK), temperature, scale=scale_by_temperature_squared)
+    if skew == 0:
+        return Loss(values_P=_kl(p, q), softmax=q, pull_PK=p.probs_PK)
+    log_ratio_PK = p.log_probs_PK - _log_mixture(p, q, skew)
+    values_P = (p.probs_PK * log_ratio_PK).sum(dim=-1).clamp(min=0)
+    pull_PK = log_ratio_PK.exp_().mul_(q.probs_PK).mul_(1 - skew)
+    return _of_pull(values_P, q, pull_PK)
 
 
-def total_variation(
-    student_logits_PK: torch.Tensor,
-    teacher_logits_PK: torch.Tensor,
-    *,
-    temperature: float,
-    scale_by_temperature_squared: bool,
-) -> torch.Tensor:
-    """Return half the sum of |p - q| at each position.
+@softened
+def total_variation(p: Softened, q: Softened) -> Loss:
+    """Return half the sum of |p - q| at each position, from 0 to 1 before scaling.
 
     It is finite whatever either model rules out. Its gradient shrinks with the temperature
     itself, not with its square: scaled, it grows with the temperature (a derivation of ours).
-
-    Returns:
-        From 0 to 1 before scaling, shape [P], in float32 (float64 for float64 student logits).
-
-    Raises:
-        ValueError: The two models do not score the same positions and classes.
     """
-    log_q_PK, log_p_PK = _log_probs(student_logits_PK, teacher_logits_PK, temperature)
-    values_P = (log_p_PK.exp() - log_q_PK.exp()).abs().sum(dim=-1) / 2
-    return _scaled(values_P, temperature, scale=scale_by_temperature_squared)
+    half_PK = (p.probs_PK - q.probs_PK).div_(2)
+    values_P = half_PK.abs().sum(dim=-1)
+    return _of_pull(values_P, q, half_PK.sign_().mul_(q.probs_PK).div_(2))
 
 
-def taid(
-    student_logits_PK: torch.Tensor,
-    teacher_logits_PK: torch.Tensor,
-    *,
-    temperature: float,
-    scale_by_temperature_squared: bool,
-    mix: float,
-) -> torch.Tensor:
+@softened
+def taid(p: Softened, q: Softened, *, mix: float) -> Loss:
     """Return KL(target || student) with a target between student and teacher.
 
     The target's logits are (1 - mix) times those of the student, held constant, plus mix times
     those of the teacher (Shing et al., 2025, TAID; the temperature, which divides target and
     student, is ours). mix = 0 is no loss at all and 1 is forward KL; between, the target rules
     out what either model does, and is the teacher where that is every class.
-
-    Returns:
-        Nats, shape [P], in float32 (float64 for float64 student logits).
-
-    Raises:
-        ValueError: The two models do not score the same positions and classes.
     """
-    require_one_shape(student_logits_PK, teacher_logits_PK)
-    return forward_kl(
-        student_logits_PK,
-        _between(widened(student_logits_PK.detach()), widened(teacher_logits_PK), mix),
-        temperature=temperature,
-        scale_by_temperature_squared=scale_by_temperature_squared,
-    )
+    if mix <= 0:
+        return Loss(values_P=torch.zeros_like(q.log_total_P1).squeeze(-1))
+    target = p
+    if mix < 1:
+        # Not lerp, for which torch.compile would make code for each mix of a schedule.
+        between_PK = (p.shifted_PK - q.shifted_PK).mul_(mix).add_(q.shifted_PK)
+        if q.masked:
+            # NaN where the student's is -inf.
+            is_seen_PK = (q.shifted_PK > -torch.inf) & (p.shifted_PK > -torch.inf)
+            between_PK = between_PK.where(is_seen_PK, -torch.inf)
+            is_some_P1 = is_seen_PK.any(dim=-1, keepdim=True)
+            between_PK = between_PK.where(is_some_P1, p.shifted_PK)
+        target = Logits(between_PK, masked=q.masked).at(1.0)
+    return Loss(values_P=_kl(target, q), softmax=q, pull_PK=target.probs_PK)
 
 
-def logit_mse(student_logits_PK: torch.Tensor, teacher_logits_PK: torch.Tensor) -> torch.Tensor:
-    """Return the squared difference of the logits, averaged over the classes, per position.
+def _of_pull(values_P: torch.Tensor, q: Softened, pull_PK: torch.Tensor) -> Loss:
+    total_P1 = pull_PK.sum(dim=-1, keepdim=True)
+    return Loss(values_P=values_P, softmax=q, total=total_P1, pull_PK=pull_PK)
 
-    Args:
-        student_logits_PK: Unnormalised scores of the model that learns, finite.
-        teacher_logits_PK: Unnormalised scores to imitate, finite.
 
-    Returns:
-        Shape [P], in float32 (float64 for float64 student logits).
+def _kl(p: Softened, q: Softened) -> torch.Tensor:
+    """Return KL(p || q), exactly zero where both are equal.
 
-    Raises:
-        ValueError: The two models do not score the same positions and classes.
+    It is infinite where q alone rules out a class.
     """
-    require_one_shape(student_logits_PK, teacher_logits_PK)
-    difference_PK = widened(student_logits_PK) - widened(teacher_logits_PK.detach())
-    return difference_PK.square().mean(dim=-1)
+    of_exponents_P = (p.finite_PK - q.finite_PK).mul_(p.probs_PK).sum(dim=-1)
+    values_P = of_exponents_P - (p.log_total_P1 - q.log_total_P1).squeeze(-1)
+    # Rounding can take the sum below zero where both nearly agree.
+    values_P = values_P.clamp(min=0)
+    if not q.masked:
+        return values_P
+    is_infinite_P = ((p.probs_PK > 0) & (q.shifted_PK == -torch.inf)).any(dim=-1)
+    return values_P.masked_fill(is_infinite_P, torch.inf)
 
 
-def kl(log_p_PK: torch.Tensor, log_q_PK: torch.Tensor) -> torch.Tensor:
-    """Return KL(p || q), the sum over classes of p (log p - log q).
-
-    A class that p rules out contributes nothing. One that only q rules out makes the value
-    infinite; the gradient into q stays finite, that into p does not.
-
-    Args:
-        log_p_PK: Log probabilities that the mean is taken over.
-        log_q_PK: Log probabilities compared with them.
-
-    Returns:
-        Nats, the shape without its last dimension: exactly zero where both are equal, never
-        negative.
-    """
-    p_PK = log_p_PK.exp()
-    # Chosen before the product, whose gradient at 0 * inf is NaN, and stays NaN behind a where
-    # (pytorch issue 108618).
-    log_ratio_PK = (log_p_PK - log_q_PK).where(p_PK > 0, 0.0)
-    kl_P = (p_PK * log_ratio_PK).sum(dim=-1)
-    # Rounding can take the sum below zero where both nearly agree: lift the value only, because
-    # clamping would stop the gradient there.
-    return torch.where(kl_P < 0, kl_P - kl_P.detach(), kl_P)
-
-
-def log_mixture(
-    log_p_PK: torch.Tensor, log_q_PK: torch.Tensor, *, share_of_p: float
-) -> torch.Tensor:
+def _log_mixture(p: Softened, q: Softened, share_of_p: float) -> torch.Tensor:
     """Return the log of share_of_p * p + (1 - share_of_p) * q.
 
     Where p = q the result is that very number, which log-sum-exp of weighted terms misses by
     a rounding error: divergences from the mixture are exactly zero there.
-
-    Args:
-        log_p_PK: Log probabilities; a class that they rule out needs no gradient into them.
-        log_q_PK: Log probabilities of the same classes.
-        share_of_p: From 0 (q itself) up to, but not including, 1.
-
-    Raises:
-        ValueError: The share is outside this range.
     """
     if not 0 <= share_of_p < 1:
         message = f"the share of a mixture must be in [0, 1), got {share_of_p}"
         raise ValueError(message)
-    if share_of_p == 0:
-        return log_q_PK
-    # Relative to the larger of the two: exp of a positive difference could overflow. Ruled out
-    # by p counts as q being the larger, whether or not q rules it out too.
-    log_ratio_PK = (log_q_PK - log_p_PK).where(log_p_PK > -torch.inf, torch.inf)
-    above_p_PK = (1 - share_of_p) * log_ratio_PK.clamp(max=0).expm1()
-    above_q_PK = share_of_p * (-log_ratio_PK).clamp(max=0).expm1()
-    return torch.where(
-        log_ratio_PK <= 0, log_p_PK + above_p_PK.log1p(), log_q_PK + above_q_PK.log1p()
-    )
+    # Relative to the larger of the two: exp of a positive difference could overflow.
+    log_ratio_PK = q.log_probs_PK - p.log_probs_PK
+    # Filled there: a tensor that is made of numbers here is waited for.
+    of_p, of_q = (log_ratio_PK.new_full((), share) for share in (share_of_p, 1 - share_of_p))
+    shares_PK = torch.where(log_ratio_PK <= 0, of_q, of_p)
+    smaller_PK = log_ratio_PK.abs_().neg_().expm1_().mul_(shares_PK).log1p_()
+    return smaller_PK.add_(torch.maximum(p.log_probs_PK, q.log_probs_PK))
 
 
 def require_one_shape(student: torch.Tensor, teacher: torch.Tensor) -> None:
@@ -300,45 +263,3 @@ def require_one_shape(student: torch.Tensor, teacher: torch.Tensor) -> None:
             "must have one shape"
         )
         raise ValueError(message)
-
-
-def widened(logits_PK: torch.Tensor) -> torch.Tensor:
-    """Return logits in at least float32; float64 stays float64.
-
-    Over many classes bfloat16 loses the small probabilities, and those are what
-    distillation is after.
-    """
-    return logits_PK.to(torch.promote_types(logits_PK.dtype, torch.float32))
-
-
-def _log_probs(
-    student_logits_PK: torch.Tensor, teacher_logits_PK: torch.Tensor, temperature: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return log q and log p, the second without gradient."""
-    require_one_shape(student_logits_PK, teacher_logits_PK)
-    student_log_probs_PK = _softened_log_probs(student_logits_PK, temperature)
-    teacher_log_probs_PK = _softened_log_probs(teacher_logits_PK.detach(), temperature)
-    return student_log_probs_PK, teacher_log_probs_PK
-
-
-def _softened_log_probs(logits_PK: torch.Tensor, temperature: float) -> torch.Tensor:
-    logits_PK = widened(logits_PK)
-    # A pass over a vocabulary that changes nothing costs as much as one that does.
-    return F.log_softmax(logits_PK if temperature == 1 else logits_PK / temperature, dim=-1)
-
-
-def _scaled(values_P: torch.Tensor, temperature: float, *, scale: bool) -> torch.Tensor:
-    return values_P * temperature**2 if scale else values_P
-
-
-def _between(student_PK: torch.Tensor, teacher_PK: torch.Tensor, mix: float) -> torch.Tensor:
-    """Return the logits on the way from student to teacher; where they agree, those."""
-    if mix <= 0:
-        return student_PK
-    if mix >= 1:
-        return teacher_PK
-    # lerp is student + mix (teacher - student): NaN where the student's logit is -inf.
-    is_ruled_out_PK = (student_PK == -torch.inf) | (teacher_PK == -torch.inf)
-    between_PK = torch.lerp(student_PK, teacher_PK.to(student_PK), mix)
-    between_PK = between_PK.masked_fill(is_ruled_out_PK, -torch.inf)
-    return torch.where(is_ruled_out_PK.all(dim=-1, keepdim=True), teacher_PK, between_PK)

@@ -12,7 +12,8 @@ token sees at least one, usually itself.
 import torch
 from torch.nn import functional as F
 
-from raykd.losses.divergences import kl, require_one_shape, widened
+from raykd.losses.divergences import require_one_shape
+from raykd.losses.softened import widened
 
 
 def hidden_mse(student_TD: torch.Tensor, teacher_TD: torch.Tensor) -> torch.Tensor:
@@ -140,6 +141,30 @@ def relation_kl(
         return F.log_softmax(scores_THL.masked_fill(~sees_T1L, -torch.inf), dim=-1)
 
     return kl(log_relations(teacher_BLD.detach()), log_relations(student_BLD)).mean(dim=-1)
+
+
+def kl(log_p_PK: torch.Tensor, log_q_PK: torch.Tensor) -> torch.Tensor:
+    """Return KL(p || q), the sum over classes of p (log p - log q).
+
+    A class that p rules out contributes nothing. One that only q rules out makes the value
+    infinite; the gradient into q stays finite, that into p does not.
+
+    Args:
+        log_p_PK: Log probabilities that the mean is taken over.
+        log_q_PK: Log probabilities compared with them.
+
+    Returns:
+        Nats, the shape without its last dimension: exactly zero where both are equal, never
+        negative.
+    """
+    p_PK = log_p_PK.exp()
+    # Chosen before the product, whose gradient at 0 * inf is NaN, and stays NaN behind a where
+    # (pytorch issue 108618).
+    log_ratio_PK = (log_p_PK - log_q_PK).where(p_PK > 0, 0.0)
+    kl_P = (p_PK * log_ratio_PK).sum(dim=-1)
+    # Rounding can take the sum below zero where both nearly agree: lift the value only, because
+    # clamping would stop the gradient there.
+    return torch.where(kl_P < 0, kl_P - kl_P.detach(), kl_P)
 
 
 def _relation_scores(

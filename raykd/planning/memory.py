@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from transformers import PreTrainedConfig
 
 from raykd.cached_teachers.writer import BATCHES_AT_ONCE
@@ -11,12 +12,12 @@ from raykd.data.manifest import RECORD_BATCH_BYTES
 from raykd.data.selection import ALL_LANGUAGES, mixing_weights
 from raykd.distill.assemble import running_teachers
 from raykd.distill.setup import RunSetup
+from raykd.losses.weighted_sums import chunk_positions
 from raykd.models.parts import ParameterCount, num_layers
-from raykd.scores import chunk_positions
 
-_COPIES_OF_SCORES = 20
-"""Copies of a chunk's scores while its losses and their gradient are made, measured with one
-teacher."""
+_COPIES_OF_SCORES = 3
+"""Copies of a chunk's scores, at most, beside those of each teacher, while its losses and their
+gradient are made."""
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -117,9 +118,8 @@ def activation_bytes(model: PreTrainedConfig, *, rows: int, tokens: int, dtype: 
 
 def frozen_bytes(plan: ModelPlan, *, rows: int, tokens: int, dtype: str) -> int:
     """Estimate the memory of a model that is never trained: its weights, and one layer at work."""
-    activations = activation_bytes(plan.config, rows=rows, tokens=tokens, dtype=dtype)
-    # Without gradient the outputs of a layer are freed when the next one has read them.
-    return plan.parameters.total * _BYTES[dtype] + activations // num_layers(plan.config)
+    at_work = _layer_bytes(plan.config, rows=rows, tokens=tokens, dtype=dtype)
+    return plan.parameters.total * _BYTES[dtype] + at_work
 
 
 def trained_bytes(plan: ModelPlan, *, rows: int, tokens: int, dtype: str) -> int:
@@ -138,6 +138,7 @@ def memory_bytes(setup: RunSetup, *, student: ModelPlan, teachers: dict[str, Mod
         shared_bytes(config, teachers)
         + _student_bytes(config, student, rows=rows, tokens=tokens)
         + _checkpoint_bytes(config, student)
+        + _overlapped_bytes(config, teachers, rows=rows, tokens=tokens)
         + _scores_bytes(setup)
         + _reading_bytes(setup)
     )
@@ -209,6 +210,28 @@ def _checkpoint_bytes(config: RunConfig, plan: ModelPlan) -> int:
     return max(share, plan.parameters.total * _BYTES["float32"])
 
 
+def _overlapped_bytes(
+    config: RunConfig, teachers: dict[str, ModelPlan], *, rows: int, tokens: int
+) -> int:
+    """Return what a teacher at work takes beside the student: of the largest, one layer."""
+    if not config.cluster.overlap_teacher:
+        return 0
+    cached = [name for name, teacher in config.teachers.items() if teacher.cache is not None]
+    at_work = (
+        _layer_bytes(
+            teachers[name].config, rows=rows, tokens=tokens, dtype=config.teachers[name].dtype
+        )
+        for name in running_teachers(config, cached=cached, begins=False)
+    )
+    return max(at_work, default=0)
+
+
+def _layer_bytes(model: PreTrainedConfig, *, rows: int, tokens: int, dtype: str) -> int:
+    """Estimate what one layer keeps, which is all that a pass without gradient does."""
+    # The outputs of a layer are freed when the next one has read them.
+    return activation_bytes(model, rows=rows, tokens=tokens, dtype=dtype) // num_layers(model)
+
+
 def _frozen_parameters(plan: ModelPlan, *, is_running: bool) -> int:
     """Return the parameters of a teacher in memory: of one that is read its head, at most."""
     counts = plan.parameters
@@ -230,10 +253,11 @@ def _scores_bytes(setup: RunSetup) -> int:
     config, classes = setup.config, setup.num_classes
     positions = _scored_positions(config, config.train.micro_batch_size, setup.manifest.max_length)
     if config.task.endswith("_lm"):
+        dtype = getattr(torch, config.train.precision)
         on_gpu = config.cluster.gpus_per_worker > 0
-        positions = min(positions, chunk_positions(classes, on_gpu=on_gpu))
-    # float32, whatever the pass computes in: losses widen.
-    return 4 * positions * classes * _COPIES_OF_SCORES
+        positions = min(positions, chunk_positions(classes, dtype=dtype, on_gpu=on_gpu))
+    # float32, which teachers may score in whatever the student computes in.
+    return 4 * positions * classes * (_COPIES_OF_SCORES + len(config.teachers))
 
 
 def _scored_positions(config: RunConfig, rows: int, tokens: int) -> int:

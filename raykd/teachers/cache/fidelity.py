@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from raykd.losses.divergences import kl
+from raykd.losses.divergences import forward_kl
+from raykd.losses.softened import Logits
 from raykd.scores import ProjectedScores, Scores, chunks
 from raykd.teachers.cache.sparse import SparseScores, sparse_forward_kl
 
@@ -138,7 +139,9 @@ def kl_error(exact: Sequence[Scores], kept: Sequence[Scores], student_K: torch.T
 
 
 def _kl(scores: Scores, chosen: slice, log_q_K: torch.Tensor) -> torch.Tensor:
+    student = Logits(log_q_K.expand(chosen.stop - chosen.start, -1))
     if isinstance(scores, SparseScores):
-        some = scores.at(chosen)
-        return sparse_forward_kl(log_q_K.expand(some.num_positions, -1), some)
-    return kl(scores.logits(chosen).float().log_softmax(dim=-1), log_q_K)
+        return sparse_forward_kl(student, scores.at(chosen)).values_P
+    teacher = student.like(scores.logits(chosen))
+    plain = forward_kl(student, teacher, temperature=1.0, scale_by_temperature_squared=False)
+    return plain.values_P

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from raykd.losses.divergences import widened
+from raykd.losses.derivative import Loss
+from raykd.losses.softened import Logits
 from raykd.scores import ALL, Chosen
 
 _UNSEEN_LOG_PROB = -87.0
@@ -17,31 +18,38 @@ _UNSEEN_LOG_PROB = -87.0
 normal float32."""
 
 
-def sparse_forward_kl(student_logits_PK: torch.Tensor, teacher: "SparseScores") -> torch.Tensor:
+def sparse_forward_kl(student: Logits, teacher: "SparseScores") -> Loss:
     """Return KL(teacher || student) over the kept classes and the bucket of all others.
 
     The sum over kept classes of p (log p - log q), and the same for the bucket, where q is the
     student's probability of all classes that are not kept. It is at most the divergence over all
-    classes (the data processing inequality), and it is that where every class is kept.
-
-    Returns:
-        Nats at temperature 1, shape [P], in float32 (float64 for float64 student logits).
+    classes (the data processing inequality), and it is that where every class is kept. At
+    temperature 1.
     """
-    log_q_PK = widened(student_logits_PK).log_softmax(dim=-1)
-    log_p_PS, tail_P = teacher.log_probs_PS.to(log_q_PK), teacher.log_tail_P.to(log_q_PK)
-    kept_P = _weighed(log_p_PS, log_q_PK.gather(-1, teacher.ids_PS)).sum(dim=-1)
+    q = student.at(1.0)
+    log_p_PS, tail_P1 = (
+        teacher.log_probs_PS.to(student.dtype),
+        teacher.log_tail_P.to(student.dtype).unsqueeze(-1),
+    )
+    p_PS, p_tail_P1 = log_p_PS.exp(), tail_P1.exp()
     # Not log(1 - sum): where the kept classes have nearly everything, nothing would be left of it.
-    rest_PK = log_q_PK.scatter(-1, teacher.ids_PS, -torch.inf)
-    has_rest_P = tail_P > -torch.inf
-    log_rest_P = rest_PK.where(has_rest_P.unsqueeze(-1), 0.0).logsumexp(dim=-1)
-    return kept_P + _weighed(tail_P, log_rest_P)
-
-
-def _weighed(log_p: torch.Tensor, log_q: torch.Tensor) -> torch.Tensor:
-    """Return p (log p - log q), 0 where p is."""
-    p = log_p.exp()
-    # Chosen before the product, whose gradient at 0 * inf is NaN.
-    return p * (log_p - log_q).where(p > 0, 0.0)
+    rest_PK = q.shifted_PK.scatter(-1, teacher.ids_PS, -torch.inf)
+    has_rest_P1 = tail_P1 > -torch.inf
+    log_rest_P1 = rest_PK.where(has_rest_P1, 0.0).logsumexp(dim=-1, keepdim=True)
+    kept_PS = p_PS * (log_p_PS - q.shifted_PK.gather(-1, teacher.ids_PS) + q.log_total_P1).where(
+        p_PS > 0, 0.0
+    )
+    bucket_P1 = p_tail_P1 * (tail_P1 - log_rest_P1 + q.log_total_P1).where(has_rest_P1, 0.0)
+    return Loss(
+        values_P=(kept_PS.sum(dim=-1, keepdim=True) + bucket_P1).squeeze(-1),
+        softmax=q,
+        total=p_PS.sum(dim=-1, keepdim=True) + p_tail_P1,
+        # The bucket pulls at its classes by their shares of it.
+        pull_PK=(rest_PK - log_rest_P1.clamp(min=torch.finfo(q.shifted_PK.dtype).min))
+        .exp_()
+        .mul_(p_tail_P1),
+        few=(teacher.ids_PS, p_PS),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

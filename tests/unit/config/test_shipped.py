@@ -142,11 +142,12 @@ LEAVES = list(leaves(RunConfig, "", "config"))
 def names_in(source: str) -> set[str]:
     """Return every name, every attribute that is read, and arguments as ``function(name)``."""
     nodes: list[Any] = list(ast.walk(ast.parse(source)))
+    functions = {node.name: node for node in nodes if isinstance(node, ast.FunctionDef)}
     arguments = {
-        f"{node.name}({argument.arg})"
-        for node in nodes
-        if isinstance(node, ast.FunctionDef)
-        for argument in node.args.kwonlyargs
+        f"{name}({argument.arg})"
+        for name, function in functions.items()
+        for inner in _called(function, functions)
+        for argument in inner.args.kwonlyargs
     }
     names = {node.id for node in nodes if isinstance(node, ast.Name)}
     return (
@@ -158,6 +159,16 @@ def names_in(source: str) -> set[str]:
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
         }
     )
+
+
+def _called(
+    function: ast.FunctionDef, functions: dict[str, ast.FunctionDef]
+) -> Iterator[ast.FunctionDef]:
+    """Yield a function, and what decorators of its module put around it."""
+    yield function
+    for decorator in function.decorator_list:
+        if isinstance(decorator, ast.Name) and decorator.id in functions:
+            yield from (n for n in functions[decorator.id].body if isinstance(n, ast.FunctionDef))
 
 
 MODULES = [

@@ -5,6 +5,7 @@ A mutant is the real objective with one small thing wrong that has been wrong el
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from raykd.doctor.formulas import FORMULAS
 from raykd.doctor.subject import Finding, Setting, Subject, deviation
 from raykd.doctor.suite import CHECKS, findings
 from raykd.losses.comparisons import ModelShape
-from raykd.losses.divergences import widened
+from raykd.losses.derivative import Loss
 from raykd.losses.layer_terms import LayerTerm, build_layer_terms
+from raykd.losses.softened import Logits, widened
 from raykd.losses.terms import LossTerm, build_terms
 from raykd.models.scored import ScoredModel
 from raykd.tasks.task import Task
@@ -122,22 +124,24 @@ def with_forward_kl(divergence: Divergence) -> Subject:
 
     def build(config: LossesConfig) -> tuple[LossTerm, ...]:
         return tuple(
-            replace(term, per_position=_per_position(divergence))
-            if term.name == "forward_kl"
-            else term
+            replace(term, loss=_closed(divergence)) if term.name == "forward_kl" else term
             for term in build_terms(config)
         )
 
     return replace(REAL, build_terms=build)
 
 
-def _per_position(divergence: Divergence) -> Callable[..., torch.Tensor]:
-    def per_position(
-        student_PK: torch.Tensor, teacher_PK: torch.Tensor, *, temperature: float, **_: bool
-    ) -> torch.Tensor:
-        return divergence(student_PK, teacher_PK, temperature)
+def _closed(divergence: Divergence) -> Callable[..., Loss]:
+    """Return a divergence with the derivative that autograd finds."""
 
-    return per_position
+    def loss(student: Logits, teacher: Logits, *, temperature: float, **_: bool) -> Loss:
+        with torch.enable_grad():
+            student_PK = student.logits_PK.detach().requires_grad_()
+            values_P = divergence(student_PK, teacher.logits_PK.detach(), temperature)
+            (gradient_PK,) = torch.autograd.grad(values_P.sum(), student_PK)
+        return Loss(values_P=values_P.detach(), pull_PK=-gradient_PK.to(student.dtype))
+
+    return loss
 
 
 def kl_div(student_PK: torch.Tensor, teacher_PK: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -224,14 +228,6 @@ def unstable(
     return (p_PK * (p_PK.log() - q_PK.log())).sum(dim=-1) * temperature**2
 
 
-def into_teacher(
-    student_PK: torch.Tensor, teacher_PK: torch.Tensor, temperature: float
-) -> torch.Tensor:
-    log_q_PK = F.log_softmax(widened(student_PK) / temperature, dim=-1)
-    log_p_PK = F.log_softmax(widened(teacher_PK) / temperature, dim=-1)
-    return (log_p_PK.exp() * (log_p_PK - log_q_PK)).sum(dim=-1) * temperature**2
-
-
 def training_teacher(model: ScoredModel) -> Teacher:
     """Freeze a teacher, but leave its dropout on."""
     model.requires_grad_(requires_grad=False).train()
@@ -279,6 +275,21 @@ class Unscheduled(DistillationStep):
 
     def forward(self, batch: Batch, _: float, counts: StepCounts) -> StepOutput:
         return super().forward(batch, 0.0, counts)
+
+
+def into_teacher(config: LossesConfig, **shapes: Any) -> tuple[LayerTerm, ...]:
+    """Let the teacher's hidden states have a gradient."""
+
+    def learning(term: LayerTerm) -> LayerTerm:
+        return replace(
+            term,
+            per_token=lambda mine, theirs, batch: (
+                term.per_token(mine, theirs, batch) * theirs.hidden_states_TD[1].square().mean()
+            ),
+        )
+
+    terms = build_layer_terms(config, **shapes)
+    return tuple(learning(term) if term.name == "hidden_states" else term for term in terms)
 
 
 def padded_layers(
@@ -346,8 +357,8 @@ MUTANTS = {
     ),
     "softmax in bfloat16": Mutant(subject=with_forward_kl(narrow_softmax), fails=("precision",)),
     "logarithm of probabilities": Mutant(subject=with_forward_kl(unstable), fails=("extremes",)),
-    "gradient into the teacher's logits": Mutant(
-        subject=with_forward_kl(into_teacher), fails=("detached",)
+    "gradient into the teacher's layers": Mutant(
+        subject=replace(REAL, build_layer_terms=into_teacher), fails=("detached",)
     ),
     "teacher in training mode": Mutant(
         subject=replace(REAL, make_teacher=training_teacher), fails=("teacher mode",)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from raykd.losses.divergences import (
+
+from tests.unit.losses.on_logits import (
     forward_kl,
     jensen_shannon,
     logit_mse,

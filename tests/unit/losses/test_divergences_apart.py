@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from raykd.losses.divergences import (
+
+from tests.unit.losses.on_logits import (
     forward_kl,
     jensen_shannon,
     logit_mse,

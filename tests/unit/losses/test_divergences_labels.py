@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from raykd.losses.divergences import cross_entropy
+
+from tests.unit.losses.on_logits import cross_entropy
 
 
 def test_equals_the_float64_formula() -> None:

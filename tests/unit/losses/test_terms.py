@@ -13,7 +13,9 @@ from raykd.config.schema.losses import (
     TAIDConfig,
     TotalVariationConfig,
 )
-from raykd.losses.divergences import (
+from raykd.losses.terms import LossTerm, build_terms
+
+from tests.unit.losses.on_logits import (
     cross_entropy,
     forward_kl,
     jensen_shannon,
@@ -23,7 +25,6 @@ from raykd.losses.divergences import (
     taid,
     total_variation,
 )
-from raykd.losses.terms import LossTerm, build_terms
 
 EVERY_TERM = LossesConfig(
     cross_entropy=CrossEntropyConfig(weight="2"),

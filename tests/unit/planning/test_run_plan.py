@@ -111,6 +111,43 @@ def test_a_worker_has_room_for_its_share_of_a_checkpoint(directory: Path) -> Non
     assert needed[1] - needed[4] == student.parameters.total * 8
 
 
+def test_a_teacher_that_runs_beside_the_student_needs_memory_for_a_layer(directory: Path) -> None:
+    teachers = teacher(directory / "teacher", num_layers=4, hidden_size=64)
+
+    def needed(*, overlaps: bool, **section: Any) -> int:
+        changes = {"teachers": {"small": teachers["small"] | section}}
+        plan = plan_run(
+            small_run(
+                directory,
+                losses={"forward_kl": {}},
+                cluster={"num_workers": 0, "overlap_teacher": overlaps},
+                **changes,
+            )
+        )
+        assert plan.memory_bytes is not None
+        return plan.memory_bytes
+
+    # 3 rows of 16 tokens, 4 heads; the formula is for 16 bits, and these are 32.
+    layer = 3 * 16 * (34 * 64 + 5 * 4 * 16) * 2
+    assert needed(overlaps=True) - needed(overlaps=False) == layer
+    assert needed(overlaps=True, cache={}) == needed(overlaps=False, cache={})
+
+
+def test_each_teacher_needs_memory_for_its_scores_of_a_vocabulary(directory: Path) -> None:
+    path = directory / "teacher"
+    save_model(tiny_model("bert", "masked_lm"), path)
+
+    def needed(*names: str) -> int:
+        teachers = {name: {"model": str(path)} for name in names}
+        plan = plan_run(small_run(directory, teachers=teachers, losses={"forward_kl": {}}))
+        assert plan.memory_bytes is not None
+        assert plan.shared_bytes is not None
+        return plan.memory_bytes - plan.shared_bytes
+
+    of_scores, rest = divmod(needed("a", "b") - needed("a"), 4 * VOCAB_SIZE)
+    assert (of_scores > 0, rest) == (True, 0)
+
+
 def test_a_run_that_may_write_a_cache_needs_memory_for_the_whole_teacher(directory: Path) -> None:
     shape = {"num_layers": 12, "hidden_size": 128, "intermediate_size": 512}
     section = teacher(directory / "teacher", **shape)["small"] | {"cache": {}}

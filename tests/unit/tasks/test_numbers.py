@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 from raykd.config.schema.prepare import NUMBER
-from raykd.losses.divergences import squared_error
 from raykd.tasks.metrics import metrics, pearson, spearman
 from raykd.tasks.sequence_classification import SequenceClassification
 from raykd.tasks.tally import Tally
 from scipy import stats
 
+from tests.unit.losses.on_logits import squared_error
 from tests.unit.tasks.rows import numbered
 from tests.unit.tasks.tallied import tallied
 

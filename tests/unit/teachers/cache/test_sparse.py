@@ -3,15 +3,24 @@
 import numpy as np
 import pytest
 import torch
-from raykd.losses.divergences import forward_kl
+from raykd.losses.terms import per_position
 from raykd.scores import DenseScores
 from raykd.splitmix import mixed
+from raykd.teachers.cache import sparse as sparse_scores
 from raykd.teachers.cache.drawn import SampledEncoding, TopKEncoding
 from raykd.teachers.cache.payload import Keys
 from raykd.teachers.cache.quantisation import quantised, restored
-from raykd.teachers.cache.sparse import SparseScores, sparse_forward_kl
+from raykd.teachers.cache.sparse import SparseScores
+
+from tests.unit.losses.on_logits import forward_kl
 
 CPU = torch.device("cpu")
+
+
+def sparse_forward_kl(student_PK: torch.Tensor, teacher: SparseScores) -> torch.Tensor:
+    return per_position(
+        student_PK, lambda student: sparse_scores.sparse_forward_kl(student, teacher)
+    )
 
 
 def logits(seed: int, *, positions: int = 5, classes: int = 12) -> torch.Tensor:
