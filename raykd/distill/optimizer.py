@@ -1,10 +1,15 @@
-"""AdamW and its learning rate, a pure function of the step."""
+"""AdamW, what it is given, and its learning rate, a pure function of the step."""
 
 import math
 
 import torch
 
 from raykd.config.schema.train import OptimizerConfig
+from raykd.models.embeddings import RowEmbedding
+from raykd.models.shards import full_tensor
+
+_NORM_EPSILON = 1e-6
+"""Added to the norm that torch's clipping divides by."""
 
 
 def build_optimizer(model: torch.nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
@@ -22,6 +27,18 @@ def build_optimizer(model: torch.nn.Module, config: OptimizerConfig) -> torch.op
         eps=config.epsilon,
         fused=True,
     )
+
+
+def step_if_sound(optimizer: torch.optim.Optimizer, *, is_sound: torch.Tensor) -> None:
+    """Take a step, or leave weights, moments and counts as they are; nothing waits for a device.
+
+    Args:
+        optimizer: Fused.
+        is_sound: A boolean on the device, scalar.
+    """
+    # What torch's GradScaler sets: the kernel reads it where it computes.
+    optimizer.found_inf = (~is_sound).float()  # type: ignore[attr-defined]
+    optimizer.step()
 
 
 def learning_rate(config: OptimizerConfig, *, step: int, num_steps: int) -> float:
@@ -45,3 +62,49 @@ def learning_rate(config: OptimizerConfig, *, step: int, num_steps: int) -> floa
     if config.schedule == "linear":
         return config.learning_rate * (1 - progress)
     return config.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+
+
+class Gradients:
+    """The gradients of what an objective learns: clipped before a step, forgotten after it."""
+
+    def __init__(self, objective: torch.nn.Module) -> None:
+        """Find the tables that may have a gradient in the rows of a step alone."""
+        self._parameters = list(objective.parameters())
+        self._tables = [
+            module
+            for module in objective.modules()
+            if isinstance(module, RowEmbedding) and module.rows is not None
+        ]
+
+    @torch.no_grad()
+    def clip(self, max_norm: float) -> torch.Tensor:
+        """Clip to a global L2 norm; return what it was before."""
+        others = self._others()
+        rows = [(table, *table.row_gradients()) for table in self._tables if table.rows]
+        gradients = [p.grad for p in others if p.grad is not None]
+        gradients += [gradient_RD for _, _, gradient_RD in rows]
+        # Of a sharded student it is a DTensor, which the workers add up here.
+        norm = full_tensor(torch.nn.utils.get_total_norm(gradients))
+        coefficient = (max_norm / (norm + _NORM_EPSILON)).clamp(max=1.0)
+        # Times 1 changes nothing; a GPU would have to be waited for to know.
+        if norm.device.type != "cpu" or coefficient != 1.0:
+            torch.nn.utils.clip_grads_with_norm_(others, max_norm, norm)
+            for table, rows_R, gradient_RD in rows:
+                table.set_row_gradients(rows_R, gradient_RD * coefficient)
+        return norm
+
+    def zero(self) -> None:
+        """Let gradients go; a table's stays, zero everywhere, as large as it has to be again."""
+        for parameter in self._others():
+            parameter.grad = None
+        for table in self._tables:
+            table.zero_rows()
+
+    def _others(self) -> list[torch.nn.Parameter]:
+        """Return all but the tables of which rows were read in this step.
+
+        A table that is read in another way has a gradient as usual: DeBERTa takes its relative
+        positions from the weight itself.
+        """
+        by_rows = {id(table.weight) for table in self._tables if table.rows}
+        return [p for p in self._parameters if id(p) not in by_rows]

@@ -1,14 +1,19 @@
-"""How models run forward: layers computed twice to save memory, or compiled; same results."""
+"""How models run forward: layers computed twice to save memory, or compiled; same results.
+
+Whatever a run asks for, what transformers writes out in many operators is one where torch has it.
+"""
 
 import importlib.util
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import torch
 from transformers import PreTrainedModel
+from transformers.activations import NewGELUActivation
 
 from raykd.config.schema.train import TrainConfig
 from raykd.errors import ConfigError
+from raykd.models.attention import widen_attention_gradients
 from raykd.models.families import family_of
 from raykd.models.per_language import PerLanguageModel
 from raykd.models.scored import ScoredModel
@@ -21,7 +26,7 @@ def prepare_passes(
     config: TrainConfig,
     *,
     student: ScoredModel,
-    teachers: Iterable[ScoredModel],
+    teachers: Collection[ScoredModel],
     device: torch.device,
 ) -> None:
     """Have models run as the run asks for; their tensors keep their names.
@@ -29,6 +34,10 @@ def prepare_passes(
     Raises:
         ConfigError: They are to be compiled, and there is no compiler here.
     """
+    for model in (student, *teachers):
+        _fuse_activations(model)
+    if config.precision == "bfloat16" and device.type == "cpu":
+        widen_attention_gradients()
     if config.activation_checkpointing:
         # torch advises against the reentrant kind, which nests one backward pass in another.
         _plain(student).activation_checkpointing_enable({"use_reentrant": False})
@@ -63,6 +72,18 @@ def require_compiler(device: torch.device) -> None:
             "or set train.compile to false"
         )
         raise ConfigError(message)
+
+
+def _fuse_activations(model: ScoredModel) -> None:
+    """Replace GPT-2's GELU of eight operators, each with a result to keep, by torch's own."""
+    written_out = [
+        (parent, name)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if type(child) is NewGELUActivation
+    ]
+    for parent, name in written_out:
+        setattr(parent, name, torch.nn.GELU(approximate="tanh"))
 
 
 def _plain(model: ScoredModel) -> PreTrainedModel:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from raykd.batch import to_device
 from raykd.errors import ModelError
 from raykd.models.families import family_of
 from raykd.models.heads import Head
@@ -158,24 +159,25 @@ def per_language_scores(
         model: Encoder and heads.
         head: How the family scores positions.
         hidden_PD: Last hidden states.
-        languages_P: Index into the names of each position's language.
+        languages_P: Index into the names of each position's language; on the CPU, for the sizes
+            of the parts are read from it.
         names: All languages of the data, whether or not there is a head.
 
     Raises:
         ModelError: A position is of a language without a head.
     """
     order_P = languages_P.argsort(stable=True)
-    # split() needs its sizes on the host: this waits for the device.
     counts = torch.bincount(languages_P, minlength=len(names)).tolist()
     others = [language for language in model.languages if language not in names]
-    pieces = hidden_PD[order_P].split([*counts, *(0 for _ in others)])
+    pieces = hidden_PD[to_device(order_P, hidden_PD.device)].split([*counts, *(0 for _ in others)])
     scores = [
         head(model.of(language), hidden_QD).logits()
         for language, hidden_QD in zip((*names, *others), pieces, strict=True)
         if len(hidden_QD) or language in model.languages
     ]
     # The argsort of a permutation is its inverse: back to the order of the positions.
-    return DenseScores(logits_PK=torch.cat(scores)[order_P.argsort()])
+    places_P = to_device(order_P.argsort(), hidden_PD.device)
+    return DenseScores(logits_PK=torch.cat(scores)[places_P])
 
 
 def _key(language: str) -> str:

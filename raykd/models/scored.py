@@ -109,17 +109,17 @@ class ScoredModel(torch.nn.Module):
         that have one, as transformers gives it.
         """
         outputs, record = self._encode(batch, wanted)
-        hidden_PD = self._summaries(outputs.last_hidden_state, batch)
+        hidden_PD, host = self._summaries(outputs.last_hidden_state, batch), batch.on_host
         hidden_states_TD = {}
         if wanted.hidden:
-            tokens_T = batch.is_token_BL.flatten().nonzero().squeeze(-1)
+            tokens_T = batch.tokens_T
             hidden_states_TD = {
                 number: outputs.hidden_states[number].flatten(0, 1)[tokens_T]
                 for number in wanted.hidden
             }
         return ModelOutputs(
             hidden_PD=hidden_PD,
-            scores=self.scores(hidden_PD, batch.languages_B[batch.examples_P]),
+            scores=self.scores(hidden_PD, host.languages_B[host.examples_P]),
             hidden_states_TD=hidden_states_TD,
             attention=record.inputs,
         )
@@ -137,7 +137,8 @@ class ScoredModel(torch.nn.Module):
 
         Args:
             hidden_PD: As ``hidden`` returns them.
-            languages_P: Language of each position; only a PerLanguageModel asks for it.
+            languages_P: Language of each position, on the CPU; only a PerLanguageModel asks for
+                it.
 
         Raises:
             ModelError: A position is of a language that a PerLanguageModel has no head for.

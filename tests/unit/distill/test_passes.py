@@ -1,5 +1,6 @@
 """However models run forward, a run computes the same."""
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from raykd.config.schema.run import TaskName
 from raykd.config.schema.train import TrainConfig
 from raykd.distill.assemble import assemble
 from raykd.distill.distillation import Distillation
-from raykd.distill.loop import FinishedStep, training_steps
+from raykd.distill.loop import FinishedStep, backward, step_counts, training_steps
 from raykd.distill.passes import prepare_passes, require_compiler
 from raykd.distill.setup import read_setup
 from raykd.distill.world import World
@@ -103,6 +104,22 @@ def test_layers_computed_again_keep_less(family: str) -> None:
     assert kept[1] < kept[0] / 2
 
 
+def test_the_gelu_of_gpt2_is_one_operator_with_the_same_values() -> None:
+    batch = padded_batch(TASK, summary="last")
+    plain, fused = (scored(tiny_model("gpt2", TASK), TASK).double().eval() for _ in range(2))
+    prepare_passes(TrainConfig(num_steps=1), student=fused, teachers=(fused,), device=CPU)
+    kept, results = [], []
+    for model in (plain, fused):
+        with kept_for_backward() as sizes:
+            outputs = model(batch).logits_PK
+        outputs.square().sum().backward()
+        kept.append(len(sizes))
+        gradients = [each.grad for each in model.parameters() if each.grad is not None]
+        results.append((outputs, *gradients))
+    assert kept[1] < kept[0]
+    torch.testing.assert_close(results[1], results[0], rtol=1e-10, atol=1e-12)
+
+
 def test_no_compiler_is_told_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match=r"^train\.compile: torch\.compile needs a C\+\+ comp"):
@@ -120,3 +137,38 @@ def test_a_compiled_run_follows_the_plain_one(directory: Path) -> None:
         assert mine.loss == pytest.approx(theirs.loss, rel=1e-4)
         assert mine.grad_norm == pytest.approx(theirs.grad_norm, rel=1e-4)
     assert weights(compiled).keys() == weights(plain).keys()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_weights_are_converted_once_a_step(directory: Path, again: bool) -> None:
+    run = assembled(directory, train__precision="bfloat16", train__activation_checkpointing=again)
+    shape = [TINY_BERT["intermediate_size"], TINY_BERT["hidden_size"]]
+    with torch.profiler.profile(record_shapes=True) as recorded:
+        steps(run, 1)
+    conversions = [
+        event
+        for event in recorded.events() or []
+        if event.name == "aten::_to_copy" and event.input_shapes[0] == shape
+    ]
+    # Of each layer: the weight once, and its gradient in each of the 3 micro-batches.
+    assert len(conversions) == len(run.student.layers) * (1 + 3)
+
+
+def test_weights_converted_once_have_the_same_gradient(directory: Path) -> None:
+    run = assembled(directory, train__precision="bfloat16")
+    batches = next(run.steps())
+    found = []
+    for outer in (contextlib.nullcontext(), torch.autocast("cpu", enabled=False)):
+        run.objective.zero_grad(set_to_none=True)
+        with outer:
+            backward(
+                run.objective,
+                batches,
+                step_counts(*batches.counted),
+                step=0,
+                options=run.loop_options,
+                world=run.world,
+            )
+        found.append([p.grad for p in run.objective.parameters() if p.grad is not None])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+    assert any(gradient.any() for gradient in found[0])

@@ -164,3 +164,11 @@ def test_a_new_language_starts_from_the_head_that_is_named() -> None:
         with_languages(model, ("fr",), sources={})
     with pytest.raises(ModelError, match="no projection for 'xx'"):
         with_languages(model, ("fr",), sources={"fr": "xx"})
+
+
+def test_heads_share_out_positions_without_a_look_at_numbers_on_the_device() -> None:
+    batch = replace(batch_of(TASK, "bert", 3, 0, 2), attention_mask_BL=None)
+    # Tensors without numbers: whoever asks for one fails.
+    outputs = read(shared_model("bert")).to("meta")(batch.to(torch.device("meta")))
+    assert outputs.logits_PK.shape == (3, len(LABELS))
+    assert outputs.logits_PK.is_meta

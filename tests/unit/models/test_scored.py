@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from raykd.batch import LayersWanted
 from raykd.config.schema.run import TaskName
 from raykd.errors import ModelError
 from raykd.models.families import FAMILIES, family_of, head_of
@@ -227,3 +228,14 @@ def test_unknown_families_and_tasks_say_what_there_is() -> None:
         family_of("t5", where="x")
     with pytest.raises(ModelError, match=r"gpt2 models serve \['causal_lm'.*not masked_lm"):
         head_of("gpt2", "masked_lm", where="x")
+
+
+def test_layers_are_read_without_a_look_at_numbers_on_the_device() -> None:
+    task: TaskName = "masked_lm"
+    # Tensors without numbers: whoever asks for one fails. Unpadded, for transformers itself looks
+    # at what is padded.
+    batch = replace(padded_batch(task), attention_mask_BL=None, num_tokens=33)
+    model = scored(tiny_model("bert", task), task).to("meta")
+    outputs = model(batch.to(torch.device("meta")), LayersWanted(hidden=(1,)))
+    assert outputs.hidden_states_TD[1].shape == (33, model.model.config.hidden_size)
+    assert outputs.hidden_PD.is_meta
