@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from raykd.config.load import plain
 from raykd.ray_cluster.connect import LOCAL, ray_cluster
@@ -23,9 +22,6 @@ from raykd.sweep.questions.asked import asked_now
 from raykd.sweep.record import Record
 from raykd.sweep.study.resume import resumed, selected
 from raykd.sweep.study.study import Limits, Study
-
-_DRIVER_BYTES = 100e6
-"""What a trial of several workers reserves for itself: memory, and no CPU that a worker needs."""
 
 _CREDENTIALS = (
     "AWS_ACCESS_KEY_ID",
@@ -191,7 +187,7 @@ def _run_trials(
         from raykd.train.on_ray.stop_request import StopRequests  # noqa: PLC0415
         from raykd.tune.adapters import StudyCallback, StudyScheduler, StudySearcher  # noqa: PLC0415
         from raykd.tune.arguments import RUN  # noqa: PLC0415
-        from raykd.tune.trial import train_trial  # noqa: PLC0415
+        from raykd.tune.trial import resources, train_trial  # noqa: PLC0415
 
         # Ray logs what Tune hands on where every user of the machine can read it.
         ENV_VARS_TO_PROPAGATE.difference_update(_CREDENTIALS)
@@ -203,7 +199,7 @@ def _run_trials(
             on_step(watch.look(most=plan.at_once if _are_alone(plan) else None))
 
         tuner = tune.Tuner(
-            tune.with_resources(train_trial, _resources),
+            tune.with_resources(train_trial, resources),
             tune_config=tune.TuneConfig(
                 # Without end: the searcher says when there are no more.
                 num_samples=-1,
@@ -231,20 +227,3 @@ def _run_trials(
             study.interrupted()
             on_step(None)
         requests.withdraw()
-
-
-def _resources(arguments: dict[str, str]) -> Any:
-    """Return what Tune reserves for a trial; workers of Ray Train are placed beside it."""
-    from ray.tune import PlacementGroupFactory  # noqa: PLC0415
-
-    from raykd.tune.arguments import cluster_of  # noqa: PLC0415
-
-    cluster = cluster_of(arguments)
-    if cluster["num_workers"] > 1:
-        # Tune refuses zero CPUs as an empty bundle; and with a CPU here that their workers need,
-        # trials would wait for each other for ever.
-        return PlacementGroupFactory([{"memory": _DRIVER_BYTES}])
-    bundle = {"CPU": cluster["cpus_per_worker"]}
-    if cluster["gpus_per_worker"]:
-        bundle["GPU"] = cluster["gpus_per_worker"]
-    return PlacementGroupFactory([bundle])

@@ -11,7 +11,6 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from raykd.distill.models import live_teachers
 from raykd.distill.shared import SharedTeachers
 from raykd.distill.world import World
 from raykd.errors import StoppedError, StorageError, TrainingFailedError
@@ -48,7 +47,7 @@ class _Process:
 
     def __init__(self, shared_runs: Sequence[SharedRun], connection: Connection) -> None:
         self.runs = [shared_run.run for shared_run in shared_runs]
-        self.load = SharedTeachers().load if len(shared_runs) > 1 else live_teachers
+        self.shared = SharedTeachers() if len(shared_runs) > 1 else None
         self._connection = connection
         self._stopping: set[str] = set()
 
@@ -117,7 +116,7 @@ def _train(shared_run: SharedRun, process: _Process, pause: Pause) -> StopReason
             world=world,
             report=lambda metrics: process.report(shared_run.run, metrics),
             stop_reason=lambda: StopReason.STOPPED if run.should_stop() else StopReason.NONE,
-            load=process.load,
+            shared=process.shared,
             pause=pause,
         )
         return train_worker(run.config, run.paths, context).stop_reason

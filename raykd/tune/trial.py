@@ -11,12 +11,17 @@ checkpoints.
 import functools
 import json
 
+from ray.tune import PlacementGroupFactory
+
 from ray import tune
 from raykd.config.load import checked_run
 from raykd.runs.stop import StopReason
 from raykd.train.on_ray.stop_request import stop_requested
-from raykd.tune.arguments import END, RUN, SHARED_RUNS, SharedRun
+from raykd.tune.arguments import END, RUN, SHARED_RUNS, SharedRun, cluster_of
 from raykd.tune.child import Metrics, Watch, train_in_child
+
+_DRIVER_BYTES = 100e6
+"""What a trial of several workers reserves for itself: memory, and no CPU that a worker needs."""
 
 
 class PreemptedError(Exception):
@@ -55,6 +60,19 @@ def train_trial(arguments: dict[str, str]) -> None:
         last = _trained(shared_runs, keys)
     if (error := _error_of(last)) is not None:
         raise error
+
+
+def resources(arguments: dict[str, str]) -> PlacementGroupFactory:
+    """Return what Tune reserves for a trial; workers of Ray Train are placed beside it."""
+    cluster = cluster_of(arguments)
+    if cluster["num_workers"] > 1:
+        # Tune refuses zero CPUs as an empty bundle; and with a CPU here that their workers need,
+        # trials would wait for each other for ever.
+        return PlacementGroupFactory([{"memory": _DRIVER_BYTES}])
+    bundle = {"CPU": cluster["cpus_per_worker"]}
+    if cluster["gpus_per_worker"]:
+        bundle["GPU"] = cluster["gpus_per_worker"]
+    return PlacementGroupFactory([bundle])
 
 
 def _trained(shared_runs: list[SharedRun], stop_keys: dict[str, str]) -> StopReason | Exception:

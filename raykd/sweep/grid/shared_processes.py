@@ -1,4 +1,4 @@
-"""Trials that share a process, behind one forward pass of the teachers.
+"""Trials that share a process: what their teachers say of a batch is made once for all.
 
 They read the same batches in the same order and ask the same of the same teachers. Their losses,
 temperatures, starts, students and optimizers are their own.
@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from raykd.config.schema.run import RunConfig
+from raykd.config.schema.teachers import SPARSE_MODES
 from raykd.distill.assemble import running_teachers
 from raykd.sweep.grid.control import is_control
 
@@ -23,20 +24,28 @@ def runs_teachers(config: RunConfig) -> bool:
     return bool(running) and not is_control(config)
 
 
+def scores_vocabulary(config: RunConfig) -> bool:
+    """Tell whether a run's steps make scores of a vocabulary from what a cache has."""
+    caches = [teacher.cache for teacher in config.teachers.values() if teacher.cache is not None]
+    is_dense = any(cache.mode not in SPARSE_MODES for cache in caches)
+    return is_dense and config.task.endswith("_lm") and not is_control(config)
+
+
 def sharing_key(config: RunConfig) -> str | None:
     """Return a text that runs have in common that may share a process; None for others.
 
-    Others are those that run no teacher in a step, and those that must be alone: whose
-    evaluations decide what they read next, that are compiled or profiled, or that have several
-    workers.
+    Others are those that would gain nothing, whose caches have all that a step needs, and those
+    that must be alone: whose evaluations decide what they read next, that are compiled or
+    profiled, whose teachers run beside the student, or that have several workers.
     """
-    if not runs_teachers(config):
+    if not (runs_teachers(config) or scores_vocabulary(config)):
         return None
     # What such a run reads next depends on its own student, so no two of them stay on the same
     # batches.
     adapts = config.data.mixing is not None and config.data.mixing.adaptive is not None
     is_watched = config.train.compile or config.train.profile_steps is not None
-    if adapts or is_watched or config.cluster.num_workers > 1:
+    runs_ahead = config.cluster.overlap_teacher
+    if adapts or is_watched or runs_ahead or config.cluster.num_workers > 1:
         return None
     # The teacher returns the layers that any term compares; how much a term counts is applied
     # after its forward pass, and does not tell runs apart.

@@ -1,9 +1,11 @@
 """Who pays for the teachers' forward passes of a sweep, and why it is so."""
 
+import math
+from collections import Counter
 from collections.abc import Iterator
 
 from raykd.sweep.grid.control import is_control
-from raykd.sweep.grid.shared_processes import runs_teachers
+from raykd.sweep.grid.shared_processes import runs_teachers, scores_vocabulary
 from raykd.sweep.plan.plan import SweepPlan
 
 
@@ -15,7 +17,7 @@ def teacher_payments(plan: SweepPlan) -> Iterator[str]:
         if not is_control(run.config) and not runs_teachers(run.config)
     ]
     if cached := sum(any(of_run) for of_run in caches):
-        yield f"by a cache: {cached:,} trial(s), whose teachers have one"
+        yield f"by a cache: {cached:,} trial(s), whose teachers have one{_of_vocabulary(plan)}"
     if free := len(caches) - cached:
         yield f"by nobody: {free:,} trial(s), whose teacher is a unigram"
     live = [
@@ -44,3 +46,20 @@ def teacher_payments(plan: SweepPlan) -> Iterator[str]:
         )
     if number := len(single) - alone:
         yield f"by each of {number:,} trial(s), as no other reads the same batches beside it"
+
+
+def _of_vocabulary(plan: SweepPlan) -> str:
+    """Say how often its scores of a vocabulary are made, and how fewer times would do."""
+    scoring = [
+        [run for run in process if scores_vocabulary(run.config)] for process in plan.processes
+    ]
+    if sharing := [runs for runs in scoring if len(runs) > 1]:
+        number = sum(map(len, sharing))
+        return f"; {number:,} make its scores once for each of {len(sharing):,} process(es)"
+    alike = Counter(run.record.sharing_key for runs in scoring for run in runs)
+    del alike[None]
+    # More in a process would leave machines idle.
+    most = math.ceil(max(alike.values(), default=0) / max(plan.at_once, 1))
+    if most <= 1:
+        return ""
+    return f"; trials_per_process={most} would have each process make its scores once"

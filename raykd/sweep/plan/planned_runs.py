@@ -11,6 +11,7 @@ from raykd.planning.flops import RunFlops
 from raykd.planning.memory import ModelPlan
 from raykd.runs.checkpoint import committed_steps
 from raykd.runs.paths import run_paths
+from raykd.scores import REMEMBERED_BYTES
 from raykd.sweep.grid.entry import Entry
 from raykd.sweep.grid.expand import Expansion
 from raykd.sweep.grid.shared_processes import by_process, sharing_key
@@ -73,7 +74,8 @@ def need_of_process(process: Process) -> Need:
         return first.need
     # The process and the teachers count once; the rest is each run's own.
     own = sum((run.need.memory_bytes or 0) - (run.shared_bytes or 0) for run in process)
-    return replace(first.need, memory_bytes=shared + own)
+    remembered = REMEMBERED_BYTES if first.config.task.endswith("_lm") else 0
+    return replace(first.need, memory_bytes=shared + remembered + own)
 
 
 class Runs:

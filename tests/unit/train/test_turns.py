@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from raykd.cached_teachers.build import ensure_caches
+from raykd.cached_teachers.writer import CacheWatch
 from raykd.config.schema.run import RunConfig
 from raykd.distill.batches import evaluation_batches
 from raykd.distill.setup import read_setup
-from raykd.distill.shared import SharedTeacher, SharedTeachers
+from raykd.distill.shared import SharedTeachers
 from raykd.distill.world import World
 from raykd.errors import DivergedError
 from raykd.models.load import save_model
@@ -28,7 +30,6 @@ from tests.small_runs import TINY_BERT, small_data, small_run
 from tests.tiny_models import tiny_model
 from tests.unit.train.test_run import assert_equal_runs, stop_after, train
 
-CPU = torch.device("cpu")
 STEPS = 6
 MICRO_BATCHES = 3
 
@@ -43,10 +44,15 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def shared_run(directory: Path, runs: str = "together", **changes: Any) -> RunConfig:
+def shared_run(
+    directory: Path, runs: str = "together", *, cache: str | None = None, **changes: Any
+) -> RunConfig:
+    teacher: dict[str, Any] = {"model": str(directory / "teacher")}
+    if cache is not None:
+        teacher["cache"] = {"mode": "hidden", "precision": cache}
     given = {
         "output_uri": str(directory / runs),
-        "teachers": {"big": {"model": str(directory / "teacher")}},
+        "teachers": {"big": teacher},
         "losses": {"cross_entropy": {}, "forward_kl": {}},
     }
     return small_run(directory, **(given | changes))
@@ -68,7 +74,7 @@ class SharedProcess:
 
     def __init__(self, configs: Mapping[str, RunConfig]) -> None:
         self._configs = configs
-        self._shared = SharedTeachers()
+        self.shared = SharedTeachers()
         self.order: list[str] = []
         """Who has asked after a step whether to leave, one after the other."""
 
@@ -93,18 +99,15 @@ class SharedProcess:
             world=World(),
             report=lambda _: None,
             stop_reason=stop_reason,
-            load=self._shared.load,
+            shared=self.shared,
             pause=pause,
         )
+        config = with_absolute_paths(config)
+        assert ensure_caches(config, watch=CacheWatch())
         try:
-            return train_worker(with_absolute_paths(config), run_paths(config), context).step
+            return train_worker(config, run_paths(config), context).step
         except DivergedError as error:
             return error
-
-    def teacher(self, config: RunConfig) -> SharedTeacher:
-        (teacher,) = self._shared.load(read_setup(config), ["big"], CPU).values()
-        assert isinstance(teacher, SharedTeacher)
-        return teacher
 
 
 def num_evaluation_batches(config: RunConfig) -> int:
@@ -125,26 +128,32 @@ def files(config: RunConfig) -> dict[str, bytes]:
     }
 
 
-def assert_as_alone(directory: Path, configs: Mapping[str, RunConfig]) -> None:
+def assert_as_alone(
+    directory: Path, configs: Mapping[str, RunConfig], *, cache: str | None = None
+) -> None:
     for name, config in configs.items():
-        apart = shared_run(directory, "apart", **VARIED[name])
+        apart = shared_run(directory, "apart", cache=cache, **VARIED[name])
         train(apart)
         assert run_paths(apart).name == run_paths(config).name
         assert_equal_runs(apart, config)
         assert files(apart) == files(config)
 
 
-def test_runs_that_share_a_process_are_the_runs_that_they_are_alone_and_the_teacher_runs_once(
-    directory: Path,
+@pytest.mark.parametrize("cache", [None, "float16"])
+def test_runs_that_share_a_process_are_the_runs_that_they_are_alone_and_the_teacher_is_asked_once(
+    directory: Path, cache: str | None
 ) -> None:
-    configs = {name: shared_run(directory, **changes) for name, changes in VARIED.items()}
+    configs = {
+        name: shared_run(directory, cache=cache, **changes) for name, changes in VARIED.items()
+    }
     process = SharedProcess(configs)
     assert process.train() == dict.fromkeys(configs, STEPS)
     assert process.order == list(configs) * STEPS
     evaluations = 2 * num_evaluation_batches(configs["plain"])
     runs = STEPS * MICRO_BATCHES + len(configs) * evaluations
-    assert process.teacher(configs["plain"]).num_runs == runs
-    assert_as_alone(directory, configs)
+    (answers,) = process.shared.answers.values()
+    assert answers.num_made == runs
+    assert_as_alone(directory, configs, cache=cache)
 
 
 def test_runs_that_stopped_apart_go_on_together(directory: Path) -> None:

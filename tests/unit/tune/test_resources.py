@@ -1,10 +1,13 @@
-"""What Ray Tune reserves for a trial."""
+"""What Ray Tune reserves for a trial, and what its process loads to do so."""
 
 import json
+import pickle
+import subprocess
+import sys
 from typing import Any
 
 import pytest
-from raykd.tune.run import _resources
+from raykd.tune.trial import resources, train_trial
 
 
 @pytest.mark.parametrize(
@@ -23,4 +26,19 @@ def test_a_trial_reserves_what_it_uses_itself(
     names = ("num_workers", "cpus_per_worker", "gpus_per_worker")
     config = {"cluster": dict(zip(names, cluster, strict=True))}
     arguments = {"shared_runs": json.dumps([{"config": config}, {"config": config}])}
-    assert _resources(arguments).bundles == bundles
+    assert resources(arguments).bundles == bundles
+
+
+def test_the_process_of_a_trial_leaves_torch_to_the_process_of_its_runs() -> None:
+    program = """
+import pickle, sys
+pickle.load(sys.stdin.buffer)
+print("torch" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input=pickle.dumps((train_trial, resources)),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    assert done.stdout.split() == [b"False"]

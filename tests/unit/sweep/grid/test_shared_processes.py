@@ -81,6 +81,7 @@ def test_trials_share_a_process_that_read_and_ask_the_same(
         {"data__masking": {"fraction": 0.5}},
         {"teachers": {"big": {"model": "m", "dtype": "bfloat16"}}},
         {"teachers": {"big": {"model": "n"}}},
+        {"teachers": {"big": {"model": "m", "cache": {}}}},
         {"teachers": {"big": {"model": "m"}, "other": {"model": "n"}}},
         {"task": "causal_lm", "student": {"architecture": TINY_BERT | {"model_type": "gpt2"}}},
         {"cluster": {"num_workers": 0, "cpus_per_worker": 2}},
@@ -106,11 +107,16 @@ def test_what_a_loss_on_layers_asks_depends_on_the_student(tmp_path: Path) -> No
     [
         {"losses": {"cross_entropy": {}}, "teachers": {}},
         {"losses": {"cross_entropy": {}, "forward_kl": {"weight": "0"}}},
-        {"teachers": {"big": {"model": "m", "cache": {}}}},
+        {"teachers": {"big": {"model": "m", "cache": {"mode": "top_k"}}}},
+        {
+            "task": "sequence_classification",
+            "teachers": {"big": {"model": "m", "cache": {}}},
+        },
         {"data__mixing": {"adaptive": {}}},
         {"train__compile": True},
         {"train__profile_steps": [1, 2]},
         {"cluster": {"num_workers": 2}},
+        {"cluster": {"num_workers": 0, "overlap_teacher": True}},
     ],
 )
 def test_trials_that_gain_nothing_or_must_be_alone_are(
@@ -228,6 +234,20 @@ CACHED: dict[str, Any] = {"small": SMALL | {"cache": {}}}
         ),
         (
             {"teachers": CACHED, "trials_per_process": 2},
+            [
+                "by a cache: 3 trial(s), whose teachers have one; "
+                "2 make its scores once for each of 1 process(es)"
+            ],
+        ),
+        (
+            {"teachers": CACHED, "max_concurrent_trials": 2},
+            [
+                "by a cache: 3 trial(s), whose teachers have one; "
+                "trials_per_process=2 would have each process make its scores once"
+            ],
+        ),
+        (
+            {"teachers": CACHED},
             ["by a cache: 3 trial(s), whose teachers have one"],
         ),
         (
