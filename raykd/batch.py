@@ -196,6 +196,12 @@ class Batch:
             return torch.full_like(self.input_ids_BL, self.num_tokens > 0, dtype=torch.bool)
         return self.attention_mask_BL.bool()
 
+    @property
+    def tokens_T(self) -> torch.Tensor:  # noqa: N802  a tensor, named like the fields
+        """Place of each token among the [B * L], int64; no device is asked how many there are."""
+        tokens_T = self.on_host.is_token_BL.flatten().nonzero().squeeze(-1)
+        return to_device(tokens_T, self.input_ids_BL.device)
+
     def of_examples(self, is_chosen_B: torch.Tensor) -> "tuple[Batch, torch.Tensor]":
         """Return the batch of some of the examples, at least one, and their positions.
 
@@ -203,8 +209,8 @@ class Batch:
             is_chosen_B: True for the examples to keep, in their order; on the CPU.
 
         Returns:
-            The smaller batch, of the same length L, and the index of each of its scored
-            positions among the P of this batch, shape [Q]; both on this batch's device.
+            The smaller batch, of the same length L, on this batch's device; and the index of each
+            of its scored positions among the P of this batch, shape [Q], rising, on the CPU.
         """
         host, device = self.on_host, self.positions_P.device
         examples_P = host.examples_P
@@ -226,7 +232,7 @@ class Batch:
             epochs_B=host.epochs_B[is_chosen_B],
             num_tokens=int(host.is_token_BL[is_chosen_B].sum()),
         )
-        return chosen.to(device), to_device(positions_Q, device)
+        return chosen.to(device), positions_Q
 
 
 def padded_batch(

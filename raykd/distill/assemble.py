@@ -1,6 +1,6 @@
 """From a RunSetup to live objects: the one place where things are constructed."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
@@ -27,10 +27,12 @@ from raykd.distill.passes import prepare_passes
 from raykd.distill.projections import with_projections
 from raykd.distill.setup import RunSetup
 from raykd.distill.sharding import shard, shards_student
+from raykd.distill.shared import SharedTeachers
 from raykd.distill.start import StudentStart, source_of, start_student
 from raykd.distill.step import DistillationStep
 from raykd.distill.world import World
 from raykd.losses.terms import build_terms
+from raykd.models.embeddings import add_gradients_by_rows
 from raykd.models.scored import ScoredModel
 from raykd.tasks.task import Task
 from raykd.teachers.build import build_ensemble, served_table
@@ -39,10 +41,8 @@ from raykd.teachers.cached import CachedTeacher
 from raykd.teachers.controls import PermutedTeacher, UnigramTeacher, derangement
 from raykd.teachers.ensemble import TeacherEnsemble, mean_margins
 from raykd.teachers.live import LiveTeacher, Teacher
+from raykd.teachers.overlapped import OverlappedEnsemble
 from raykd.teachers.unigram import unigram_log_probs
-
-LiveTeachers = Callable[[RunSetup, Collection[str], torch.device], dict[str, LiveTeacher]]
-"""Loads teachers of a run, by their names, onto a device."""
 
 _NO_CACHES: Mapping[str, OpenedCache] = MappingProxyType({})
 
@@ -70,7 +70,7 @@ def assemble(
     is_restored: bool = False,
     languages: tuple[str, ...] | None = None,
     caches: Mapping[str, OpenedCache] = _NO_CACHES,
-    load: LiveTeachers = live_teachers,
+    shared: SharedTeachers | None = None,
 ) -> Distillation:
     """Build the data, the models, the terms and the optimizer of a run, at its first step.
 
@@ -82,8 +82,9 @@ def assemble(
         languages: That the student has projections for where it has one per language; None
             where those are the languages that it trains on.
         caches: Of teachers that are read, not run, by their names; they stay open.
-        load: The other teachers, which several runs may share.
+        shared: What other runs of this process have of the teachers, if there are any.
     """
+    load = live_teachers if shared is None else shared.load
     running = running_teachers(setup.config, cached=caches, begins=not is_restored)
     models = build_models(
         setup,
@@ -92,7 +93,7 @@ def assemble(
         is_restored=is_restored,
         languages=languages or setup.trained_languages,
     )
-    objective = build_objective(setup, models, world=world, caches=caches)
+    objective = build_objective(setup, models, world=world, caches=caches, shared=shared)
     return Distillation(
         setup=setup,
         task=models.task,
@@ -149,20 +150,31 @@ def build_objective(
     *,
     world: World,
     caches: Mapping[str, OpenedCache] = _NO_CACHES,
+    shared: SharedTeachers | None = None,
 ) -> DistillationStep:
     """Bring the models together under the terms of the run; sharded where it asks for that."""
     config = setup.config
     teachers = {name: teacher.model for name, teacher in models.teachers.items()}
+    if world.size == 1 and world.device.type == "cpu" and not config.train.compile:
+        add_gradients_by_rows(models.student, is_shared=config.task in {"masked_lm", "causal_lm"})
     # Recomputation, compilation, FSDP2, in this order: each wraps what the one before has made.
     prepare_passes(
         config.train, student=models.student, teachers=teachers.values(), device=world.device
     )
+    ensemble = _ensemble(setup, models, caches, world, shared)
+    overlapped = None
+    # Teachers that are read would gain nothing.
+    running = running_teachers(config, cached=caches, begins=False)
+    if ensemble is not None and running and config.cluster.overlap_teacher:
+        overlapped = OverlappedEnsemble(ensemble, device=world.device)
     objective = DistillationStep(
         models.student,
-        ensemble=_ensemble(setup, models, caches, world),
-        terms=build_terms(config.losses, compiled=config.train.compile),
+        ensemble=ensemble,
+        overlapped=overlapped,
+        terms=build_terms(config.losses),
         layer_terms=layer_terms(config, student=models.student, teachers=teachers),
         autocast_dtype=torch.bfloat16 if config.train.precision == "bfloat16" else None,
+        compiled=config.train.compile,
     ).to(world.device)
     if shards_student(config, world):
         # Before there is an optimizer: its moments have to be those of the DTensors.
@@ -213,11 +225,17 @@ def running_teachers(
 
 
 def _ensemble(
-    setup: RunSetup, models: RunModels, caches: Mapping[str, OpenedCache], world: World
+    setup: RunSetup,
+    models: RunModels,
+    caches: Mapping[str, OpenedCache],
+    world: World,
+    shared: SharedTeachers | None,
 ) -> TeacherEnsemble | None:
     """Bring the teachers together; measure their margins where importance is per language."""
     config, languages = setup.config, setup.manifest.languages
-    teachers = {name: _teacher(name, setup, models, caches, world) for name in config.teachers}
+    teachers = {
+        name: _teacher(name, setup, models, caches, world, shared) for name in config.teachers
+    }
     if not teachers:
         return None
     served = served_languages(config)
@@ -248,6 +266,7 @@ def _teacher(
     models: RunModels,
     caches: Mapping[str, OpenedCache],
     world: World,
+    shared: SharedTeachers | None,
 ) -> Teacher:
     """Return what answers for a teacher: a model, what is kept of it, or a count of labels."""
     section = setup.config.teachers[name]
@@ -260,6 +279,9 @@ def _teacher(
         teacher = CachedTeacher(caches[name], device=world.device, live=live)
     else:
         teacher = models.teachers[name]
+    if shared is not None:
+        source = caches[name].uri if name in caches else name
+        teacher = shared.teacher(teacher, source=source, setup=setup)
     if section.permuted is None:
         return teacher
     order_K = derangement(setup.num_classes, seed=section.permuted)

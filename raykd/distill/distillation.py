@@ -13,6 +13,7 @@ from raykd.distill.batches import StepReader, evaluation_batches, scores_anythin
 from raykd.distill.evaluate import Evaluation, evaluate
 from raykd.distill.loop import LoopOptions, TrainState
 from raykd.distill.setup import RunSetup
+from raykd.distill.shared import SharedTeacher
 from raykd.distill.start import StudentStart
 from raykd.distill.step import DistillationStep
 from raykd.distill.world import World
@@ -73,7 +74,9 @@ class Distillation:
         """Bring here what caches in a store have of a batch."""
         ensemble = self.objective.ensemble
         for teacher in () if ensemble is None else ensemble.teachers.values():
-            kept = teacher.teacher if isinstance(teacher, PermutedTeacher) else teacher
+            kept = teacher
+            while isinstance(kept, PermutedTeacher | SharedTeacher):
+                kept = kept.teacher
             if isinstance(kept, CachedTeacher):
                 kept.fetch(batch)
 

@@ -110,14 +110,13 @@ def evaluate(
     for batch in batches:
         of_student = predictions(objective.student_outputs(batch).scores, batch.labels_P)
         student += tally(task, of_student, batch, num_languages=len(languages))
-        for signal in () if objective.ensemble is None else objective.ensemble.served(batch):
-            asked = slice(None) if signal.positions_Q is None else signal.positions_Q
+        for signal in objective.served(batch):
             teachers[signal.name] += tally(
                 task,
                 predictions(signal.outputs.scores, signal.batch.labels_P),
                 signal.batch,
                 num_languages=len(languages),
-                other_classes_P=of_student.classes_P[asked],
+                other_classes_P=of_student.classes_P[signal.asked],
             )
     objective.train(was_training)
     # What follows, such as a checkpoint, reads shards and needs the memory.

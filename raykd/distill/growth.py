@@ -7,11 +7,12 @@ import logging
 from collections.abc import Iterable, Mapping
 
 import torch
+from torch.nn import functional as F
 
 from raykd.batch import Batch
 from raykd.errors import NonFiniteLossError
 from raykd.init.ligo import GrowthOperator
-from raykd.losses.divergences import cross_entropy
+from raykd.losses.softened import widened
 from raykd.models.scored import ScoredModel
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ def grown_loss(
     """
     named = {f"model.{name}": tensor for name, tensor in state.items()}
     outputs = torch.func.functional_call(student, named, (batch,))
-    return cross_entropy(outputs.logits_PK, batch.labels_P).mean()
+    return F.cross_entropy(widened(outputs.logits_PK), batch.labels_P)
 
 
 def _finite(loss: torch.Tensor, *, step: int, learning_rate: float) -> float:

@@ -4,10 +4,9 @@ Knows nothing of Ray, files or metrics back ends: whoever iterates decides what 
 between two steps. So the same loop runs under Ray Train, in a notebook and in a test.
 """
 
-import contextlib
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -17,12 +16,12 @@ from raykd.batch import Batch
 from raykd.config.schema.train import OptimizerConfig
 from raykd.data.selection import DataState
 from raykd.distill.diverged import mean_with, require_sound
-from raykd.distill.optimizer import learning_rate
-from raykd.distill.sharding import is_sharded
+from raykd.distill.exchange import counted_by_all, read, told
+from raykd.distill.optimizer import Gradients, learning_rate, step_if_sound
+from raykd.distill.sharding import data_parallel, is_sharded, synchronised, weights_converted_once
 from raykd.distill.step import DistillationStep, StepCounts, StepOutput
 from raykd.distill.world import World
 from raykd.models.scored import ScoredModel
-from raykd.models.shards import full_tensor
 
 
 @dataclass(kw_only=True, slots=True)
@@ -58,24 +57,27 @@ class StepBatches:
     """What one worker trains on in one step."""
 
     micro_batches: tuple[Batch, ...]
-    """At least one; a worker without rows gets one without scored positions."""
+    """At least one, on its device; a worker without rows gets one without scored positions."""
 
     data: DataState
     """Where the data stands after this step."""
 
+    @property
+    def counted(self) -> tuple[int, int]:
+        """Scored positions and tokens of this worker."""
+        positions = sum(len(batch.positions_P) for batch in self.micro_batches)
+        return positions, sum(batch.num_tokens for batch in self.micro_batches)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepTotals:
-    """What the backward pass of one step adds up, over all workers."""
+    """What the backward pass of one step adds up on this worker."""
 
     names: tuple[str, ...]
     """Names of the terms whose weight is not 0, in the order of ``values``."""
 
     values: torch.Tensor
     """The objective, then each term, unweighted; float64 on the device that computed it."""
-
-    positions: int
-    tokens: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,8 +105,11 @@ class FinishedStep:
     """Tokens in this step, padding not counted."""
 
     data_wait_seconds: float = field(compare=False)
-    """How long this worker, before the step, waited for its batches; no part of what makes two
-    steps equal."""
+    """How long this worker waited in the step for batches; no part of what makes two steps
+    equal."""
+
+    flags: tuple[int, ...] = field(default=(), compare=False)
+    """The largest of each flag over the workers; empty where there is one worker."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,62 +134,107 @@ def training_steps(
     *,
     options: LoopOptions,
     world: World,
+    flags: Callable[[], Sequence[int]] = tuple,
 ) -> Iterator[FinishedStep]:
     """Take optimizer steps until ``num_steps``, yielding after each.
+
+    Args:
+        state: Changed by every step.
+        objective: Of the run.
+        steps: Batches from the state on. Whoever changes ``state.data`` between two steps has
+            them go on from there.
+        options: Of the run.
+        world: Every worker takes part.
+        flags: What several workers are to agree on; not asked where there is one.
 
     Raises:
         DivergedError: On all workers alike, before a bad gradient reaches the weights.
     """
-    parallel = _parallel(objective, world)
+    parallel, gradients = data_parallel(objective, world), Gradients(objective)
+    # A spike is seen on the host alone, and DTensors want a flag of their kind.
+    is_guarded = (
+        options.loss_spike_factor is None
+        and state.optimizer.defaults.get("fused", False)
+        and not is_sharded(objective)
+    )
+    following, counted, data = None, (0.0, 0.0), state.data
     while state.step < options.num_steps:
         asked = time.perf_counter()
-        batches = next(steps)
+        # Where the mixture has been changed, what was read ahead is of the one before.
+        if following is None or state.data is not data:
+            following = next(steps)
+            counted = counted_by_all(following.counted, world)
+        batches, (positions, tokens) = following, counted
+        is_last = state.step + 1 == options.num_steps
+        following = None if is_last else next(steps, None)
         data_wait_seconds = time.perf_counter() - asked
         rate = learning_rate(options.optimizer, step=state.step, num_steps=options.num_steps)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        totals = backward(parallel, batches, step=state.step, options=options, world=world)
-        # Of a sharded student it is a DTensor, which the workers add up here.
-        grad_norm = full_tensor(
-            torch.nn.utils.clip_grad_norm_(objective.parameters(), options.optimizer.max_grad_norm)
+        with weights_converted_once(parallel, world), objective.sharing_cores():
+            totals = backward(
+                parallel,
+                batches,
+                step_counts(positions, tokens),
+                following,
+                step=state.step,
+                options=options,
+                world=world,
+            )
+        grad_norm = gradients.clip(options.optimizer.max_grad_norm)
+        rows_WN = told(
+            torch.cat([totals.values, grad_norm.to(totals.values).reshape(1)]),
+            (0, 0) if following is None else following.counted,
+            flags() if world.size > 1 else (),
+            world,
         )
+        if is_guarded:
+            step_if_sound(state.optimizer, is_sound=rows_WN.isfinite().all())
         # The one time that the device is waited for.
-        norm_1 = grad_norm.to(totals.values).reshape(1)
-        loss, *terms, norm = torch.cat([totals.values, norm_1]).tolist()
-        finished = FinishedStep(
-            step=state.step + 1,
-            loss=loss,
-            terms=dict(zip(totals.names, terms, strict=True)),
-            grad_norm=norm,
-            learning_rate=rate,
-            positions=totals.positions,
-            tokens=totals.tokens,
-            data_wait_seconds=data_wait_seconds,
-        )
-        # Between backward and step: where it raises, the weights are those of the step before, and
-        # become the checkpoint that a replay begins at.
+        said = read(rows_WN, num_terms=len(totals.names))
+        # Where it raises, the weights are those of the step before, and become the checkpoint that
+        # a replay begins at.
         require_sound(
-            step=finished.step,
-            loss=finished.loss,
-            grad_norm=finished.grad_norm,
+            step=state.step + 1,
+            loss=said.loss,
+            grad_norm=said.grad_norm,
             recent_loss=state.recent_loss,
             num_losses=state.num_losses,
             spike_factor=options.loss_spike_factor,
         )
-        state.optimizer.step()
-        state.optimizer.zero_grad(set_to_none=True)
+        if not is_guarded:
+            state.optimizer.step()
+        gradients.zero()
         # Only after the optimizer: a saved state names no step that its weights have not taken.
-        state.step, state.data = finished.step, batches.data
-        state.tokens += finished.tokens
-        if finished.positions:
-            state.recent_loss = mean_with(finished.loss, state.recent_loss)
+        state.step, state.data = state.step + 1, batches.data
+        state.tokens += round(tokens)
+        if positions:
+            state.recent_loss = mean_with(said.loss, state.recent_loss)
             state.num_losses += 1
-        yield finished
+        data, counted = state.data, said.counted
+        yield FinishedStep(
+            step=state.step,
+            loss=said.loss,
+            terms=dict(zip(totals.names, said.terms, strict=True)),
+            grad_norm=said.grad_norm,
+            learning_rate=rate,
+            positions=round(positions),
+            tokens=round(tokens),
+            data_wait_seconds=data_wait_seconds,
+            flags=said.flags,
+        )
 
 
-def backward(
+def step_counts(positions: float, tokens: float) -> StepCounts:
+    """Return what the sums of a step are divided by: at least 1, so that nothing scored is 0."""
+    return StepCounts(positions=max(positions, 1.0), tokens=max(tokens, 1.0))
+
+
+def backward(  # noqa: PLR0913  all of a step
     parallel: DistillationStep | DistributedDataParallel,
     batches: StepBatches,
+    counts: StepCounts,
+    following: StepBatches | None = None,
     *,
     step: int,
     options: LoopOptions,
@@ -192,64 +242,44 @@ def backward(
 ) -> StepTotals:
     """Add the gradient of one step to the parameters; neither clips it nor uses it.
 
-    Every worker divides by the counts of the step over all workers, known beforehand. The
-    gradients of the workers are averaged, hence the factor of the world's size.
+    The gradients of the workers are averaged, hence the factor of the world's size.
 
     Args:
         parallel: The objective, wrapped where there are several workers.
         batches: This worker's.
+        counts: What every worker divides by.
+        following: Of the next step, which teachers that run beside the student go on with.
         step: Optimizer steps taken before.
         options: Of the run.
         world: Every worker takes part.
     """
     # Anew in every step: a resumed run draws the same masks, and no generator is saved.
-    torch.manual_seed(_dropout_seed(options.seed, step, world.rank))
-    micro_batches = [batch.to(world.device) for batch in batches.micro_batches]
-    positions = sum(len(batch.positions_P) for batch in micro_batches)
-    tokens = sum(batch.num_tokens for batch in micro_batches)
-    counted = world.sum_known([positions, tokens])
-    # At least 1: a step in which nothing is scored has the loss 0, not NaN.
-    counts = StepCounts(positions=max(counted[0], 1.0), tokens=max(counted[1], 1.0))
+    _seed(_dropout_seed(options.seed, step, world.rank), world.device)
     partial_sums: list[torch.Tensor] = []
     names: tuple[str, ...] = ()
-    for index, batch in enumerate(micro_batches):
-        with _synchronised(parallel, is_last=index == len(micro_batches) - 1):
+    upcoming = [(batch, step) for batch in batches.micro_batches[1:]]
+    if following is not None:
+        upcoming.append((following.micro_batches[0], step + 1))
+    objective = parallel.module if isinstance(parallel, DistributedDataParallel) else parallel
+    for index, batch in enumerate(batches.micro_batches):
+        for then, its_step in upcoming[index : index + 1]:
+            objective.ask_ahead(then, options.progress(its_step))
+        with synchronised(parallel, is_last=index == len(batches.micro_batches) - 1):
             output: StepOutput = parallel(batch, options.progress(step), counts)
             (output.loss * world.size).backward()
         # Weights follow the progress alone: all micro-batches have the same terms.
         names = tuple(output.terms)
         # float64: the sum over micro-batches and workers adds no rounding of its own.
         partial_sums.append(torch.stack([output.loss.detach(), *output.terms.values()]).double())
-    return StepTotals(
-        names=names,
-        values=world.all_reduce_sum(torch.stack(partial_sums).sum(0)),
-        positions=round(counted[0]),
-        tokens=round(counted[1]),
-    )
+    return StepTotals(names=names, values=torch.stack(partial_sums).sum(0))
 
 
-def _parallel(
-    objective: DistillationStep, world: World
-) -> DistillationStep | DistributedDataParallel:
-    if world.size == 1 or is_sharded(objective):
-        return objective
-    # Transformers have no buffers that training changes, so none is sent before a pass; gradients
-    # that are views of the buckets need no memory of their own.
-    return DistributedDataParallel(
-        objective, forward_sync_buffers=False, gradient_as_bucket_view=True
-    )
-
-
-def _synchronised(
-    parallel: torch.nn.Module, *, is_last: bool
-) -> contextlib.AbstractContextManager[None]:
-    """Exchange gradients once per step, with the last micro-batch.
-
-    A sharded student exchanges them with each: none of its workers could hold their sum.
-    """
-    if isinstance(parallel, DistributedDataParallel) and not is_last:
-        return parallel.no_sync()
-    return contextlib.nullcontext()
+def _seed(seed: int, device: torch.device) -> None:
+    # As torch.manual_seed, which would note the stack of its caller for each kind of device that
+    # is not there: it takes longer than all else between two steps.
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(seed)
 
 
 def _dropout_seed(seed: int, step: int, rank: int) -> int:

@@ -5,13 +5,14 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
+from torch.nn import functional as F
 from transformers import PreTrainedConfig
 
 from raykd.batch import Batch
 from raykd.config.schema.model import StudentConfig
 from raykd.distill.setup import RunSetup
 from raykd.errors import ConfigError, ModelError
-from raykd.losses.divergences import cross_entropy
+from raykd.losses.softened import widened
 from raykd.models.files import languages_of
 from raykd.models.labels import has_classes
 from raykd.models.per_language import PerLanguageModel, TaskModel, with_languages
@@ -165,7 +166,8 @@ def nearest_language(
     losses = {}
     for known in model.languages:
         reader = read(with_languages(model, (language,), sources={language: known})).eval()
-        values = [cross_entropy(reader(batch).logits_PK, batch.labels_P) for batch in some]
-        losses[known] = float(torch.cat(values).mean())
+        logits_PK = torch.cat([reader(batch).logits_PK for batch in some])
+        labels_P = torch.cat([batch.labels_P for batch in some])
+        losses[known] = float(F.cross_entropy(widened(logits_PK), labels_P))
     logger.info("cross entropy of %s by the projection of: %s", language, losses)
     return min(losses, key=lambda known: losses[known])

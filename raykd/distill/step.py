@@ -3,6 +3,7 @@
 Pure torch: no Ray, no files, no optimizer. Read this file first, then loop.py.
 """
 
+import contextlib
 import functools
 import operator
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,13 @@ from dataclasses import dataclass
 import torch
 
 from raykd.batch import Batch, LayersWanted, ModelOutputs
-from raykd.losses.divergences import widened
 from raykd.losses.layer_terms import LayerTerm
 from raykd.losses.terms import LossTerm
+from raykd.losses.weighted_sums import weighted_sums
 from raykd.models.scored import ScoredModel
-from raykd.scores import ALL, Sums, weighted_sums
-from raykd.teachers.cache.sparse import SparseScores, sparse_forward_kl
 from raykd.teachers.ensemble import TeacherEnsemble, TeacherSignal
+from raykd.teachers.on_positions import OnPositions, compiled_of_block
+from raykd.teachers.overlapped import OverlappedEnsemble
 
 Term = LossTerm | LayerTerm
 
@@ -51,23 +52,27 @@ class DistillationStep(torch.nn.Module):
     that results do not depend on how examples fall into micro-batches.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  all parts of an objective
         self,
         student: ScoredModel,
         *,
         ensemble: TeacherEnsemble | None,
+        overlapped: OverlappedEnsemble | None = None,
         terms: Sequence[LossTerm],
         layer_terms: Sequence[LayerTerm] = (),
         autocast_dtype: torch.dtype | None,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         self.student = student
         self.ensemble = ensemble
+        self.overlapped = overlapped
         self.terms: tuple[Term, ...] = (*terms, *layer_terms)
         self.projections = torch.nn.ModuleDict(
             {term.name: term.projections for term in layer_terms}
         )
         self.autocast_dtype = autocast_dtype
+        self.of_block = compiled_of_block() if compiled else None
 
     def forward(self, batch: Batch, progress: float, counts: StepCounts) -> StepOutput:
         """Apply all models and the terms to a micro-batch.
@@ -79,8 +84,8 @@ class DistillationStep(torch.nn.Module):
         """
         active = self.active_terms(progress)
         on_layers = [term for term, _ in active if isinstance(term, LayerTerm)]
-        needs_teacher = any(isinstance(t, LayerTerm) or t.needs_teacher for t, _ in active)
-        signals = self.signals(batch, _of_teachers(on_layers)) if needs_teacher else ()
+        wanted = _of_teachers(active)
+        signals = () if wanted is None else self.signals(batch, wanted)
         of_student = functools.reduce(
             operator.or_, (term.of_student for term in on_layers), LayersWanted()
         )
@@ -93,7 +98,13 @@ class DistillationStep(torch.nn.Module):
         if on_positions:
             loss, sums_M = weighted_sums(
                 student.scores,
-                _sums([term for term, _ in on_positions], signals, batch, progress),
+                OnPositions(
+                    terms=[term for term, _ in on_positions],
+                    signals=signals,
+                    labels_P=batch.labels_P,
+                    progress=progress,
+                    compiled=self.of_block,
+                ).sums,
                 [weight / counts.positions for _, weight in on_positions],
             )
             values = (sums_M / counts.positions).unbind()
@@ -106,6 +117,12 @@ class DistillationStep(torch.nn.Module):
                 loss = loss + weight * value
                 terms[term.name] = value.detach()
         return StepOutput(loss=sum(nothing, start=loss), terms=terms)
+
+    def sharing_cores(self) -> contextlib.AbstractContextManager[None]:
+        """Leave cores to teachers that run beside the student, while the block runs."""
+        if self.overlapped is None:
+            return contextlib.nullcontext()
+        return self.overlapped.sharing_cores()
 
     def active_terms(self, progress: float) -> list[tuple[Term, float]]:
         """Return the terms that count at a progress, with their weights.
@@ -120,7 +137,19 @@ class DistillationStep(torch.nn.Module):
         self, batch: Batch, wanted: Mapping[str, LayersWanted] | None = None
     ) -> tuple[TeacherSignal, ...]:
         """Return what the teachers that are asked about a batch say, if there are any."""
-        return () if self.ensemble is None else self.ensemble(batch, wanted or {})
+        ask = self.overlapped or self.ensemble
+        return () if ask is None else ask(batch, wanted or {})
+
+    def served(self, batch: Batch) -> tuple[TeacherSignal, ...]:
+        """Return what every teacher says about the rows of all languages that it serves."""
+        ensemble = self.overlapped or self.ensemble
+        return () if ensemble is None else ensemble.served(batch)
+
+    def ask_ahead(self, batch: Batch, progress: float) -> None:
+        """Have teachers that run beside the student begin with a batch that ``forward`` gets."""
+        wanted = _of_teachers(self.active_terms(progress))
+        if self.overlapped is not None and wanted is not None:
+            self.overlapped.ask(batch, wanted)
 
     def student_outputs(self, batch: Batch) -> ModelOutputs:
         """Return what the student says outside a step, in the run's precision."""
@@ -137,84 +166,14 @@ class DistillationStep(torch.nn.Module):
         return outputs
 
 
-def _of_teachers(terms: Sequence[LayerTerm]) -> dict[str, LayersWanted]:
+def _of_teachers(active: Sequence[tuple[Term, float]]) -> dict[str, LayersWanted] | None:
+    """Return the layers that are wanted of teachers; None where no term needs a teacher."""
     wanted: dict[str, LayersWanted] = {}
-    for term in terms:
-        wanted[term.teacher] = wanted.get(term.teacher, LayersWanted()) | term.of_teacher
-    return wanted
-
-
-def _sums(
-    terms: Sequence[LossTerm], signals: Sequence[TeacherSignal], batch: Batch, progress: float
-) -> Sums:
-    """Return how neighbouring positions add to each term, over the teachers by their weights."""
-
-    def sums(logits_CK: torch.Tensor, chosen: slice) -> torch.Tensor:
-        labels_C = batch.labels_P[chosen]
-        targets = [_ChunkTargets.of(signal, chosen, batch) for signal in signals]
-        return torch.stack(
-            [_over_positions(term, logits_CK, targets, labels_C, progress) for term in terms]
-        )
-
-    return sums
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _ChunkTargets:
-    """What one teacher says about those of C neighbouring positions that it is asked about."""
-
-    asked: slice | torch.Tensor
-    """Which of the C they are."""
-
-    scores: torch.Tensor | SparseScores
-    """Logits [Q, K]; of a cache that keeps some classes only, what it has."""
-
-    weights_Q: torch.Tensor | None
-
-    @staticmethod
-    def of(signal: TeacherSignal, chosen: slice, batch: Batch) -> "_ChunkTargets":
-        positions_Q, weights_Q = signal.positions_Q, signal.weights_Q
-        asked: slice | torch.Tensor = ALL
-        if positions_Q is not None:
-            start, stop, _ = chosen.indices(len(batch.positions_P))
-            # They rise: what is asked about among neighbours are neighbours.
-            bounds = torch.searchsorted(positions_Q, positions_Q.new_tensor([start, stop]))
-            chosen = slice(*bounds.tolist())
-            asked = positions_Q[chosen] - start
-        scores = signal.outputs.scores
-        return _ChunkTargets(
-            asked=asked,
-            scores=scores.at(chosen)
-            if isinstance(scores, SparseScores)
-            else scores.logits(chosen),
-            weights_Q=None if weights_Q is None else weights_Q[chosen],
-        )
-
-
-def _over_positions(
-    term: LossTerm,
-    logits_CK: torch.Tensor,
-    targets: Sequence[_ChunkTargets],
-    labels_C: torch.Tensor,
-    progress: float,
-) -> torch.Tensor:
-    """Return a term's sum over C positions."""
-    settings = term.settings_at(progress)
-    if not term.needs_teacher:
-        return term.per_position(logits_CK, labels_C, **settings).sum()
-    # Zero, but part of the graph, where no teacher is asked.
-    total = widened(logits_CK[:0]).sum()
-    for each in targets:
-        logits_QK = logits_CK[each.asked]
-        if isinstance(each.scores, SparseScores):
-            # Forward KL at temperature 1 is the only term that a run with such a cache may have.
-            values_Q = sparse_forward_kl(logits_QK, each.scores)
-        else:
-            values_Q = term.per_position(logits_QK, each.scores, **settings)
-        if each.weights_Q is not None:
-            values_Q = values_Q * each.weights_Q
-        total = total + values_Q.sum()
-    return total
+    for term, _ in active:
+        if isinstance(term, LayerTerm):
+            wanted[term.teacher] = wanted.get(term.teacher, LayersWanted()) | term.of_teacher
+    needs_teacher = any(isinstance(term, LayerTerm) or term.needs_teacher for term, _ in active)
+    return wanted if needs_teacher else None
 
 
 def _over_tokens(

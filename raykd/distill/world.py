@@ -45,13 +45,16 @@ class World:
         torch.distributed.all_gather_object(parts, lines)
         return torch.cat(parts)
 
-    def sum_known(self, values: list[int]) -> list[float]:
-        """Return the sums of some numbers over all workers; one alone needs no device for it."""
-        if self.size == 1:
-            return [float(value) for value in values]
-        # float64 counts exactly up to 2**53; float32 would lose tokens of a step beyond 2**24.
-        sums: list[float] = self.all_reduce_sum(torch.tensor(values, dtype=torch.float64)).tolist()
-        return sums
+    def all_gather_rows(self, row_N: torch.Tensor) -> torch.Tensor:
+        """Return the rows of all workers, [W, N], on the device, by one reduction.
+
+        Args:
+            row_N: On the device; of the same length in all workers.
+        """
+        # A sum with zeros is exact, also of NaN and infinity, which stay in their own row.
+        rows_WN = row_N.new_zeros(self.size, len(row_N))
+        rows_WN[self.rank] = row_N
+        return self.all_reduce_sum(rows_WN)
 
     def all_reduce_max(self, values: list[int]) -> list[int]:
         """Return the element-wise maximum of some numbers over all workers."""

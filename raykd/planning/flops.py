@@ -255,21 +255,15 @@ def _counted(
     shape: _Shape, *, task: TaskName, rows: int, tokens: int, frozen: FrozenParts
 ) -> _Pass:
     """Count a forward pass of so many rows, and a backward pass to what is trained."""
-    config = copy.deepcopy(shape.config)
-    # The same products as any other attention, and the only way that needs no values.
-    config._attn_implementation = "eager"  # noqa: SLF001  transformers has no public name for it
     with torch.device("meta"):
-        # In one type, whatever the weights are stored in: it does not change the count.
-        model = build_model(config, task).float()
-        num_classes = config.vocab_size if task.endswith("_lm") else config.num_labels
-        scored = ScoredModel(model, task=task, num_classes=num_classes)
+        scored = model_of_shapes(shape.config, task)
         scored.freeze(frozen)
-        batch = _batch(config.model_type, rows=rows, tokens=tokens)
+        batch = full_rows(shape.config.model_type, rows=rows, tokens=tokens, positions=1)
         with FlopCounterMode(display=False) as encoder:
             encoded = scored.hidden(batch)
             _finish(encoded)
         # Features of its own: a backward pass through the head must not count the encoder again.
-        hidden_PD = torch.empty(1, config.hidden_size, requires_grad=encoded.requires_grad)
+        hidden_PD = torch.empty(1, shape.config.hidden_size, requires_grad=encoded.requires_grad)
         with FlopCounterMode(display=False) as head:
             _finish(scored.scores(hidden_PD).logits())
     return _Pass(
@@ -278,25 +272,36 @@ def _counted(
     )
 
 
+def model_of_shapes(config: PreTrainedConfig, task: TaskName) -> ScoredModel:
+    """Return a model on the default device, the meta device, whose products can be watched."""
+    config = copy.deepcopy(config)
+    # The same products as any other attention, and the only way that needs no values.
+    config._attn_implementation = "eager"  # noqa: SLF001  transformers has no public name for it
+    # In one type, whatever the weights are stored in: it does not change the count.
+    model = build_model(config, task).float()
+    num_classes = config.vocab_size if task.endswith("_lm") else config.num_labels
+    return ScoredModel(model, task=task, num_classes=num_classes)
+
+
 def _finish(outputs: torch.Tensor) -> None:
     if outputs.requires_grad:
         outputs.sum().backward()
 
 
-def _batch(model_type: str, *, rows: int, tokens: int) -> Batch:
-    """Return full rows with one scored position, on the default device."""
+def full_rows(model_type: str, *, rows: int, tokens: int, positions: int) -> Batch:
+    """Return rows without padding, in all with so many scored positions, on the default device."""
     is_decoder = family_of(model_type, where=model_type).summary == "last"
     ids_BL = torch.zeros(rows, tokens, dtype=torch.int64)
     ids_B = torch.zeros(rows, dtype=torch.int64)
-    position_P = torch.zeros(1, dtype=torch.int64)
+    positions_P = torch.zeros(positions, dtype=torch.int64)
     # Where a mask is made, or dropped, by its values there is none on the meta device.
     has_mask = is_decoder or model_type == "deberta-v2"
     return Batch(
         input_ids_BL=ids_BL,
         attention_mask_BL=torch.ones_like(ids_BL) if has_mask else None,
         token_type_ids_BL=ids_BL,
-        positions_P=position_P,
-        labels_P=position_P,
+        positions_P=positions_P,
+        labels_P=positions_P,
         languages_B=ids_B,
         row_ids_B=ids_B,
         epochs_B=ids_B,

@@ -26,11 +26,18 @@ class TeacherSignal:
     """The rows it is asked about."""
 
     positions_Q: torch.Tensor | None
-    """Index of each scored position of its batch among the P of the full batch; None where
-    it is asked about all."""
+    """Index of each scored position of its batch among the P of the full batch, on the CPU, where
+    chunks look for theirs; None where it is asked about all."""
 
     weights_Q: torch.Tensor | None
     """How much it counts at each of them, float32; None is 1 everywhere."""
+
+    @property
+    def asked(self) -> slice | torch.Tensor:
+        """What picks those positions from a tensor of all P, on the device of the batch."""
+        if self.positions_Q is None:
+            return slice(None)
+        return to_device(self.positions_Q, self.batch.positions_P.device)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,7 +184,7 @@ def _weighed(
     # Where a teacher is not asked the 0 is no value: ``combine`` reads ``is_asked_NP``.
     values_NP = torch.zeros(shape, device=batch.positions_P.device)
     is_asked_NP = torch.zeros_like(values_NP, dtype=torch.bool)
-    asked = [slice(None) if o.positions_Q is None else o.positions_Q for o in signals]
+    asked = [signal.asked for signal in signals]
     for index, signal in enumerate(signals):
         values_NP[index, asked[index]] = by_position(
             signal.outputs.scores, weigh.measure, signal.batch.labels_P

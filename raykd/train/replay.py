@@ -14,7 +14,6 @@ from raykd.distill.assemble import assemble
 from raykd.distill.distillation import Distillation
 from raykd.distill.loop import training_steps
 from raykd.distill.setup import RunSetup, read_setup
-from raykd.distill.step_report import StepReport, report_next_step, with_cause
 from raykd.distill.world import World, local_device
 from raykd.errors import ConfigError, DivergedError
 from raykd.runs.checkpoint import newest_checkpoint, restore_checkpoint
@@ -22,6 +21,7 @@ from raykd.runs.inputs import changed_inputs
 from raykd.runs.paths import RunPaths
 from raykd.storage import uris
 from raykd.train.restored import written_config
+from raykd.train.step_report import StepReport, report_next_step, with_cause
 
 _MOST_NAMED = 8
 """Rows of a step that a message names."""

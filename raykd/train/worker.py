@@ -3,6 +3,7 @@
 The same code runs in this process and in a Ray Train worker; they differ in the Context.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -10,11 +11,11 @@ from dataclasses import dataclass
 from raykd import strict_json
 from raykd.cached_teachers.build import opened_caches
 from raykd.config.schema.run import RunConfig
-from raykd.distill.assemble import LiveTeachers, assemble
+from raykd.distill.assemble import assemble
 from raykd.distill.distillation import Distillation
 from raykd.distill.loop import training_steps
-from raykd.distill.models import live_teachers
 from raykd.distill.setup import read_setup
+from raykd.distill.shared import SharedTeachers
 from raykd.distill.start import StudentStart
 from raykd.distill.world import World
 from raykd.errors import DivergedError
@@ -57,13 +58,13 @@ class Context:
     """Called by every worker alike, with the metrics of each evaluation."""
 
     stop_reason: Callable[[], StopReason]
-    """Asked after every step; what one worker is told, all do: stop, with a checkpoint."""
+    """Asked in every step; what one worker is told, all do after it: stop, with a checkpoint."""
 
     note: Callable[[str], None] = lambda _: None
     """Told at once what this worker is doing, for others who wait for it in vain."""
 
-    load: LiveTeachers = live_teachers
-    """Loads teachers, which runs of the same process may share."""
+    shared: SharedTeachers | None = None
+    """What runs of the same process have in common, if there are several."""
 
     pause: Callable[[], None] = lambda: None
     """Called before a step and before an evaluation: other runs of the same process take their
@@ -90,7 +91,7 @@ def train_worker(config: RunConfig, paths: RunPaths, context: Context) -> RunRes
                 world=context.world,
                 is_restored=checkpoint is not None,
                 caches=caches,
-                load=context.load,
+                shared=context.shared,
             )
             companions = stack.enter_context(companions_of(run.student.model, config))
             checkpointer = Checkpointer(config, paths, run, companions=companions)
@@ -210,8 +211,14 @@ def _stepped(
     context.pause()
     steps = run.steps()
     context.note(f"step {run.state.step + 1}")
+    flags = functools.partial(_flags, context, checkpointer)
     taken = training_steps(
-        run.state, run.objective, steps, options=run.loop_options, world=run.world
+        run.state,
+        run.objective,
+        steps,
+        options=run.loop_options,
+        world=run.world,
+        flags=flags,
     )
     meter.resume()
     for finished in profiled(taken, run, uri=paths.profile):
@@ -226,9 +233,9 @@ def _stepped(
                 # What was read ahead was drawn by the mixture of before.
                 steps.restart()
         checkpointer.raise_failure()
-        # One reduction for both: all workers have to take the same branch below, or the next
-        # collective waits for ever. Of several reasons the highest counts.
-        reason, is_busy = run.world.all_reduce_max([context.stop_reason(), checkpointer.is_busy])
+        # All workers have to take the same branch below, or the next collective waits for ever:
+        # several have agreed within the step. Of several reasons the highest counts.
+        reason, is_busy = finished.flags or flags()
         if checkpointer.is_due(finished.step, is_busy=bool(is_busy)) or reason:
             context.note(f"the checkpoint of step {finished.step}")
             # Metrics first: a resumed run does not repeat the steps before its checkpoint.
@@ -239,6 +246,10 @@ def _stepped(
         context.pause()
         meter.resume()
     return StopReason.NONE
+
+
+def _flags(context: Context, checkpointer: Checkpointer) -> tuple[StopReason, bool]:
+    return context.stop_reason(), checkpointer.is_busy
 
 
 def _finish(

@@ -13,9 +13,9 @@ from rich.text import Text
 from raykd import strict_json
 from raykd.cli.progress import console
 from raykd.cli.tables import plain_table
-from raykd.distill.step_report import GradientReport, RowReport, StepReport
 from raykd.errors import ConfigError
 from raykd.train.replay import replay_step
+from raykd.train.step_report import GradientReport, RowReport, StepReport
 
 _MOST_GRADIENTS = 8
 

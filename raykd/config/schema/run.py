@@ -70,6 +70,7 @@ class RunConfig:
             *self._keep_problems(),
             *self._lane_problems(),
             *self._sharding_problems(),
+            *self._overlap_problems(),
         ]
 
     def _name_problems(self) -> list[str]:
@@ -243,4 +244,15 @@ class RunConfig:
         return [
             "cluster.shard_student and train.compile are both true: a sharded student is not "
             "compiled; set one of them to false"
+        ]
+
+    def _overlap_problems(self) -> list[str]:
+        # Compiled, transformers keeps the layers that are wanted in one place for all threads.
+        is_mixed_up = self.train.compile and self.losses.layer_terms
+        if not (self.cluster.overlap_teacher and is_mixed_up):
+            return []
+        return [
+            "cluster.overlap_teacher and train.compile are both true: compiled models take turns "
+            f"where their layers are compared (losses.{next(iter(self.losses.layer_terms))}); set "
+            "one of them to false"
         ]

@@ -149,10 +149,11 @@ class SweepConfig:
     """Trials at a time; null is as many as the machines hold."""
 
     trials_per_process: int = 1
-    """Trials at most that train in one process behind one forward pass of their teachers, for
-    teachers without a cache. They read the same batches; losses, temperatures, starts, students
-    and optimizers may differ. Each is the run that it would be alone; a process has the cores of
-    one trial, so let them be few enough that all machines are used."""
+    """Trials at most that train in one process behind one forward pass of their teachers; of a
+    teacher with a cache, behind one product of what is kept with the words of a vocabulary. They
+    read the same batches; losses, temperatures, starts, students and optimizers may differ. Each
+    is the run that it would be alone; a process has the cores of one trial, so let them be few
+    enough that all machines are used."""
 
     max_failures: int = 2
     """Times that a trial is started again after an error of unknown cause. Killed processes, lost

@@ -75,8 +75,9 @@ class TrainConfig:
     gradient: a third more work for much less memory, and the same results."""
 
     compile: bool = False
-    """Compile the student and its teachers with torch.compile: for GPUs, where it takes minutes
-    at the start. Results differ in the last digits, and dropout is drawn in another way."""
+    """Compile the student, its teachers and the terms on logits with torch.compile: for GPUs,
+    where it takes minutes at the start. Results differ in the last digits, and dropout is drawn
+    in another way."""
 
     seed: int = 17
     """Decides initial weights, the order of examples, masks and dropout."""
@@ -198,6 +199,11 @@ class ClusterConfig:
     keeping all in each: for students that do not fit, with more communication and the same
     results. Each worker holds all weights once, while it starts; a single one always does."""
 
+    overlap_teacher: bool = False
+    """Run the teachers on the next micro-batch while the student learns from this one: on a CPU on
+    half of the worker's cores, on a GPU in a stream of its own. The same results, for the memory
+    of both at work; nothing where teachers are read from caches."""
+
     max_failures: int = 3
     """Restarts after failures before the run fails: killed or hung workers, lost nodes, memory,
     storage. Counted from the start of the command on; steps in between forgive none."""
@@ -220,6 +226,13 @@ class ClusterConfig:
             for name in ("cpus_per_worker", "collective_timeout_seconds")
             if (value := getattr(self, name)) <= 0
         ]
+        # In this process a run has all cores that are there.
+        on_cpus = self.num_workers > 0 and not self.gpus_per_worker
+        if self.overlap_teacher and on_cpus and self.cpus_per_worker < 2:  # noqa: PLR2004  one each
+            problems.append(
+                "cluster.overlap_teacher needs cluster.cpus_per_worker >= 2, for the student and "
+                f"for its teachers; got {self.cpus_per_worker:g}"
+            )
         if self.min_workers is not None and not 1 <= self.min_workers <= self.num_workers:
             problems.append(
                 "cluster.min_workers must be in [1, cluster.num_workers], which is "

@@ -56,9 +56,17 @@ def trained(world: World, directory: Path, out: Path, changes: dict[str, Any]) -
     run.state.optimizer = torch.optim.SGD(learned, lr=1.0)
     finished = list(
         training_steps(
-            run.state, run.objective, run.steps(), options=run.loop_options, world=run.world
+            run.state,
+            run.objective,
+            run.steps(),
+            options=run.loop_options,
+            world=run.world,
+            flags=lambda: (world.rank, 5 - world.rank),
         )
     )
+    # One alone has nobody to agree with.
+    agreed = (world.size - 1, 5) if world.size > 1 else ()
+    assert [step.flags for step in finished] == [agreed] * NUM_STEPS
     metrics = run.named(run.evaluate())
     weights = {name: full_tensor(tensor) for name, tensor in run.objective.state_dict().items()}
     if world.rank == 0:

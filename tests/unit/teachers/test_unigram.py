@@ -16,7 +16,6 @@ from raykd.distill.distillation import Distillation
 from raykd.distill.setup import read_setup
 from raykd.distill.step import StepCounts
 from raykd.distill.world import World
-from raykd.losses.divergences import forward_kl
 from raykd.models.load import save_model
 from raykd.teachers.unigram import unigram_log_probs
 
@@ -26,6 +25,7 @@ from tests.small_runs import TINY_BERT, TINY_LLAMA, small_data, small_run
 from tests.tiny_models import tiny_model
 from tests.unit.distill.test_step import first_batch
 from tests.unit.distill.test_workers import trained
+from tests.unit.losses.on_logits import forward_kl
 
 TASKS: tuple[TaskName, ...] = (
     "masked_lm",

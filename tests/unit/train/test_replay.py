@@ -17,7 +17,6 @@ from raykd.distill.batches import step_rows
 from raykd.distill.distillation import Distillation
 from raykd.distill.loop import training_steps
 from raykd.distill.setup import read_setup
-from raykd.distill.step_report import StepReport, report_next_step
 from raykd.distill.world import World
 from raykd.errors import ConfigError, DivergedError, LossSpikeError, NonFiniteLossError
 from raykd.models.load import save_model
@@ -25,6 +24,7 @@ from raykd.runs.checkpoint import checkpoint_name, committed_steps
 from raykd.runs.metrics import read_metrics
 from raykd.runs.paths import RunPaths, run_paths
 from raykd.train.replay import explained, replay_step
+from raykd.train.step_report import StepReport, report_next_step
 
 from tests.prepared import write_prepared
 from tests.small_runs import TINY_BERT, small_data, small_run

@@ -67,7 +67,7 @@ def check_shares(run: Distillation) -> None:
             share = tensor.to_local()
             assert len(share) <= -(-len(parameter) // run.world.size), name
             held, everything = held + share.nbytes, everything + tensor.nbytes
-    assert run.world.sum_known([held]) == [everything]
+    assert run.world.all_reduce_sum(torch.tensor(held)) == everything
     if run.objective.ensemble is None and not run.config.student.freeze:
         # What was gathered is gone: shares, of equal size in memory, are all that is alive.
         assert held <= alive_bytes() < everything * (1 / run.world.size + 0.05)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from raykd.cli.commands.replay import as_json, gradients_table, rows_table, step_lines
-from raykd.distill.step_report import GradientReport, RowReport, StepReport
 from raykd.errors import NonFiniteLossError
+from raykd.train.step_report import GradientReport, RowReport, StepReport
 from rich.console import Console, RenderableType
 
 

@@ -13,8 +13,7 @@ import torch
 from raykd.batch import IntArray, Rows
 from raykd.distill.distillation import Distillation
 from raykd.distill.diverged import require_sound
-from raykd.distill.loop import backward
-from raykd.distill.step import StepCounts
+from raykd.distill.loop import backward, step_counts
 from raykd.errors import DivergedError, NonFiniteLossError
 from raykd.scores import first_unsound
 
@@ -84,7 +83,12 @@ def report_next_step(run: Distillation, *, decode: Callable[[IntArray], str]) ->
     steps.restart()
     run.objective.zero_grad(set_to_none=True)
     totals = backward(
-        run.objective, batches, step=run.state.step, options=run.loop_options, world=run.world
+        run.objective,
+        batches,
+        step_counts(*batches.counted),
+        step=run.state.step,
+        options=run.loop_options,
+        world=run.world,
     )
     loss, *terms = totals.values.tolist()
     grad_norm = _grad_norm(run.objective)
@@ -185,9 +189,7 @@ def _one_by_one(rows: Rows) -> Iterable[Rows]:
 
 def _row_report(run: Distillation, row: Rows, decode: Callable[[IntArray], str]) -> RowReport:
     batch = run.task.collate(row).to(run.world.device)
-    counts = StepCounts(
-        positions=max(float(len(batch.positions_P)), 1.0), tokens=float(batch.num_tokens)
-    )
+    counts = step_counts(len(batch.positions_P), batch.num_tokens)
     run.objective.zero_grad(set_to_none=True)
     output = run.objective(batch, run.loop_options.progress(run.state.step), counts)
     output.loss.backward()
