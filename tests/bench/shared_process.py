@@ -25,7 +25,6 @@ from typing import Any
 
 import torch
 from raykd.config.schema.run import RunConfig
-from raykd.distill.models import live_teachers
 from raykd.distill.shared import SharedTeachers
 from raykd.distill.world import World
 from raykd.machine.allocator import ONE_HEAP
@@ -120,7 +119,7 @@ def trained(directory: Path, weights: list[int], *, small: bool) -> Figures:
     torch.set_num_threads(1)
     prepare_process(cores=1)
     configs = {f"{weight}": config_of(directory, weight, len(weights)) for weight in weights}
-    load = live_teachers if len(weights) == 1 else SharedTeachers().load
+    shared = SharedTeachers() if len(weights) > 1 else None
     clock: list[float] = []
     last = (1 + _TIMED_STEPS) * len(weights)
 
@@ -133,7 +132,7 @@ def trained(directory: Path, weights: list[int], *, small: bool) -> Figures:
             world=World(),
             report=lambda _: None,
             stop_reason=stop_reason,
-            load=load,
+            shared=shared,
             pause=pause,
         )
         return train_worker(config, run_paths(config), context)

@@ -7,7 +7,8 @@ modelling: students of 4 layers of width 256, a teacher of 8 of width 512, 30,52
 of rows of 128 tokens. The teacher is there before, with random weights. The trials are trained
 
     apart   by ``raykd train``, one after another, each beside a teacher that runs in it
-    sweep   by ``raykd sweep``, two at a time: what the teacher says is kept once and read by all
+    sweep   by ``raykd sweep`` in two processes: what the teacher says is kept once and read by
+            all, and each process scores the vocabulary once for its trials
 
 with one thread for each run, so both ways take the same steps: the program fails where a trial's
 loss differs. CPU seconds are those of all processes, so that they tell more than wall seconds on a
@@ -53,6 +54,7 @@ class Size:
     num_steps: int
     weights: tuple[float, ...]
     inits: tuple[dict[str, Any] | None, ...]
+    trials_per_process: int
     tune_trials: int
     """Trials of each kind and round of the second table."""
 
@@ -70,6 +72,7 @@ WHOLE = Size(
     num_steps=40,
     weights=(0.25, 0.5, 1.0, 2.0),
     inits=(None, _EVEN, _FIRST),
+    trials_per_process=6,
     tune_trials=2,
 )
 SMALL_SIZE = Size(
@@ -79,6 +82,7 @@ SMALL_SIZE = Size(
     num_steps=4,
     weights=(1.0,),
     inits=(None, _EVEN),
+    trials_per_process=2,
     tune_trials=1,
 )
 
@@ -152,6 +156,7 @@ def write_study(directory: Path, size: Size) -> Path:
         },
         "controls": False,
         "max_concurrent_trials": AT_ONCE,
+        "trials_per_process": size.trials_per_process,
         "nodes": {"here": {"cpus": AT_ONCE}},
     }
     (directory / "base.yaml").write_text(write_yaml(base))
@@ -218,7 +223,7 @@ def whole_table(apart: Apart, cost: Cost, *, losses_apart: float) -> Table:
         table.add_column(heading, justify="right")
     for way, taken in (
         ("apart, one after another, teacher live", whole),
-        (f"raykd sweep, {AT_ONCE} at a time, teacher cached", cost),
+        (f"raykd sweep, {AT_ONCE} processes, teacher cached", cost),
     ):
         table.add_row(
             way,

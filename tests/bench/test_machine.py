@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_kept_memory_changes_no_loss() -> None:
     program = Path(__file__).with_name("machine.py")

@@ -8,11 +8,12 @@ Trainer with the usual `compute_loss`: full logits of both models, T squared x K
 entropy. The peers are installed from tests/bench/rivals/peers.txt into an environment of their
 own, by `make .venv/peers/tried`; a way that cannot run says why.
 
-The losses of every step are compared, too: a way that computes something else shows there.
+The losses of every step are compared, too: a way that computes something else shows there. The
+floor of a step is measured in each round (tests/bench/rivals/floor.py): `of floor` is the share of
+a way's CPU seconds that no exact way avoids on this machine.
 """
 
 import argparse
-import itertools
 import json
 import os
 import subprocess
@@ -21,9 +22,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from raykd.machine.cores import has_bfloat16
 from rich.console import Console
 
-from tests.bench.rivals.cases import BASE, CASES, Case, Material
+from tests.bench.rivals.cases import BASE, CASES, FLOOR, Case, Material
 from tests.bench.rivals.figures import Taken, case_table, summary
 
 ROOT = Path(__file__).absolute().parents[2]
@@ -67,15 +69,16 @@ def compare(case: Case, material: Material, options: argparse.Namespace) -> Take
     refused = dict(case.unfit)
     if not options.ways:
         refused |= {way: reason for way in case.ways if (reason := unfit_here(way))}
-    taken = Taken(rounds={}, refused=refused)
+    taken = Taken(rounds={}, refused=refused, floors=[])
     asked = [way for way in case.ways if way == BASE or way in (options.ways or case.ways)]
     ways = [way for way in asked if way not in taken.refused]
     for way in (way for way in ways if "cached" in way):
         # The first run of all makes the cache.
         attempt(case, material, way, taken, threads=options.threads)
     taken.rounds.clear()
-    for _, way in itertools.product(range(options.rounds), ways):
-        if way not in taken.refused:
+    for _ in range(options.rounds):
+        taken.floors.append(in_process(case, material, FLOOR, threads=options.threads))
+        for way in (way for way in ways if way not in taken.refused):
             attempt(case, material, way, taken, threads=options.threads)
     return taken
 
@@ -94,15 +97,9 @@ def unfit_here(way: str) -> str | None:
     """Return why a way cannot be measured on this machine, or None."""
     if not way.startswith("raykd") and not PEERS_PYTHON.exists():
         return "not installed: make .venv/peers/tried"
-    if way.endswith("bf16") and not {"avx512_bf16", "amx_bf16"} & cpu_flags():
+    if way.endswith("bf16") and not has_bfloat16():
         return "this CPU has no instructions for bfloat16"
     return None
-
-
-def cpu_flags() -> set[str]:
-    """Return what the CPU says it can do."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return set(next((line for line in lines if line.startswith("flags")), "").split())
 
 
 def in_process(case: Case, material: Material, way: str, *, threads: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What the rounds of all ways come to: medians and quartiles of ratios to the base's."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,9 @@ class Taken:
     rounds: dict[str, list[Figures]]
     refused: dict[str, str]
     """Way to why it is not there."""
+
+    floors: list[Figures]
+    """What every step has to do, as measured in each round."""
 
     @property
     def base(self) -> list[Figures]:
@@ -67,6 +70,41 @@ def times_as_fast(taken: Taken, way: str, clock: str) -> Spread:
     return spread([seconds(base, clock) / seconds(mine, clock) for base, mine in pairs])
 
 
+def floor_seconds(case: Case, floor: Figures, way: str) -> float:
+    """Return the CPU seconds that no exact step of a way's kind avoids, as a round measured them.
+
+    Where the teacher's hidden states are kept its head is left; where its logits are, nothing is.
+    """
+    parts = floor["bfloat16" if way.endswith("bf16") else "float32"]["seconds"]
+    skipped = {"teacher's layers"} if "cached" in way else set()
+    if skipped and case.num_classes is not None:
+        skipped.add("teacher's head")
+    return float(sum(value for name, value in parts.items() if name not in skipped))
+
+
+def share_of_floor(case: Case, taken: Taken, way: str) -> Spread:
+    """Return the floor over the CPU seconds of a way in the same round."""
+    pairs = zip(taken.floors, taken.rounds[way], strict=False)
+    return spread(
+        [floor_seconds(case, floor, way) / seconds(mine, "cpu_seconds") for floor, mine in pairs]
+    )
+
+
+def _floor_lines(taken: Taken) -> Iterator[str]:
+    for precision in taken.floors[0]:
+        measured = [floor[precision] for floor in taken.floors]
+        middle = {
+            name: statistics.median(floor["seconds"][name] for floor in measured)
+            for name in measured[0]["seconds"]
+        }
+        done = measured[0]["flops"] | {"memory": measured[0]["bytes"]}
+        yield f"floor in {precision}: " + ", ".join(
+            f"{name} {value * 1e3:,.0f} ms ({done[name] / value / 1e9:,.0f} G"
+            f"{'B' if name == 'memory' else 'FLOP'}/s)"
+            for name, value in middle.items()
+        )
+
+
 def memory_share(taken: Taken, way: str) -> float:
     """Return the memory of a way over the base's, of the medians."""
     mine = statistics.median(map(memory, taken.rounds[way]))
@@ -87,7 +125,7 @@ def losses_apart(taken: Taken, way: str) -> float:
 def case_table(case: Case, taken: Taken) -> Table:
     """Return a table of all ways of a case."""
     table = Table(title=f"{case.name}: {case.title}; {case.batch_rows} rows a step")
-    for heading in ("way", "ms/step", "CPU ms", "x faster", "x by CPU", "required"):
+    for heading in ("way", "ms/step", "CPU ms", "x faster", "x by CPU", "required", "of floor"):
         table.add_column(heading, justify="left" if heading == "way" else "right")
     for heading in ("MiB", "of base", "losses apart"):
         table.add_column(heading, justify="right")
@@ -102,13 +140,21 @@ def case_table(case: Case, taken: Taken) -> Table:
             str(times_as_fast(taken, way, "wall_seconds")),
             str(times_as_fast(taken, way, "cpu_seconds")),
             "" if required is None else f">= {required:g}",
+            _floor_cell(case, taken, way),
             f"{statistics.median(map(memory, rounds)) / 2**20:,.0f}",
             f"{memory_share(taken, way):.0%}",
             "other order" if "buckets" in way else f"{losses_apart(taken, way):.1e}",
         )
-    table.caption = "\n".join(f"{way}: {reason}" for way, reason in taken.refused.items())
+    refused = (f"{way}: {reason}" for way, reason in taken.refused.items())
+    table.caption = "\n".join([*_floor_lines(taken), *refused])
     table.caption_justify = "left"
     return table
+
+
+def _floor_cell(case: Case, taken: Taken, way: str) -> str:
+    least = case.least_share_of_floor.get(way)
+    required = "" if least is None else f" (>= {least:.0%})"
+    return f"{share_of_floor(case, taken, way).median:.0%}{required}"
 
 
 def summary(case: Case, taken: Taken) -> dict[str, Any]:
@@ -120,6 +166,8 @@ def summary(case: Case, taken: Taken) -> dict[str, Any]:
                 "times_as_fast": times_as_fast(taken, way, "wall_seconds").median,
                 "times_as_fast_by_cpu": times_as_fast(taken, way, "cpu_seconds").median,
                 "required": case.least_speed.get(way),
+                "share_of_floor": share_of_floor(case, taken, way).median,
+                "required_share_of_floor": case.least_share_of_floor.get(way),
                 "memory_bytes": statistics.median(map(memory, rounds)),
                 "memory_share": memory_share(taken, way),
                 "losses_apart": losses_apart(taken, way),
@@ -128,4 +176,5 @@ def summary(case: Case, taken: Taken) -> dict[str, Any]:
             for way, rounds in taken.rounds.items()
         },
         "refused": taken.refused,
+        "floors": taken.floors,
     }

@@ -2,7 +2,8 @@
 
     python -m tests.bench.rivals.one CASE WAY DIRECTORY THREADS [PROFILE]
 
-With PROFILE, the operators by their own CPU time go to that file; times are not to be used then.
+The way raykd-floor prints the floor of a step instead. With PROFILE, the operators by their own
+CPU time go to that file; times are not to be used then.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from tests.bench.rivals import torchvision_operators
-from tests.bench.rivals.cases import CASES, Case, Material
+from tests.bench.rivals.cases import CASES, FLOOR, Case, Material
 from tests.bench.rivals.watch import Watch
 
 _PACKAGES = ("torch", "transformers", "trl", "textbrewer", "torchdistill")
@@ -87,9 +88,15 @@ def main() -> None:
     name, way, root, threads, *profile_path = sys.argv[1:]
     # Tools count the cores that they may use, each in its own way: there are not more.
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-int(threads) :])
+    material = Material(root=Path(root))
+    if way == FLOOR:
+        from tests.bench.rivals.floor import measured  # noqa: PLC0415
+
+        print(json.dumps(measured(CASES[name], material)))
+        return
     watch = Watch()
     with profiled(Path(profile_path[0])) if profile_path else contextlib.nullcontext():
-        take(CASES[name], Material(root=Path(root)), watch, way)
+        take(CASES[name], material, watch, way)
     told = {
         "num_warm_up_steps": CASES[name].num_warm_up_steps,
         "threads": torch.get_num_threads(),

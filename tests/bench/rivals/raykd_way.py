@@ -22,8 +22,9 @@ def changes(case: Case, way: str) -> dict[str, Any]:
     teacher: dict[str, Any] = {}
     if "cached" in way:
         teacher = {"cache": {"mode": "hidden" if case.num_classes is None else "logits"}}
-    elif "bf16" in way:
-        teacher = {"dtype": "bfloat16"}
+    if "bf16" in way:
+        # A cached head is applied in the teacher's type.
+        teacher["dtype"] = "bfloat16"
     return found | {"teachers": {"teacher": teacher}}
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 
 @dataclass(kw_only=True, slots=True)
@@ -40,10 +40,10 @@ class Watch:
         self.bytes_peak = _resident("VmHWM")
         self.page_faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
-    def found(self, losses: Mapping[str, float]) -> None:
+    def found(self, losses: Mapping[str, SupportsFloat]) -> None:
         """Note the losses of a step by name."""
         for name, value in losses.items():
-            self.losses.setdefault(name, []).append(value)
+            self.losses.setdefault(name, []).append(float(value))
 
     def figures(self) -> dict[str, Any]:
         """Return everything as JSON."""

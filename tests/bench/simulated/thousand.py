@@ -12,7 +12,6 @@ import dataclasses
 import json
 import math
 import random
-import resource
 import sys
 import tempfile
 import time
@@ -22,8 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from raykd.config.load import plain
 from raykd.config.schema.sweep import NodeConfig, SweepConfig
+from raykd.machine.devices import peak_memory_bytes
 from raykd.report.summary import Summary, summarise
 from raykd.report.write import write_report
 from raykd.runs.paths import RunPaths
@@ -224,7 +225,7 @@ class Costs:
         """Note what the block costs."""
         started_at = time.perf_counter()
         yield
-        peak_gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+        peak_gigabytes = peak_memory_bytes(torch.device("cpu")) / 1e9
         self.parts[part] = (time.perf_counter() - started_at, peak_gigabytes)
 
     @property

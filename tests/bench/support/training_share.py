@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from raykd.batch import Batch
 from raykd.config.schema.train import OptimizerConfig
 from raykd.distill.optimizer import build_optimizer
-from raykd.losses.divergences import cross_entropy
 from raykd.models.scored import ScoredModel
 from rich.table import Table
 from transformers import BertConfig, BertForMaskedLM
 
 from tests.bench.support.loaders import BATCH_ROWS
 from tests.bench.support.token_set import ROW_TOKENS, TOKENIZER
+from tests.unit.losses.on_logits import cross_entropy
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,6 @@
 """What a checkpoint costs the training: its stall in the background and in the foreground.
 
-    python tests/bench/checkpoint.py [--small] [--rounds N]
+    python tests/bench/durability/checkpoint.py [--small] [--rounds N]
 
 A model of 25 M parameters trains on one thread and writes its checkpoints in two ways in turn, on
 the local disk and in a real S3 server whose every answer takes 50 ms or more:

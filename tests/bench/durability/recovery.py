@@ -1,6 +1,6 @@
 """How long a run needs after a failure: from the kill to the next finished step, by kind.
 
-    python tests/bench/recovery.py
+    python tests/bench/durability/recovery.py
 
 A tiny model trains on two workers, each on a node of its own on this machine, and something is
 killed or taken away; or `raykd train` itself is killed and the same command given again. Beside

@@ -1,0 +1,1 @@
+"""What it costs that a run survives: its checkpoints, and what follows a failure."""
