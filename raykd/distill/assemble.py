@@ -32,7 +32,7 @@ from raykd.distill.start import StudentStart, source_of, start_student
 from raykd.distill.step import DistillationStep
 from raykd.distill.world import World
 from raykd.losses.terms import build_terms
-from raykd.models.embeddings import add_gradients_by_rows
+from raykd.models.gradients.embeddings import add_gradients_by_rows
 from raykd.models.scored import ScoredModel
 from raykd.tasks.task import Task
 from raykd.teachers.build import build_ensemble, served_table

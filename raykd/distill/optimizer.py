@@ -5,7 +5,7 @@ import math
 import torch
 
 from raykd.config.schema.train import OptimizerConfig
-from raykd.models.embeddings import RowEmbedding
+from raykd.models.gradients.embeddings import RowEmbedding
 from raykd.models.shards import full_tensor
 
 _NORM_EPSILON = 1e-6

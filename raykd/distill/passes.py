@@ -13,8 +13,8 @@ from transformers.activations import NewGELUActivation
 
 from raykd.config.schema.train import TrainConfig
 from raykd.errors import ConfigError
-from raykd.models.attention import widen_attention_gradients
 from raykd.models.families import family_of
+from raykd.models.gradients.attention import widen_attention_gradients
 from raykd.models.per_language import PerLanguageModel
 from raykd.models.scored import ScoredModel
 

@@ -13,7 +13,7 @@ from raykd.distill.setup import read_setup
 from raykd.distill.sharding import shard
 from raykd.distill.step import DistillationStep
 from raykd.distill.world import World
-from raykd.models.embeddings import RowEmbedding
+from raykd.models.gradients.embeddings import RowEmbedding
 from torch.distributed import HashStore  # type: ignore[attr-defined]  # it does not say so
 from torch.nn.parallel import DistributedDataParallel
 

@@ -13,7 +13,7 @@ from raykd.distill.loop import training_steps
 from raykd.distill.optimizer import Gradients
 from raykd.distill.setup import read_setup
 from raykd.distill.world import World
-from raykd.models.embeddings import RowEmbedding, add_gradients_by_rows
+from raykd.models.gradients.embeddings import RowEmbedding, add_gradients_by_rows
 
 from tests.small_runs import small_data, small_run
 from tests.tiny_models import padded_batch, scored, tiny_model

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from raykd.models.attention import widen_attention_gradients
+from raykd.models.gradients.attention import widen_attention_gradients
 from torch.nn import functional as F
 
 LENGTHS = torch.tensor([21, 5, 9, 13])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from raykd.config.frozen import parse_frozen
 from raykd.config.schema.run import TaskName
-from raykd.models.embeddings import RowEmbedding, add_gradients_by_rows
+from raykd.models.gradients.embeddings import RowEmbedding, add_gradients_by_rows
 from raykd.models.scored import ScoredModel
 
 from tests.tiny_models import FAMILY_IDS, FAMILY_TASKS, padded_batch, scored, tiny_model

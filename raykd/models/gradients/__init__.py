@@ -1,0 +1,1 @@
+"""Gradients of parts of models that are computed otherwise than torch does."""
