@@ -27,12 +27,17 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_unigram_costs_nothing_and_needs_no_model(directory: Path) -> None:
+def test_a_unigram_costs_its_scores_and_needs_no_model(directory: Path) -> None:
     alone, taught = (plan_run(small_run(directory, **given)) for given in ({}, UNIGRAM))
     assert not taught.problems
-    assert (taught.memory_bytes, taught.shared_bytes) == (alone.memory_bytes, alone.shared_bytes)
+    assert taught.shared_bytes == alone.shared_bytes
     assert taught.setup is not None
     assert taught.student is not None
+    rows, classes = taught.setup.config.train.micro_batch_size, taught.setup.num_classes
+    scores = 4 * rows * taught.setup.manifest.max_length * classes
+    assert taught.memory_bytes is not None
+    assert alone.memory_bytes is not None
+    assert 0 < taught.memory_bytes - alone.memory_bytes <= scores
     flops = run_flops(taught.setup, student=taught.student.config, teachers={})
     assert flops.teachers_per_token == 0
     lines = dict(plan_lines(taught.setup.config, taught))
