@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from raykd.batch import Batch, Rows
 from raykd.config.schema.data import SEEN
 from raykd.config.schema.run import RunConfig
+from raykd.config.steps import next_evaluation
 from raykd.data.mixture import adaptive_weights
 from raykd.data.selection import with_weights
 from raykd.distill.batches import StepReader, evaluation_batches, scores_anything, step_rows
@@ -57,7 +58,7 @@ class Distillation:
         """Tell whether the student is evaluated after a step."""
         if self.config.data.eval_split is None:
             return False
-        return step == self.num_steps or step % self.config.train.eval_every_steps == 0
+        return next_evaluation(self.config.train, step, self.num_steps) == step
 
     @property
     def evaluates_first(self) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from raykd.config.inputs import models_by_teacher
 from raykd.config.schema.run import RunConfig
+from raykd.config.steps import milestone_steps
 from raykd.distill.distillation import Distillation
 from raykd.distill.world import World
 from raykd.errors import ConfigError
@@ -217,12 +218,6 @@ class Checkpointer:
         )
         for step in sorted(set(steps) - kept):
             ownership.remove(uris.join(self._uri, checkpoint_name(step)), kind=KIND)
-
-
-def milestone_steps(milestones: tuple[float, ...], num_steps: int) -> tuple[int, ...]:
-    """Return the steps of the milestones, given as fractions of the run."""
-    # Not round, which takes halves to the even neighbour: 0.5 of 5 steps would be step 2.
-    return tuple(max(1, math.floor(fraction * num_steps + 0.5)) for fraction in milestones)
 
 
 @contextmanager

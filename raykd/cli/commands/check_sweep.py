@@ -132,7 +132,7 @@ def _tuning_lines(plan: SweepPlan) -> _Lines:
     if (tune := plan.sweep.tune) is None:
         return
     arms = {(r.record.is_control, json.dumps(r.record.coordinates)) for r in plan.tuning}
-    per = "each arm" if tune.per is None else f"each {', '.join(tune.per)}"
+    per = "each arm" if tune.per is None else f"each {', '.join(tune.per)}" if tune.per else "all"
     yield (
         "tuning",
         f"{len(plan.tuning):,} run(s): {len(arms):,} arm(s) x {len(tune.candidates)} value(s) x "

@@ -149,6 +149,10 @@ class TuneConfig:
     the same value, the best by the mean over them, and their controls with one of their own. null
     chooses for each arm by itself."""
 
+    where: dict[str, Any] = field(default_factory=dict)
+    """Coordinates of the arms that are tried, such as {data.fraction: 1}; a list is for each of
+    its values. The others of their group go on with what these choose. Empty tries all."""
+
     metric: str | None = None
     """Metric to choose by, in the last evaluation of each run; null is that of the study."""
 
@@ -191,6 +195,14 @@ class TuneConfig:
             for name in self.per or ()
             if name not in coordinates
         ]
+        problems += [
+            f"tune.where names {name}, which is no coordinate: they are "
+            f"{', '.join(sorted(coordinates)) or 'none'}"
+            for name in self.where
+            if name not in coordinates
+        ]
+        if self.where and self.per is None:
+            problems.append("tune.where needs tune.per: who goes on with what is chosen")
         if (self.metric is None) != (self.mode is None):
             problems.append("tune.metric and tune.mode belong together: give both or none")
         if (self.metric or "").startswith(_PROBE):

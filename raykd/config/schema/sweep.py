@@ -98,7 +98,8 @@ class SweepConfig:
 
     exclude: list[dict[str, Any]] = field(default_factory=list)
     """Coordinates of trials to leave out, such as {teacher: small, student.init: null}; a list is
-    for each of its values. teacher is a teacher's name and quality one of its milestones."""
+    for each of its values. teacher is a teacher's name and quality one of its milestones. With
+    control: true it leaves out their controls alone, but for those of other trials."""
 
     num_samples: int = 1
     """Draws of the keys that are drawn; the grid is tried with each of them."""
@@ -222,9 +223,18 @@ class SweepConfig:
         ]
         named_alike = self.pairs.keys() & self.search.keys()
         problems += [f"pairs.{name}: the name is that of a searched key" for name in named_alike]
+        return problems + self._exclude_problems()
+
+    def _exclude_problems(self) -> list[str]:
+        problems = []
         known = self._coordinates
         for index, excluded in enumerate(self.exclude):
-            if unknown := sorted(set(excluded) - known):
+            if (control := excluded.get("control", True)) is not True:
+                problems.append(
+                    f"exclude[{index}].control must be true, for controls alone, or not be there, "
+                    f"got {control}"
+                )
+            if unknown := sorted(set(excluded) - {"control"} - known):
                 problems.append(
                     f"exclude[{index}] names {unknown[0]}, which is no coordinate: "
                     f"they are {', '.join(sorted(known))}"

@@ -88,6 +88,9 @@ class TrainConfig:
     eval_every_steps: int = 500
     """Steps between two evaluations; there is always one after the last step."""
 
+    eval_at: tuple[float, ...] = ()
+    """Fractions of the steps at which it is evaluated too, such as [0.1] for one early look."""
+
     eval_first: bool = False
     """Evaluate before the first step too. A pretrained student's later evaluations then report
     forgetting: the accuracy it began with minus the one it has, in all and per language."""
@@ -125,6 +128,8 @@ class TrainConfig:
             for name in counts
             if (value := getattr(self, name)) is not None and value < 1
         ]
+        if not all(0 < fraction <= 1 for fraction in self.eval_at):
+            problems.append(f"train.eval_at must be in (0, 1], got {list(self.eval_at)}")
         if self.num_epochs is not None and self.num_epochs <= 0:
             problems.append(f"train.num_epochs must be > 0, got {self.num_epochs}")
         if not 0 <= self.seed < 2**31:

@@ -52,6 +52,13 @@ def with_seed(config: RunConfig, seed: int | None) -> RunConfig:
     return config if seed is None else replace(config, train=replace(config.train, seed=seed))
 
 
+def as_run(config: RunConfig, *, kind: KIND, seed: int | None) -> RunConfig:
+    """Return an arm's run with a seed; one that values are chosen by never sees the test split."""
+    if kind == "tuning":
+        config = replace(config, data=replace(config.data, test_split=None))
+    return with_seed(config, seed)
+
+
 def with_milestones(config: RunConfig, milestones: set[float]) -> RunConfig:
     """Return a run that keeps further checkpoints, which is the same run."""
     kept = tuple(sorted({*config.checkpoint.milestones, *milestones}))

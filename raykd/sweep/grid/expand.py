@@ -8,13 +8,13 @@ from raykd.config.inputs import Named
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.study import TuneConfig
 from raykd.config.schema.sweep import SweepConfig
-from raykd.errors import RaykdError
+from raykd.errors import ConfigError, RaykdError
 from raykd.runs.inputs import Find, Found, pinned
 from raykd.sweep.grid.arms import Arm, Arms, Pair
-from raykd.sweep.grid.control import coordinates_of_control, is_control
-from raykd.sweep.grid.entry import Entry, entry_of, needed_stages, with_milestones, with_seed
+from raykd.sweep.grid.control import control_of, coordinates_of_control, is_control
+from raykd.sweep.grid.entry import Entry, as_run, entry_of, needed_stages, with_milestones
 from raykd.sweep.grid.probes import Probes
-from raykd.sweep.grid.space import Draws, Point
+from raykd.sweep.grid.space import Draws, Point, has_control
 from raykd.sweep.grid.stages import Stages, TeacherModel
 from raykd.sweep.grid.tuned import NOTHING, Values, chosen_values
 from raykd.sweep.record import KIND, Record
@@ -84,7 +84,9 @@ class Expansion:
         first = [[arm.pair() for arm in arms] for arms in samples]
         if (tune := self._sweep.tune) is None:
             return Runs(trials=self._trials(first), samples=first)
-        tuning = self._tuning([arm for arms in samples for arm in arms], tune)
+        every = [arm for arms in samples for arm in arms]
+        tuning = self._tuning(every, tune)
+        self._require_tried(every, tuning)
         chosen = chosen_values(self._sweep, tune, tuning.values(), records)
         if chosen is None:
             return Runs(tuning=tuple(tuning.values()), undecided=self._trials(first))
@@ -114,6 +116,8 @@ class Expansion:
         entries: dict[str, Entry] = {}
         for seed in tune.seeds:
             for arm in arms:
+                if not arm.point.is_at(tune.where):
+                    continue
                 for number in range(len(self._arms.candidates)):
                     self._add("tuning", arm.pair(number, number), seed, entries)
         return entries
@@ -122,22 +126,67 @@ class Expansion:
         self, arm: Arm, tuning: Mapping[str, Entry], chosen: Mapping[str, Values]
     ) -> Pair | None:
         """Return an arm with the values that it goes on with; None where there are none."""
-        assert self._sweep.tune is not None  # noqa: S101  only then there is a choice
         numbers = []
-        for configs in (arm.configs, arm.controls):
-            entry = tuning.get(
-                run_id(self._pinned(with_seed(configs[0], self._sweep.tune.seeds[0])))
-            )
-            if entry is None:
-                # A control that is not asked for, or does not depend on the tuned values.
+        for config, of_control in ((arm.configs[0], False), (arm.controls[0], True)):
+            group = self._group(arm, config, tuning, of_control=of_control)
+            if group is None:
                 numbers.append(0)
-                continue
-            is_of_control = entry.control == entry.id
-            group = group_of(self._sweep.tune, entry.coordinates, is_control=is_of_control)
-            if group not in chosen:
+            elif group not in chosen:
                 return None
-            numbers.append(self._arms.candidates.index(chosen[group]))
+            else:
+                numbers.append(self._arms.candidates.index(chosen[group]))
         return arm.pair(*numbers)
+
+    def _group(
+        self, arm: Arm, config: RunConfig, tuning: Mapping[str, Entry], *, of_control: bool
+    ) -> str | None:
+        """Return the group whose value a run of an arm goes on with; None where it needs none.
+
+        Args:
+            arm: The arm.
+            config: Its own run or its control's, with the first of the values.
+            tuning: The runs that values are chosen by.
+            of_control: It is the control's.
+        """
+        tune = self._sweep.tune
+        assert tune is not None  # noqa: S101  only then there is a choice
+        tried = as_run(config, kind="tuning", seed=tune.seeds[0])
+        entry = tuning.get(run_id(self._pinned(tried)))
+        if entry is not None:
+            return group_of(tune, entry.coordinates, is_control=entry.control == entry.id)
+        pair = arm.pair()
+        if of_control and not (pair.tunes_control and has_control(self._sweep, arm.point)):
+            return None
+        coordinates = arm.point.coordinates
+        if is_control(config):
+            coordinates = coordinates_of_control(
+                coordinates, control_of(config), self._teacher_of(arm.point)
+            )
+        return group_of(tune, coordinates, is_control=is_control(config))
+
+    def _require_tried(self, arms: Iterable[Arm], tuning: Mapping[str, Entry]) -> None:
+        """Refuse arms that are to go on with what no other one tries.
+
+        Raises:
+            ConfigError: There is one; the message names the first.
+        """
+        tune = self._sweep.tune
+        assert tune is not None  # noqa: S101  only then there is a choice
+        tried = {
+            group_of(tune, entry.coordinates, is_control=entry.control == entry.id)
+            for entry in tuning.values()
+        }
+        for arm in arms:
+            for config, of_control in ((arm.configs[0], False), (arm.controls[0], True)):
+                group = self._group(arm, config, tuning, of_control=of_control)
+                if group is not None and group not in tried:
+                    told = ", ".join(f"{k}={v}" for k, v in arm.point.coordinates.items())
+                    message = (
+                        f"tune.where={tune.where} tries no {'control' if of_control else 'arm'} "
+                        f"that {told} could go on with, by tune.per={list(tune.per or ())}: "
+                        "let where have one, or per name less"
+                    )
+                    raise ConfigError(message)
 
     def _trials(
         self, samples: Iterable[Sequence[Pair]], seeds: Sequence[int] = ()
@@ -160,11 +209,11 @@ class Expansion:
     def _add(self, kind: KIND, pair: Pair, seed: int | None, entries: dict[str, Entry]) -> None:
         """Add a run of an arm with a seed, after its control."""
         values, values_of_control = (self._arms.candidates[number] for number in pair.numbers)
-        control = self._pinned(with_seed(pair.control, seed))
+        control = self._pinned(as_run(pair.control, kind=kind, seed=seed))
         # Pinned first: the id holds the fingerprints of the inputs, so that a control is shared by
         # all that read the same content, whatever they call it.
         control_id = run_id(control)
-        is_asked = self._sweep.controls and (kind == "trial" or pair.tunes_control)
+        is_asked = has_control(self._sweep, pair.point) and (kind == "trial" or pair.tunes_control)
         if is_asked or is_control(pair.trial):
             coordinates = coordinates_of_control(
                 pair.point.coordinates, control, self._teacher_of(pair.point)
@@ -184,7 +233,7 @@ class Expansion:
             )
         own_id = control_id
         if not is_control(pair.trial):
-            trial = self._pinned(with_seed(pair.trial, seed))
+            trial = self._pinned(as_run(pair.trial, kind=kind, seed=seed))
             entry = entry_of(
                 trial,
                 kind=kind,

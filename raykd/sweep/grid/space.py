@@ -28,13 +28,26 @@ class Point:
     quality: float | None = None
     """Fraction of the teacher's steps; None for a teacher that is a model."""
 
+    def is_at(self, coordinates: Mapping[str, Any]) -> bool:
+        """Tell whether the point has these values, each one or any of a list."""
+        # Not None: null is a value of a coordinate, such as student.init: null.
+        missing = object()
+        return all(
+            _is_one(self.coordinates.get(name, missing), of) for name, of in coordinates.items()
+        )
+
 
 def points_of(sweep: SweepConfig, draws: Draws) -> list[Point]:
     """Return the points of one sample: the grid with the values drawn, without excluded ones."""
     axes = [_teacher_axis(sweep), *_pair_axes(sweep), *_grid_axes(sweep)]
     drawn = Point(coordinates=dict(draws), changes=dict(draws))
     every = (_joined(drawn, combination) for combination in itertools.product(*axes))
-    return [point for point in every if not _is_excluded(point, sweep.exclude)]
+    return [p for p in every if not any(map(p.is_at, _excluded(sweep, controls=False)))]
+
+
+def has_control(sweep: SweepConfig, point: Point) -> bool:
+    """Tell whether the trials of a point have controls of their own."""
+    return sweep.controls and not any(map(point.is_at, _excluded(sweep, controls=True)))
 
 
 def random_draws(sweep: SweepConfig, sample: int) -> dict[str, Any]:
@@ -104,13 +117,13 @@ def _joined(drawn: Point, parts: tuple[Point, ...]) -> Point:
     )
 
 
-def _is_excluded(point: Point, exclude: list[dict[str, Any]]) -> bool:
-    # Not None: null is a value of a coordinate, such as student.init: null.
-    missing = object()
-    return any(
-        all(_is_one(point.coordinates.get(name, missing), of) for name, of in excluded.items())
-        for excluded in exclude
-    )
+def _excluded(sweep: SweepConfig, *, controls: bool) -> list[dict[str, Any]]:
+    """Return the coordinates of the trials that are left out, or whose controls are."""
+    return [
+        {name: of for name, of in excluded.items() if name != "control"}
+        for excluded in sweep.exclude
+        if ("control" in excluded) == controls
+    ]
 
 
 def _is_one(value: object, of: object) -> bool:

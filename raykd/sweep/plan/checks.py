@@ -9,6 +9,7 @@ from raykd.config.schema.prepare import NUMBER
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.study import is_probe_metric
 from raykd.config.schema.sweep import SweepConfig
+from raykd.config.steps import next_evaluation
 from raykd.distill.setup import RunSetup
 from raykd.errors import RaykdError
 from raykd.sweep.plan.planned_runs import PlannedRun
@@ -115,10 +116,15 @@ def rung_problem(rungs: tuple[int, ...], record: Record, config: RunConfig) -> s
         config: The trial's run.
     """
     # There is always an evaluation after the last step.
-    every = min(config.train.eval_every_steps, record.num_steps)
-    if not every or not rungs:
+    if not record.num_steps or not rungs:
         return None
-    tokens = record.planned_tokens * every / record.num_steps
+    tokens_of_step = record.planned_tokens / record.num_steps
+
+    def evaluation(tokens: float) -> int:
+        step = math.ceil(tokens / tokens_of_step)
+        return next_evaluation(config.train, min(max(step, 1), record.num_steps), record.num_steps)
+
+    tokens = tokens_of_step * evaluation(0)
     key = f"train.eval_every_steps={config.train.eval_every_steps}"
     if _NEARLY * tokens > rungs[0]:
         return (
@@ -128,7 +134,7 @@ def rung_problem(rungs: tuple[int, ...], record: Record, config: RunConfig) -> s
     for early, late in itertools.pairwise(rungs):
         # The second rung would compare the same numbers again, among fewer trials: not what the
         # reduction factor says.
-        if _evaluation(early, tokens) == _evaluation(late, tokens):
+        if evaluation(_NEARLY * early) == evaluation(_NEARLY * late):
             return (
                 f"scheduler.asha.reduction_factor: one evaluation would decide for two rungs, "
                 f"{early:,} and {late:,} tokens ({key}); raise it, or evaluate more often"
@@ -185,8 +191,3 @@ def _parts(metric: str) -> tuple[str, str, str]:
     if group in (SEEN, UNSEEN):
         return group, rest, ""
     return "", group, rest
-
-
-def _evaluation(rung: int, tokens_between: float) -> int:
-    """Return which evaluation is the first to count for a rung."""
-    return math.ceil(_NEARLY * rung / tokens_between)

@@ -1,7 +1,6 @@
 """What speaks against the questions of a study: arms that are not there, numbers nobody gives."""
 
 import functools
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -9,8 +8,8 @@ from raykd.config.load import plain
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.study import PROBES_MEAN, is_probe_metric
 from raykd.config.schema.sweep import SweepConfig
+from raykd.config.steps import milestone_steps, next_evaluation
 from raykd.distill.setup import RunSetup
-from raykd.runs.checkpointer import milestone_steps
 from raykd.sweep.plan.checks import metric_problem
 from raykd.sweep.plan.planned_runs import PlannedRun
 from raykd.sweep.questions.contrast import Measure, contrasts_of
@@ -80,13 +79,14 @@ class _Numbers:
                 yield problem
                 return
         num_steps, every = trial.record.num_steps, trial.config.train.eval_every_steps
+        is_once = next_evaluation(trial.config.train, 1, num_steps) >= num_steps > 0
         if num_steps and _step_of(measure, trial) >= num_steps and measure.at < 1:
             yield (
                 f"at={measure.at:g}: no evaluation is there or past it but the one after the last "
-                f"step, {num_steps:,} (train.eval_every_steps={every}): evaluate more often"
+                f"step, {num_steps:,} (train.eval_every_steps={every}): add to train.eval_at"
             )
         is_over_steps = measure.area or measure.steps_to is not None
-        if is_over_steps and every >= num_steps > 0 and not trial.config.train.eval_first:
+        if is_over_steps and is_once and not trial.config.train.eval_first:
             yield (
                 f"{'area' if measure.area else 'steps_to'}: trials are evaluated once, after step "
                 f"{num_steps:,} (train.eval_every_steps={every}): evaluate more often"
@@ -145,11 +145,11 @@ def _languages(setup: RunSetup) -> list[str]:
 
 def _step_of(measure: Measure, trial: PlannedRun) -> int:
     """Return the step of the evaluation that counts; 0 where it is not known."""
-    num_steps, every = trial.record.num_steps, trial.config.train.eval_every_steps
+    num_steps = trial.record.num_steps
     if not num_steps:
         return 0
     (step,) = milestone_steps((measure.at,), num_steps)
-    return min(num_steps, math.ceil(step / every) * every)
+    return next_evaluation(trial.config.train, step, num_steps)
 
 
 def _late_notes(measure: Measure, trial: PlannedRun) -> Iterator[str]:

@@ -10,16 +10,22 @@ from raykd.sweep.questions.contrast import contrasts_of
 from tests.sweep_files import expanded, record_of
 
 ROOT = Path(__file__).parents[3]
-PAPERS = {path.stem: path for path in (ROOT / "configs" / "papers").glob("*.yaml")}
+FOLDER = ROOT / "configs" / "papers"
+PAPERS = {str(path.relative_to(FOLDER).with_suffix("")): path for path in FOLDER.rglob("*.yaml")}
 
-CLAIMS = {
+_OF_PAPER = {
     "dwt": [f"D{number}" for number in range(1, 7)],
     "privileged_students": [f"P{number}" for number in range(1, 8)],
     "amtss": [f"A{number}" for number in range(1, 6)],
 }
+CLAIMS = {
+    **_OF_PAPER,
+    **{f"small/{paper}": claims for paper, claims in _OF_PAPER.items()},
+    "small/dwt_masked": ["D1", "D2"],
+}
 
 
-def test_there_is_a_study_of_each_paper() -> None:
+def test_there_is_a_study_of_each_paper_at_both_scales() -> None:
     assert PAPERS.keys() == CLAIMS.keys()
 
 

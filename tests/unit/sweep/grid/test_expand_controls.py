@@ -76,6 +76,23 @@ def test_a_weight_that_is_zero_for_a_while_is_no_control(directory: Path, late: 
     assert len(others_in(trials)) == 1
 
 
+def test_controls_may_be_left_out_where_nothing_is_asked_of_them(directory: Path) -> None:
+    search = {WEIGHT: {"grid": [1, 2]}, INIT: {"grid": [None, {"remap": {}}]}}
+    without = [{INIT: {"remap": {}}, "control": True}]
+    trials = trials_of(directory, search=search, exclude=without)
+    (control,) = controls_in(trials)
+    assert control.coordinates == {INIT: None}
+    assert len(others_in(trials)) == 2 * 2
+    for trial in others_in(trials):
+        assert trial.control == (None if trial.coordinates[INIT] else control.id)
+
+
+def test_a_control_stays_that_another_trial_has(directory: Path) -> None:
+    search = {WEIGHT: {"grid": [1, 2]}}
+    trials = trials_of(directory, search=search, exclude=[{WEIGHT: 1, "control": True}])
+    assert len(controls_in(trials)) == 1
+
+
 def test_a_control_of_losses_that_differ_is_at_what_they_share(directory: Path) -> None:
     pairs = {
         "balance": {

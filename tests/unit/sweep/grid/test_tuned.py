@@ -135,9 +135,51 @@ def test_a_weight_is_tuned_for_arms_alone_as_controls_have_none(directory: Path)
     assert sum(t.is_control for t in trials) == 4
 
 
+WEIGHTS: dict[str, Any] = {**STARTS, WEIGHT: {"grid": [1, 2]}}
+
+
+def test_what_is_tried_is_for_the_others_of_its_group_too(directory: Path) -> None:
+    tune = TUNE | {"where": {WEIGHT: 1}}
+    plan = plan_of(directory, search=WEIGHTS, tune=tune)
+    # Two starts with the first weight and their controls, two values, two seeds.
+    tuning = [record for record in plan.records if record.kind == "tuning"]
+    assert len(tuning) == 16
+    assert {record.coordinates.get(WEIGHT) for record in tuning} == {1, None}
+    known = ended(plan, better_from_large_rates_for_copies)
+    trials = [
+        record
+        for record in plan_of(directory, known, search=WEIGHTS, tune=tune).records
+        if record.kind == "trial"
+    ]
+    assert Counter(t.coordinates.get(WEIGHT) for t in trials) == {1: 4, 2: 4, None: 4}
+    assert all(t.tuned == {RATE: 0.1 if t.coordinates[INIT] else 0.01} for t in trials)
+
+
+def test_one_value_may_be_for_all_arms(directory: Path) -> None:
+    tune = TUNE | {"per": [], "where": {INIT: None}}
+    plan = plan_of(directory, tune=tune)
+    known = ended(plan, lambda record: 1.0 if record.tuned.get(RATE) == 0.1 else 2.0)
+    trials = [r for r in plan_of(directory, known, tune=tune).records if r.kind == "trial"]
+    assert [t.tuned for t in trials] == [{RATE: 0.1}] * 8
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        (
+            {"tune": TUNE | {"where": {INIT: None}}},
+            "tries no arm that teacher=small, quality=1.0, student.init={'remap': {}} could go on",
+        ),
+        (
+            {"exclude": [{INIT: {"remap": {}}, WEIGHT: 1, "control": True}], "search": WEIGHTS}
+            | {"tune": TUNE | {"where": {WEIGHT: 1}}},
+            "tries no control that teacher=small, quality=1.0, student.init={'remap': {}}, ",
+        ),
+        ({"tune": TUNE | {"where": {"x": 1}}}, "tune.where names x, which is no coordinate"),
+        (
+            {"tune": {k: v for k, v in TUNE.items() if k != "per"} | {"where": {INIT: None}}},
+            "tune.where needs tune.per",
+        ),
         ({"search": {RATE: {"grid": [1]}}}, f"{RATE} is tuned and searched"),
         ({"pairs": {"p": {"a": {RATE: 1}}}}, f"{RATE} is tuned and searched"),
         (
