@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from raykd.batch import Batch, Rows
 from raykd.config.schema.data import SEEN
 from raykd.config.schema.run import RunConfig
-from raykd.config.steps import next_evaluation
 from raykd.data.mixture import adaptive_weights
 from raykd.data.selection import with_weights
 from raykd.distill.batches import StepReader, evaluation_batches, scores_anything, step_rows
@@ -20,6 +19,7 @@ from raykd.distill.step import DistillationStep
 from raykd.distill.world import World
 from raykd.errors import DataError
 from raykd.models.scored import ScoredModel
+from raykd.steps import next_evaluation
 from raykd.tasks.task import Task
 from raykd.teachers.cached import CachedTeacher
 from raykd.teachers.controls import PermutedTeacher

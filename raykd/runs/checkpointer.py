@@ -10,7 +10,6 @@ from pathlib import Path
 
 from raykd.config.inputs import models_by_teacher
 from raykd.config.schema.run import RunConfig
-from raykd.config.steps import milestone_steps
 from raykd.distill.distillation import Distillation
 from raykd.distill.world import World
 from raykd.errors import ConfigError
@@ -31,6 +30,7 @@ from raykd.runs.checkpoint import (
 )
 from raykd.runs.paths import RunPaths
 from raykd.runs.snapshot import Copies, publish_snapshot, take_snapshot
+from raykd.steps import milestone_steps
 from raykd.storage import uris
 from raykd.storage.published import layout, ownership
 from raykd.storage.published.places import Part

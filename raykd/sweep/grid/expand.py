@@ -126,42 +126,31 @@ class Expansion:
         self, arm: Arm, tuning: Mapping[str, Entry], chosen: Mapping[str, Values]
     ) -> Pair | None:
         """Return an arm with the values that it goes on with; None where there are none."""
-        numbers = []
-        for config, of_control in ((arm.configs[0], False), (arm.controls[0], True)):
-            group = self._group(arm, config, tuning, of_control=of_control)
-            if group is None:
-                numbers.append(0)
-            elif group not in chosen:
-                return None
-            else:
-                numbers.append(self._arms.candidates.index(chosen[group]))
-        return arm.pair(*numbers)
+        groups = self._groups(arm, tuning)
+        if any(group is not None and group not in chosen for group in groups):
+            return None
+        candidates = self._arms.candidates
+        return arm.pair(*(0 if g is None else candidates.index(chosen[g]) for g in groups))
 
-    def _group(
-        self, arm: Arm, config: RunConfig, tuning: Mapping[str, Entry], *, of_control: bool
-    ) -> str | None:
-        """Return the group whose value a run of an arm goes on with; None where it needs none.
+    def _groups(self, arm: Arm, tuning: Mapping[str, Entry]) -> tuple[str | None, str | None]:
+        """Return the groups whose values an arm and its control go on with; None needs none."""
+        of_control = None
+        if arm.pair().tunes_control and has_control(self._sweep, arm.point):
+            of_control = self._group(arm, arm.controls[0], tuning)
+        return self._group(arm, arm.configs[0], tuning), of_control
 
-        Args:
-            arm: The arm.
-            config: Its own run or its control's, with the first of the values.
-            tuning: The runs that values are chosen by.
-            of_control: It is the control's.
-        """
+    def _group(self, arm: Arm, config: RunConfig, tuning: Mapping[str, Entry]) -> str:
+        """Return the group of a run of an arm, its own or its control's."""
         tune = self._sweep.tune
         assert tune is not None  # noqa: S101  only then there is a choice
         tried = as_run(config, kind="tuning", seed=tune.seeds[0])
-        entry = tuning.get(run_id(self._pinned(tried)))
-        if entry is not None:
+        if (entry := tuning.get(run_id(self._pinned(tried)))) is not None:
+            # A control of several arms is at what these have in common.
             return group_of(tune, entry.coordinates, is_control=entry.control == entry.id)
-        pair = arm.pair()
-        if of_control and not (pair.tunes_control and has_control(self._sweep, arm.point)):
-            return None
         coordinates = arm.point.coordinates
         if is_control(config):
-            coordinates = coordinates_of_control(
-                coordinates, control_of(config), self._teacher_of(arm.point)
-            )
+            teacher = self._teacher_of(arm.point)
+            coordinates = coordinates_of_control(coordinates, control_of(config), teacher)
         return group_of(tune, coordinates, is_control=is_control(config))
 
     def _require_tried(self, arms: Iterable[Arm], tuning: Mapping[str, Entry]) -> None:
@@ -177,14 +166,12 @@ class Expansion:
             for entry in tuning.values()
         }
         for arm in arms:
-            for config, of_control in ((arm.configs[0], False), (arm.controls[0], True)):
-                group = self._group(arm, config, tuning, of_control=of_control)
+            for group, name in zip(self._groups(arm, tuning), ("arm", "control"), strict=True):
                 if group is not None and group not in tried:
                     told = ", ".join(f"{k}={v}" for k, v in arm.point.coordinates.items())
                     message = (
-                        f"tune.where={tune.where} tries no {'control' if of_control else 'arm'} "
-                        f"that {told} could go on with, by tune.per={list(tune.per or ())}: "
-                        "let where have one, or per name less"
+                        f"tune.where={tune.where} tries no {name} that {told} could go on with, "
+                        f"by tune.per={list(tune.per or ())}: let where have one, or per name less"
                     )
                     raise ConfigError(message)
 

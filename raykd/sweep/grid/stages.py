@@ -15,13 +15,13 @@ from raykd.config.named_runs import NamedRun, named_runs
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.sweep import SweepConfig
 from raykd.config.schema.teachers import CacheConfig
-from raykd.config.steps import milestone_steps
 from raykd.distill.setup import read_setup
 from raykd.errors import ConfigError, RaykdError
 from raykd.models.fingerprint import BEST, origin_of
 from raykd.runs.checkpoint import checkpoint_name, committed_steps
 from raykd.runs.inputs import located_model
 from raykd.runs.paths import run_paths
+from raykd.steps import milestone_steps
 from raykd.storage import uris
 from raykd.sweep.grid.entry import Entry, entry_of, needed_stages, with_milestones
 

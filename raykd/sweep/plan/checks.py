@@ -9,9 +9,9 @@ from raykd.config.schema.prepare import NUMBER
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.study import is_probe_metric
 from raykd.config.schema.sweep import SweepConfig
-from raykd.config.steps import next_evaluation
 from raykd.distill.setup import RunSetup
 from raykd.errors import RaykdError
+from raykd.steps import next_evaluation
 from raykd.sweep.plan.planned_runs import PlannedRun
 from raykd.sweep.record import Record
 from raykd.tasks.entities import why_no_entities

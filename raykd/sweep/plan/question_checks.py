@@ -8,8 +8,8 @@ from raykd.config.load import plain
 from raykd.config.schema.run import RunConfig
 from raykd.config.schema.study import PROBES_MEAN, is_probe_metric
 from raykd.config.schema.sweep import SweepConfig
-from raykd.config.steps import milestone_steps, next_evaluation
 from raykd.distill.setup import RunSetup
+from raykd.steps import milestone_steps, next_evaluation
 from raykd.sweep.plan.checks import metric_problem
 from raykd.sweep.plan.planned_runs import PlannedRun
 from raykd.sweep.questions.contrast import Measure, contrasts_of

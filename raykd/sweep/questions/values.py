@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
 from raykd.config.schema.study import is_probe_metric
-from raykd.config.steps import milestone_steps
+from raykd.steps import milestone_steps
 from raykd.sweep.questions.contrast import Contrast, Measure
 from raykd.sweep.record import Metrics, Record, State
 

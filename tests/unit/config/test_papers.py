@@ -47,7 +47,8 @@ def test_each_question_names_arms_of_its_study(
     paper: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Where a folder is, nobody looks on the Hub; what it lacks changes no arm.
-    (tmp_path / "models" / "multilingual-e5-small").mkdir(parents=True)
+    for name in ("models/multilingual-e5-small", "FacebookAI/xlm-roberta-base"):
+        (tmp_path / name).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     sweep = load_sweep(PAPERS[paper])
     _, trials = expanded(sweep)

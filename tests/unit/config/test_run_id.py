@@ -47,6 +47,7 @@ train:
   seed: 3
   log_every_steps: 5
   eval_every_steps: 50
+  eval_at: [0.25]
   profile_steps: [2, 3]
 teachers:
   big:

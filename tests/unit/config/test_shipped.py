@@ -24,14 +24,17 @@ from tests.tiny_models import tiny_model
 ROOT = Path(__file__).parents[3]
 RUNS = sorted((ROOT / "configs" / "runs").glob("*.yaml"))
 SWEEPS = sorted((ROOT / "configs" / "sweeps").glob("*.yaml"))
-PAPERS = sorted((ROOT / "configs" / "papers").glob("*.yaml"))
-CONFIGURATIONS = sorted((ROOT / "configs").glob("*/*.yaml"))
+PAPERS = sorted((ROOT / "configs" / "papers").rglob("*.yaml"))
+CONFIGURATIONS = sorted((ROOT / "configs").rglob("*.yaml"))
 
 SHORT = [
     *("train.num_steps=12", "train.num_epochs=null", "train.eval_every_steps=1"),
-    *("seeds=[1]", "nodes={any: {cpus: 4}}"),
+    *("seeds=[1]", "nodes={any: {cpus: 64, gpus: 8}}"),
 ]
-"""Steps that the little data of a test is enough for, one seed, and room for two workers."""
+"""Steps that the little data of a test is enough for, one seed, and room for all workers."""
+
+MODELS = ("models/multilingual-e5-small", "FacebookAI/xlm-roberta-base")
+"""Where a folder is, nobody looks on the Hub."""
 
 
 def shown(path: Path) -> str:
@@ -54,9 +57,10 @@ def test_there_are_sweep_files() -> None:
 @pytest.mark.parametrize("path", [*SWEEPS, *PAPERS], ids=shown)
 def test_a_sweep_file_loads_under_its_own_name(path: Path) -> None:
     sweep = load_sweep(path)
-    # A study of each paper is in both folders, and both have a ledger in sweeps/.
+    # A study of each paper is in all three folders, and all have a ledger in sweeps/.
     prefix = "paper-" if path in PAPERS else ""
-    assert sweep.name == prefix + path.stem.replace("_", "-")
+    suffix = "-small" if path.parent.name == "small" else ""
+    assert sweep.name == prefix + path.stem.replace("_", "-") + suffix
     for named in named_runs(sweep).values():
         assert Path(named.path).resolve() in RUNS
 
@@ -97,7 +101,8 @@ def prepare_inputs(sweep: SweepConfig, directory: Path) -> None:
         num_heads=12,
         intermediate_size=1536,
     )
-    save_model(encoder, directory / "models" / "multilingual-e5-small")
+    for name in MODELS:
+        save_model(encoder, directory / name)
 
 
 @pytest.mark.slow

@@ -163,7 +163,7 @@ def test_what_is_evaluated_once_has_nothing_on_the_way(tmp_path: Path) -> None:
     )
     assert plan_sweep(study).problems == (
         "questions.early.at=0.1: no evaluation is there or past it but the one after the last "
-        "step, 10 (train.eval_every_steps=10): evaluate more often",
+        "step, 10 (train.eval_every_steps=10): add to train.eval_at",
         f"questions.area.area: {once}",
         f"questions.steps.steps_to: {once}",
     )

@@ -2,7 +2,7 @@
 
 import pytest
 from raykd.config.schema.train import TrainConfig
-from raykd.config.steps import milestone_steps, next_evaluation
+from raykd.steps import milestone_steps, next_evaluation
 
 
 def evaluations(num_steps: int, **train: object) -> list[int]:
