@@ -1,5 +1,6 @@
 """Whether a model that is loaded fits the prepared data, and what of it is taken for granted."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -23,6 +24,9 @@ from raykd.models.parts import num_layers
 from raykd.planning.memory import ModelPlan
 from raykd.storage import uris
 from raykd.tasks.entities import why_no_entities
+
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "tokenizer_config.json")
+"""Of a tokenizer: either of the first two, and what it is set to."""
 
 
 def planned_model(
@@ -143,9 +147,16 @@ def _check_vocabulary(key: str, source: str, loaded: PreTrainedConfig, manifest:
         raise ModelError(message)
 
 
-@lru_cache(maxsize=8)
 def _tokenizer_info_beside(where: str) -> TokenizerInfo | None:
-    """Return what the tokenizer beside a model is known by; seconds for 100,000 words, so once."""
+    files = [uris.join(where, name) for name in _TOKENIZER_FILES]
+    contents = [uris.read_bytes(file) for file in files if uris.exists(file)]
+    digest = hashlib.sha256(b"\0".join(contents)).hexdigest()
+    return _described(where, digest) if contents else None
+
+
+@lru_cache(maxsize=8)
+def _described(where: str, digest: str) -> TokenizerInfo | None:  # noqa: ARG001  part of the key
+    """Describe the tokenizer beside a model, once for a study: 100,000 words take seconds."""
     tokenizer = tokenizer_beside(where)
     return None if tokenizer is None else tokenizer_info(tokenizer)
 
@@ -156,8 +167,7 @@ def tokenizer_beside(where: str) -> PreTrainedTokenizerFast | None:
     Raises:
         DataError: It cannot be read.
     """
-    names = ("tokenizer.json", "vocab.txt")
-    is_there = any(uris.exists(uris.join(where, name)) for name in names)
+    is_there = any(uris.exists(uris.join(where, name)) for name in _TOKENIZER_FILES[:2])
     return load_tokenizer(where) if is_there else None
 
 
