@@ -81,7 +81,7 @@ def prepare_inputs(sweep: SweepConfig, directory: Path) -> None:
         for key in ("languages", "eval_languages")
         for name in run["data"].get(key) or ()
     }
-    languages = {name: [80] for name in sorted(named or {"eng_Latn", "deu_Latn"})}
+    languages = {name: [320] for name in sorted(named or {"eng_Latn", "deu_Latn"})}
     labels_of = {
         run["data"]["uri"]: NUMBER if "squared_error" in run["losses"] else ("a", "b", "c")
         for run in runs
