@@ -15,7 +15,7 @@ needs() {
     done
 }
 
-# bfloat16 where the CPU multiplies in it: there it takes a third of the time.
+# bfloat16 where the CPU multiplies in it.
 precision=float32
 if grep -qE 'amx_bf16|avx512_bf16' /proc/cpuinfo 2> /dev/null; then
     precision=bfloat16
